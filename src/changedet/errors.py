@@ -1,0 +1,45 @@
+"""Every error that a user can cause: what was wrong, what was got, what to do.
+
+The command line prints such an error in one line and exits with its ``exit_code``; any other
+exception is a bug and keeps its traceback.
+"""
+
+from typing import ClassVar
+
+
+class ChangeDetError(Exception):
+    """Base of all errors that a user can cause."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class ConfigError(ChangeDetError):
+    """A setting, option or recipe is wrong."""
+
+
+class DataError(ChangeDetError):
+    """A data set, list file, image or label cannot be used as it is."""
+
+
+class ImageError(DataError):
+    """One image or label file cannot be read, or is not of the expected kind."""
+
+
+class CheckpointError(ChangeDetError):
+    """A model file, checkpoint or weights file cannot be used."""
+
+
+class MissingExtraError(ChangeDetError):
+    """An optional package is needed and not installed."""
+
+
+class StorageError(ChangeDetError):
+    """Writing failed: the disk is full or the place is not writable."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class TrainingError(ChangeDetError):
+    """Training cannot go on, for example because the loss is not a number."""
+
+    exit_code: ClassVar[int] = 1

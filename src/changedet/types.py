@@ -1,0 +1,81 @@
+"""Names shared by every layer: choices, results and normalisation statistics. No torch at run time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
+
+Distance = Literal["l2", "cosine"]
+Attention = Literal["dual", "position", "channel", "none"]
+Head = Literal["dual", "plain"]
+Branch = Literal["position", "channel", "fused"]
+Branches = Literal["fused", "all"]
+Bands = Literal["rgb", "bgr"]
+
+#: Largest distance of two unit vectors (both distances): score = distance / MAX_DISTANCE (spec 5).
+MAX_DISTANCE = 2.0
+#: Value of pixels that count neither as changed nor as unchanged in a *decoded* label (0, 1, IGNORED).
+IGNORED = 255
+
+
+class BranchOutput(NamedTuple):
+    """Embeddings and distance of one branch, at the branch's own resolution (h, w).
+
+    ``before`` and ``after`` are unit vectors along C, (B, C, h, w); ``distance`` is (B, h, w) in
+    [0, 2]. ``levels`` holds the distances of the decoder levels, coarse to fine, the last of them
+    ``distance`` itself; it is empty unless the levels were asked for (spec 1.5).
+    """
+
+    before: torch.Tensor
+    after: torch.Tensor
+    distance: torch.Tensor
+    levels: tuple[torch.Tensor, ...] = ()
+
+
+@dataclass(frozen=True)
+class ChangeOutput:
+    """What a model says of a batch of pairs.
+
+    Attributes:
+        distance: Fused branch at full resolution, (B, H, W), in [0, 2].
+        branches: The computed branches by name.
+    """
+
+    distance: torch.Tensor
+    branches: Mapping[str, BranchOutput]
+
+    @property
+    def score(self) -> torch.Tensor:
+        """Change score, (B, H, W), in [0, 1]: half the distance, clipped (spec 5)."""
+        return (self.distance / MAX_DISTANCE).clamp(0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Per-date statistics that turn stored values into network input.
+
+    Network input is ``(value - mean) / std`` per channel, after the channels were put into
+    ``bands`` order. Means and deviations are in the units of the stored values (0..255 for 8 bit)
+    and listed in ``bands`` order.
+    """
+
+    mean_before: tuple[float, ...]
+    mean_after: tuple[float, ...]
+    std_before: tuple[float, ...]
+    std_after: tuple[float, ...]
+    bands: Bands = "rgb"
+
+
+#: Spec 3: the seed's input is BGR, 0..255, minus the per-date means of CDD, not divided.
+SEED_NORMALISATION = Normalisation(
+    mean_before=(87.72, 100.20, 90.43),
+    mean_after=(120.24, 127.93, 121.18),
+    std_before=(1.0, 1.0, 1.0),
+    std_after=(1.0, 1.0, 1.0),
+    bands="bgr",
+)
