@@ -1,0 +1,67 @@
+"""What changed between these two satellite or aerial images?
+
+The names below are imported on first use, so that ``import changedet`` stays fast.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from changedet._version import __version__
+from changedet.errors import (
+    ChangeDetError,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    ImageError,
+    StorageError,
+    TrainingError,
+)
+from changedet.types import BranchOutput, ChangeOutput, Normalisation
+
+if TYPE_CHECKING:
+    from changedet.inference.detector import Detector, Prediction, load
+    from changedet.models.model_file import ModelCard, load_model, save_model
+    from changedet.models.registry import create_model, list_models
+
+__all__ = [
+    "BranchOutput",
+    "ChangeDetError",
+    "ChangeOutput",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "Detector",
+    "ImageError",
+    "ModelCard",
+    "Normalisation",
+    "Prediction",
+    "StorageError",
+    "TrainingError",
+    "__version__",
+    "create_model",
+    "list_models",
+    "load",
+    "load_model",
+    "save_model",
+]
+
+_LAZY = {
+    "Detector": "changedet.inference.detector",
+    "Prediction": "changedet.inference.detector",
+    "load": "changedet.inference.detector",
+    "ModelCard": "changedet.models.model_file",
+    "load_model": "changedet.models.model_file",
+    "save_model": "changedet.models.model_file",
+    "create_model": "changedet.models.registry",
+    "list_models": "changedet.models.registry",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'changedet' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

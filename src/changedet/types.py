@@ -1,4 +1,4 @@
-"""Names shared by every layer: choices, results and normalisation statistics. No torch at run time."""
+"""Names shared by every layer: choices, results, statistics. No torch at run time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Bands = Literal["rgb", "bgr"]
 
 #: Largest distance of two unit vectors (both distances): score = distance / MAX_DISTANCE (spec 5).
 MAX_DISTANCE = 2.0
-#: Value of pixels that count neither as changed nor as unchanged in a *decoded* label (0, 1, IGNORED).
+#: In a *decoded* label (0, 1, IGNORED): the pixel counts neither as changed nor as unchanged.
 IGNORED = 255
 
 

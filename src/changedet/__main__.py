@@ -1,0 +1,6 @@
+"""``python -m changedet``."""
+
+from changedet.cli.main import main
+
+if __name__ == "__main__":
+    main()

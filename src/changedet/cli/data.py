@@ -1,0 +1,195 @@
+"""``changedet data``: make sample data, prepare labels and lists, check a data set."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from changedet.data.check import CheckReport
+    from changedet.data.prepare import Prepared
+
+app = typer.Typer(
+    help="Make sample data, prepare labels and lists, check a data set.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+# A broken data set may have one error for every file.
+_MOST_SENTENCES = 50
+
+Folder = Annotated[Path, typer.Argument(help="Folder of the data set.", show_default=False)]
+BenchmarkName = Annotated[
+    str | None,
+    typer.Option("--benchmark", help="Compare layout and numbers with CDD, LEVIR-CD, CLCD, ..."),
+]
+IgnoreValue = Annotated[
+    int | None,
+    typer.Option(min=0, help="Label value of pixels that are neither changed nor unchanged."),
+]
+ChangedValues = Annotated[
+    list[int] | None,
+    typer.Option("--changed-value", min=0, help="Label value that means changed (repeatable)."),
+]
+
+
+@app.command()
+def sample(
+    folder: Annotated[Path, typer.Argument(help="Folder to write to.", show_default=False)],
+    *,
+    seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same data.")] = None,
+    train: Annotated[int | None, typer.Option(min=1, help="Pairs to train on.")] = None,
+    val: Annotated[int | None, typer.Option(min=1, help="Pairs to validate on.")] = None,
+    test: Annotated[int | None, typer.Option(min=1, help="Pairs to test on.")] = None,
+    size: Annotated[int | None, typer.Option(min=32, help="Height and width in pixels.")] = None,
+) -> None:
+    """Write invented but realistic pairs with exact labels (A, B, label in split folders)."""
+    from changedet.data.synthetic import write_sample
+
+    given = {"seed": seed, "train": train, "val": val, "test": test, "size_px": size}
+    write_sample(folder, **{name: value for name, value in given.items() if value is not None})
+    typer.echo(f"sample data is in {folder}; look at it with: changedet data check {folder}")
+
+
+@app.command()
+def prepare(
+    folder: Folder,
+    *,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to, outside the source.")
+    ] = None,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Write into the source instead.")
+    ] = False,
+    copy_images: Annotated[
+        bool, typer.Option("--copy-images", help="Copy the images, so that --out can be moved.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace prepared files of an earlier run.")
+    ] = False,
+    benchmark: BenchmarkName = None,
+    ignore_value: IgnoreValue = None,
+    changed_value: ChangedValues = None,
+) -> None:
+    """Write 0/1 masks (OUT1) and list files (train1.txt, ...) that every command reads."""
+    from changedet.data.prepare import prepare as prepare_data
+    from changedet.errors import ConfigError
+
+    if (out is None) != in_place:
+        wrong = "got both" if in_place else "got neither"
+        raise ConfigError(f"{wrong} --out and --in-place; give the one that says where to write")
+    if in_place and copy_images:
+        raise ConfigError("--copy-images copies into --out; leave it out with --in-place")
+    with _bar("masks") as observer:
+        done = prepare_data(
+            folder,
+            out,
+            images="copy" if copy_images else "refer",
+            existing="replace" if overwrite else "refuse",
+            benchmark=benchmark,
+            ignore_value=ignore_value,
+            changed_values=tuple(changed_value) if changed_value else None,
+            observer=observer,
+        )
+    _print_prepared(done)
+
+
+@app.command()
+def check(
+    folder: Folder,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+    benchmark: BenchmarkName = None,
+    ignore_value: IgnoreValue = None,
+    changed_value: ChangedValues = None,
+    channels: Annotated[int, typer.Option(min=1, max=4, help="Channels of the images.")] = 3,
+) -> None:
+    """Read every file and say what is wrong; exit with 1 if there are errors."""
+    import json
+
+    from changedet.data.check import check_pairs
+
+    with _bar("pairs") as observer:
+        report = check_pairs(
+            folder,
+            benchmark=benchmark,
+            ignore_value=ignore_value,
+            changed_values=tuple(changed_value) if changed_value else None,
+            channels=channels,
+            observer=observer,
+        )
+    if as_json:
+        typer.echo(json.dumps(report.to_dict(), indent=2))
+    else:
+        _print_report(report)
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _print_prepared(done: Prepared) -> None:
+    for note in done.notes:
+        typer.echo(f"note: {note}")
+    typer.echo(f"labels: {done.encoding.describe()}")
+    for split, path in done.lists.items():
+        typer.echo(f"{path}: {done.changed_share[split]:.4%} of the pixels changed")
+    typer.echo(f"{done.masks} masks of 0 and 1; use them with: --data {done.folder}")
+
+
+def _print_report(report: CheckReport) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    typer.echo(f"{report.name}: {report.layout}, in {report.root}")
+    for note in report.notes:
+        typer.echo(f"note: {note}")
+    typer.echo(f"labels: {report.encoding or 'not understood'}")
+    sizes = ", ".join(f"{size} ({number})" for size, number in report.sizes.items())
+    typer.echo(f"sizes: {sizes or 'none could be read'}")
+    console = Console(highlight=False)
+    splits = Table("split", box=None, pad_edge=False)
+    for name in ("pairs", "changed", "empty labels", "full labels"):
+        splits.add_column(name, justify="right")
+    for name, facts in report.splits.items():
+        share = "-" if facts.changed_share is None else f"{facts.changed_share:.4%}"
+        splits.add_row(name, str(facts.pairs), share, str(facts.empty), str(facts.full))
+    console.print(splits)
+    dates = Table(f"{report.measured_split} images", box=None, pad_edge=False)
+    for name in ("mean (by channel)", "deviation"):
+        dates.add_column(name, justify="right")
+    for date, statistics in report.dates.items():
+        both = (statistics.mean, statistics.std)
+        dates.add_row(date, *(", ".join(f"{value:.2f}" for value in values) for values in both))
+    console.print(dates)
+    _print_sentences("warning", report.warnings)
+    _print_sentences("error", report.errors)
+    typer.echo(
+        f"{_counted(len(report.errors), 'error')}, {_counted(len(report.warnings), 'warning')}"
+    )
+
+
+def _print_sentences(kind: str, sentences: Sequence[str]) -> None:
+    for sentence in sentences[:_MOST_SENTENCES]:
+        typer.echo(f"{kind}: {sentence}")
+    more = len(sentences) - _MOST_SENTENCES
+    if more > 0:
+        typer.echo(f"... and {_counted(more, f'more {kind}')}; --json lists all")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,135 @@
+"""``changedet evaluate``: judge a model on labelled pairs, by both protocols."""
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from changedet.experiment.evaluation import EvaluationReport
+
+_FIGURES = (
+    ("F1", "f1"),
+    ("IoU", "iou"),
+    ("precision", "precision"),
+    ("recall", "recall"),
+    ("overall accuracy", "overall_accuracy"),
+    ("kappa", "kappa"),
+)
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Model file (.safetensors).")],
+    *,
+    data: Annotated[Path, typer.Option(help="Folder of the data set.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    split: Annotated[str, typer.Option(help="Split to report.")] = "test",
+    benchmark: Annotated[
+        str | None, typer.Option(help="Name of a known benchmark; default: layout detected.")
+    ] = None,
+    mode: Annotated[
+        Literal["whole", "grid"],
+        typer.Option(help="Large images: overlapping blended tiles, or tiles side by side."),
+    ] = "whole",
+    threshold: Annotated[
+        float | None, typer.Option(help="Score in [0, 1] to use instead of the model's own.")
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Tiles that go through the model at once.")
+    ] = 8,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    panels: Annotated[int, typer.Option(min=0, help="Number of pairs shown as pictures.")] = 12,
+    ignore_value: Annotated[
+        int | None, typer.Option(min=0, max=255, help="Label value of pixels that do not count.")
+    ] = None,
+    changed_values: Annotated[
+        list[int] | None,
+        typer.Option("--changed-value", help="Label value that means changed (repeatable)."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print metrics.json and nothing else.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the results of an earlier evaluation.")
+    ] = False,
+) -> None:
+    """Report the seed's and the honest protocol side by side, with curve, table and panels."""
+    from rich.console import Console
+
+    from changedet.cli.pair_progress import pair_progress
+    from changedet.experiment.evaluation import EvaluationRequest, evaluate_model
+
+    request = EvaluationRequest(
+        model=model,
+        data=data,
+        out=out,
+        split=split,
+        benchmark=benchmark,
+        mode=mode,
+        threshold=threshold,
+        batch_size=batch_size,
+        device=device,
+        panels=panels,
+        ignore_value=ignore_value,
+        changed_values=tuple(changed_values) if changed_values else None,
+        existing="replace" if overwrite else "refuse",
+    )
+    with pair_progress("evaluate") as progress:
+        report = evaluate_model(
+            request, say=lambda message: typer.echo(message, err=True), progress=progress
+        )
+    if as_json:
+        typer.echo(json.dumps(report.content, indent=2))
+        return
+    Console().print(_table(report, title=f"{data}, split {split}, {report.images} pairs"))
+    for line in _remarks(report):
+        typer.echo(line)
+    typer.echo(f"results: {out}")
+
+
+def _table(report: "EvaluationReport", *, title: str) -> "Table":
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    table.add_column("seed protocol (optimistic)", justify="right")
+    table.add_column("honest protocol", justify="right")
+    table.add_column("95 % interval", justify="right")
+    seed, honest = report.seed, report.honest
+    seeds = {"f1": seed.max_f1, "precision": seed.precision, "recall": seed.recall}
+    for title_of_row, name in _FIGURES:
+        low, high = honest.intervals[name] if honest else (math.nan, math.nan)
+        table.add_row(
+            title_of_row,
+            _number(seeds.get(name, math.nan)),
+            _number(getattr(honest, name) if honest else math.nan),
+            "-" if math.isnan(low) else f"{low:.4f} to {high:.4f}",
+        )
+    table.add_section()
+    for title_of_row, name in (("threshold (score)", "threshold"), ("as distance", "distance")):
+        ours = _number(getattr(honest, name) if honest else math.nan)
+        table.add_row(title_of_row, _number(getattr(seed, name)), ours, "")
+    return table
+
+
+def _remarks(report: "EvaluationReport") -> list[str]:
+    seed, honest = report.seed, report.honest
+    remarks = [
+        f"average precision {_number(seed.average_precision)}, ROC-AUC {_number(seed.roc_auc)}",
+        f"seed protocol: {report.content['seed']['note']}",
+    ]
+    if honest is None:
+        return [*remarks, f"honest protocol: {report.reason}"]
+    source = report.threshold_source or "stored with the model"
+    remarks.append(f"honest protocol: threshold {source}")
+    if honest.note is not None:
+        remarks.append(f"honest protocol: {honest.note}")
+    return remarks
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"

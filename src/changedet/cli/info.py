@@ -1,0 +1,85 @@
+"""``changedet info``: print what a model file says of itself."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from changedet.models.model_file import ModelCard
+
+_NOT_STATED = "-"
+
+
+def info(
+    file: Annotated[Path, typer.Argument(help="Model file (.safetensors).")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the card as JSON.")] = False,
+) -> None:
+    """Print what a model file says of itself; its weights are not read."""
+    from changedet.models.model_file import read_card, read_parameter_count
+
+    card, parameters = read_card(file), read_parameter_count(file)
+    if as_json:
+        typer.echo(json.dumps({**card.to_dict(), "parameters": parameters}, indent=2))
+        return
+    from rich.console import Console
+
+    Console().print(_table(card, parameters=parameters, title=str(file)))
+
+
+def _table(card: "ModelCard", *, parameters: int | None, title: str) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in _rows(card, parameters=parameters):
+        # As text: a path or a note in square brackets is no markup.
+        table.add_row(name, Text(value))
+    return table
+
+
+def _rows(card: "ModelCard", *, parameters: int | None) -> Iterable[tuple[str, str]]:
+    stats = card.normalisation
+    yield "architecture", card.architecture
+    yield "options", _lines(card.options)
+    yield "parameters", _NOT_STATED if parameters is None else f"{parameters / 1e6:.2f} M"
+    yield "bands", stats.bands.upper()
+    yield "mean before, after", f"{_numbers(stats.mean_before)}; {_numbers(stats.mean_after)}"
+    yield "deviation before, after", f"{_numbers(stats.std_before)}; {_numbers(stats.std_after)}"
+    yield "tile", f"{card.tile_px} px"
+    yield "threshold (score)", _NOT_STATED if card.threshold is None else f"{card.threshold:.4f}"
+    yield "threshold chosen", card.threshold_source or _NOT_STATED
+    yield "metrics", _lines(card.metrics)
+    yield "trained on", card.data_name or _NOT_STATED
+    yield "label encoding", _lines(card.label or {})
+    yield "recipe", _lines(card.recipe or {})
+    yield "written by", f"changedet {card.package_version} (format {card.format_version})"
+    yield "licence", card.licence_note or _NOT_STATED
+
+
+def _lines(values: Mapping[str, object], *, prefix: str = "") -> str:
+    """One ``name: value`` a line, nested names dotted."""
+    lines = [
+        _lines(value, prefix=f"{prefix}{name}.")
+        if isinstance(value, Mapping) and value
+        else f"{prefix}{name}: {_value(value)}"
+        for name, value in values.items()
+    ]
+    return "\n".join(lines) or _NOT_STATED
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return _NOT_STATED
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)

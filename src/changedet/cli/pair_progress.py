@@ -1,0 +1,33 @@
+"""A progress bar that counts pairs, on the error stream."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+@contextmanager
+def pair_progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar while the block runs; off a terminal nothing is shown.
+
+    Args:
+        what: Word before the bar.
+
+    Yields:
+        A function to call with the number of pairs done and of all pairs.
+    """
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("pairs"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

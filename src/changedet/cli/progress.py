@@ -1,0 +1,107 @@
+"""Progress of a training on a terminal: pairs/s, loss, best F1, time left."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from changedet.engine.checkpoint import Progress as Position
+from changedet.engine.observer import LogRow, Observer, ValidationEvent
+
+
+class TrainingDisplay(Observer):
+    """A bar on a terminal; on anything else (a log file) a plain line for each log row."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, soft_wrap=True, highlight=False)
+        self._bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn(
+                "{task.fields[rate]:.1f} pairs/s  loss {task.fields[loss]}  "
+                "best F1 {task.fields[best]}"
+            ),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._task: TaskID | None = None
+        self._pairs = 0
+        self._since = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def say(self, message: str) -> None:
+        """Print a line above the bar."""
+        self.console.print(message, markup=False)
+
+    def on_start(self, progress: Position, *, batches: int, epochs: int) -> None:
+        """Open the bar at the position."""
+        self._task = self._bar.add_task(
+            "train",
+            total=batches * epochs,
+            completed=(progress.epoch - 1) * batches + progress.batch,
+            epoch=progress.epoch,
+            rate=0.0,
+            loss="-",
+            best=_score(progress.best_f_score),
+        )
+        self._restart_clock()
+
+    def on_batch(self, progress: Position, *, pairs: int) -> None:
+        """Move the bar on."""
+        self._pairs += pairs
+        if self._task is not None:
+            self._bar.update(
+                self._task,
+                advance=1,
+                epoch=progress.epoch,
+                rate=self._rate(),
+                best=_score(progress.best_f_score),
+            )
+
+    def on_log(self, row: LogRow) -> None:
+        """Show the loss, and off a terminal a line (the learning rate goes there: spec 4)."""
+        if self._task is not None:
+            self._bar.update(self._task, loss=f"{row.losses['loss']:.4f}")
+        if not self.console.is_terminal:
+            terms = " ".join(f"{name} {value:.4f}" for name, value in row.losses.items())
+            self.say(
+                f"epoch {row.epoch} batch {row.batch} lr {row.learning_rate:.3g} {terms} "
+                f"f-score {_score(row.f_score)} best {_score(row.best_f_score)} "
+                f"{self._rate():.1f} pairs/s"
+            )
+        self._restart_clock()
+
+    def on_validation(self, event: ValidationEvent) -> None:
+        """Print what a validation found."""
+        mark = "  (best so far, saved)" if event.is_best else ""
+        self.say(
+            f"epoch {event.progress.epoch} batch {event.progress.batch}: max-F1 "
+            f"{_score(event.progress.f_score)} at score {event.threshold:.4f}, "
+            f"ROC-AUC {event.roc_auc:.4f}{mark}"
+        )
+        self._restart_clock()
+
+    def _rate(self) -> float:
+        return self._pairs / max(time.monotonic() - self._since, 1e-9)
+
+    def _restart_clock(self) -> None:
+        self._pairs, self._since = 0, time.monotonic()
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

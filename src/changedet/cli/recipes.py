@@ -1,0 +1,26 @@
+"""``changedet recipes``: list the recipes that come with the package, or print one."""
+
+from typing import Annotated
+
+import typer
+
+
+def recipes(
+    name: Annotated[
+        str | None, typer.Argument(help="Print this recipe with every setting.")
+    ] = None,
+) -> None:
+    """List the shipped recipes, or print one with every setting written out."""
+    from changedet.experiment.config import dump_config, list_recipes, load_config
+
+    if name is not None:
+        typer.echo(dump_config(load_config(name)), nl=False)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("recipe", "epochs", "what it is", box=None, pad_edge=False)
+    for recipe in list_recipes():
+        config = load_config(recipe)
+        table.add_row(recipe, str(config.training.epochs), config.description)
+    Console(soft_wrap=False).print(table)

@@ -1,0 +1,1 @@
+"""Pairs of images on disk: finding, checking, reading, cropping and inventing them."""

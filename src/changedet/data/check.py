@@ -1,0 +1,283 @@
+"""Look at every file of a data set and tell what is wrong with it, all at once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass, field
+from functools import partial, reduce
+from itertools import combinations
+from operator import add
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from changedet.data.images import read_image
+from changedet.data.index import survey
+from changedet.data.label_encoding import (
+    LabelEncoding,
+    MaskCount,
+    changed_share,
+    count_meanings,
+    decide_encoding,
+)
+from changedet.data.labels import notes_on
+from changedet.data.layouts import some
+from changedet.data.masks import MaskFacts, inspect_mask
+from changedet.data.parallel import Observer, map_in_order
+from changedet.data.statistics import PixelSums
+from changedet.errors import DataError, ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from changedet.data.index import PairPaths, Survey
+
+_DATES = ("before", "after")
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """One split; ``changed_share`` is None where the labels are not understood."""
+
+    pairs: int
+    changed_share: float | None
+    empty: int
+    full: int
+
+
+@dataclass(frozen=True)
+class DateFacts:
+    """Mean and deviation per channel, RGB, 0..255, of one date of the measured split."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What :func:`check_pairs` found.
+
+    Attributes:
+        root: Folder that was checked.
+        name: Name of the benchmark, or else of the folder.
+        layout: How the files lie.
+        notes: How the pairs were found.
+        errors: What must be repaired before the data set can be used, a sentence each.
+        warnings: What is legal but seldom meant, a sentence each.
+        encoding: What the label values mean, or None if that is not understood.
+        splits: Facts by split.
+        sizes: Number of pairs by image size, "WIDTHxHEIGHT", the most frequent first.
+        measured_split: Split that ``dates`` describes.
+        dates: Statistics of ``before`` and ``after``.
+    """
+
+    root: str
+    name: str
+    layout: str
+    notes: tuple[str, ...]
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+    encoding: str | None
+    splits: dict[str, SplitFacts] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    measured_split: str | None = None
+    dates: dict[str, DateFacts] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """True if there is no error; warnings do not count."""
+        return not self.errors
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values, ``passed`` included."""
+        return {"passed": self.passed, **asdict(self)}
+
+
+class _Inspection(NamedTuple):
+    """One pair: what could be read of it, and what could not."""
+
+    split: str
+    pair: PairPaths
+    faults: tuple[str, ...]
+    size: str | None
+    sums: dict[str, PixelSums]
+    digests: dict[str, bytes]
+    mask: MaskFacts | None
+
+
+def check_pairs(
+    root: Path,
+    *,
+    benchmark: str | None = None,
+    ignore_value: int | None = None,
+    changed_values: tuple[int, ...] | None = None,
+    channels: int = 3,
+    observer: Observer | None = None,
+) -> CheckReport:
+    """Read every file under ``root`` once and report all faults.
+
+    Args:
+        root: Folder of the data set.
+        benchmark: Row to compare layout and numbers with.
+        ignore_value: Stored label value that counts as neither changed nor unchanged.
+        changed_values: Stored label values that mean changed.
+        channels: Channels of the images.
+        observer: Told after every pair.
+
+    Raises:
+        DataError: If the folder does not exist or nothing in it is understood.
+        ConfigError: If there is no such benchmark.
+    """
+    found = survey(root, benchmark=benchmark)
+    work = [(split, pair) for split, pairs in found.splits.items() for pair in pairs]
+    inspections = list(map_in_order(partial(_inspect, channels=channels), work, observer=observer))
+    errors = [*found.faults, *(fault for entry in inspections for fault in entry.faults)]
+    masks = [entry.mask for entry in inspections if entry.mask is not None]
+    encoding = None
+    warnings: list[str] = []
+    if masks:
+        try:
+            encoding = decide_encoding(
+                masks, ignore_value=ignore_value, changed_values=changed_values
+            )
+            warnings += notes_on(masks, encoding)
+        except DataError as error:
+            errors.append(str(error))
+    counts = {} if encoding is None else _counts(inspections, encoding)
+    warnings += _label_warnings(found, counts)
+    warnings += _repetitions(found, inspections)
+    measured = "train" if "train" in found.splits else next(iter(found.splits), None)
+    sizes = Counter(entry.size for entry in inspections if entry.size is not None)
+    return CheckReport(
+        root=str(root),
+        name=found.name,
+        layout=found.layout,
+        notes=tuple(found.notes),
+        errors=tuple(errors),
+        warnings=tuple(warnings),
+        encoding=None if encoding is None else encoding.describe(),
+        splits={split: _split_facts(found, split, counts) for split in found.splits},
+        sizes=dict(sizes.most_common()),
+        measured_split=measured,
+        dates=_date_facts(e for e in inspections if e.split == measured),
+    )
+
+
+def _inspect(work: tuple[str, PairPaths], *, channels: int) -> _Inspection:
+    split, pair = work
+    faults: list[str] = []
+    shapes: dict[str, str] = {}
+    sums: dict[str, PixelSums] = {}
+    digests: dict[str, bytes] = {}
+    for date, path in zip(_DATES, (pair.before, pair.after), strict=True):
+        try:
+            image = read_image(path, channels=channels)
+        except ImageError as error:
+            faults.append(str(error))
+            continue
+        shapes[date] = f"{image.shape[1]}x{image.shape[0]}"
+        sums[date] = PixelSums.of(image)
+        digests[date] = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
+    mask = None
+    if pair.label is not None:
+        try:
+            mask = inspect_mask(pair.label)
+            shapes["label"] = f"{mask.width}x{mask.height}"
+        except ImageError as error:
+            faults.append(str(error))
+    if len(set(shapes.values())) > 1:
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        faults.append(f"{split}/{pair.name}: the sizes differ: {listed} ({pair.before})")
+    size = shapes.get("before", shapes.get("after"))
+    return _Inspection(split, pair, tuple(faults), size, sums, digests, mask)
+
+
+def _counts(
+    inspections: Sequence[_Inspection], encoding: LabelEncoding
+) -> dict[tuple[str, str], MaskCount]:
+    return {
+        (entry.split, entry.pair.name): count_meanings(entry.mask, encoding)
+        for entry in inspections
+        if entry.mask is not None
+    }
+
+
+def _split_facts(found: Survey, split: str, counts: dict[tuple[str, str], MaskCount]) -> SplitFacts:
+    own = [count for (of_split, _), count in counts.items() if of_split == split]
+    return SplitFacts(
+        pairs=len(found.splits[split]),
+        changed_share=changed_share(own) if own else None,
+        empty=sum(not count.changed for count in own),
+        full=sum(bool(count.changed) and not count.unchanged for count in own),
+    )
+
+
+def _date_facts(inspections: Iterable[_Inspection]) -> dict[str, DateFacts]:
+    sums: dict[str, list[PixelSums]] = {date: [] for date in _DATES}
+    for entry in inspections:
+        for date, own in entry.sums.items():
+            sums[date].append(own)
+    whole = {date: reduce(add, parts) for date, parts in sums.items() if parts}
+    return {date: DateFacts(total.means, total.deviations) for date, total in whole.items()}
+
+
+def _label_warnings(found: Survey, counts: dict[tuple[str, str], MaskCount]) -> list[str]:
+    warnings = []
+    if found.splits and "train" not in found.splits:
+        warnings.append("there is no train split")
+    for split in found.splits:
+        own = {name: count for (of_split, name), count in counts.items() if of_split == split}
+        empty = [name for name, count in own.items() if not count.changed]
+        full = [name for name, count in own.items() if count.changed and not count.unchanged]
+        if empty:
+            warnings.append(
+                f"{split}: {len(empty)} of {len(own)} labels are empty (no changed pixel): "
+                f"{some(empty)}"
+            )
+        if full:
+            warnings.append(
+                f"{split}: {len(full)} of {len(own)} labels are changed all over: {some(full)}"
+            )
+    train = [count for (split, _), count in counts.items() if split == "train"]
+    if train and changed_share(train) in (0, 1):
+        everything = "every" if changed_share(train) else "no"
+        warnings.append(
+            f"{everything} pixel of the training labels is changed, so a weighted loss cannot be "
+            "balanced; give loss.changed_share by hand to train on this"
+        )
+    return warnings
+
+
+def _repetitions(found: Survey, inspections: Sequence[_Inspection]) -> list[str]:
+    warnings = []
+    names = {split: {pair.name for pair in pairs} for split, pairs in found.splits.items()}
+    for first, second in combinations(names, 2):
+        shared = sorted(names[first] & names[second])
+        if shared:
+            warnings.append(f"{len(shared)} names are in {first} and in {second}: {some(shared)}")
+    same_dates = [
+        f"{entry.split}/{entry.pair.name}"
+        for entry in inspections
+        if len(entry.digests) == len(_DATES) and len(set(entry.digests.values())) == 1
+    ]
+    if same_dates:
+        warnings.append(
+            f"before and after are the same file content in {len(same_dates)} pairs: "
+            f"{some(same_dates)}"
+        )
+    holders: dict[bytes, dict[str, str]] = defaultdict(dict)
+    for entry in inspections:
+        for digest in entry.digests.values():
+            holders[digest].setdefault(entry.split, f"{entry.split}/{entry.pair.name}")
+    for first, second in combinations(found.splits, 2):
+        leaks = [
+            f"{by_split[first]} = {by_split[second]}"
+            for by_split in holders.values()
+            if first in by_split and second in by_split
+        ]
+        if leaks:
+            warnings.append(
+                f"leak: {len(leaks)} images of {first} have the same content as images of "
+                f"{second}: {some(leaks)}"
+            )
+    return warnings

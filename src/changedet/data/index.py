@@ -1,0 +1,268 @@
+"""One index of pairs for every layout: list files, folders, named benchmarks."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from changedet.data.benchmarks import LISTS, Benchmark, differences, find_benchmark
+from changedet.data.layouts import (
+    SPLIT_NAMES,
+    UNDERSTOOD,
+    Found,
+    LayoutFolders,
+    PairPaths,
+    Prefer,
+    find_folders,
+    find_split_folders,
+    half_a_layout,
+    match_pairs,
+    other_label_folders,
+    some,
+    subfolders,
+)
+from changedet.data.lists import find_lists, read_list
+from changedet.errors import DataError
+
+__all__ = ["PairIndex", "PairPaths", "Survey", "accept", "index_pairs", "survey"]
+
+#: Shares of the splits where the data set has none.
+SPLIT_SHARES = {"train": 0.70, "val": 0.15, "test": 0.15}
+_SMALLEST_SPLIT_SET = len(SPLIT_SHARES)
+_STEM_SPLIT = re.compile(rf"({'|'.join(SPLIT_NAMES)})[_-]", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class PairIndex:
+    """All pairs of a data set by split.
+
+    Attributes:
+        root: Folder of the data set.
+        layout: How the files lie, in words.
+        name: Name of the benchmark, or else of the folder.
+        splits: Pairs by split, in the order train, val, test.
+        notes: Sentences the user should read: which list won, how it was split.
+    """
+
+    root: Path
+    layout: str
+    name: str
+    splits: Mapping[str, tuple[PairPaths, ...]]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def pairs(self) -> tuple[PairPaths, ...]:
+        """Pairs of all splits, in the order of the splits."""
+        return tuple(pair for pairs in self.splits.values() for pair in pairs)
+
+    def split(self, name: str) -> tuple[PairPaths, ...]:
+        """Pairs of one split.
+
+        Raises:
+            DataError: If there is no such split.
+        """
+        if name not in self.splits:
+            raise DataError(
+                f"{self.root} has no split {name!r}; it has {', '.join(self.splits)}, choose one"
+            )
+        return self.splits[name]
+
+
+@dataclass
+class Survey:
+    """What was found under a folder, faults included; :func:`index_pairs` refuses faults."""
+
+    root: Path
+    layout: str
+    name: str
+    splits: dict[str, list[PairPaths]] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, split: str, found: Found) -> None:
+        """Take over the pairs of one split."""
+        self.faults += found.faults
+        self.notes += found.notes
+        if found.pairs:
+            self.splits[split] = found.pairs
+
+
+def index_pairs(root: Path, *, benchmark: str | None = None, labelled: bool = True) -> PairIndex:
+    """Find all pairs under ``root``.
+
+    List files win over folders, prepared ones (``train1.txt``, ``OUT1``) over others. Without
+    splits, stems that all begin with ``train_``, ``val_`` or ``test_`` tell them; else 70, 15 and
+    15 percent are drawn by a hash of the stem, the same on every machine.
+
+    Args:
+        root: Folder of the data set.
+        benchmark: Name of a row of ``benchmarks.BENCHMARKS``, to check the layout against.
+        labelled: Whether every pair needs a label.
+
+    Raises:
+        DataError: If the layout is not understood, a list is empty or a file has no partner.
+        ConfigError: If there is no such benchmark.
+    """
+    return accept(survey(root, benchmark=benchmark, labelled=labelled))
+
+
+def accept(found: Survey) -> PairIndex:
+    """Turn a survey without faults into an index.
+
+    Raises:
+        DataError: If there are faults; the message tells the first.
+    """
+    if found.faults:
+        more = len(found.faults) - 1
+        rest = f" (and {more} more; changedet data check {found.root} lists them)" if more else ""
+        raise DataError(found.faults[0] + rest)
+    splits = {split: tuple(pairs) for split, pairs in found.splits.items()}
+    return PairIndex(found.root, found.layout, found.name, splits, tuple(found.notes))
+
+
+def survey(
+    root: Path,
+    *,
+    benchmark: str | None = None,
+    labelled: bool = True,
+    prefer: Prefer = "prepared",
+) -> Survey:
+    """Find all pairs under ``root`` and collect faults instead of stopping at the first.
+
+    Raises:
+        DataError: If the folder does not exist or nothing in it is understood.
+        ConfigError: If there is no such benchmark.
+    """
+    row = None if benchmark is None else find_benchmark(benchmark)
+    if not root.is_dir():
+        raise DataError(
+            f"{root} is {'no folder' if root.exists() else 'not there'}; "
+            "give the folder of a data set"
+        )
+    published = [root / part for part in (row.inside if row else ())]
+    inner = next((folder for folder in published if folder.is_dir()), root)
+    found = _survey_layout(inner, labelled=labelled, prefer=prefer)
+    if row is not None:
+        _check_benchmark(found, row)
+    return found
+
+
+def _survey_layout(root: Path, *, labelled: bool, prefer: Prefer) -> Survey:
+    name = root.resolve().name
+    lists = find_lists(root, prefer=prefer)
+    if lists:
+        found = Survey(root, LISTS, name)
+        for split, entry in lists.items():
+            if entry.loser is not None:
+                found.notes.append(f"{entry.path.name} is used, not {entry.loser.name}")
+            pairs = read_list(entry.path, root=root, labelled=labelled, prefer=prefer)
+            found.add(split, pairs)
+        return found
+    with_folders = {
+        split: folders
+        for split, folder in find_split_folders(root).items()
+        if (folders := find_folders(folder, prefer=prefer)) is not None
+    }
+    if with_folders:
+        found = Survey(root, f"{next(iter(with_folders.values())).name} in split folders", name)
+        _add_split_folders(found, with_folders, labelled=labelled)
+        return found
+    whole = find_folders(root, prefer=prefer)
+    if whole is None:
+        raise DataError(_not_understood(root))
+    found = Survey(root, f"{whole.name} without splits", name)
+    pairs = match_pairs(whole, labelled=labelled)
+    _say_which_labels(found, [whole])
+    found.add("train", pairs)
+    if pairs.pairs:
+        found.splits, how = _split(pairs.pairs)
+        found.notes.append(how)
+    return found
+
+
+def _add_split_folders(found: Survey, used: Mapping[str, LayoutFolders], *, labelled: bool) -> None:
+    some_have_labels = any(folders.label is not None for folders in used.values())
+    for split, folders in used.items():
+        if labelled and some_have_labels and folders.label is None:
+            found.notes.append(f"{split} has no label folder and is left out")
+        else:
+            found.add(split, match_pairs(folders, labelled=labelled))
+    _say_which_labels(found, list(used.values()))
+    for split, folder in find_split_folders(found.root).items():
+        half = half_a_layout(folder)
+        if split not in used and half is not None:
+            found.faults.append(f"{half}; add it or remove the folder")
+        elif split not in used:
+            found.notes.append(f"{folder} holds no folders of two dates and is left out")
+
+
+def _say_which_labels(found: Survey, folders: Sequence[LayoutFolders]) -> None:
+    for entry in folders:
+        losers = other_label_folders(entry)
+        if losers and entry.label is not None:
+            where = entry.label.relative_to(found.root)
+            found.notes.append(f"labels are taken from {where}, not from {', '.join(losers)}")
+
+
+def _split(pairs: Sequence[PairPaths]) -> tuple[dict[str, list[PairPaths]], str]:
+    marks = [_STEM_SPLIT.match(pair.name) for pair in pairs]
+    if all(marks):
+        by_stem: dict[str, list[PairPaths]] = {split: [] for split in SPLIT_NAMES}
+        for pair, mark in zip(pairs, marks, strict=True):
+            if mark is not None:
+                by_stem[mark.group(1).lower()].append(pair)
+        splits = {split: members for split, members in by_stem.items() if members}
+        counted = ", ".join(f"{split} {len(members)}" for split, members in splits.items())
+        return splits, f"no split folders or lists: split by the beginning of the names ({counted})"
+    splits = _split_by_hash(pairs)
+    counted = ", ".join(f"{split} {len(members)}" for split, members in splits.items())
+    return splits, (
+        f"no split folders or lists: split by a hash of the names ({counted}), the same every "
+        "time; tiles of one scene may fall into different splits, so write lists if they overlap"
+    )
+
+
+def _split_by_hash(pairs: Sequence[PairPaths]) -> dict[str, list[PairPaths]]:
+    ranked = sorted(pairs, key=lambda pair: hashlib.sha256(pair.name.encode()).digest())
+    total = len(ranked)
+    if total < _SMALLEST_SPLIT_SET:
+        val, test = total - 1, 0
+    else:
+        val, test = (max(1, round(SPLIT_SHARES[split] * total)) for split in ("val", "test"))
+    bounds = {"train": (0, total - val - test), "val": (total - val - test, total - test)}
+    bounds["test"] = (total - test, total)
+    return {
+        split: sorted(ranked[start:end]) for split, (start, end) in bounds.items() if end > start
+    }
+
+
+def _check_benchmark(found: Survey, row: Benchmark) -> None:
+    found.name = row.name
+    if not any(found.layout.lower().startswith(name.lower()) for name in row.layouts):
+        raise DataError(
+            f"{found.root} holds {found.layout}, but {row.name} comes as "
+            f"{' or '.join(row.layouts)}; check the folder or leave the benchmark out"
+        )
+    numbers = {split: len(pairs) for split, pairs in found.splits.items()}
+    difference = differences(row, numbers)
+    if difference is not None:
+        found.notes.append(difference)
+
+
+def _not_understood(root: Path) -> str:
+    half = half_a_layout(root) or next(
+        (
+            problem
+            for folder in find_split_folders(root).values()
+            if (problem := half_a_layout(folder)) is not None
+        ),
+        None,
+    )
+    inside = [
+        folder
+        for folder in subfolders(root).values()
+        if find_folders(folder) or find_split_folders(folder) or find_lists(folder)
+    ]
+    hint = f"; did you mean {some([str(folder) for folder in inside])}?" if inside else ""
+    return f"{half or f'no pairs are found in {root}'}{hint} Understood are {UNDERSTOOD}"

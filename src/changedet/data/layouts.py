@@ -1,0 +1,227 @@
+"""Where the files of a pair lie on disk: folders of the two dates and of the labels."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from changedet.errors import DataError
+
+Prefer = Literal["prepared", "original"]
+
+
+class PairPaths(NamedTuple):
+    """Files of one pair; ``name`` is unique within its split."""
+
+    name: str
+    before: Path
+    after: Path
+    label: Path | None
+
+
+class Layout(NamedTuple):
+    """Names of the folders of the two dates; upper and lower case are the same."""
+
+    name: str
+    before: str
+    after: str
+
+
+class LayoutFolders(NamedTuple):
+    """The folders of a layout that were found; ``label`` is None if there is none."""
+
+    layout: Layout
+    before: Path
+    after: Path
+    label: Path | None
+
+    @property
+    def name(self) -> str:
+        """The layout as the user sees it on disk."""
+        parts = [self.before, self.after, *([] if self.label is None else [self.label])]
+        return "/".join(part.name for part in parts)
+
+
+@dataclass
+class Found:
+    """Pairs, and what is to be said about them.
+
+    Attributes:
+        pairs: Pairs that have all their files.
+        faults: What makes the data set unusable as it is, a sentence each.
+        notes: What the user should know, a sentence each.
+    """
+
+    pairs: list[PairPaths] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+LAYOUTS: Final = (
+    Layout("A/B", "A", "B"),
+    Layout("time1/time2", "time1", "time2"),
+    Layout("im1/im2", "im1", "im2"),
+    Layout("T1/T2", "T1", "T2"),
+    Layout("before/after", "before", "after"),
+)
+#: Written by ``changedet data prepare`` and by the seed's own preparation (spec 6).
+PREPARED_FOLDER: Final = "OUT1"
+LABEL_FOLDERS: Final = ("label", "labels", "OUT", "mask", "masks", "GT")
+#: Folder and list names of each split, the usual one first.
+SPLIT_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+IMAGE_SUFFIXES: Final = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".webp", ".gif"}
+)
+UNDERSTOOD: Final = (
+    "list files (train.txt, val.txt, test.txt with lines 'BEFORE AFTER LABEL') or folders "
+    + ", ".join(layout.name for layout in LAYOUTS)
+    + f" with labels in {', '.join((PREPARED_FOLDER, *LABEL_FOLDERS))}, "
+    "directly in the folder or in train, val and test"
+)
+
+_NAMED_FILES = 3
+
+
+def subfolders(folder: Path) -> dict[str, Path]:
+    """Visible subfolders by lower-case name.
+
+    Raises:
+        DataError: If the folder cannot be listed.
+    """
+    try:
+        found = sorted(path for path in folder.iterdir() if path.is_dir())
+    except OSError as error:
+        raise DataError(f"cannot list {folder}: {error.strerror}; check the path") from error
+    return {path.name.lower(): path for path in found if not path.name.startswith(".")}
+
+
+def find_folders(folder: Path, *, prefer: Prefer = "prepared") -> LayoutFolders | None:
+    """Recognise the folders of the two dates and of the labels in ``folder``, or None."""
+    inside = subfolders(folder)
+    for layout in LAYOUTS:
+        before, after = inside.get(layout.before.lower()), inside.get(layout.after.lower())
+        if before and after:
+            prepared = (PREPARED_FOLDER,)
+            names = prepared + LABEL_FOLDERS if prefer == "prepared" else LABEL_FOLDERS + prepared
+            labels = [inside[name.lower()] for name in names if name.lower() in inside]
+            return LayoutFolders(layout, before, after, labels[0] if labels else None)
+    return None
+
+
+def half_a_layout(folder: Path) -> str | None:
+    """Say which date is missing if ``folder`` holds just one of a layout's two."""
+    inside = subfolders(folder)
+    for layout in LAYOUTS:
+        before, after = inside.get(layout.before.lower()), inside.get(layout.after.lower())
+        if before and not after:
+            return f"{folder} holds {before.name} but no {layout.after}"
+        if after and not before:
+            return f"{folder} holds {after.name} but no {layout.before}"
+    return None
+
+
+def other_label_folders(folders: LayoutFolders) -> list[str]:
+    """Names of label folders beside the one that is used."""
+    if folders.label is None:
+        return []
+    inside = subfolders(folders.label.parent)
+    names = [name.lower() for name in (PREPARED_FOLDER, *LABEL_FOLDERS)]
+    return [inside[n].name for n in names if n in inside and inside[n] != folders.label]
+
+
+def find_split_folders(folder: Path) -> dict[str, Path]:
+    """Folders of the splits, in the order train, val, test."""
+    inside = subfolders(folder)
+    return {
+        split: next(inside[name] for name in names if name in inside)
+        for split, names in SPLIT_NAMES.items()
+        if any(name in inside for name in names)
+    }
+
+
+def match_pairs(
+    folders: LayoutFolders, *, labelled: bool, only: Iterable[str] | None = None
+) -> Found:
+    """Match the files of both dates and the labels by stem, whatever their extensions.
+
+    Args:
+        folders: Where to look.
+        labelled: Whether every pair needs a label.
+        only: Stems that are wanted, in this order; None takes all, sorted.
+    """
+    found = Found()
+    before = images_by_stem(folders.before, found)
+    after = images_by_stem(folders.after, found)
+    in_labels = found if labelled else Found()
+    labels = {} if folders.label is None else images_by_stem(folders.label, in_labels)
+    if labelled and folders.label is None:
+        found.faults.append(
+            f"{folders.before.parent} has no label folder; name it one of "
+            f"{', '.join((PREPARED_FOLDER, *LABEL_FOLDERS))}"
+        )
+    if only is None:
+        _require_partners(folders, {"before": before, "after": after, "label": labels}, found)
+        wanted: Sequence[str] = sorted(before.keys() & after.keys())
+    else:
+        wanted = list(only)
+        lost = [name for name in wanted if name not in before or name not in after]
+        if lost:
+            found.faults.append(
+                f"{some(lost)} of the list: no image in {folders.before} and {folders.after}"
+            )
+    bare = [name for name in wanted if labelled and labels and name not in labels]
+    if bare:
+        found.faults.append(f"{folders.label}: no label for {some(bare)}")
+    for name in wanted:
+        if name in before and name in after and (name in labels or not labelled):
+            found.pairs.append(PairPaths(name, before[name], after[name], labels.get(name)))
+    return found
+
+
+def images_by_stem(folder: Path, found: Found) -> dict[str, Path]:
+    """Visible images directly in ``folder`` by stem; two of one stem are a fault."""
+    images: dict[str, Path] = {}
+    skipped: dict[str, int] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not path.is_file():
+            continue
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            skipped[path.suffix] = skipped.get(path.suffix, 0) + 1
+        elif path.stem in images:
+            found.faults.append(
+                f"{folder}: {images[path.stem].name} and {path.name} have the same stem, so it is "
+                "not clear which one is meant; remove one"
+            )
+        else:
+            images[path.stem] = path
+    if not images:
+        others = ", ".join(sorted(suffix or "no extension" for suffix in skipped))
+        found.faults.append(
+            f"{folder} holds no images" + (f" (only files of {others})" if others else "")
+        )
+    return images
+
+
+def some(names: Sequence[str]) -> str:
+    """Name the first few of many."""
+    rest = len(names) - _NAMED_FILES
+    return ", ".join(names[:_NAMED_FILES]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _require_partners(
+    folders: LayoutFolders, images: Mapping[str, Mapping[str, Path]], found: Found
+) -> None:
+    before, after, labels = images["before"], images["after"], images["label"]
+    lone_before = [name for name in before if name not in after]
+    lone_after = [name for name in after if name not in before]
+    if before and after and lone_before:
+        found.faults.append(f"{folders.after}: no partner for {some(lone_before)} of before")
+    if before and after and lone_after:
+        found.faults.append(f"{folders.before}: no partner for {some(lone_after)} of after")
+    stray = [name for name in labels if name not in before and name not in after]
+    if before and after and stray:
+        found.faults.append(f"{folders.label}: no images for label {some(stray)}")

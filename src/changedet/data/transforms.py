@@ -1,0 +1,298 @@
+"""One random draw, applied to before, after and label: crop, zoom, flips, turns, colour, shift."""
+
+import math
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torchvision.transforms.v2 import (  # type: ignore[import-untyped]
+    InterpolationMode,
+)
+from torchvision.transforms.v2 import functional as image_ops
+
+from changedet.errors import ConfigError
+from changedet.types import IGNORED
+
+_Array = npt.NDArray[np.uint8]
+
+_PROBABILITIES = ("horizontal_flip", "vertical_flip", "quarter_turns", "swap_dates")
+_COLOURS = ("brightness", "contrast", "saturation", "hue")
+_LARGEST_ZOOM = 16.0
+_LARGEST_SHIFT_PX = 64.0
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training samples are varied; everything is off by default.
+
+    Geometry is drawn once a pair, so that before, after and label stay on top of each other.
+    Colour is drawn for each date by itself.
+
+    Attributes:
+        horizontal_flip: Probability of mirroring left and right.
+        vertical_flip: Probability of mirroring top and bottom.
+        quarter_turns: Probability of turning by 90, 180 or 270 degrees, each equally likely.
+        scale: Range of the zoom, drawn evenly on a logarithmic scale: 2 shows half the ground
+            along each side. Zooming out ends where the whole shorter side is seen. None: no zoom.
+        brightness: Largest relative change of brightness, in [0, 1].
+        contrast: Largest relative change of contrast, in [0, 1].
+        saturation: Largest relative change of saturation, in [0, 1]; three channels only.
+        hue: Largest turn of the hue as a share of the colour circle, in [0, 0.5]; three channels
+            only.
+        swap_dates: Probability of exchanging before and after; the label stays.
+        shift_px: Largest shift of after against before and the label along each axis, in pixels
+            of the sample; sub-pixel, bilinear, with the edge replicated.
+
+    Raises:
+        ConfigError: If a value is out of range.
+    """
+
+    horizontal_flip: float = 0.0
+    vertical_flip: float = 0.0
+    quarter_turns: float = 0.0
+    scale: tuple[float, float] | None = None
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    swap_dates: float = 0.0
+    shift_px: float = 0.0
+
+    def __post_init__(self) -> None:
+        upper = dict.fromkeys((*_PROBABILITIES, *_COLOURS), 1.0)
+        upper |= {"hue": 0.5, "shift_px": _LARGEST_SHIFT_PX}
+        for field in fields(self):
+            if field.name == "scale":
+                _check_scale(self.scale)
+            elif not 0.0 <= getattr(self, field.name) <= upper[field.name]:
+                raise ConfigError(
+                    f"augmentation.{field.name} must be in [0, {upper[field.name]:g}], "
+                    f"got {getattr(self, field.name)}"
+                )
+
+    def check_channels(self, channels: int) -> None:
+        """Refuse colour changes that images of so many channels do not have.
+
+        Raises:
+            ConfigError: If one is asked for.
+        """
+        for name in _COLOURS:
+            understood = (3,) if name in ("saturation", "hue") else (1, 3)
+            if getattr(self, name) > 0.0 and channels not in understood:
+                raise ConfigError(
+                    f"augmentation.{name} works on images of "
+                    f"{' or '.join(map(str, understood))} channels, got {channels}; set it to 0"
+                )
+
+
+def _check_scale(scale: tuple[float, float] | None) -> None:
+    if scale is None:
+        return
+    if len(scale) != 2 or not 1 / _LARGEST_ZOOM <= scale[0] <= scale[1] <= _LARGEST_ZOOM:
+        raise ConfigError(
+            "augmentation.scale must be two zooms (low, high) with "
+            f"{1 / _LARGEST_ZOOM:g} <= low <= high <= {_LARGEST_ZOOM:g}, got {tuple(scale)}"
+        )
+
+
+class ColourDraw(NamedTuple):
+    """Factors of one date (1 leaves as is) and the turn of its hue (0 leaves as is)."""
+
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
+
+
+class Draw(NamedTuple):
+    """Everything random about one sample.
+
+    ``top``, ``left`` and ``window_px`` are the square of the stored image that is seen, in
+    pixels; ``turns`` counts quarter turns; ``shift_px`` is the (down, right) shift of after.
+    """
+
+    top: int
+    left: int
+    window_px: int
+    is_mirrored: bool
+    is_upside_down: bool
+    turns: int
+    is_swapped: bool
+    shift_px: tuple[float, float]
+    before: ColourDraw
+    after: ColourDraw
+
+
+class PairTensors(NamedTuple):
+    """Before and after, uint8 (C, h, w), and their label, uint8 (h, w)."""
+
+    before: torch.Tensor
+    after: torch.Tensor
+    label: torch.Tensor
+
+
+def draw_transform(
+    augmentation: Augmentation,
+    generator: np.random.Generator,
+    *,
+    height: int,
+    width: int,
+    crop_px: int,
+) -> Draw:
+    """Draw one variation of a pair of HEIGHT x WIDTH stored pixels.
+
+    The same numbers are taken from the generator whatever is switched on, so switching one
+    variation on leaves the others as they were.
+    """
+    zoom, place_y, place_x = generator.random(3)
+    mirror, upside_down, turn, swap = generator.random(4)
+    turns = int(generator.integers(1, 4))
+    shift_y, shift_x = generator.uniform(-1.0, 1.0, 2)
+    colours = generator.uniform(-1.0, 1.0, (2, len(_COLOURS)))
+
+    window_px = _window(augmentation.scale, zoom, side_px=min(height, width), crop_px=crop_px)
+    return Draw(
+        top=int(place_y * (max(height - window_px, 0) + 1)),
+        left=int(place_x * (max(width - window_px, 0) + 1)),
+        window_px=window_px,
+        is_mirrored=bool(mirror < augmentation.horizontal_flip),
+        is_upside_down=bool(upside_down < augmentation.vertical_flip),
+        turns=turns if turn < augmentation.quarter_turns else 0,
+        is_swapped=bool(swap < augmentation.swap_dates),
+        shift_px=(float(shift_y) * augmentation.shift_px, float(shift_x) * augmentation.shift_px),
+        before=_colour(augmentation, colours[0]),
+        after=_colour(augmentation, colours[1]),
+    )
+
+
+def _window(
+    scale: tuple[float, float] | None, position: float, *, side_px: int, crop_px: int
+) -> int:
+    if scale is None:
+        return crop_px
+    low, high = math.log(scale[0]), math.log(scale[1])
+    window_px = round(crop_px / math.exp(low + (high - low) * position))
+    return max(1, min(window_px, max(side_px, crop_px)))
+
+
+def _colour(augmentation: Augmentation, position: npt.NDArray[np.float64]) -> ColourDraw:
+    brightness, contrast, saturation, hue = (float(value) for value in position)
+    return ColourDraw(
+        brightness=1.0 + brightness * augmentation.brightness,
+        contrast=1.0 + contrast * augmentation.contrast,
+        saturation=1.0 + saturation * augmentation.saturation,
+        hue=hue * augmentation.hue,
+    )
+
+
+def apply_transform(
+    draw: Draw, before: _Array, after: _Array, *, label: _Array, crop_px: int
+) -> PairTensors:
+    """Apply one draw to a pair and its label.
+
+    Args:
+        draw: The draw, made for this pair's size.
+        before: First date, (H, W, C).
+        after: Second date, (H, W, C).
+        label: Decoded label, (H, W), in {0, 1, IGNORED}.
+        crop_px: Side of the sample.
+
+    Returns:
+        Copies, (C, crop_px, crop_px) and (crop_px, crop_px). Where the window reaches over the
+        image, the image is reflected and the label is IGNORED.
+    """
+    if draw.is_swapped:
+        before, after = after, before
+    first = _frame(draw, _cut(draw, before, fill="reflect"), crop_px=crop_px)
+    second = _frame(draw, _cut(draw, after, fill="reflect"), crop_px=crop_px)
+    third = _frame(
+        draw,
+        _cut(draw, label[:, :, np.newaxis], fill="ignored"),
+        crop_px=crop_px,
+        interpolation=InterpolationMode.NEAREST_EXACT,
+    )
+    return PairTensors(
+        before=_recolour(first, draw.before),
+        after=_recolour(_shift(second, *draw.shift_px), draw.after),
+        label=third[0],
+    )
+
+
+def _cut(draw: Draw, image: _Array, *, fill: str) -> torch.Tensor:
+    window = image[
+        draw.top : draw.top + draw.window_px,
+        draw.left : draw.left + draw.window_px,
+    ]
+    # The copy is asked for: a view would let a caller write into the cache.
+    cut = np.array(window.transpose(2, 0, 1), order="C", copy=True)
+    missing = (draw.window_px - cut.shape[1], draw.window_px - cut.shape[2])
+    if missing != (0, 0):
+        margins = ((0, 0), (0, missing[0]), (0, missing[1]))
+        if fill == "reflect":
+            cut = np.pad(cut, margins, mode="reflect")
+        else:
+            cut = np.pad(cut, margins, mode="constant", constant_values=IGNORED)
+    return torch.from_numpy(cut)
+
+
+def _frame(
+    draw: Draw,
+    image: torch.Tensor,
+    *,
+    crop_px: int,
+    interpolation: InterpolationMode = InterpolationMode.BILINEAR,
+) -> torch.Tensor:
+    if draw.window_px != crop_px:
+        image = image_ops.resize(
+            image, [crop_px, crop_px], interpolation=interpolation, antialias=True
+        )
+    if draw.is_mirrored:
+        image = image_ops.horizontal_flip(image)
+    if draw.is_upside_down:
+        image = image_ops.vertical_flip(image)
+    return torch.rot90(image, draw.turns, dims=(-2, -1)).contiguous()
+
+
+def _shift(image: torch.Tensor, down_px: float, right_px: float) -> torch.Tensor:
+    if down_px == 0.0 and right_px == 0.0:
+        return image
+    height, width = image.shape[-2:]
+    shifted = _slide(image.float(), down_px, dim=-2, length=height)
+    shifted = _slide(shifted, right_px, dim=-1, length=width)
+    return shifted.round().clamp(0.0, 255.0).to(torch.uint8)
+
+
+def _slide(image: torch.Tensor, shift_px: float, *, dim: int, length: int) -> torch.Tensor:
+    """Move along one axis: pixel i shows what lay at i - shift_px."""
+    whole = math.floor(-shift_px)
+    part = -shift_px - whole
+    position = torch.arange(length) + whole
+    near = image.index_select(dim, position.clamp(0, length - 1))
+    far = image.index_select(dim, (position + 1).clamp(0, length - 1))
+    return torch.lerp(near, far, part)
+
+
+def _recolour(image: torch.Tensor, colour: ColourDraw) -> torch.Tensor:
+    if colour.brightness != 1.0:
+        image = image_ops.adjust_brightness(image, colour.brightness)
+    if colour.contrast != 1.0:
+        image = _stretch(image, colour.contrast)
+    if colour.saturation != 1.0:
+        image = image_ops.adjust_saturation(image, colour.saturation)
+    if colour.hue != 0.0:
+        image = image_ops.adjust_hue(image, colour.hue)
+    return image
+
+
+def _stretch(image: torch.Tensor, factor: float) -> torch.Tensor:
+    """Change the contrast about the mean brightness.
+
+    torchvision's adjust_contrast sums floats, whose last digit depends on the number of threads
+    and hence on whether a worker does it; this sum is of integers.
+    """
+    grey = image_ops.rgb_to_grayscale(image) if image.shape[0] == 3 else image
+    mean = grey.sum(dtype=torch.int64).item() / grey.numel()
+    stretched = image.float().mul_(factor).add_((1.0 - factor) * mean)
+    return stretched.round_().clamp_(0.0, 255.0).to(torch.uint8)

@@ -1,0 +1,1 @@
+"""From settings to objects, and from results to files that people read."""

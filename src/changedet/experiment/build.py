@@ -1,0 +1,158 @@
+"""The only place where settings turn into objects."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch.utils.data import DataLoader
+
+from changedet.data.index import PairPaths
+from changedet.data.labels import LabelEncoding
+from changedet.data.pairs import PairDataset, PairSample
+from changedet.data.sampling import EpochSampler
+from changedet.data.transforms import Augmentation
+from changedet.engine.schedule import CosineSchedule, Schedule, TableSchedule
+from changedet.engine.trainer import TrainerSettings
+from changedet.errors import ConfigError
+from changedet.experiment.config import ExperimentConfig, LossConfig, ModelConfig
+from changedet.losses.contrastive import Margins, WeightedDoubleMargin
+from changedet.losses.supervision import BranchLoss
+from changedet.models.registry import create_model
+from changedet.types import Branch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from changedet.models.base import ChangeModel
+
+
+def build_model(config: ModelConfig, *, pretrained: bool) -> "ChangeModel":
+    """Make the model with its encoder weights.
+
+    Args:
+        config: The model's settings.
+        pretrained: Whether to load the encoder weights that ``config`` names. Not needed where
+            all weights are replaced afterwards, as in resuming.
+    """
+    sources: dict[str, bool | str] = {"hub": True, "none": False}
+    weights = config.encoder_weights
+    source: bool | str | Path = sources.get(weights, weights) if pretrained else False
+    options = config.model_dump(exclude={"name", "encoder_weights"})
+    if config.name == "dasnet":
+        # Its head ends at 1/8 resolution: there is no decoder whose activation could be chosen.
+        if config.activation != "leaky_relu":
+            raise ConfigError("model.activation is a setting of dasnet_v2; leave it out for dasnet")
+        del options["activation"]
+    return create_model(config.name, pretrained=source, **options)
+
+
+def build_loss(
+    config: LossConfig, model: ModelConfig, *, changed_share: float | None
+) -> BranchLoss:
+    """Make the loss.
+
+    Args:
+        config: The loss's settings.
+        model: The settings of the model it is for.
+        changed_share: Share of changed pixels p measured from the training labels; the setting
+            ``loss.changed_share`` wins over it.
+    """
+    share = config.changed_share if config.changed_share is not None else changed_share
+    pixel_loss = WeightedDoubleMargin(
+        model.distance,
+        margins=Margins(*config.margins) if config.margins is not None else None,
+        changed_share=share if config.weighting == "weighted" else None,
+    )
+    return BranchLoss(
+        pixel_loss,
+        branch_weights=_branch_weights(config, model),
+        level_weights=config.level_weights,
+    )
+
+
+def build_optimizer(config: ExperimentConfig, model: torch.nn.Module) -> torch.optim.Optimizer:
+    """Make the optimiser over all parameters."""
+    settings = config.optimizer
+    kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
+    return kind(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+
+
+def build_schedule(config: ExperimentConfig) -> Schedule:
+    """Make the learning-rate schedule."""
+    settings, epochs = config.schedule, config.training.epochs
+    if settings.kind == "cosine":
+        return CosineSchedule(
+            config.optimizer.lr,
+            epochs,
+            warmup_epochs=settings.warmup_epochs,
+            final=settings.final_lr,
+        )
+    if settings.kind == "table":
+        return TableSchedule(settings.steps, epochs)
+    return TableSchedule(((epochs, config.optimizer.lr),), epochs)
+
+
+def build_loader(
+    pairs: Sequence[PairPaths],
+    config: ExperimentConfig,
+    *,
+    encoding: LabelEncoding,
+    device: torch.device,
+) -> tuple[DataLoader[PairSample], EpochSampler]:
+    """Make the training batches and the sampler that orders them."""
+    dataset = PairDataset(
+        pairs,
+        encoding=encoding,
+        crop_px=config.data.crop_px,
+        seed=config.training.seed,
+        augmentation=Augmentation(**config.augmentation.model_dump()),
+        channels=config.model.in_channels,
+        cache=config.data.cache,
+    )
+    sampler = EpochSampler(len(dataset), seed=config.training.seed)
+    workers = config.data.workers
+    loader: DataLoader[PairSample] = DataLoader(
+        dataset,
+        batch_size=config.training.batch_size,
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=_ignore_interrupts,
+    )
+    return loader, sampler
+
+
+def build_settings(config: ExperimentConfig, device: torch.device) -> TrainerSettings:
+    """Make the trainer's settings for a device."""
+    training = config.training
+    use_bf16 = training.precision == "bf16" or (
+        training.precision == "auto" and device.type == "cuda"
+    )
+    return TrainerSettings(
+        epochs=training.epochs,
+        seed=training.seed,
+        validate_every=training.validate_every,
+        validate_every_epochs=training.validate_every_epochs,
+        log_every=training.log_every,
+        checkpoint_every=training.checkpoint_every,
+        keep_best=training.keep_best,
+        accumulate=training.accumulate,
+        clip_norm=training.clip_norm,
+        autocast=torch.bfloat16 if use_bf16 else None,
+    )
+
+
+def _branch_weights(loss: LossConfig, model: ModelConfig) -> dict[Branch, float]:
+    weights = loss.branch_weights
+    if model.head == "plain":
+        # The plain head has one branch; the weights of the others have nothing to act on.
+        return {"fused": weights.fused}
+    return {"position": weights.position, "channel": weights.channel, "fused": weights.fused}
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Leave Ctrl-C to the main process, which ends the workers after it has saved."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,85 @@
+"""What a run measures once on its data: label encoding, class share, normalisation statistics."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from changedet.data.index import PairIndex
+from changedet.data.labels import LabelEncoding, scan_labels
+from changedet.data.statistics import measure_normalisation
+from changedet.errors import DataError
+from changedet.experiment.config import ExperimentConfig
+from changedet.types import Normalisation
+
+
+class RunFacts(NamedTuple):
+    """What was measured on the data once, and what a resumed run must not measure anew."""
+
+    data: Path
+    data_name: str
+    encoding: LabelEncoding
+    changed_share: float | None
+    normalisation: Normalisation
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the facts as plain JSON types."""
+        return {
+            "data": str(self.data),
+            "data_name": self.data_name,
+            "label": self.encoding.to_dict(),
+            "changed_share": self.changed_share,
+            "normalisation": asdict(self.normalisation),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "RunFacts":
+        """Rebuild from :meth:`to_dict`; other keys are left alone."""
+        statistics: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in fields["normalisation"].items()
+        }
+        return cls(
+            data=Path(fields["data"]),
+            data_name=fields["data_name"],
+            encoding=LabelEncoding.from_dict(fields["label"]),
+            changed_share=fields["changed_share"],
+            normalisation=Normalisation(**statistics),
+        )
+
+
+def measure_facts(
+    root: Path, index: PairIndex, config: ExperimentConfig, *, say: Callable[[str], None]
+) -> RunFacts:
+    """Measure label encoding, class share and normalisation statistics, and say what was found.
+
+    Raises:
+        DataError: If the labels cannot be understood, or the class weights not be measured.
+    """
+    pairs = index.split(config.data.train_split)
+    scan = scan_labels(
+        index.pairs,
+        ignore_value=config.data.ignore_value,
+        changed_values=config.data.changed_values,
+    )
+    say(f"labels: {scan.encoding.describe()}")
+    share = scan.share_of(pairs)
+    say(
+        f"{len(pairs)} training pairs, {100 * share:.3g} % of the pixels changed; "
+        f"{len(index.split(config.data.val_split))} validation pairs"
+    )
+    needed = config.loss.weighting == "weighted" and config.loss.changed_share is None
+    if needed and not 0.0 < share < 1.0:
+        extreme = "no changed pixel" if share == 0.0 else "no unchanged pixel"
+        raise DataError(
+            f"the training labels hold {extreme}, so the class weights cannot be measured; "
+            "check the labels ('changedet data check'), or give the share of changed pixels by "
+            "hand with --set loss.changed_share=0.1"
+        )
+    normalisation = measure_normalisation(
+        pairs,
+        bands=config.data.bands,
+        scale=config.data.normalisation,
+        channels=config.model.in_channels,
+    )
+    return RunFacts(root.resolve(), index.name, scan.encoding, share, normalisation)

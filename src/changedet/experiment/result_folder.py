@@ -1,0 +1,99 @@
+"""A folder of results that appears whole or not at all, and never replaces what is not its own."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from changedet.errors import ConfigError, StorageError
+
+#: What to do with the results of an earlier run in the folder.
+Existing = Literal["refuse", "replace"]
+
+_STAGING_SUFFIX = ".part"
+
+
+def check_result_folder(out: Path, *, marker: str, existing: Existing) -> None:
+    """Refuse a folder whose content must not be replaced.
+
+    Args:
+        out: Where the results shall go; it need not exist.
+        marker: Name of the file that tells a finished result of this kind.
+        existing: Whether such a result may be replaced.
+
+    Raises:
+        ConfigError: If it is a file, holds another run's results or files of another kind.
+    """
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out {out} is a file; give a folder")
+    if not out.is_dir() or all(_is_staging(path, out) for path in out.iterdir()):
+        return
+    if not (out / marker).is_file():
+        raise ConfigError(
+            f"--out {out} holds other files (no {marker} among them) and is left alone; "
+            "give a new or empty folder"
+        )
+    if existing == "refuse":
+        raise ConfigError(
+            f"--out {out} holds the results of another run ({marker}); "
+            "give another folder, or --overwrite to replace them"
+        )
+
+
+@contextlib.contextmanager
+def result_folder(out: Path, *, marker: str, existing: Existing) -> Iterator[Path]:
+    """Offer an empty folder to write to, which becomes ``out`` when all went well.
+
+    After an error or Ctrl-C nothing of it remains and an earlier result is untouched.
+
+    Args:
+        out: Final place.
+        marker: Name of the file that tells a finished result; it is put in place last.
+        existing: Whether an earlier result may be replaced.
+
+    Raises:
+        ConfigError: As :func:`check_result_folder`.
+        StorageError: If it cannot be written.
+    """
+    out = out.absolute()
+    check_result_folder(out, marker=marker, existing=existing)
+    # An existing folder may be a mount point, so what goes into it is prepared inside of it.
+    place = out if out.is_dir() else out.parent
+    staging = place / f".{out.name}.{os.getpid()}{_STAGING_SUFFIX}"
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(staging)
+        staging.mkdir(parents=True)
+        yield staging
+        if place == out:
+            _replace_content(out, staging, marker)
+        else:
+            staging.rename(out)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write results to {out}: {error.strerror or error}; "
+            "make room or choose another folder, then run the command again"
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _is_staging(path: Path, out: Path) -> bool:
+    """Tell whether a file is what a killed run left behind."""
+    return path.name.startswith(f".{out.name}.") and path.name.endswith(_STAGING_SUFFIX)
+
+
+def _replace_content(out: Path, staging: Path, marker: str) -> None:
+    """Move the old content aside and the new content in; the marker goes first and comes last."""
+    old = staging / ".old"
+    old.mkdir()
+    new = sorted(staging.iterdir(), key=lambda path: path.name == marker)
+    before = sorted(out.iterdir(), key=lambda path: path.name != marker)
+    for path in before:
+        if path != staging:
+            path.rename(old / path.name)
+    for path in new:
+        if path != old:
+            path.rename(out / path.name)

@@ -1,0 +1,322 @@
+"""A training run from a request to a folder of results; resuming it, interrupting it."""
+
+import contextlib
+import json
+import shutil
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+from changedet._atomic import write_text
+from changedet._version import __version__
+from changedet.data.index import PairIndex, index_pairs
+from changedet.engine.checkpoint import Progress, load_checkpoint
+from changedet.engine.observer import Observer
+from changedet.engine.trainer import Interrupted, Trainer, TrainingParts
+from changedet.errors import CheckpointError, ConfigError, StorageError
+from changedet.experiment.build import (
+    build_loader,
+    build_loss,
+    build_model,
+    build_optimizer,
+    build_schedule,
+    build_settings,
+)
+from changedet.experiment.config import (
+    ExperimentConfig,
+    dump_config,
+    load_config,
+    parse_config,
+    tile_px,
+)
+from changedet.experiment.facts import RunFacts, measure_facts
+from changedet.experiment.records import RunRecords
+from changedet.experiment.validation import RunValidator, make_exporter
+from changedet.inference.detector import resolve_device
+from changedet.models.base import ChangeModel
+from changedet.models.model_file import load_model
+
+#: Settings that a resumed run may change without becoming another experiment.
+_FREE_ON_RESUME = ("training.epochs", "data.workers", "data.cache", "training.keep_best")
+DEFAULT_RECIPE = "default"
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What the user asked for.
+
+    Attributes:
+        out: Folder of the run.
+        data: Folder of the data set; a resumed run knows it.
+        recipe: Recipe name or YAML file; None: the default recipe, or the run's own on resume.
+        overrides: ``section.key=value`` changes to it.
+        init: Model file whose weights training starts from.
+        start_epoch: Epoch, from 1, at which the schedule starts.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        mode: What to do about a run that is already in ``out``.
+    """
+
+    out: Path
+    data: Path | None = None
+    recipe: str | None = None
+    overrides: tuple[str, ...] = ()
+    init: Path | None = None
+    start_epoch: int = 1
+    device: str = "auto"
+    mode: Literal["new", "resume", "overwrite"] = "new"
+
+
+class TrainOutcome(NamedTuple):
+    """How a run ended: its last position, and the signal that stopped it early, if one did."""
+
+    progress: Progress
+    signal: int | None
+
+
+def run_training(
+    request: TrainRequest,
+    *,
+    observers: Sequence[Observer] = (),
+    say: Callable[[str], None] = lambda message: None,
+) -> TrainOutcome:
+    """Train as asked and leave everything in ``request.out`` (spec 4).
+
+    Args:
+        request: What to train, on what, where to.
+        observers: Told of the progress, beside the records that are always written.
+        say: Gets sentences for the user.
+
+    Raises:
+        ConfigError: For a faulty setting, or a folder that holds another run.
+        DataError: For data that cannot be trained on.
+        TrainingError: If the loss is not finite.
+        StorageError: If results cannot be written.
+    """
+    device = resolve_device(request.device)
+    config, facts, index = _prepare(request, say=say)
+    pairs = index.split(config.data.train_split)
+    model = build_model(config.model, pretrained=request.mode != "resume" and request.init is None)
+    if request.init is not None:
+        _initialise(model, request.init)
+    model.to(device).to(memory_format=torch.channels_last)
+    optimizer = build_optimizer(config, model)
+    progress = Progress(epoch=request.start_epoch)
+    last = request.out / "checkpoints" / "last.safetensors"
+    if request.mode == "resume":
+        progress = load_checkpoint(last, model=model, optimizer=optimizer)
+        say(f"going on from epoch {progress.epoch}, batch {progress.batch}")
+    if config.training.compile:
+        model.compile()
+    loader, sampler = build_loader(pairs, config, encoding=facts.encoding, device=device)
+    with _stop_on_signals() as caught, contextlib.ExitStack() as stack:
+        records = RunRecords(request.out)
+        watchers = [records, *observers]
+        for watcher in watchers:
+            stack.callback(watcher.close)
+        validator = RunValidator(
+            model,
+            index.split(config.data.val_split),
+            config,
+            facts=facts,
+            device=device,
+            folder=request.out / "validation",
+            should_stop=lambda: bool(caught),
+        )
+        parts = TrainingParts(
+            model=model,
+            loss=build_loss(config.loss, config.model, changed_share=facts.changed_share),
+            optimizer=optimizer,
+            schedule=build_schedule(config),
+            loader=loader,
+            sampler=sampler,
+            names=[f"{pair.before} {pair.after} {pair.label}" for pair in pairs],
+            normalisation=facts.normalisation,
+            validate=validator,
+            export=make_exporter(model, config, facts),
+        )
+        trainer = Trainer(
+            parts,
+            build_settings(config, device),
+            folder=request.out,
+            device=device,
+            observers=watchers,
+            should_stop=lambda: bool(caught),
+        )
+        try:
+            return TrainOutcome(trainer.fit(progress), None)
+        except Interrupted as stop:
+            return TrainOutcome(stop.progress, caught[0])
+        except OSError as error:
+            raise StorageError(
+                f"cannot write to {request.out}: {error.strerror or error}; make room, then go on "
+                f"with: changedet train --out {request.out} --resume"
+            ) from error
+
+
+def _prepare(
+    request: TrainRequest, *, say: Callable[[str], None]
+) -> tuple[ExperimentConfig, RunFacts, PairIndex]:
+    """Settle settings, data and facts, and write them into the run's folder."""
+    if request.mode == "resume":
+        if request.init is not None or request.start_epoch != 1:
+            raise ConfigError(
+                "--resume goes on from the run's own weights and epoch; "
+                "leave out --init and --start-epoch"
+            )
+        config, facts = _stored_run(request)
+        index = _index(facts.data, config)
+    else:
+        if request.data is None:
+            raise ConfigError("say where the pairs are: --data DIR (or go on with --resume)")
+        config = load_config(request.recipe or DEFAULT_RECIPE, overrides=request.overrides)
+        _check_start(request, config)
+        _check_folder(request)
+        build_schedule(config)
+        tile_px(config)
+        index = _index(request.data, config)
+        for note in index.notes:
+            say(note)
+        facts = measure_facts(request.data, index, config, say=say)
+        _clear_folder(request)
+    _write_run(request, config, facts)
+    return config, facts, index
+
+
+def _check_start(request: TrainRequest, config: ExperimentConfig) -> None:
+    if not 1 <= request.start_epoch <= config.training.epochs:
+        raise ConfigError(
+            f"--start-epoch must be in [1, {config.training.epochs}] (training.epochs), "
+            f"got {request.start_epoch}"
+        )
+    if request.init is not None and not request.init.is_file():
+        raise CheckpointError(f"--init: there is no model file {request.init}")
+
+
+def _index(root: Path, config: ExperimentConfig) -> PairIndex:
+    index = index_pairs(root, benchmark=config.data.benchmark)
+    for split in (config.data.train_split, config.data.val_split):
+        index.split(split)
+    return index
+
+
+def _initialise(model: ChangeModel, path: Path) -> None:
+    source, card = load_model(path)
+    try:
+        model.load_state_dict(source.state_dict())
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path} holds a {card.architecture} with {card.options}, which does not fit the "
+            f"settings' {model.architecture} with {model.options}; use settings of the same model"
+        ) from error
+
+
+def _check_folder(request: TrainRequest) -> None:
+    out = request.out
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out {out} is a file; choose a folder")
+    if request.mode == "new" and out.is_dir() and any(out.iterdir()):
+        held = "a run" if (out / "run.json").is_file() else "files that are not a run"
+        raise ConfigError(
+            f"{out} already holds {held}; go on with --resume, replace a run with --overwrite, "
+            "or choose another folder"
+        )
+    # A wrong --out must not cost anybody a folder of other things.
+    is_other = out.is_dir() and any(out.iterdir()) and not (out / "run.json").is_file()
+    if request.mode == "overwrite" and is_other:
+        raise ConfigError(f"{out} holds no run that could be replaced; choose another folder")
+
+
+_RUN_ENTRIES = ("checkpoints", "logs", "validation", "best.safetensors", "config.yaml", "run.json")
+
+
+def _clear_folder(request: TrainRequest) -> None:
+    for entry in _RUN_ENTRIES:
+        path = request.out / entry
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _write_run(request: TrainRequest, config: ExperimentConfig, facts: RunFacts) -> None:
+    write_text(request.out / "config.yaml", dump_config(config))
+    content = {
+        **facts.to_dict(),
+        "package_version": __version__,
+        "torch_version": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+    write_text(request.out / "run.json", json.dumps(content, indent=2) + "\n")
+
+
+def _stored_run(request: TrainRequest) -> tuple[ExperimentConfig, RunFacts]:
+    try:
+        record = json.loads((request.out / "run.json").read_text(encoding="utf-8"))
+        stored = load_config(request.out / "config.yaml")
+    except (OSError, ValueError, ConfigError) as error:
+        raise ConfigError(
+            f"{request.out} holds no run to resume ({error}); start it without --resume"
+        ) from error
+    facts = RunFacts.from_dict(record)
+    if request.data is not None:
+        facts = facts._replace(data=request.data.resolve())
+    return _resumed_config(request, stored), facts
+
+
+def _resumed_config(request: TrainRequest, stored: ExperimentConfig) -> ExperimentConfig:
+    """Let only those settings differ from the stored run's that leave the experiment the same."""
+    if request.recipe is not None:
+        asked = load_config(request.recipe, overrides=request.overrides)
+    else:
+        asked = load_config(request.out / "config.yaml", overrides=request.overrides)
+    old, new = _flat(stored.model_dump(mode="json")), _flat(asked.model_dump(mode="json"))
+    changed = [key for key in new if new[key] != old.get(key) and key not in _FREE_ON_RESUME]
+    if changed:
+        differences = "; ".join(
+            f"{key} was {old.get(key)!r}, asked {new[key]!r}" for key in changed
+        )
+        raise ConfigError(
+            f"a resumed run keeps its settings: {differences}; leave them out, or start a new run "
+            "with --init"
+        )
+    return parse_config(asked.model_dump(), origin="resumed settings")
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+@contextlib.contextmanager
+def _stop_on_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying; a second one is taken as it comes."""
+    caught: list[int] = []
+    names: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM)
+    former: dict[signal.Signals, Any] = {}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
+        for name, handler in former.items():
+            signal.signal(name, handler)
+
+    try:
+        for name in names:
+            former[name] = signal.signal(name, note)
+    except ValueError:
+        # Not in the main thread: signals stay with whoever embeds the training.
+        former.clear()
+    try:
+        yield caught
+    finally:
+        for name, handler in former.items():
+            signal.signal(name, handler)

@@ -1,0 +1,117 @@
+"""Validation during training: score the validation split, draw heat maps, pack the model's file."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from changedet._version import __version__
+from changedet.data.index import PairPaths
+from changedet.data.pairs import read_pair
+from changedet.engine.checkpoint import Progress
+from changedet.engine.evaluate import LabelledPair, evaluate_pairs
+from changedet.engine.trainer import StopRequested, Validation
+from changedet.errors import DataError
+from changedet.experiment.config import ExperimentConfig, tile_px
+from changedet.experiment.facts import RunFacts
+from changedet.experiment.pictures import heatmap, write_png
+from changedet.metrics.protocol import choose_threshold, seed_protocol
+from changedet.models.base import ChangeModel
+from changedet.models.model_file import ModelCard, save_model
+
+
+class RunValidator:
+    """Score a model on the validation split; heat maps of every n-th image go to ``folder``."""
+
+    def __init__(
+        self,
+        model: ChangeModel,
+        pairs: Sequence[PairPaths],
+        config: ExperimentConfig,
+        *,
+        facts: RunFacts,
+        device: torch.device,
+        folder: Path,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self.model = model
+        self.pairs = pairs
+        self.config = config
+        self.facts = facts
+        self.device = device
+        self.folder = folder
+        self.should_stop = should_stop
+
+    def __call__(self, progress: Progress) -> Validation:
+        """Score every pair of the split.
+
+        Raises:
+            StopRequested: If the run was asked to stop meanwhile.
+            DataError: If the split has no changed pixel.
+        """
+        heatmaps = self.folder / f"{progress.epoch}_{progress.batch}_heatmaps"
+
+        def draw(number: int, score: Tensor) -> None:
+            if self.should_stop():
+                raise StopRequested
+            if number % self.config.training.heatmap_every == 0:
+                name = self.pairs[number].name.replace("/", "_")
+                write_png(heatmaps / f"{name}.png", heatmap(score.cpu().numpy()))
+
+        histogram = evaluate_pairs(
+            self.model,
+            self._samples(),
+            normalisation=self.facts.normalisation,
+            tile_px=tile_px(self.config),
+            device=self.device,
+            batch_size=max(8, self.config.training.batch_size),
+            mode=self.config.data.evaluation,
+            observer=draw,
+        )
+        seed = seed_protocol(histogram)
+        if not histogram.changed.any():
+            raise DataError(
+                f"the split {self.config.data.val_split!r} has no changed pixel, so F1 is "
+                "undefined on it; choose another one with --set data.val_split=NAME"
+            )
+        return Validation(histogram, seed.max_f1, choose_threshold(histogram), seed.roc_auc)
+
+    def _samples(self) -> Iterator[LabelledPair]:
+        for pair in self.pairs:
+            decoded = read_pair(
+                pair, encoding=self.facts.encoding, channels=self.config.model.in_channels
+            )
+            yield decoded.before, decoded.after, decoded.label
+
+
+def make_exporter(
+    model: ChangeModel, config: ExperimentConfig, facts: RunFacts
+) -> Callable[[Path, Validation, Progress], None]:
+    """Make the function that writes the model with all that is needed to use it."""
+
+    def export(path: Path, result: Validation, progress: Progress) -> None:
+        split = config.data.val_split
+        images = len(result.histogram.changed)
+        card = ModelCard(
+            architecture=model.architecture,
+            options=model.options,
+            normalisation=facts.normalisation,
+            tile_px=tile_px(config),
+            threshold=result.threshold,
+            threshold_source=(
+                f"max-F1 on split {split!r} of {facts.data_name} ({images} images), "
+                f"epoch {progress.epoch}, batch {progress.batch}"
+            ),
+            label=facts.encoding.to_dict(),
+            metrics={"validation": seed_protocol(result.histogram).to_dict()},
+            data_name=facts.data_name,
+            licence_note=(
+                "The weights follow the terms of the training data and of the encoder's weights."
+            ),
+            recipe=config.model_dump(mode="json"),
+            package_version=__version__,
+        )
+        save_model(path, model, card)
+
+    return export

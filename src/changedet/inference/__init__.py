@@ -1,0 +1,1 @@
+"""Score image pairs of any size with a model."""

@@ -1,0 +1,1 @@
+"""Streaming counts and the figures computed from them (spec 5)."""

@@ -1,0 +1,234 @@
+"""Count pixels by score and label on the device, one row an image: all figures come from this."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from changedet.errors import ConfigError, DataError
+from changedet.types import IGNORED, MAX_DISTANCE
+
+FloatArray: TypeAlias = NDArray[np.float64]
+CountArray: TypeAlias = NDArray[np.int64]
+
+#: Number of equal score bins between 0 and 1 (spec 5).
+SCORE_BINS = 1024
+#: The thresholds k/1024, k = 0..1024, among which a threshold is chosen and curves are drawn.
+GRID_THRESHOLDS: tuple[float, ...] = tuple(k / SCORE_BINS for k in range(SCORE_BINS + 1))
+#: The seed's 96 thresholds, as distances in [0, 2.2] (spec 5).
+SEED_DISTANCES: tuple[float, ...] = tuple(np.linspace(0.0, 2.2, 96).tolist())
+#: The seed's 96 thresholds, as scores in [0, 1.1]; none of the scores reaches the last nine.
+SEED_THRESHOLDS: tuple[float, ...] = tuple(d / MAX_DISTANCE for d in SEED_DISTANCES)
+
+# Averaging overlapping tiles may leave [0, 1] by rounding; anything farther out is a distance or a
+# logit that somebody took for a score.
+_ROUNDING = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreHistogram:
+    """Pixel counts by score for the unchanged and the changed pixels of N images.
+
+    Column e counts the scores in [edges[e], edges[e + 1]), the last column those from the last
+    edge on. So "changed where score >= t" is exact for every t among the edges. Ignored pixels
+    are in neither count.
+
+    Attributes:
+        edges: Lower ends of the bins, (E,), float32, strictly increasing from 0.
+        unchanged: Pixels labelled unchanged, (N, E).
+        changed: Pixels labelled changed, (N, E).
+        lowest: Lowest score counted in each bin over all images, (E,), above 1 in an empty bin.
+            Together with ``highest`` it tells tied scores from scores that merely share a bin;
+            without the two every bin counts as tied.
+        highest: Highest score counted in each bin, (E,), below 0 in an empty bin.
+
+    Raises:
+        DataError: If the shapes do not fit together.
+    """
+
+    edges: NDArray[np.float32]
+    unchanged: CountArray
+    changed: CountArray
+    lowest: NDArray[np.float32] | None = None
+    highest: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        expected = (self.unchanged.shape[0], self.edges.shape[0])
+        if self.unchanged.shape != expected or self.changed.shape != expected:
+            raise DataError(
+                f"counts of unchanged {self.unchanged.shape} and changed {self.changed.shape} "
+                f"pixels must both be (images, {self.edges.shape[0]}), one column per edge"
+            )
+
+    @property
+    def images(self) -> int:
+        """Number of images counted."""
+        return int(self.unchanged.shape[0])
+
+    def columns_of(self, thresholds: Sequence[float]) -> NDArray[np.intp]:
+        """Find the first column at or above each threshold, (T,).
+
+        Thresholds are compared as float32, as ``score >= threshold`` does for a float32 score map.
+
+        Raises:
+            ConfigError: If a threshold is not an edge, so that its counts would not be exact.
+        """
+        wanted = np.asarray(thresholds, dtype=np.float32)
+        columns = np.searchsorted(self.edges, wanted, side="left")
+        found = self.edges[np.minimum(columns, self.edges.shape[0] - 1)] == wanted
+        if not found.all():
+            missing = float(np.asarray(thresholds, dtype=np.float64)[~found][0])
+            raise ConfigError(
+                f"threshold {missing} was not counted; count again with "
+                f"ScoreCounter(extra_thresholds=[{missing}]) or use a multiple of 1/{SCORE_BINS}"
+            )
+        return columns
+
+    def subset(self, indices: Sequence[int]) -> ScoreHistogram:
+        """Keep the rows of some images, in the order asked for; repeats are allowed.
+
+        Raises:
+            DataError: If there is no such row.
+        """
+        rows = np.asarray(indices, dtype=np.intp)
+        if rows.size and not ((rows >= 0) & (rows < self.images)).all():
+            raise DataError(
+                f"image indices must be in [0, {self.images}), "
+                f"got {int(rows.min())} to {int(rows.max())}"
+            )
+        return replace(self, unchanged=self.unchanged[rows], changed=self.changed[rows])
+
+    def merge(self, other: ScoreHistogram) -> ScoreHistogram:
+        """Put the images of another histogram behind those of this one.
+
+        Raises:
+            DataError: If the edges differ.
+        """
+        if not np.array_equal(self.edges, other.edges):
+            raise DataError(
+                f"histograms with different edges ({self.edges.shape[0]} and "
+                f"{other.edges.shape[0]}) cannot be merged; count both with the same "
+                "extra_thresholds"
+            )
+        return ScoreHistogram(
+            self.edges,
+            np.concatenate([self.unchanged, other.unchanged]),
+            np.concatenate([self.changed, other.changed]),
+            _both(np.minimum, self.lowest, other.lowest),
+            _both(np.maximum, self.highest, other.highest),
+        )
+
+
+def _both(
+    extreme: np.ufunc, first: NDArray[np.float32] | None, second: NDArray[np.float32] | None
+) -> NDArray[np.float32] | None:
+    if first is None or second is None:
+        return None
+    joined: NDArray[np.float32] = extreme(first, second)
+    return joined
+
+
+class ScoreCounter:
+    """Count the pixels of batch after batch on the device.
+
+    The edges are the union of the 1024 equal bins, the seed's thresholds and the thresholds asked
+    for, so each of these is exact later on (spec 5). Nothing but the counts is kept.
+
+    Args:
+        extra_thresholds: Further scores in [0, 1] that will be asked for, such as a model's own.
+        device: Where to count; batches that lie elsewhere are moved there.
+
+    Raises:
+        ConfigError: If an extra threshold is not a score in [0, 1].
+    """
+
+    def __init__(
+        self, *, extra_thresholds: Sequence[float] = (), device: torch.device | str = "cpu"
+    ) -> None:
+        for threshold in extra_thresholds:
+            if not 0.0 <= threshold <= 1.0:
+                raise ConfigError(
+                    f"a threshold is a score in [0, 1] (half the distance), got {threshold}"
+                )
+        edges = np.unique(
+            np.array([*GRID_THRESHOLDS, *SEED_THRESHOLDS, *extra_thresholds], dtype=np.float32)
+        )
+        self._edges = torch.from_numpy(edges).to(device)
+        # One place more than bins, for the pixels that are not counted.
+        self._lowest = self._edges.new_full((edges.shape[0] + 1,), 2.0)
+        self._highest = self._edges.new_full((edges.shape[0] + 1,), -1.0)
+        self._batches: list[torch.Tensor] = []
+
+    # Counting may start in one mode and go on in another, which autograd's checks would refuse.
+    @torch.inference_mode()
+    def update(self, score: torch.Tensor, label: torch.Tensor) -> None:
+        """Add one row of counts for each image of a batch.
+
+        Args:
+            score: Change scores, (B, H, W), float, in [0, 1].
+            label: Decoded labels, (B, H, W), 0 unchanged, 1 changed, 255 ignored.
+
+        Raises:
+            DataError: If the shapes differ, a score is NaN or outside [0, 1], or a label has
+                another value.
+        """
+        if score.ndim != 3 or score.shape != label.shape:
+            raise DataError(
+                "score and label must both be (B, H, W), "
+                f"got score {tuple(score.shape)} and label {tuple(label.shape)}"
+            )
+        device = self._edges.device
+        raw = score.detach().to(device, torch.float32)
+        score = raw.clamp(0.0, 1.0)
+        label = label.to(device)
+        images, bins = score.shape[0], self._edges.shape[0]
+        # Slots of an image: bins of unchanged, bins of changed, ignored, wrong score, wrong label.
+        slots = 2 * bins + 3
+        column = torch.bucketize(score, self._edges, right=True) - 1
+        slot = torch.where(label == 1, column + bins, column)
+        slot = torch.where(label == IGNORED, 2 * bins, slot)
+        is_score = (raw >= -_ROUNDING) & (raw <= 1.0 + _ROUNDING)
+        slot = torch.where(is_score, slot, 2 * bins + 1)
+        is_label = (label == 0) | (label == 1) | (label == IGNORED)
+        slot = torch.where(is_label, slot, 2 * bins + 2)
+        row = slots * torch.arange(images, device=device).view(-1, 1, 1)
+        counts = torch.bincount((slot + row).flatten(), minlength=images * slots)
+        counts = counts.view(images, slots)
+        self._refuse_wrong_values(counts[:, -2:].sum(dim=0).tolist(), label)
+        self._batches.append(counts[:, : 2 * bins].view(images, 2, bins))
+        place = torch.where(slot < 2 * bins, column, bins).flatten()
+        self._lowest.scatter_reduce_(0, place, score.flatten(), "amin")
+        self._highest.scatter_reduce_(0, place, score.flatten(), "amax")
+
+    @staticmethod
+    def _refuse_wrong_values(wrong: list[int], label: torch.Tensor) -> None:
+        wrong_scores, wrong_labels = wrong
+        if wrong_labels:
+            values = [v for v in torch.unique(label).tolist() if v not in (0, 1, IGNORED)]
+            raise DataError(
+                f"a decoded label holds 0, 1 and {IGNORED} only, "
+                f"got also {values[:5]} in {wrong_labels} pixels; decode it first"
+            )
+        if wrong_scores:
+            raise DataError(
+                f"{wrong_scores} scores are NaN or outside [0, 1]; a score is half the distance, "
+                "and NaN means that the model or its normalisation is broken"
+            )
+
+    def compute(self) -> ScoreHistogram:
+        """Return all counts so far, rows in the order of the images; counting may go on."""
+        bins = self._edges.shape[0]
+        none = torch.zeros((0, 2, bins), dtype=torch.int64, device=self._edges.device)
+        counts = torch.cat([none, *self._batches]).cpu().numpy()
+        return ScoreHistogram(
+            edges=self._edges.cpu().numpy().copy(),
+            unchanged=counts[:, 0].copy(),
+            changed=counts[:, 1].copy(),
+            lowest=self._lowest[:bins].cpu().numpy().copy(),
+            highest=self._highest[:bins].cpu().numpy().copy(),
+        )

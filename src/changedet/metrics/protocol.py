@@ -1,0 +1,191 @@
+"""The two ways to report a model: the seed's protocol and the honest one (spec 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from changedet.errors import DataError
+from changedet.metrics.bootstrap import bootstrap_intervals
+from changedet.metrics.confusion import FIGURES, Confusion, confusion_at
+from changedet.metrics.curve import average_precision, max_f1, precision_recall, roc_auc
+from changedet.metrics.histogram import (
+    GRID_THRESHOLDS,
+    SEED_THRESHOLDS,
+    FloatArray,
+    ScoreHistogram,
+)
+from changedet.metrics.json_values import JsonValue, to_json_value
+from changedet.types import MAX_DISTANCE
+
+#: The note for figures on the very images that chose the threshold (spec 5).
+SELECTION_SET_NOTE = "selection set, optimistic"
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """The seed's figures: the best of 96 thresholds on the very images that are reported.
+
+    NaN (JSON: null) throughout if no pixel has changed.
+
+    Attributes:
+        max_f1: Highest F1 over the 96 thresholds.
+        precision: Precision at that threshold.
+        recall: Recall at that threshold.
+        threshold: That threshold as a score; the lowest among equals.
+        distance: The same as a distance.
+        average_precision: Area under the precision-recall curve.
+        roc_auc: Area under the ROC curve.
+        images: Number of images.
+    """
+
+    max_f1: float
+    precision: float
+    recall: float
+    threshold: float
+    distance: float
+    average_precision: float
+    roc_auc: float
+    images: int
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """Return the figures as plain JSON types, undefined ones as null."""
+        return {name: to_json_value(value) for name, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class HonestResult:
+    """Figures at a threshold that was chosen before, on other images.
+
+    Attributes:
+        threshold: The threshold as a score.
+        distance: The same as a distance.
+        f1: F1 of the change class; this and the five below may be NaN, see :class:`Confusion`.
+        iou: Intersection over union of the change class.
+        precision: Precision of the change class.
+        recall: Recall of the change class.
+        overall_accuracy: Share of pixels that are right.
+        kappa: Cohen's kappa.
+        intervals: Bootstrap interval over images, (low, high), for each of the six figures.
+        level: Share of the bootstrap inside an interval.
+        average_precision: Area under the precision-recall curve.
+        roc_auc: Area under the ROC curve.
+        confusion: The pixel counts.
+        images: Number of images.
+        note: What a reader must know, such as :data:`SELECTION_SET_NOTE`.
+    """
+
+    threshold: float
+    distance: float
+    f1: float
+    iou: float
+    precision: float
+    recall: float
+    overall_accuracy: float
+    kappa: float
+    intervals: Mapping[str, tuple[float, float]]
+    level: float
+    average_precision: float
+    roc_auc: float
+    confusion: Confusion
+    images: int
+    note: str | None = None
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """Return the figures as plain JSON types: undefined ones null, intervals [low, high]."""
+        values = {**vars(self), "confusion": self.confusion._asdict()}
+        return {name: to_json_value(value) for name, value in values.items()}
+
+
+def seed_protocol(hist: ScoreHistogram) -> SeedResult:
+    """Report max-F as the seed does: threshold and figures from the same images (spec 5).
+
+    Raises:
+        DataError: If no image was counted.
+    """
+    _require_images(hist)
+    best = max_f1(hist, SEED_THRESHOLDS)
+    return SeedResult(
+        max_f1=best.f1,
+        precision=best.precision,
+        recall=best.recall,
+        threshold=best.threshold,
+        distance=best.threshold * MAX_DISTANCE,
+        average_precision=average_precision(hist),
+        roc_auc=roc_auc(hist),
+        images=hist.images,
+    )
+
+
+def honest_protocol(
+    hist: ScoreHistogram,
+    threshold: float,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    note: str | None = None,
+) -> HonestResult:
+    """Report the figures at a threshold that these images did not choose (spec 5).
+
+    Args:
+        hist: Counts of the images to report.
+        threshold: The stored threshold, a score among the histogram's edges.
+        resamples: Draws of the bootstrap.
+        seed: Seed of the bootstrap.
+        level: Share of the bootstrap inside an interval.
+        note: :data:`SELECTION_SET_NOTE` where these images did choose it.
+
+    Raises:
+        DataError: If no image was counted.
+        ConfigError: If the threshold is not an edge of the histogram.
+    """
+    _require_images(hist)
+    confusion = confusion_at(hist, threshold)
+    figures = {name: getattr(confusion, name) for name in FIGURES}
+    return HonestResult(
+        threshold=threshold,
+        distance=threshold * MAX_DISTANCE,
+        **figures,
+        intervals=bootstrap_intervals(hist, threshold, resamples=resamples, seed=seed, level=level),
+        level=level,
+        average_precision=average_precision(hist),
+        roc_auc=roc_auc(hist),
+        confusion=confusion,
+        images=hist.images,
+        note=note,
+    )
+
+
+def choose_threshold(hist: ScoreHistogram) -> float:
+    """Choose the threshold to store with a model: the best F1 over k/1024, 0 excluded.
+
+    Where several thresholds reach the best F1, the middle of the longest run of them is taken (of
+    equally long runs the lowest): it lies farthest from both sides on which F1 falls, hence other
+    images, whose scores lie a little higher or lower, lose least.
+
+    Raises:
+        DataError: If no pixel has changed, so that no threshold is better than another.
+    """
+    if not hist.changed.any():
+        raise DataError(
+            f"no pixel of the {hist.images} images is labelled changed, so no threshold can be "
+            "chosen; use images with changes or give a threshold"
+        )
+    candidates = GRID_THRESHOLDS[1:]
+    return candidates[_middle_of_best(precision_recall(hist, candidates).f1)]
+
+
+def _middle_of_best(f1: FloatArray) -> int:
+    is_best = np.concatenate([[False], f1 == f1.max(), [False]])
+    turns = np.flatnonzero(np.diff(is_best.astype(np.int8)))
+    starts, ends = turns[::2], turns[1::2]
+    longest = int(np.argmax(ends - starts))
+    return int(starts[longest] + ends[longest] - 1) // 2
+
+
+def _require_images(hist: ScoreHistogram) -> None:
+    if not hist.images:
+        raise DataError("no image was counted; is the list of pairs empty?")

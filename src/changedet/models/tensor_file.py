@@ -1,0 +1,109 @@
+"""Reading tensors from ``.safetensors`` and ``.pth`` files without running anything in them."""
+
+import pickle
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from changedet.errors import CheckpointError
+
+#: Keys under which training scripts store the weights beside an optimiser's state.
+_WRAPPERS = ("net", "state_dict", "model", "model_state_dict")
+#: What a broken file can make the restricted unpickler raise.
+_BROKEN = (
+    RuntimeError,
+    EOFError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    OverflowError,
+    struct.error,
+)
+_NAMED_IN_ERRORS = 3
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a state dict: bare, or wrapped as training scripts do, prefixes ``module.`` removed.
+
+    Raises:
+        CheckpointError: If there is no file, it is broken, holds more than tensors and plain
+            values, or holds no tensors.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no weights file at {path}; give the path of a .safetensors or .pth")
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    tensors = _state_dict(content)
+    if not tensors:
+        raise CheckpointError(
+            f"{path} holds no state dict, expected names and tensors, bare or under one of "
+            f"{', '.join(_WRAPPERS)}; give a checkpoint of a network"
+        )
+    return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+
+
+def tensor_differences(stored: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    """Name in words what keeps ``stored`` from being loaded where ``wanted`` is."""
+    return [
+        *(f"lacks {name}" for name in wanted if name not in stored),
+        *(f"has an extra {name}" for name in stored if name not in wanted),
+        *(
+            f"has {name} as {tuple(stored[name].shape)}, not {tuple(wanted[name].shape)}"
+            for name in wanted
+            if name in stored and stored[name].shape != wanted[name].shape
+        ),
+    ]
+
+
+def summarise(differences: list[str]) -> str:
+    """Join the first few differences and say how many there are."""
+    shown = "; ".join(differences[:_NAMED_IN_ERRORS])
+    more = len(differences) - _NAMED_IN_ERRORS
+    return f"{shown}; and {more} more" if more > 0 else shown
+
+
+def _read_safetensors(path: Path) -> object:
+    try:
+        return safetensors.torch.load_file(path)
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path} is no whole .safetensors file ({error}); copy or write it anew"
+        ) from error
+
+
+def _read_pickle(path: Path) -> object:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} is refused: it holds more than tensors and plain values, or is broken, and "
+            f"could run code ({_first_line(error)}); save its state dict alone, where you trust it"
+        ) from error
+    except _BROKEN as error:
+        raise CheckpointError(
+            f"{path} cannot be read as a PyTorch checkpoint ({_first_line(error)}); copy it anew"
+        ) from error
+
+
+def _state_dict(content: object) -> dict[str, Tensor]:
+    """Find the names and tensors in what a file held; empty if there are none."""
+    if not isinstance(content, dict):
+        return {}
+    inner = [content[name] for name in _WRAPPERS if isinstance(content.get(name), dict)]
+    entries: dict[object, object] = inner[0] if inner else content
+    tensors = {
+        name: value
+        for name, value in entries.items()
+        if isinstance(name, str) and isinstance(value, Tensor)
+    }
+    return tensors if len(tensors) == len(entries) else {}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

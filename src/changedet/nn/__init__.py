@@ -1,0 +1,1 @@
+"""Network building blocks: torch only, no files, no configuration."""

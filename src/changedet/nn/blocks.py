@@ -1,0 +1,47 @@
+"""Convolution blocks that heads and decoders are made of."""
+
+from typing import Literal, get_args
+
+from torch import nn
+
+from changedet.errors import ConfigError
+
+Activation = Literal["leaky_relu", "relu"]
+
+
+class ConvNormAct(nn.Sequential):
+    """3x3 convolution without bias, batch norm, ReLU; size kept: (B, C, H, W) to (B, D, H, W)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
+class UpBlock(nn.Sequential):
+    """Double the resolution: (B, C, H, W) to (B, D, 2H, 2W) (spec 1.4).
+
+    Transposed convolution (kernel 4, stride 2, padding 1), batch norm, activation.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, activation: Activation) -> None:
+        super().__init__(
+            nn.ConvTranspose2d(in_channels, out_channels, kernel_size=4, stride=2, padding=1),
+            nn.BatchNorm2d(out_channels),
+            make_activation(activation),
+        )
+
+
+def make_activation(name: Activation) -> nn.Module:
+    """Return the activation layer called ``name``.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    if name == "leaky_relu":
+        return nn.LeakyReLU(0.01, inplace=True)
+    if name == "relu":
+        return nn.ReLU(inplace=True)
+    raise ConfigError(f"activation must be one of {', '.join(get_args(Activation))}, got {name!r}")

@@ -1,0 +1,1 @@
+"""Rasters: tile arithmetic."""

@@ -1,0 +1,201 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from changedet.data import images
+from changedet.data.images import encode_png, image_size, open_pixels, read_image
+from changedet.errors import ImageError
+
+
+def noise(*shape):
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def png_16_bit_rgb(height, width):
+    """Pillow cannot write this kind, so it is put together by hand."""
+
+    def chunk(kind, content):
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + bytes(range(6)) * width for _ in range(height))
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            chunk(b"IHDR", header),
+            chunk(b"IDAT", zlib.compress(rows)),
+            chunk(b"IEND", b""),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [
+        ("png", {}),
+        ("tif", {}),
+        ("tif", {"compression": "tiff_lzw"}),
+        ("bmp", {}),
+        ("webp", {"lossless": True}),
+    ],
+)
+def test_a_lossless_image_comes_back_pixel_by_pixel(tmp_path, suffix, options):
+    pixels = noise(20, 30, 3)
+    path = tmp_path / f"image.{suffix}"
+    Image.fromarray(pixels).save(path, **options)
+
+    assert np.array_equal(read_image(path), pixels)
+    assert image_size(path) == (20, 30)
+
+
+def test_the_content_decides_and_not_the_extension(tmp_path):
+    pixels = noise(8, 8, 3)
+    path = tmp_path / "image.jpg"
+    Image.fromarray(pixels).save(path, format="PNG")
+
+    assert np.array_equal(read_image(path), pixels)
+
+
+def test_a_jpeg_is_read_as_rgb(tmp_path):
+    path = tmp_path / "image.jpg"
+    Image.new("RGB", (16, 24), (200, 100, 50)).save(path, quality=95)
+
+    pixels = read_image(path)
+
+    assert pixels.shape == (24, 16, 3)
+    assert np.abs(pixels.astype(int) - (200, 100, 50)).max() <= 3
+
+
+def test_palette_and_one_bit_images_are_converted_to_the_wanted_bands(tmp_path):
+    palette, bits = tmp_path / "palette.png", tmp_path / "bits.png"
+    Image.new("RGB", (4, 4), (10, 20, 30)).convert("P", palette=Image.Palette.ADAPTIVE).save(palette)
+    Image.fromarray(np.eye(4, dtype=bool)).save(bits)
+
+    assert read_image(palette)[0, 0].tolist() == [10, 20, 30]
+    assert np.array_equal(read_image(bits, channels=1)[:, :, 0], np.eye(4, dtype=np.uint8) * 255)
+    assert read_image(bits).shape == (4, 4, 3)
+
+
+def test_four_band_images_are_read_when_four_channels_are_wanted(tmp_path):
+    pixels = noise(6, 7, 4)
+    path = tmp_path / "bands.tif"
+    Image.fromarray(pixels).save(path)
+
+    assert np.array_equal(read_image(path, channels=4), pixels)
+
+
+@pytest.mark.parametrize(
+    ("image", "channels", "word"),
+    [
+        (Image.fromarray(noise(4, 4, 4)), 3, "alpha"),
+        (Image.fromarray(noise(4, 4)), 3, "grey"),
+        (Image.fromarray(noise(4, 4, 3)), 1, "RGB"),
+        (Image.fromarray(noise(4, 4).astype(np.uint16)), 1, "I;16"),
+        (Image.fromarray(noise(4, 4).astype(np.uint16)), 3, "16-bit"),
+    ],
+)
+def test_an_image_of_another_kind_is_refused_and_the_kind_is_named(
+    tmp_path, image, channels, word
+):
+    path = tmp_path / "image.png"
+    image.save(path)
+
+    with pytest.raises(ImageError, match=r"expected an 8-bit .*convert") as error:
+        read_image(path, channels=channels)
+    assert word in str(error.value)
+    assert str(path) in str(error.value)
+
+
+def test_sixteen_bit_rgb_is_refused_instead_of_halved(tmp_path):
+    path = tmp_path / "deep.png"
+    path.write_bytes(png_16_bit_rgb(3, 5))
+    assert Image.open(io.BytesIO(path.read_bytes())).mode == "RGB"
+
+    with pytest.raises(ImageError, match="16-bit"):
+        read_image(path)
+
+
+def test_a_palette_with_transparency_is_not_taken_for_rgb(tmp_path):
+    path = tmp_path / "see-through.png"
+    image = Image.fromarray(np.array([[0, 1]], dtype=np.uint8))
+    image.putpalette([0, 0, 0, 255, 0, 0])
+    image.save(path, transparency=0)
+
+    with pytest.raises(ImageError, match="palette"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp", "webp", "gif"])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
+def test_a_truncated_file_is_an_error_with_its_path(tmp_path, suffix, share):
+    whole = tmp_path / f"whole.{suffix}"
+    Image.fromarray(noise(40, 40, 3)).save(whole)
+    content = whole.read_bytes()
+    path = tmp_path / f"cut.{suffix}"
+    path.write_bytes(content[: int(len(content) * share)])
+
+    with pytest.raises(ImageError, match="truncated") as error:
+        read_image(path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(("content", "word"), [(b"", "empty"), (b"GeoJSON", "understood")])
+def test_a_file_that_is_no_image_is_an_error(tmp_path, content, word):
+    path = tmp_path / "image.png"
+    path.write_bytes(content)
+
+    with pytest.raises(ImageError, match=word):
+        read_image(path)
+
+
+def test_a_missing_file_is_an_error_with_its_path(tmp_path):
+    with pytest.raises(ImageError, match="nowhere.png"):
+        read_image(tmp_path / "nowhere.png")
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_an_image_over_pillows_own_limit_is_read(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"large.{suffix}"
+    Image.fromarray(noise(50, 60, 3)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(path)
+
+    assert read_image(path).shape == (50, 60, 3)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_an_image_over_the_own_limit_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    path = tmp_path / "huge.png"
+    Image.fromarray(noise(50, 60, 3)).save(path)
+    monkeypatch.setattr(images, "MAX_PIXELS", 2999)
+
+    with pytest.raises(ImageError, match=r"60 x 50 pixels.*tiles"):
+        read_image(path)
+
+
+def test_memory_that_does_not_suffice_is_told_in_one_line(tmp_path, monkeypatch):
+    path = tmp_path / "image.png"
+    Image.fromarray(noise(4, 4, 3)).save(path)
+
+    def fail(self):
+        raise MemoryError
+
+    monkeypatch.setattr(images.PngImagePlugin.PngImageFile, "load", fail)
+    with pytest.raises(ImageError, match=r"4 x 4 pixels do not fit into memory"):
+        read_image(path)
+
+
+def test_encoded_png_holds_the_same_pixels_in_one_band(tmp_path):
+    mask = (noise(9, 11) > 127).astype(np.uint8)
+    path = tmp_path / "mask.png"
+    path.write_bytes(encode_png(mask))
+
+    with open_pixels(path) as image:
+        assert image.mode == "L"
+    assert np.array_equal(read_image(path, channels=1)[:, :, 0], mask)

@@ -1,0 +1,266 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from changedet.data.transforms import (
+    Augmentation,
+    ColourDraw,
+    Draw,
+    apply_transform,
+    draw_transform,
+)
+from changedet.errors import ConfigError
+from changedet.types import IGNORED
+
+PLAIN_COLOUR = ColourDraw(1.0, 1.0, 1.0, 0.0)
+PLAIN = Draw(
+    top=0,
+    left=0,
+    window_px=32,
+    is_mirrored=False,
+    is_upside_down=False,
+    turns=0,
+    is_swapped=False,
+    shift_px=(0.0, 0.0),
+    before=PLAIN_COLOUR,
+    after=PLAIN_COLOUR,
+)
+
+
+def smooth_pair(height=32, width=32, seed=0):
+    """Before, after and label that all show one blob, so that any misplacement is seen."""
+    y, x = np.mgrid[0:height, 0:width]
+    blob = np.hypot(y - 10, x - 20) < 7
+    before = np.repeat((blob * 200 + 20)[:, :, None], 3, axis=2).astype(np.uint8)
+    after = before + 10
+    return before, after, blob.astype(np.uint8)
+
+
+def transform(draw, *, crop_px=32, **size):
+    before, after, label = smooth_pair(**size)
+    return apply_transform(draw, before, after, label=label, crop_px=crop_px)
+
+
+def draw_with(augmentation, seed=0, *, height=32, width=32, crop_px=32):
+    generator = np.random.default_rng(seed)
+    return draw_transform(augmentation, generator, height=height, width=width, crop_px=crop_px)
+
+
+def test_without_a_variation_the_pair_comes_out_as_stored():
+    before, after, label = smooth_pair()
+    draw = draw_with(Augmentation())
+    assert draw == PLAIN
+    sample = apply_transform(draw, before, after, label=label, crop_px=32)
+    np.testing.assert_array_equal(sample.before.numpy(), before.transpose(2, 0, 1))
+    np.testing.assert_array_equal(sample.after.numpy(), after.transpose(2, 0, 1))
+    np.testing.assert_array_equal(sample.label.numpy(), label)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"is_mirrored": True},
+        {"is_upside_down": True},
+        {"turns": 1},
+        {"turns": 2, "is_mirrored": True},
+        {"turns": 3, "top": 1, "left": 5, "window_px": 24},
+        {"top": 2, "left": 8, "window_px": 20},
+        {"window_px": 40},
+    ],
+)
+def test_geometry_keeps_both_dates_and_the_label_together(change):
+    sample = transform(PLAIN._replace(**change))
+    seen = sample.label != IGNORED
+    bright = sample.before[0] > 120
+    # Bilinear edges against nearest labels may differ by a pixel along the blob's outline.
+    disagreeing = (bright != (sample.label == 1))[seen].float().mean()
+    assert disagreeing < (0.0 if change.get("window_px", 32) == 32 else 0.03) + 1e-9
+    assert torch.equal(sample.after, sample.before + 10)
+    plain = transform(PLAIN)
+    assert not torch.equal(sample.before, plain.before)
+
+
+def test_mirroring_and_turning_do_what_numpy_does():
+    before, _, label = smooth_pair()
+    mirrored = transform(PLAIN._replace(is_mirrored=True))
+    np.testing.assert_array_equal(mirrored.label.numpy(), label[:, ::-1])
+    upside_down = transform(PLAIN._replace(is_upside_down=True))
+    np.testing.assert_array_equal(upside_down.label.numpy(), label[::-1])
+    turned = transform(PLAIN._replace(turns=1))
+    np.testing.assert_array_equal(turned.label.numpy(), np.rot90(label))
+    np.testing.assert_array_equal(
+        turned.before.numpy(), np.rot90(before, axes=(0, 1)).transpose(2, 0, 1)
+    )
+
+
+def test_swapping_exchanges_the_dates_and_leaves_the_label():
+    plain, swapped = transform(PLAIN), transform(PLAIN._replace(is_swapped=True))
+    assert torch.equal(swapped.before, plain.after)
+    assert torch.equal(swapped.after, plain.before)
+    assert torch.equal(swapped.label, plain.label)
+
+
+def test_a_whole_shift_moves_only_after_and_replicates_the_edge():
+    plain, shifted = transform(PLAIN), transform(PLAIN._replace(shift_px=(3.0, -2.0)))
+    assert torch.equal(shifted.before, plain.before)
+    assert torch.equal(shifted.label, plain.label)
+    assert torch.equal(shifted.after[:, 3:, :-2], plain.after[:, :-3, 2:])
+    assert torch.equal(shifted.after[:, 0], shifted.after[:, 3])
+    assert torch.equal(shifted.after[:, :, -1], shifted.after[:, :, -3])
+
+
+def test_a_sub_pixel_shift_interpolates_linearly():
+    ramp = np.repeat(np.tile(np.arange(0, 128, 4, dtype=np.uint8), (32, 1))[:, :, None], 3, axis=2)
+    label = np.zeros((32, 32), np.uint8)
+    sample = apply_transform(
+        PLAIN._replace(shift_px=(0.3, 0.25)), ramp, ramp, label=label, crop_px=32
+    )
+    moved = sample.after[0, :, 1:].float() - sample.before[0, :, 1:].float()
+    assert torch.allclose(moved, torch.full_like(moved, -1.0))
+
+
+@given(
+    down=st.floats(-40, 40, allow_nan=False),
+    right=st.floats(-40, 40, allow_nan=False),
+)
+def test_no_shift_leaves_the_range_of_the_image(down, right):
+    sample = transform(PLAIN._replace(shift_px=(down, right)))
+    assert sample.after.min() >= 30
+    assert sample.after.max() <= 230
+
+
+def test_colour_is_drawn_for_each_date_by_itself_and_leaves_the_label():
+    draw = draw_with(Augmentation(brightness=0.4, contrast=0.3, saturation=0.3, hue=0.1))
+    assert all(a != b for a, b in zip(draw.before, draw.after, strict=True))
+    plain, coloured = transform(PLAIN), transform(draw)
+    assert not torch.equal(coloured.before, plain.before)
+    assert not torch.equal(coloured.after, plain.after)
+    assert torch.equal(coloured.label, plain.label)
+
+
+@pytest.mark.parametrize(
+    ("colour", "expected"),
+    [
+        (ColourDraw(0.5, 1.0, 1.0, 0.0), (50, 25, 10)),
+        (ColourDraw(1.0, 0.0, 1.0, 0.0), (61, 61, 61)),
+        (ColourDraw(1.0, 1.0, 0.0, 0.0), (61, 61, 61)),
+        (ColourDraw(1.0, 1.0, 1.0, 1 / 3), (20, 100, 50)),
+    ],
+)
+def test_each_colour_change_does_what_it_says(colour, expected):
+    image = np.full((8, 8, 3), (100, 50, 20), np.uint8)
+    draw = PLAIN._replace(window_px=8, before=colour)
+    label = np.zeros((8, 8), np.uint8)
+    sample = apply_transform(draw, image, image, label=label, crop_px=8)
+    np.testing.assert_allclose(sample.before[:, 0, 0].numpy(), expected, atol=2)
+    assert tuple(sample.after[:, 0, 0].tolist()) == (100, 50, 20)
+
+
+def test_an_image_smaller_than_the_crop_is_reflected_and_ignored_there():
+    before, after, label = smooth_pair(height=20, width=28)
+    draw = draw_with(Augmentation(), height=20, width=28)
+    sample = apply_transform(draw, before, after, label=label, crop_px=32)
+    assert sample.before.shape == (3, 32, 32)
+    assert (sample.label[20:] == IGNORED).all()
+    assert (sample.label[:, 28:] == IGNORED).all()
+    np.testing.assert_array_equal(sample.label[:20, :28].numpy(), label)
+    assert torch.equal(sample.before[:, 20:, :28], sample.before[:, 7:19, :28].flip(1))
+
+
+def test_the_sample_shares_no_memory_with_the_stored_pair():
+    before = np.zeros((8, 8, 1), np.uint8)
+    label = np.zeros((8, 8), np.uint8)
+    before.flags.writeable = label.flags.writeable = False
+    sample = apply_transform(PLAIN._replace(window_px=8), before, before, label=label, crop_px=8)
+    sample.before.fill_(9)
+    sample.label.fill_(9)
+    assert before.max() == label.max() == 0
+
+
+def test_crops_reach_every_corner_of_a_larger_image():
+    draws = [draw_with(Augmentation(), seed, height=34, width=33) for seed in range(200)]
+    assert {draw.top for draw in draws} == {0, 1, 2}
+    assert {draw.left for draw in draws} == {0, 1}
+    assert {draw.window_px for draw in draws} == {32}
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    height=st.integers(1, 100),
+    width=st.integers(1, 100),
+    crop_px=st.integers(1, 64),
+    low=st.floats(0.25, 1.0),
+    high=st.floats(1.0, 4.0),
+)
+def test_the_window_stays_inside_an_image_that_can_hold_it(seed, height, width, crop_px, low, high):
+    draw = draw_with(
+        Augmentation(scale=(low, high)), seed, height=height, width=width, crop_px=crop_px
+    )
+    assert 1 <= draw.window_px <= max(crop_px, min(height, width))
+    assert round(crop_px / high) - 1 <= draw.window_px <= crop_px / low + 1
+    for start, length in ((draw.top, height), (draw.left, width)):
+        assert start == 0 or 0 < start <= length - draw.window_px
+
+
+def test_zoom_covers_its_range_evenly_on_a_logarithmic_scale():
+    zooms = [
+        256 / draw_with(Augmentation(scale=(0.5, 2.0)), seed, height=999, width=999, crop_px=256)[2]
+        for seed in range(400)
+    ]
+    assert min(zooms) < 0.55
+    assert max(zooms) > 1.8
+    assert 0.4 < np.mean(np.array(zooms) < 1.0) < 0.6
+
+
+def test_probabilities_are_kept():
+    augmentation = Augmentation(
+        horizontal_flip=0.5, vertical_flip=0.25, quarter_turns=1.0, swap_dates=0.75
+    )
+    draws = [draw_with(augmentation, seed) for seed in range(600)]
+    assert 0.4 < np.mean([draw.is_mirrored for draw in draws]) < 0.6
+    assert 0.18 < np.mean([draw.is_upside_down for draw in draws]) < 0.32
+    assert 0.68 < np.mean([draw.is_swapped for draw in draws]) < 0.82
+    turns = np.bincount([draw.turns for draw in draws], minlength=4)
+    assert turns[0] == 0
+    assert turns[1:].min() > 150
+
+
+def test_switching_one_variation_on_leaves_the_others_as_they_were():
+    few = draw_with(Augmentation(shift_px=2.0), 5, height=90, width=90)
+    more = draw_with(
+        Augmentation(shift_px=2.0, horizontal_flip=1.0, hue=0.2), 5, height=90, width=90
+    )
+    assert few == more._replace(is_mirrored=False, before=few.before, after=few.after)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("horizontal_flip", -0.1),
+        ("vertical_flip", 1.1),
+        ("quarter_turns", float("nan")),
+        ("scale", (2.0, 1.0)),
+        ("scale", (0.0, 1.0)),
+        ("scale", (1.0,)),
+        ("brightness", 1.5),
+        ("contrast", -1.0),
+        ("saturation", 2.0),
+        ("hue", 0.6),
+        ("swap_dates", 2.0),
+        ("shift_px", -1.0),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_its_setting_name(name, value):
+    with pytest.raises(ConfigError, match=rf"augmentation\.{name}.*got"):
+        Augmentation(**{name: value})
+
+
+def test_colour_changes_that_the_channels_do_not_have_are_refused():
+    Augmentation(brightness=0.2, contrast=0.2).check_channels(1)
+    Augmentation(horizontal_flip=0.5).check_channels(7)
+    with pytest.raises(ConfigError, match=r"augmentation\.hue.*3 channels, got 1"):
+        Augmentation(hue=0.1).check_channels(1)
+    with pytest.raises(ConfigError, match=r"augmentation\.brightness.*1 or 3 channels, got 4"):
+        Augmentation(brightness=0.1).check_channels(4)
