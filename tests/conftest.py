@@ -1,14 +1,20 @@
 """Tiny data that every test may use: made from a seed, in a temporary folder."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import pytest
-from PIL import Image
+# Several test processes with several threads each wait for one another most of the time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from PIL import Image  # noqa: E402
 
 
-def write_pair(root: Path, name: str, *, seed: int, size_px: int = 64, changed: bool = True) -> None:
+def write_pair(
+    root: Path, name: str, *, seed: int, size_px: int = 64, changed: bool = True
+) -> None:
     """Write A/NAME.png, B/NAME.png and label/NAME.png; the change is a bright square."""
     rng = np.random.default_rng(seed)
     ground = rng.integers(60, 120, (size_px, size_px, 3), dtype=np.uint8)
@@ -34,7 +40,7 @@ def write_split_folders(root: Path, *, size_px: int = 64, counts: tuple[int, int
 
 @pytest.fixture(scope="session")
 def pairs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set of 64x64 pairs: 7 for training, 2 for validation, 2 for testing. Do not change it."""
+    """64x64 pairs: 7 for training, 2 for validation, 2 for testing. Do not change them."""
     return write_split_folders(tmp_path_factory.mktemp("pairs"), counts=(7, 2, 2))
 
 

@@ -47,12 +47,19 @@ def sample(
     val: Annotated[int | None, typer.Option(min=1, help="Pairs to validate on.")] = None,
     test: Annotated[int | None, typer.Option(min=1, help="Pairs to test on.")] = None,
     size: Annotated[int | None, typer.Option(min=32, help="Height and width in pixels.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier sample.")
+    ] = False,
 ) -> None:
     """Write invented but realistic pairs with exact labels (A, B, label in split folders)."""
     from changedet.data.synthetic import write_sample
 
     given = {"seed": seed, "train": train, "val": val, "test": test, "size_px": size}
-    write_sample(folder, **{name: value for name, value in given.items() if value is not None})
+    chosen = {name: value for name, value in given.items() if value is not None}
+    with _bar("pairs") as observer:
+        write_sample(
+            folder, existing="replace" if overwrite else "refuse", observer=observer, **chosen
+        )
     typer.echo(f"sample data is in {folder}; look at it with: changedet data check {folder}")
 
 

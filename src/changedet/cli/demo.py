@@ -18,7 +18,9 @@ def demo(
         tuple[int, int, int], typer.Option(help="Pairs for training, validation and test.")
     ] = (240, 40, 60),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier demo.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier demo.")
+    ] = False,
 ) -> None:
     """Generate pairs, train a small model, evaluate it, predict one pair, write a page."""
     from rich.console import Console

@@ -61,7 +61,7 @@ class CheckReport:
         root: Folder that was checked.
         name: Name of the benchmark, or else of the folder.
         layout: How the files lie.
-        notes: How the pairs were found.
+        notes: How the pairs were found, and what is worth knowing.
         errors: What must be repaired before the data set can be used, a sentence each.
         warnings: What is legal but seldom meant, a sentence each.
         encoding: What the label values mean, or None if that is not understood.
@@ -152,7 +152,7 @@ def check_pairs(
         root=str(root),
         name=found.name,
         layout=found.layout,
-        notes=tuple(found.notes),
+        notes=(*found.notes, *_recurring_names(found)),
         errors=tuple(errors),
         warnings=tuple(warnings),
         encoding=None if encoding is None else encoding.describe(),
@@ -248,13 +248,20 @@ def _label_warnings(found: Survey, counts: dict[tuple[str, str], MaskCount]) -> 
     return warnings
 
 
+def _recurring_names(found: Survey) -> list[str]:
+    # Many data sets number each split anew, so a name alone is no reason for a warning.
+    times = Counter(pair.name for pairs in found.splits.values() for pair in pairs)
+    recurring = sorted(name for name, number in times.items() if number > 1)
+    if not recurring:
+        return []
+    return [
+        f"{len(recurring)} names are in more than one split ({some(recurring)}): fine if each "
+        "split is numbered anew, a leak if they are the same places"
+    ]
+
+
 def _repetitions(found: Survey, inspections: Sequence[_Inspection]) -> list[str]:
     warnings = []
-    names = {split: {pair.name for pair in pairs} for split, pairs in found.splits.items()}
-    for first, second in combinations(names, 2):
-        shared = sorted(names[first] & names[second])
-        if shared:
-            warnings.append(f"{len(shared)} names are in {first} and in {second}: {some(shared)}")
     same_dates = [
         f"{entry.split}/{entry.pair.name}"
         for entry in inspections

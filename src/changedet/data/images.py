@@ -119,10 +119,10 @@ def open_pixels(path: Path) -> Iterator[ImageFile]:
         ImageError: If the file is missing, damaged, truncated or too large.
     """
     with _open_header(path) as image:
-        if isinstance(image, TiffImagePlugin.TiffImageFile):
-            # Pillow checks its global limit again before it allocates the pixels of a TIFF.
-            image.im = PillowImage.new(image.mode, image.size).im
         try:
+            if isinstance(image, TiffImagePlugin.TiffImageFile):
+                # Pillow checks its global limit again before it allocates the pixels of a TIFF.
+                image.im = PillowImage.new(image.mode, image.size).im
             image.load()
         except _DAMAGE as error:
             raise _damaged(path, error) from error

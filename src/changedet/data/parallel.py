@@ -28,7 +28,10 @@ def map_in_order(
     wanted = list(items)
     threads = min(_MAX_THREADS, os.cpu_count() or 1)
     with ThreadPoolExecutor(max_workers=threads) as pool:
-        for done, result in enumerate(pool.map(function, wanted), start=1):
-            yield result
-            if observer is not None:
-                observer(done, len(wanted))
+        try:
+            for done, result in enumerate(pool.map(function, wanted), start=1):
+                yield result
+                if observer is not None:
+                    observer(done, len(wanted))
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -46,6 +46,20 @@ def build_model(config: ModelConfig, *, pretrained: bool) -> "ChangeModel":
     return create_model(config.name, pretrained=source, **options)
 
 
+def build_seeded_model(config: ExperimentConfig, *, pretrained: bool) -> "ChangeModel":
+    """Make the model with first weights that ``training.seed`` alone decides.
+
+    The caller's random state is left as it was.
+
+    Args:
+        config: The experiment's settings.
+        pretrained: As for :func:`build_model`.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.training.seed)
+        return build_model(config.model, pretrained=pretrained)
+
+
 def build_loss(
     config: LossConfig, model: ModelConfig, *, changed_share: float | None
 ) -> BranchLoss:

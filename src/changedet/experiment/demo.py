@@ -1,13 +1,12 @@
 """The embedded default: generated pairs, training, evaluation, one prediction, one page."""
 
+import contextlib
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-
-import torch
 
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labels import LabelEncoding, scan_labels
@@ -17,12 +16,13 @@ from changedet.engine.evaluate import evaluate_pairs
 from changedet.engine.observer import Observer
 from changedet.errors import ConfigError, TrainingError
 from changedet.experiment.baselines import count_scores, difference_score
-from changedet.experiment.build import build_model
+from changedet.experiment.build import build_seeded_model
 from changedet.experiment.config import ExperimentConfig, load_config, tile_px
 from changedet.experiment.evaluation import EvaluationReport, EvaluationRequest, evaluate_model
 from changedet.experiment.prediction import PredictionReport, predict_files
 from changedet.experiment.run import TrainRequest, run_training
 from changedet.experiment.summary_page import (
+    Cell,
     Headline,
     Headlines,
     Note,
@@ -191,9 +191,7 @@ def _count_untrained(
     config: ExperimentConfig, index: PairIndex, split: str, *, encoding: LabelEncoding, device: str
 ) -> ScoreHistogram:
     place = resolve_device(device)
-    with torch.random.fork_rng():
-        torch.manual_seed(config.training.seed)
-        model = build_model(config.model, pretrained=True).to(place).eval()
+    model = build_seeded_model(config, pretrained=True).to(place).eval()
     samples = load_ahead(lambda pair: read_pair(pair, encoding=encoding), index.split(split))
     return evaluate_pairs(
         model,
@@ -214,20 +212,11 @@ class _Clock:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
-    def measure(self, step: str) -> "_Step":
-        return _Step(self, step)
-
-
-class _Step:
-    def __init__(self, clock: _Clock, name: str) -> None:
-        self._clock = clock
-        self._name = name
-
-    def __enter__(self) -> None:
-        self._start = time.monotonic()
-
-    def __exit__(self, *_: object) -> None:
-        self._clock.seconds[self._name] = time.monotonic() - self._start
+    @contextlib.contextmanager
+    def measure(self, step: str) -> Iterator[None]:
+        start = time.monotonic()
+        yield
+        self.seconds[step] = time.monotonic() - start
 
 
 def _write_page(
@@ -299,7 +288,7 @@ _SUBTITLE = "What changed between two aerial images: train, evaluate, predict"
 
 
 def _comparison(contenders: Sequence[Contender]) -> Table:
-    rows = [
+    rows: list[list[Cell]] = [
         [
             contender.name,
             contender.result.f1,

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from changedet._atomic import write_text
 from changedet._version import __version__
+from changedet.data.images import image_size
 from changedet.data.index import PairIndex, PairPaths, index_pairs
-from changedet.data.labels import LabelEncoding, scan_labels
+from changedet.data.labels import LabelEncoding, LabelScan, scan_labels
 from changedet.data.pairs import DecodedPair, read_pair
 from changedet.engine.evaluate import Mode, evaluate_pairs, overlap_of
 from changedet.errors import ConfigError, DataError
@@ -27,7 +28,7 @@ from changedet.experiment.prediction import GIVEN_BY_HAND, Progress, model_facts
 from changedet.experiment.result_folder import Existing, check_result_folder, result_folder
 from changedet.experiment.showcase import choose_pairs, write_panels
 from changedet.inference.detector import Detector, checked_threshold, load
-from changedet.inference.loading import load_ahead
+from changedet.inference.loading import load_ahead, room_for
 from changedet.inference.tiling import score_pairs
 from changedet.metrics.confusion import Confusion, per_image
 from changedet.metrics.histogram import ScoreHistogram
@@ -141,11 +142,11 @@ def evaluate_model(
     _check_request(request)
     detector = load(request.model, device=request.device)
     index = index_pairs(request.data, benchmark=request.benchmark)
-    for note in index.notes:
-        say(note)
     pairs = _labelled(request, index)
-    encoding = _decide_encoding(request, index, detector.card)
-    say(f"labels: {encoding.describe()}")
+    scan = _scan(request, index, detector.card)
+    encoding = scan.encoding
+    for sentence in (*index.notes, f"labels: {encoding.describe()}", *scan.notes):
+        say(sentence)
     started = time.monotonic()
     histogram = _count(request, detector, pairs, encoding=encoding, progress=progress)
     seconds = time.monotonic() - started
@@ -193,9 +194,7 @@ def _labelled(request: EvaluationRequest, index: PairIndex) -> tuple[PairPaths, 
     return index.split(split)
 
 
-def _decide_encoding(
-    request: EvaluationRequest, index: PairIndex, card: ModelCard
-) -> LabelEncoding:
+def _scan(request: EvaluationRequest, index: PairIndex, card: ModelCard) -> LabelScan:
     """Decide from all masks of the data set, helped by what was declared when training on it."""
     declared = card.label if card.label is not None and card.data_name == index.name else {}
     ignore_value, changed_values = request.ignore_value, request.changed_values
@@ -203,8 +202,7 @@ def _decide_encoding(
         ignore_value = declared.get("ignore_value")
     if changed_values is None and declared.get("kind") == "declared":
         changed_values = tuple(declared["changed"])
-    masked = [pair for pair in index.pairs if pair.label is not None]
-    return scan_labels(masked, ignore_value=ignore_value, changed_values=changed_values).encoding
+    return scan_labels(index.pairs, ignore_value=ignore_value, changed_values=changed_values)
 
 
 def _count(
@@ -225,7 +223,7 @@ def _count(
     threshold = _threshold(request, detector)
     return evaluate_pairs(
         detector.model,
-        load_ahead(read, pairs),
+        load_ahead(read, pairs, ahead=room_for(image_size(pairs[0].before))),
         normalisation=detector.card.normalisation,
         tile_px=detector.tile_px,
         device=detector.device,
@@ -255,6 +253,7 @@ def _judge(
     if threshold is not None:
         note = None if request.threshold is not None else _note(request, detector.card, index)
         honest, reason = honest_protocol(histogram, threshold, note=note), None
+    for_pictures = _first_number(threshold, seed.threshold)
     content: dict[str, Any] = {
         "version": __version__,
         "model": model_facts(request.model, detector),
@@ -273,6 +272,7 @@ def _judge(
         "reason": reason,
         "average_precision": to_json_value(seed.average_precision),
         "roc_auc": to_json_value(seed.roc_auc),
+        "pictures_threshold": for_pictures,
         "device": str(detector.device),
     }
     return EvaluationReport(
@@ -281,7 +281,7 @@ def _judge(
         honest=honest,
         threshold_source=None if honest is None else source,
         reason=reason,
-        pictures_threshold=_first_number(threshold, seed.threshold),
+        pictures_threshold=for_pictures,
         content=content,
     )
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -18,13 +19,17 @@ from changedet.errors import ConfigError, DataError
 from changedet.experiment.pictures import heatmap, overlay, write_png, write_score_png
 from changedet.experiment.result_folder import Existing, check_result_folder, result_folder
 from changedet.inference.detector import Detector, Prediction, checked_threshold, load
-from changedet.inference.loading import load_ahead
+from changedet.inference.loading import load_ahead, room_for
 from changedet.inference.tiling import Image
 from changedet.raster.georeference import read_georeference
 from changedet.types import MAX_DISTANCE
 
 #: The file that tells a finished prediction.
 SUMMARY = "summary.json"
+_GEOREFERENCE_LOST = (
+    "the rasters of a pair lie on one grid, so they were taken pixel by pixel; "
+    "the outputs are plain PNG files without georeference"
+)
 #: Source of a threshold that the user gave.
 GIVEN_BY_HAND = "given by hand"
 
@@ -118,7 +123,7 @@ def predict_files(
     if threshold is not None:
         checked_threshold(threshold)
     files = _list_pairs(before, after)
-    notes = _check_pairs(files)
+    headers = _check_pairs(files)
     detector = load(model, device=device)
     chosen, source = _choose_threshold(detector, threshold, model)
     facts = {
@@ -127,13 +132,17 @@ def predict_files(
         "threshold": {"score": chosen, "distance": chosen * MAX_DISTANCE, "source": source},
         "device": str(detector.device),
         "tile_px": detector.tile_px,
-        "notes": notes,
+        "notes": headers.notes,
     }
     with result_folder(out, marker=SUMMARY, existing=existing) as folder:
         single = before.is_file()
         found: list[PredictedPair] = []
         for pair, image, prediction in _predictions(
-            detector, files, threshold=chosen, batch_size=batch_size
+            detector,
+            files,
+            threshold=chosen,
+            batch_size=batch_size,
+            ahead=room_for(headers.largest),
         ):
             place = Path() if single else Path(pair.name)
             entry = _write_pair(folder / place, pair, image, prediction=prediction)
@@ -144,7 +153,7 @@ def predict_files(
         if not single:
             pairs = [_pair_facts(entry) for entry in found]
             _write_summary(folder, {**facts, "images": len(pairs), "pairs": pairs})
-    return PredictionReport(out, chosen, source, tuple(found), tuple(notes))
+    return PredictionReport(out, chosen, source, tuple(found), headers.notes)
 
 
 def _list_pairs(before: Path, after: Path) -> list[_Files]:
@@ -180,9 +189,17 @@ def _images_of(folder: Path) -> dict[str, Path]:
     return images
 
 
-def _check_pairs(files: list[_Files]) -> list[str]:
+class _Headers(NamedTuple):
+    """What the headers of all files say: what a reader must know, and the largest size."""
+
+    notes: tuple[str, ...]
+    largest: tuple[int, int]
+
+
+def _check_pairs(files: list[_Files]) -> _Headers:
     """Compare sizes and georeferences from the headers of all files, before any computing."""
     is_placed = False
+    largest = (0, 0)
     for pair in files:
         sizes = image_size(pair.before), image_size(pair.after)
         if sizes[0] != sizes[1]:
@@ -191,13 +208,9 @@ def _check_pairs(files: list[_Files]) -> list[str]:
                 f"{pair.before} is {width}x{height} and {pair.after} {other_width}x{other_height} "
                 "(width x height); the images of a pair must be of one size, cut or resample one"
             )
+        largest = max(largest, sizes[0], key=math.prod)
         is_placed |= _have_one_georeference(pair)
-    if not is_placed:
-        return []
-    return [
-        "the rasters of a pair lie on one grid, so they were taken pixel by pixel; "
-        "the outputs are plain PNG files without georeference"
-    ]
+    return _Headers((_GEOREFERENCE_LOST,) if is_placed else (), largest)
 
 
 def _have_one_georeference(pair: _Files) -> bool:
@@ -230,7 +243,12 @@ def _choose_threshold(
 
 
 def _predictions(
-    detector: Detector, files: list[_Files], *, threshold: float, batch_size: int
+    detector: Detector,
+    files: list[_Files],
+    *,
+    threshold: float,
+    batch_size: int,
+    ahead: int,
 ) -> Iterator[tuple[_Files, Image, Prediction]]:
     """Predict pair after pair; each comes with its after image, for the overlay."""
     images: deque[Image] = deque()
@@ -240,7 +258,7 @@ def _predictions(
         return read_image(pair.before, channels=channels), read_image(pair.after, channels=channels)
 
     def queued() -> Iterator[tuple[Image, Image]]:
-        for before, after in load_ahead(read, files):
+        for before, after in load_ahead(read, files, ahead=ahead):
             images.append(after)
             yield before, after
 

@@ -22,7 +22,7 @@ from changedet.errors import CheckpointError, ConfigError, StorageError
 from changedet.experiment.build import (
     build_loader,
     build_loss,
-    build_model,
+    build_seeded_model,
     build_optimizer,
     build_schedule,
     build_settings,
@@ -100,7 +100,8 @@ def run_training(
     device = resolve_device(request.device)
     config, facts, index = _prepare(request, say=say)
     pairs = index.split(config.data.train_split)
-    model = build_model(config.model, pretrained=request.mode != "resume" and request.init is None)
+    replaced = request.mode == "resume" or request.init is not None
+    model = build_seeded_model(config, pretrained=not replaced)
     if request.init is not None:
         _initialise(model, request.init)
     model.to(device).to(memory_format=torch.channels_last)

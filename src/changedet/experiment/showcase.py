@@ -72,7 +72,6 @@ def write_panels(
         score: Scores a pair, (H, W), in [0, 1].
         threshold: Score from which on a pixel counts as changed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     for number, choice in enumerate(choices, start=1):
         pair = pairs[choice.number]
         images = read(pair)

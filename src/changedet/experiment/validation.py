@@ -1,6 +1,6 @@
 """Validation during training: score the validation split, draw heat maps, pack the model's file."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -8,14 +8,15 @@ from torch import Tensor
 
 from changedet._version import __version__
 from changedet.data.index import PairPaths
-from changedet.data.pairs import read_pair
+from changedet.data.pairs import DecodedPair, read_pair
 from changedet.engine.checkpoint import Progress
-from changedet.engine.evaluate import LabelledPair, evaluate_pairs
+from changedet.engine.evaluate import evaluate_pairs
 from changedet.engine.trainer import StopRequested, Validation
 from changedet.errors import DataError
 from changedet.experiment.config import ExperimentConfig, tile_px
 from changedet.experiment.facts import RunFacts
 from changedet.experiment.pictures import heatmap, write_png
+from changedet.inference.loading import load_ahead
 from changedet.metrics.protocol import choose_threshold, seed_protocol
 from changedet.models.base import ChangeModel
 from changedet.models.model_file import ModelCard, save_model
@@ -61,7 +62,7 @@ class RunValidator:
 
         histogram = evaluate_pairs(
             self.model,
-            self._samples(),
+            load_ahead(self._read, self.pairs),
             normalisation=self.facts.normalisation,
             tile_px=tile_px(self.config),
             device=self.device,
@@ -77,12 +78,9 @@ class RunValidator:
             )
         return Validation(histogram, seed.max_f1, choose_threshold(histogram), seed.roc_auc)
 
-    def _samples(self) -> Iterator[LabelledPair]:
-        for pair in self.pairs:
-            decoded = read_pair(
-                pair, encoding=self.facts.encoding, channels=self.config.model.in_channels
-            )
-            yield decoded.before, decoded.after, decoded.label
+    def _read(self, pair: PairPaths) -> DecodedPair:
+        channels = self.config.model.in_channels
+        return read_pair(pair, encoding=self.facts.encoding, channels=channels)
 
 
 def make_exporter(

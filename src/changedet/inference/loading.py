@@ -9,8 +9,19 @@ Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
 
 
+#: Pixels of before images that may lie in memory in advance: with after and label some 230 MB.
+_PIXELS_AHEAD = 2**25
+_MOST_AHEAD = 16
+
+
+def room_for(size: tuple[int, int]) -> int:
+    """Say how many pairs to read in advance when images have this height and width."""
+    height, width = size
+    return max(1, min(_MOST_AHEAD, _PIXELS_AHEAD // (height * width)))
+
+
 def load_ahead(
-    load: Callable[[Item], Loaded], items: Iterable[Item], *, ahead: int = 8, threads: int = 2
+    load: Callable[[Item], Loaded], items: Iterable[Item], *, ahead: int = 8, threads: int = 4
 ) -> Iterator[Loaded]:
     """Apply ``load`` to every item in background threads, in order, at most ``ahead`` in advance.
 

@@ -93,13 +93,17 @@ class WeightedDoubleMargin(nn.Module):
         margins: Other margins than the distance's own.
 
     Raises:
-        ConfigError: If the share is not between 0 and 1.
+        ConfigError: If the distance does not exist, or the share is not between 0 and 1.
     """
 
     def __init__(
         self, distance: Distance, *, changed_share: float | None, margins: Margins | None = None
     ) -> None:
         super().__init__()
+        if distance not in DEFAULT_MARGINS:
+            raise ConfigError(
+                f"distance must be one of {', '.join(DEFAULT_MARGINS)}, got {distance!r}"
+            )
         self.margins = DEFAULT_MARGINS[distance] if margins is None else margins
         self.weights = UNWEIGHTED if changed_share is None else class_weights(changed_share)
 

@@ -142,7 +142,7 @@ def read_card(path: str | Path) -> ModelCard:
         )
     try:
         return _card(json.loads(text))
-    except (ValueError, TypeError, KeyError, ConfigError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, ConfigError) as error:
         raise CheckpointError(
             f"{path} has a model card that cannot be read ({error}); update changedet, or write "
             "the file anew"
@@ -175,7 +175,7 @@ def _card(values: Mapping[str, Any]) -> ModelCard:
 def _rebuild(card: ModelCard, path: Path) -> ChangeModel:
     try:
         return create_model(card.architecture, **card.options)
-    except ConfigError as error:
+    except (ConfigError, TypeError) as error:
         raise CheckpointError(f"{path} cannot be rebuilt: {error}") from error
 
 

@@ -35,7 +35,7 @@ class PositionAttention(nn.Module):
             _positions(self.key(features)),
             _positions(self.value(features)),
         )
-        return self.gamma * context.transpose(1, 2).reshape(features.shape) + features
+        return features + self.gamma * context.transpose(1, 2).reshape(features.shape)
 
 
 class ChannelAttention(nn.Module):
@@ -58,7 +58,7 @@ class ChannelAttention(nn.Module):
             energy = exact @ exact.transpose(1, 2)
             attention = (energy.amax(dim=-1, keepdim=True) - energy).softmax(dim=-1)
         context = attention.to(flat.dtype) @ flat
-        return self.gamma * context.reshape(features.shape) + features
+        return features + self.gamma * context.reshape(features.shape)
 
 
 def _positions(features: Tensor) -> Tensor:

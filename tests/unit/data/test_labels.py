@@ -217,7 +217,9 @@ def test_three_undeclared_values_are_refused_with_values_file_and_settings(masks
     three[0, 0] = 2
     path = masks.add("odd.png", three)
 
-    with pytest.raises(DataError, match=r"0, 1, 2.*data\.changed_values or data\.ignore_value") as e:
+    with pytest.raises(
+        DataError, match=r"0, 1, 2.*data\.changed_values or data\.ignore_value"
+    ) as e:
         scan_labels(masks.pairs)
     assert str(path) in str(e.value)
 
@@ -237,6 +239,17 @@ def test_three_colours_are_refused(masks):
 
     with pytest.raises(DataError, match=r"#000000, #00ff00, #ff0000"):
         scan_labels(masks.pairs)
+
+
+def test_black_masks_beside_coloured_ones_are_empty(masks):
+    coloured = masks.add("a.png", rgb(CHANGED, (255, 0, 0)))
+    black = masks.add("b.png", grey(high=0))
+
+    scan = scan_labels(masks.pairs)
+
+    assert scan.empty == ("b",)
+    assert np.array_equal(read_label(coloured, scan.encoding), CHANGED)
+    assert not read_label(black, scan.encoding).any()
 
 
 def test_declared_changed_values_leave_everything_else_unchanged(masks):
@@ -293,10 +306,8 @@ def test_a_value_cannot_be_changed_and_ignored(masks):
 @pytest.mark.parametrize("dark", ["png", "jpg", "1 bit"])
 def test_inverted_masks_can_be_declared(masks, dark):
     big = np.kron(CHANGED, np.ones((8, 8), dtype=bool))
-    if dark == "1 bit":
-        path = masks.add("a.png", ~big)
-    else:
-        path = masks.add(f"a.{dark}", grey(~big))
+    name, image = ("a.png", ~big) if dark == "1 bit" else (f"a.{dark}", grey(~big))
+    path = masks.add(name, image)
 
     scan = scan_labels(masks.pairs, changed_values=(0,))
 
@@ -349,7 +360,10 @@ def test_ignored_everywhere_gives_no_share_instead_of_a_crash(masks):
         (("a.png", grey(high=1), {}), ("b.png", grey(), {})),
         (("a.png", grey(), {}), ("b.jpg", np.kron(grey(), np.ones((8, 8), np.uint8)), {})),
         (("a.jpg", np.kron(grey(), np.ones((8, 8), np.uint8)), {}), ("b.png", grey(high=1), {})),
-        (("a.jpg", np.kron(grey(), np.ones((8, 8), "u1")), {}), ("b.png", CHANGED * np.uint16(1), {})),
+        (
+            ("a.jpg", np.kron(grey(), np.ones((8, 8), "u1")), {}),
+            ("b.png", CHANGED * np.uint16(1), {}),
+        ),
         (("a.png", rgb(CHANGED, (255, 0, 0)), {}), ("b.png", grey(), {})),
         (("a.png", grey(high=0), {}), ("b.png", grey(), {})),
     ],
@@ -390,7 +404,7 @@ def test_an_image_in_place_of_a_mask_is_refused(masks):
 def test_values_outside_16_bits_are_refused(masks):
     path = masks.add("a.tif", CHANGED.astype(np.int32) * 100_000)
 
-    with pytest.raises(ImageError, match="outside 0..65535"):
+    with pytest.raises(ImageError, match=r"outside 0\.\.65535"):
         inspect_mask(path)
 
 

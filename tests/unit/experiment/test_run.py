@@ -157,7 +157,7 @@ def test_a_stopped_and_resumed_run_equals_one_that_was_not(
 ):
     out = tmp_path / "run"
     if how == "crash" and step == 1:
-        step = 2  # nothing is saved before the first batch is done
+        step = 2  # nothing is saved before the first batch is done, so there is nothing to resume
     try:
         outcome = train(out, pairs_folder, observers=[StopAt(step, how=how)])
         assert (how, outcome.signal) == ("ctrl-c", signal.SIGINT)
@@ -238,7 +238,9 @@ def test_init_of_another_architecture_is_refused(finished_run, pairs_folder, tmp
         )
 
 
-@pytest.mark.parametrize("recipe", ["dasnet", "dasnet_v2_l2_multi_scale", "dasnet_v2_l2_plain_head"])
+@pytest.mark.parametrize(
+    "recipe", ["dasnet", "dasnet_v2_l2_multi_scale", "dasnet_v2_l2_plain_head"]
+)
 def test_every_kind_of_recipe_trains(pairs_folder, tmp_path, recipe):
     out = tmp_path / "run"
     outcome = train(out, pairs_folder, recipe=recipe, overrides=["training.epochs=1"])
@@ -251,7 +253,17 @@ def test_every_kind_of_recipe_trains(pairs_folder, tmp_path, recipe):
 
 
 def test_training_learns_the_tiny_task(pairs_folder, tmp_path):
-    overrides = ["training.epochs=12", "optimizer.lr=3e-3", "data.cache=memory"]
+    jitter = [f"augmentation.{name}=0" for name in ("brightness", "contrast", "saturation", "hue")]
+    overrides = [
+        *jitter,
+        "training.epochs=20",
+        "training.validate_every=100",
+        "training.validate_every_epochs=10",
+        "optimizer.lr=3e-3",
+        "model.dropout=0",
+        "data.crop_px=64",
+        "data.cache=memory",
+    ]
     outcome = train(tmp_path / "run", pairs_folder, overrides=overrides)
     assert outcome.progress.best_f_score > 0.8
     log = rows(tmp_path / "run" / "logs" / "train.csv")
@@ -322,7 +334,9 @@ def test_labels_without_change_name_the_setting(own_pairs_folder, tmp_path, blan
     assert outcome.progress.step == 2
 
 
-def test_a_validation_split_without_change_names_the_setting(own_pairs_folder, tmp_path, blank_labels):
+def test_a_validation_split_without_change_names_the_setting(
+    own_pairs_folder, tmp_path, blank_labels
+):
     blank_labels(own_pairs_folder / "val")
     with pytest.raises(DataError, match=r"data\.val_split"):
         train(tmp_path / "run", own_pairs_folder)
@@ -361,7 +375,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(pairs_folder, tmp_path, monkeypat
     ("overrides", "message"),
     [
         (["data.val_split=dev"], "dev"),
-        (["data.benchmark=LEVIRCD"], "LEVIR-CD"),
+        (["data.benchmark=LEVIR"], "LEVIR-CD"),
         (["data.tile_px=64", "model.attention=dual"], r"data\.tile_px is 64 but data\.crop_px 32"),
         (["model.encoder_weights=/no/such.pth"], "no/such.pth"),
     ],

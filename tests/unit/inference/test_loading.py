@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from changedet.inference.loading import load_ahead
+from changedet.inference.loading import load_ahead, room_for
 
 
 def test_results_come_in_order_although_loaded_in_the_background():
@@ -48,3 +48,9 @@ def test_no_thread_is_left_behind_when_the_reader_stops_early():
     next(loading)
     loading.close()
     assert threading.active_count() == before
+
+
+def test_the_larger_the_images_the_fewer_are_read_in_advance():
+    assert room_for((256, 256)) == 16
+    assert room_for((4096, 4096)) == 2
+    assert room_for((30_000, 30_000)) == 1

@@ -238,12 +238,11 @@ def _draw_road(canvas: _Canvas, road: Road) -> None:
     if road.width < 5.5:
         return
     steps = np.cumsum([0.0, *np.sqrt((np.diff(road.line, axis=0) ** 2).sum(axis=1))])
-    for start in np.arange(0, steps[-1], 9.0):
-        ends = [
-            [np.interp(at, steps, road.line[:, axis]) for axis in (0, 1)]
-            for at in (start, start + 4.0)
-        ]
-        canvas.on_ground.line(scaled(np.array(ends), scale), fill=white, width=2)
+    starts = np.arange(0, steps[-1], 9.0)
+    at = np.stack([starts, starts + 4.0], axis=1)
+    dashes = np.stack([np.interp(at, steps, road.line[:, axis]) for axis in (0, 1)], axis=-1)
+    for dash in dashes:
+        canvas.on_ground.line(scaled(dash, scale), fill=white, width=2)
 
 
 def _draw_cars(canvas: _Canvas, road: Road, day: _Day) -> None:
@@ -341,10 +340,10 @@ def _compose(canvas: _Canvas, relief: Relief, rng: np.random.Generator) -> Plane
     objects = np.asarray(canvas.objects.reduce(factor), dtype=np.float32)
     cover = np.asarray(canvas.cover.reduce(factor), dtype=np.float32)[..., None] / 255
     grain = noise(rng, canvas.side_px, cell_px=1.6)[..., None]
-    ground = ground * _texture(canvas, relief, rng)[..., None]
-    ground = ground * (1 + 0.025 * grain) * (1 - shadow * (1 - _SHADE))
-    seen: Plane = ground * (1 - cover) + objects * (1 + 0.035 * grain)
-    return seen
+    textured = ground * _texture(canvas, relief, rng)[..., None] * (1 + 0.025 * grain)
+    shaded = textured * (1 - shadow * (1 - _SHADE))
+    seen = shaded * (1 - cover) + objects * (1 + 0.035 * grain)
+    return seen.astype(np.float32, copy=False)
 
 
 def _texture(canvas: _Canvas, relief: Relief, rng: np.random.Generator) -> Plane:

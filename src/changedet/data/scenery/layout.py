@@ -342,6 +342,9 @@ def without_trees_on(scene: Scene, outlines: list[Points]) -> Scene:
     radius = np.array([tree.radius for tree in scene.trees])
     is_free = np.ones(len(points), dtype=bool)
     for outline in outlines:
-        is_free &= gap(outline, points) > radius * 0.9
+        reach = radius[:, np.newaxis]
+        is_beside = (points > outline.min(axis=0) - reach) & (points < outline.max(axis=0) + reach)
+        near = np.flatnonzero(is_beside.all(axis=1))
+        is_free[near] &= gap(outline, points[near]) > radius[near] * 0.9
     trees = tuple(tree for tree, keep in zip(scene.trees, is_free, strict=True) if keep)
     return replace(scene, trees=trees)

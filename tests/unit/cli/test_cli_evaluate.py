@@ -1,0 +1,138 @@
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from changedet.cli.main import main
+from changedet.models.model_file import ModelCard, save_model
+from changedet.models.registry import create_model
+from changedet.types import Normalisation
+
+
+def write_model(path: Path, threshold: float | None) -> Path:
+    torch.manual_seed(0)
+    network = create_model("dasnet_v2", encoder="resnet18", head_width=16, attention="none")
+    statistics = Normalisation((120.0,) * 3, (120.0,) * 3, (60.0,) * 3, (60.0,) * 3)
+    card = ModelCard(
+        "dasnet_v2",
+        network.options,
+        statistics,
+        tile_px=32,
+        threshold=threshold,
+        threshold_source=threshold and "max-F1 on split 'val' of TINY (2 images)",
+        data_name="TINY",
+    )
+    save_model(path, network, card)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model") / "tiny.safetensors", 0.002)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data") / "TINY"
+    rng = np.random.default_rng(0)
+    for split in ("val", "test"):
+        for number in range(2):
+            images = rng.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+            label = np.zeros((32, 32), dtype=np.uint8)
+            label[:16] = 1
+            images[1, 16:] = images[0, 16:]
+            for folder, pixels in zip(("A", "B", "label"), (*images, label), strict=True):
+                (root / split / folder).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(root / split / folder / f"{number}.png")
+    return root
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["changedet", *map(str, words)])
+        monkeypatch.setenv("COLUMNS", "120")
+        with pytest.raises(SystemExit) as end:
+            main()
+        printed = capsys.readouterr()
+        return int(end.value.code or 0), printed.out, printed.err
+
+    return call
+
+
+def test_both_protocols_are_printed_side_by_side(tmp_path: Path, model: Path, data: Path, run):
+    out = tmp_path / "out"
+    code, printed, errors = run("evaluate", model, "--data", data, "--out", out, "--device", "cpu")
+    assert code == 0, errors
+    metrics = json.loads((out / "metrics.json").read_text())
+    row = next(line for line in printed.splitlines() if " F1 " in line)
+    assert f"{metrics['seed']['max_f1']:.4f}" in row
+    assert f"{metrics['honest']['f1']:.4f}" in row
+    assert "seed protocol (optimistic)" in printed
+    assert "its threshold is chosen on this very set" in printed
+    assert "threshold max-F1 on split 'val' of TINY (2 images)" in printed
+    assert "labels: " in errors
+
+
+def test_the_selection_set_is_called_optimistic(tmp_path: Path, model: Path, data: Path, run):
+    out = tmp_path / "out"
+    _, printed, _ = run("evaluate", model, "--data", data, "--split", "val", "--out", out)
+    assert "honest protocol: selection set, optimistic" in printed
+
+
+def test_json_is_all_that_is_printed_when_asked(tmp_path: Path, model: Path, data: Path, run):
+    out = tmp_path / "out"
+    words = ["evaluate", model, "--data", data, "--out", out, "--json", "--panels", 1]
+    code, printed, _ = run(*words, "--mode", "grid", "--threshold", 0.001)
+    assert code == 0
+    metrics = json.loads(printed)
+    assert metrics == json.loads((out / "metrics.json").read_text())
+    assert metrics["honest"]["threshold"] == 0.001
+    assert metrics["mode"] == "grid"
+    assert len(list((out / "panels").iterdir())) == 1
+
+
+def test_a_model_without_threshold_is_told_why_honest_is_missing(tmp_path: Path, data: Path, run):
+    bare = write_model(tmp_path / "bare.safetensors", None)
+    code, printed, _ = run("evaluate", bare, "--data", data, "--out", tmp_path / "out")
+    assert code == 0
+    assert "honest protocol: the model holds no threshold" in printed
+
+
+def test_labels_of_three_values_can_be_declared(tmp_path: Path, model: Path, data: Path, run):
+    root = tmp_path / "THREE"
+    for folder in ("A", "B", "label"):
+        (root / "test" / folder).mkdir(parents=True)
+        for path in (data / "test" / folder).iterdir():
+            (root / "test" / folder / path.name).write_bytes(path.read_bytes())
+    label = np.repeat(np.array([0, 2, 3, 3], dtype=np.uint8), 8)[:, None].repeat(32, axis=1)
+    Image.fromarray(label).save(root / "test" / "label" / "0.png")
+    words = ["evaluate", model, "--data", root, "--out", tmp_path / "out"]
+    code, _, errors = run(*words)
+    assert code == 2
+    assert errors.splitlines()[-1].startswith("changedet: ")
+    values = ["--changed-value", 1, "--changed-value", 2, "--ignore-value", 3]
+    code, printed, errors = run(*words, *values, "--json")
+    assert code == 0, errors
+    assert sum(json.loads(printed)["honest"]["confusion"].values()) == 2 * 1024 - 512
+
+
+def test_the_users_mistake_is_one_line_and_exit_2(tmp_path: Path, model: Path, data: Path, run):
+    out = ["--out", tmp_path / "out"]
+    for mistake, message in (
+        (["evaluate", tmp_path / "gone.safetensors", "--data", data, *out], "gone.safetensors"),
+        (["evaluate", model, "--data", tmp_path / "gone", *out], "gone"),
+        (["evaluate", model, "--data", data, "--split", "night", *out], "no split 'night'"),
+        (["evaluate", model, "--data", data, "--threshold", "7", *out], "half the distance"),
+        (["evaluate", model, "--data", data, "--out", data], "holds other files"),
+    ):
+        code, printed, errors = run(*mistake)
+        assert (code, printed) == (2, "")
+        assert errors.startswith("changedet: ")
+        assert message in errors
+        assert errors.count("\n") == 1
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,61 @@
+import json
+
+import pytest
+
+from changedet.cli.info import info
+from changedet.errors import CheckpointError
+from changedet.models.model_file import ModelCard, save_model
+from changedet.models.registry import create_model
+from changedet.types import SEED_NORMALISATION
+
+
+@pytest.fixture
+def path(tmp_path):
+    model = create_model("dasnet", encoder="resnet18", head_width=8)
+    card = ModelCard(
+        architecture="dasnet",
+        options=model.options,
+        normalisation=SEED_NORMALISATION,
+        threshold=0.375,
+        threshold_source="best F1 on val",
+        metrics={"val": {"f1": 0.91234}},
+        data_name="a [real] city",
+        licence_note="research only",
+    )
+    save_model(tmp_path / "model.safetensors", model, card)
+    return tmp_path / "model.safetensors"
+
+
+def test_the_table_says_what_the_model_is_and_how_it_was_made(path, capsys):
+    info(path)
+    table = capsys.readouterr().out
+    for stated in (
+        "dasnet",
+        "encoder: resnet18",
+        "BGR",
+        "87.72, 100.2, 90.43; 120.24",
+        "0.3750",
+        "best F1 on val",
+        "val.f1: 0.9123",
+        "a [real] city",
+        "research only",
+        "changedet 0.",
+    ):
+        assert stated in table
+
+
+def test_json_is_all_that_is_printed(path, capsys):
+    info(path, as_json=True)
+    card = json.loads(capsys.readouterr().out)
+    assert card["architecture"] == "dasnet"
+    assert card["threshold"] == pytest.approx(0.375)
+    assert card["normalisation"]["bands"] == "bgr"
+    assert card["metrics"] == {"val": {"f1": 0.91234}}
+    assert card["parameters"] > 1e6
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    path = tmp_path / "notes.safetensors"
+    path.write_text("nothing")
+    with pytest.raises(CheckpointError, match="is no whole"):
+        info(path)

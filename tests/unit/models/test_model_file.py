@@ -1,0 +1,204 @@
+import dataclasses
+import json
+import math
+
+import pytest
+import safetensors.torch
+import torch
+
+from changedet.errors import CheckpointError, ConfigError
+from changedet.models.model_file import (
+    ModelCard,
+    load_model,
+    read_card,
+    read_parameter_count,
+    save_model,
+)
+from changedet.models.registry import create_model
+from changedet.types import SEED_NORMALISATION
+
+
+def make_model(**options):
+    torch.manual_seed(0)
+    settings = {"encoder": "resnet18", "head_width": 8, **options}
+    return create_model("dasnet_v2", **settings)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_model()
+
+
+@pytest.fixture(scope="module")
+def card(model):
+    return ModelCard(
+        architecture=model.architecture,
+        options=model.options,
+        normalisation=SEED_NORMALISATION,
+        tile_px=128,
+        threshold=0.41,
+        threshold_source="best F1 on val",
+        label={"kind": "binary", "changed": [255]},
+        metrics={"f1": 0.9, "kappa": None},
+        data_name="CDD",
+        licence_note="research only",
+        recipe={"optimizer": {"lr": 1e-4}},
+    )
+
+
+@pytest.fixture
+def path(tmp_path, model, card):
+    save_model(tmp_path / "model.safetensors", model, card)
+    return tmp_path / "model.safetensors"
+
+
+def rewrite(path, *, tensors=None, **changes):
+    """Write the file again with other tensors, or with other values in its card."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    stored = safetensors.torch.load_file(path) if tensors is None else tensors
+    stated = {**json.loads(metadata["changedet"]), **changes}
+    metadata["changedet"] = json.dumps(stated)
+    safetensors.torch.save_file(stored, path, metadata)
+
+
+def test_a_loaded_model_computes_the_same(path, model, card):
+    before, after = torch.randn(2, 1, 3, 32, 32)
+    loaded, read = load_model(path)
+    assert not loaded.training
+    assert read == card
+    model.eval()
+    with torch.inference_mode():
+        assert torch.equal(loaded(before, after).distance, model(before, after).distance)
+
+
+def test_the_card_is_read_without_the_weights(path, card):
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        # Everything behind the header.
+        header = int.from_bytes(file.read(8), "little") + 8
+        file.seek(header)
+        file.write(b"\xff" * (size - header))
+    assert read_card(path) == card
+
+
+def test_the_number_of_parameters_is_stated(path, model):
+    assert read_parameter_count(path) == sum(p.numel() for p in model.parameters())
+
+
+def test_half_precision_is_stored_as_float32(tmp_path, card):
+    save_model(tmp_path / "half.safetensors", make_model().half(), card)
+    stored = safetensors.torch.load_file(tmp_path / "half.safetensors")
+    assert {t.dtype for t in stored.values()} == {torch.float32, torch.int64}
+
+
+def test_channels_last_weights_are_stored(tmp_path, card, model):
+    other = make_model().to(memory_format=torch.channels_last)
+    save_model(tmp_path / "last.safetensors", other, card)
+    loaded, _ = load_model(tmp_path / "last.safetensors")
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
+
+
+def test_undefined_metrics_become_null(tmp_path, model, card):
+    path = tmp_path / "model.safetensors"
+    undefined = dataclasses.replace(card, metrics={"f1": math.nan, "all": [math.inf, 0.5]})
+    save_model(path, model, undefined)
+    assert read_card(path).metrics == {"f1": None, "all": [None, 0.5]}
+
+
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_a_pickle_is_named_with_the_command_that_converts_it(tmp_path, protocol):
+    for is_zip in (True, False):
+        path = tmp_path / "old.pth"
+        torch.save(
+            {"net": {"a": torch.ones(2)}},
+            path,
+            pickle_protocol=protocol,
+            _use_new_zipfile_serialization=is_zip,
+        )
+        with pytest.raises(CheckpointError, match=r"old\.pth is a pickle.*changedet convert"):
+            load_model(path)
+
+
+def test_a_header_that_starts_like_a_pickle_is_still_a_model_file(tmp_path, model, card):
+    path = tmp_path / "model.safetensors"
+    # Fill the card until the header's length, the first bytes of the file, reads 80 02.
+    for filler in range(0x10000):
+        if path.exists() and path.read_bytes()[:2] == b"\x80\x02":
+            break
+        missing = 0x280 - int.from_bytes(path.read_bytes()[:2], "little") if path.exists() else 0
+        note = "x" * (missing % 0x10000 if path.exists() else filler)
+        save_model(path, model, dataclasses.replace(card, licence_note=note))
+    assert path.read_bytes()[:2] == b"\x80\x02"
+    assert read_card(path).architecture == "dasnet_v2"
+
+
+@pytest.mark.parametrize("kept", [0, 5, 300, -100])
+def test_a_file_that_was_cut_short_is_named(path, kept):
+    path.write_bytes(path.read_bytes()[:kept])
+    for read in (load_model, read_card):
+        with pytest.raises(CheckpointError, match=r"model\.safetensors is no whole"):
+            read(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"no model file at .*absent\.safetensors"):
+        load_model(tmp_path / "absent.safetensors")
+
+
+def test_plain_weights_are_no_model(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    safetensors.torch.save_file({"a": torch.ones(2)}, path)
+    with pytest.raises(CheckpointError, match="no model card"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": "dasnet_v9"}, r"cannot be rebuilt: model 'dasnet_v9' does not exist"),
+        ({"options": {"encoder": "resnet18", "depth": 3}}, "has no option 'depth'"),
+        ({"options": {"encoder": "resnet18", "head_width": "wide"}}, "cannot be rebuilt"),
+        ({"format_version": 99}, "format 99 is newer than 1"),
+        ({"threshold": 40}, r"threshold must be a score in \[0, 1\], got 40"),
+        ({"threshold": "high"}, "model card that cannot be read"),
+        ({"surprise": 1}, "model card that cannot be read"),
+        ({"normalisation": [1, 2]}, "model card that cannot be read"),
+    ],
+)
+def test_a_card_that_cannot_be_used_is_named(path, changes, message):
+    rewrite(path, **changes)
+    with pytest.raises(CheckpointError, match=message):
+        load_model(path)
+
+
+def test_weights_of_another_width_are_named(path, model):
+    rewrite(path, options={**model.options, "head_width": 16})
+    with pytest.raises(CheckpointError, match=r"has head\.position\.reduce\.0\.weight as \(8, "):
+        load_model(path)
+
+
+def test_a_missing_tensor_is_named(path):
+    tensors = safetensors.torch.load_file(path)
+    del tensors["decoder.blocks.0.0.weight"]
+    rewrite(path, tensors=tensors)
+    with pytest.raises(CheckpointError, match=r"lacks decoder\.blocks\.0\.0\.weight"):
+        load_model(path)
+
+
+def test_the_card_must_be_of_the_model(tmp_path, card):
+    with pytest.raises(ConfigError, match="make the card from the model"):
+        save_model(tmp_path / "model.safetensors", make_model(distance="cosine"), card)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_ending_is_refused(tmp_path, model, card):
+    with pytest.raises(ConfigError, match=r"a model file is a \.safetensors, got 'model\.pth'"):
+        save_model(tmp_path / "model.pth", model, card)
+
+
+@pytest.mark.parametrize("change", [{"threshold": 1.5}, {"threshold": math.nan}, {"tile_px": 0}])
+def test_a_card_refuses_what_makes_no_sense(card, change):
+    with pytest.raises(ConfigError, match="must be"):
+        dataclasses.replace(card, **change)
