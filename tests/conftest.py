@@ -7,9 +7,9 @@ from pathlib import Path
 # Several test processes with several threads each wait for one another most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-from PIL import Image  # noqa: E402
+import numpy as np
+import pytest
+from PIL import Image
 
 
 def write_pair(

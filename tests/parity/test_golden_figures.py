@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from changedet.losses.contrastive import WeightedDoubleMargin
 from changedet.losses.supervision import BranchLoss, resize_label
@@ -110,3 +111,17 @@ def test_dasnet_v2_has_the_published_number_of_parameters():
 
 def _millions(module):
     return sum(parameter.numel() for parameter in module.parameters()) / 1e6
+
+
+def test_only_the_wanted_branches_cost_anything():
+    # Spec 1.4: the public code decodes all three, 269.9 GFLOP for one 256x256 pair.
+    with torch.device("meta"):
+        model = create_model("dasnet_v2").eval()
+        images = torch.empty(1, 3, 256, 256)
+        gflop = {}
+        for branches in ("fused", "all"):
+            with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+                model(images, images, branches=branches)
+            gflop[branches] = counter.get_total_flops() / 1e9
+    assert gflop["all"] == pytest.approx(269.9, rel=0.01)
+    assert gflop["fused"] == pytest.approx(226.6, rel=0.01)

@@ -22,9 +22,9 @@ from changedet.errors import CheckpointError, ConfigError, StorageError
 from changedet.experiment.build import (
     build_loader,
     build_loss,
-    build_seeded_model,
     build_optimizer,
     build_schedule,
+    build_seeded_model,
     build_settings,
 )
 from changedet.experiment.config import (

@@ -28,6 +28,8 @@ SEED_THRESHOLDS: tuple[float, ...] = tuple(d / MAX_DISTANCE for d in SEED_DISTAN
 # Averaging overlapping tiles may leave [0, 1] by rounding; anything farther out is a distance or a
 # logit that somebody took for a score.
 _ROUNDING = 1e-4
+#: Pixels that are counted in one pass.
+_COUNTED_AT_ONCE_PX = 2**23
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +184,26 @@ class ScoreCounter:
                 "score and label must both be (B, H, W), "
                 f"got score {tuple(score.shape)} and label {tuple(label.shape)}"
             )
+        images, bins = score.shape[0], self._edges.shape[0]
+        # A scene is counted in strips: a pixel needs some forty bytes while it is counted.
+        strip_px = max(1, _COUNTED_AT_ONCE_PX // max(1, images * score.shape[2]))
+        extremes = self._lowest.clone(), self._highest.clone()
+        counts = torch.stack(
+            [
+                self._count(score[:, top : top + strip_px], label[:, top : top + strip_px])
+                for top in range(0, max(1, score.shape[1]), strip_px)
+            ]
+        ).sum(dim=0)
+        try:
+            self._refuse_wrong_values(counts[:, -2:].sum(dim=0).tolist(), label)
+        except DataError:
+            # A refused batch leaves no trace.
+            self._lowest, self._highest = extremes
+            raise
+        self._batches.append(counts[:, : 2 * bins].view(images, 2, bins))
+
+    def _count(self, score: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Count one strip of every image, (B, slots), and note the extreme scores of each bin."""
         device = self._edges.device
         raw = score.detach().to(device, torch.float32)
         score = raw.clamp(0.0, 1.0)
@@ -198,12 +220,10 @@ class ScoreCounter:
         slot = torch.where(is_label, slot, 2 * bins + 2)
         row = slots * torch.arange(images, device=device).view(-1, 1, 1)
         counts = torch.bincount((slot + row).flatten(), minlength=images * slots)
-        counts = counts.view(images, slots)
-        self._refuse_wrong_values(counts[:, -2:].sum(dim=0).tolist(), label)
-        self._batches.append(counts[:, : 2 * bins].view(images, 2, bins))
         place = torch.where(slot < 2 * bins, column, bins).flatten()
         self._lowest.scatter_reduce_(0, place, score.flatten(), "amin")
         self._highest.scatter_reduce_(0, place, score.flatten(), "amax")
+        return counts.view(images, slots)
 
     @staticmethod
     def _refuse_wrong_values(wrong: list[int], label: torch.Tensor) -> None:

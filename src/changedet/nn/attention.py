@@ -1,5 +1,7 @@
 """The two attention modules of the dual-attention head (spec 1.2)."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -53,12 +55,19 @@ class ChannelAttention(nn.Module):
         """Add each channel's attended context to it, (B, C, H, W)."""
         flat = features.flatten(2)
         # Energies are sums over all positions, hence far beyond what bfloat16 resolves.
-        with torch.autocast(features.device.type, enabled=False):
+        with _without_autocast(features.device.type):
             exact = flat.float()
             energy = exact @ exact.transpose(1, 2)
             attention = (energy.amax(dim=-1, keepdim=True) - energy).softmax(dim=-1)
         context = attention.to(flat.dtype) @ flat
         return features + self.gamma * context.reshape(features.shape)
+
+
+def _without_autocast(device_type: str) -> AbstractContextManager[object]:
+    # Devices without autocast, "meta" among them, do not even let it be switched off.
+    if not torch.amp.is_autocast_available(device_type):
+        return nullcontext()
+    return torch.autocast(device_type, enabled=False)
 
 
 def _positions(features: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ def test_recipes_lists_and_prints():
         (["train", "--out", "{tmp}/run", "--data", "{tmp}", "--set", "x=1"], "unknown key"),
         (["train", "--out", "{tmp}/run", "--data", "{tmp}", "--device", "tpu"], "device 'tpu'"),
         (["train", "--out", "{tmp}/run", "--resume"], "holds no run to resume"),
-        (["train", "--out", "{tmp}/run", "--data", "{tmp}", "--init", "no.safetensors"], "no model"),
+        (["train", "--out", "{tmp}/run", "--data", "{tmp}", "--init", "no.safetensors"], "no mod"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(monkeypatch, capsys, tmp_path, arguments, message):

@@ -269,23 +269,20 @@ def test_ignored_pixels_do_not_count(tmp_path: Path, model: Path):
     assert sum(report.content["honest"]["confusion"].values()) == 4 * 1600 - 400
 
 
-def test_what_training_declared_of_the_labels_holds_for_its_own_data(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("kind", "ignore_value", "counted"), [("binary", 7, 4 * 1600 - 400), ("declared", None, 6400)]
+)
+def test_what_training_declared_of_the_labels_holds_for_its_own_data(
+    tmp_path: Path, kind: str, ignore_value: int | None, counted: int
+):
     data = write_data(tmp_path / "TINY")
     label = read_pixels(data / "test/label/test_0.png").copy()
     label[30:] = 7
     Image.fromarray(label).save(data / "test/label/test_0.png")
-    trained = write_model(
-        tmp_path / "m.safetensors",
-        label={
-            "kind": "binary",
-            "changed": [255],
-            "unchanged": [0],
-            "grey_threshold": None,
-            "ignore_value": 7,
-        },
-    )
+    encoding = {"kind": kind, "changed": [255], "unchanged": [0], "ignore_value": ignore_value}
+    trained = write_model(tmp_path / "m.safetensors", label={**encoding, "grey_threshold": None})
     report = evaluate_model(request(trained, data, tmp_path / "out"))
-    assert sum(report.content["honest"]["confusion"].values()) == 4 * 1600 - 400
+    assert sum(report.content["honest"]["confusion"].values()) == counted
 
 
 def test_progress_counts_every_pair(tmp_path: Path, model: Path, data: Path):

@@ -246,3 +246,15 @@ def test_counts_on_the_gpu_equal_those_on_the_cpu(count, noisy):
 
     for name in ("edges", "changed", "unchanged", "lowest", "highest"):
         assert np.array_equal(getattr(got, name), getattr(expected, name))
+
+
+def test_a_scene_counted_in_strips_gives_the_counts_of_one_pass(monkeypatch):
+    rng = np.random.default_rng(5)
+    score = torch.from_numpy(rng.random((2, 37, 11), dtype=np.float32))
+    label = torch.from_numpy(rng.choice(np.array([0, 1, 255], np.uint8), (2, 37, 11)))
+    whole, strips = ScoreCounter(), ScoreCounter()
+    whole.update(score, label)
+    monkeypatch.setattr("changedet.metrics.histogram._COUNTED_AT_ONCE_PX", 5 * 22)
+    strips.update(score, label)
+    for name in ("unchanged", "changed", "lowest", "highest"):
+        assert np.array_equal(getattr(whole.compute(), name), getattr(strips.compute(), name))

@@ -1,4 +1,5 @@
 import pytest
+import timm
 import torch
 
 from changedet.errors import ConfigError
@@ -82,3 +83,12 @@ def test_a_backbone_that_cuts_edges_off_says_so():
     encoder = TimmEncoder("inception_v3").eval()
     with pytest.raises(ConfigError, match="'inception_v3' turns images of"):
         encoder(torch.randn(1, 3, 96, 96))
+
+
+def test_a_backbone_without_feature_maps_says_so(monkeypatch):
+    def refuse(*_, **__):
+        raise RuntimeError("features_only not implemented")
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    with pytest.raises(ConfigError, match="'resnet18' gives no feature maps"):
+        TimmEncoder("resnet18")

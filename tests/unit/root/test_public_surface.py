@@ -24,7 +24,8 @@ def test_every_public_name_is_there():
 
 def test_importing_the_package_imports_no_torch():
     code = "import sys, changedet, changedet.cli.main; print('torch' in sys.modules)"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"
 
 
