@@ -212,3 +212,7 @@ class TestModelContract:
     def test_unknown_branches_are_refused(self, make, pair):
         with pytest.raises(ConfigError, match="branches must be one of fused, all, got 'some'"):
             make()(*pair, branches="some")
+
+    def test_unknown_levels_are_refused(self, make, pair):
+        with pytest.raises(ConfigError, match="levels must be one of last, all, got 'first'"):
+            make()(*pair, levels="first")

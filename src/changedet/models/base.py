@@ -98,6 +98,7 @@ class ChangeModel(nn.Module, ABC):
                 no multiple of ``stride`` high and wide.
         """
         self._check_images(before, after)
+        check_choice("levels", levels, get_args(Levels))
         wanted = self._wanted(branches)
         features_before, features_after = self._embed_dates(before, after, wanted)
         outputs: dict[str, BranchOutput] = {
