@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 # Without compiled bytecode each start imports torch for fifteen seconds instead of three.
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: help setup demo test check format constraints clean
+.PHONY: help setup demo test check smoke format constraints clean
 
 help:
 	@echo "make demo   set up, then train, evaluate and predict on generated pairs"
@@ -39,6 +39,11 @@ format: $(STAMP)
 	$(RUN)/ruff check --fix
 	$(RUN)/ruff format
 
+# Installs the package afresh for every other Python that is at hand and uses it a little.
+OTHER_PYTHONS ?= 3.12 3.13
+smoke: $(STAMP)
+	UV=$(UV) .ci/smoke $(OTHER_PYTHONS)
+
 # Pins every dependency to the versions that the tests passed with.
 constraints: | $(UV)
 	$(UV) lock --quiet --upgrade
@@ -46,4 +51,4 @@ constraints: | $(UV)
 	rm -f uv.lock
 
 clean:
-	rm -rf .tools .venv demo runs build dist .mypy_cache .ruff_cache .pytest_cache .coverage
+	rm -rf .tools .venv .smoke demo runs build dist .mypy_cache .ruff_cache .pytest_cache .coverage

@@ -5,6 +5,7 @@ cars move, none of which is labelled; what is built, dug or torn down is.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -14,8 +15,9 @@ from PIL import Image
 
 from changedet._version import __version__
 from changedet.data.scenery.camera import draw_exposure, expose
+from changedet.data.scenery.canvas import draw_relief
 from changedet.data.scenery.changes import apply_changes
-from changedet.data.scenery.drawing import draw_label, draw_relief, draw_scene
+from changedet.data.scenery.drawing import draw_label, draw_scene
 from changedet.data.scenery.elements import Date, Scene
 from changedet.data.scenery.layout import plan_layout
 from changedet.data.scenery.seasons import draw_season
@@ -25,6 +27,7 @@ from changedet.errors import ConfigError, DataError, StorageError
 #: Smallest side for which a scene has room.
 SMALLEST_PX: Final = 32
 
+_PX_PER_M: Final = 3.2
 _MARGIN_PX: Final = 4
 _LARGEST_SHIFT_PX: Final = 0.7
 _SPLITS: Final = ("train", "val", "test")
@@ -63,8 +66,8 @@ def generate_pair(seed: int, *, size_px: int = 256) -> SyntheticPair:
         np.random.default_rng(stream) for stream in np.random.SeedSequence(seed).spawn(4)
     )
     side_px = size_px + 2 * _MARGIN_PX
-    layout = plan_layout(plan, side_px)
-    scene = bend_scene(apply_changes(plan, layout), world)
+    layout = plan_layout(plan, side_px / _PX_PER_M)
+    scene = replace(bend_scene(apply_changes(plan, layout), world), px_per_m=_PX_PER_M)
     relief = draw_relief(world, side_px)
 
     def take(date: Date, day: np.random.Generator, shift_px: float) -> npt.NDArray[np.uint8]:

@@ -5,15 +5,14 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from changedet.models.base import ChangeModel, Features
+from changedet.models.base import Features
+from changedet.models.dasnet import DASNet
 from changedet.models.decoder import UpDecoder
-from changedet.models.heads import build_head
 from changedet.nn.blocks import Activation
-from changedet.nn.encoder import TimmEncoder
 from changedet.types import Attention, Branch, Distance, Head
 
 
-class DASNetV2(ChangeModel):
+class DASNetV2(DASNet):
     """Encode, attend, decode, compare.
 
     One decoder lifts the embedding of every branch; each of its levels can be supervised.
@@ -47,33 +46,19 @@ class DASNetV2(ChangeModel):
         dropout: float = 0.1,
         activation: Activation = "leaky_relu",
     ) -> None:
-        encoder_net = TimmEncoder(encoder, in_channels=in_channels)
-        head_net = build_head(
-            encoder_net.out_channels,
-            kind=head,
-            width=head_width,
+        super().__init__(
+            distance=distance,
             attention=attention,
+            head=head,
+            head_width=head_width,
+            encoder=encoder,
+            in_channels=in_channels,
             dropout=dropout,
         )
-        super().__init__(
-            encoder_net,
-            branch_names=head_net.branches,
-            attends=head_net.attention != "none",
-            options={
-                "distance": distance,
-                "attention": head_net.attention,
-                "head": head,
-                "head_width": head_net.width,
-                "encoder": encoder,
-                "in_channels": in_channels,
-                "dropout": dropout,
-                "activation": activation,
-            },
-        )
-        self.head = head_net
-        self.decoder = UpDecoder(head_net.width, stride=self.stride, activation=activation)
+        self.options["activation"] = activation
+        self.decoder = UpDecoder(self.head.width, stride=self.stride, activation=activation)
 
     def embed(self, images: Tensor, *, branches: Sequence[Branch]) -> Features:
         """Give each branch's decoder levels, coarse to fine, the last one (B, 32, H, W)."""
-        embeddings = self.head(self.encoder(images), branches=branches)
-        return {name: self.decoder(embedding) for name, embedding in embeddings.items()}
+        embeddings = super().embed(images, branches=branches)
+        return {name: self.decoder(embedding) for name, (embedding,) in embeddings.items()}

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from changedet.data.scenery.camera import Exposure, draw_exposure, expose
+from changedet.data.scenery.canvas import draw_relief
 from changedet.data.scenery.changes import apply_changes
-from changedet.data.scenery.drawing import draw_label, draw_relief, draw_scene
+from changedet.data.scenery.drawing import draw_label, draw_scene
 from changedet.data.scenery.elements import Building, Parcel, Patch, Road, Scene, Tree, Water
 from changedet.data.scenery.layout import plan_layout
 from changedet.data.scenery.seasons import Season, crop

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from changedet.data.scenery.drawing import Plane, noise
+from changedet.data.scenery.canvas import Plane, noise
 
 _AIR = np.array([196, 204, 214], dtype=np.float32)
 

@@ -27,7 +27,7 @@ from changedet.data.scenery.shapes import (
 )
 
 #: How often a pair has 0, 1, 2, ... changes.
-_COUNTS = (0.13, 0.16, 0.24, 0.26, 0.21)
+_COUNTS = (0.1, 0.14, 0.22, 0.24, 0.18, 0.12)
 _ATTEMPTS = 14
 _SMALLEST_AREA = 260.0
 
@@ -37,11 +37,11 @@ _Change = Callable[[np.random.Generator, Layout], Layout | None]
 def apply_changes(rng: np.random.Generator, layout: Layout) -> Scene:
     """Let a few things appear or vanish; sometimes nothing does."""
     kinds: tuple[tuple[_Change, float], ...] = (
-        (_change_houses, 0.28),
-        (_build_on_open_ground, 0.18),
-        (_convert_land, 0.3),
-        (_build_road, 0.12),
-        (_dig_pond, 0.12),
+        (_change_houses, 0.24),
+        (_build_on_open_ground, 0.2),
+        (_convert_land, 0.36),
+        (_build_road, 0.06),
+        (_dig_pond, 0.14),
     )
     wanted = int(rng.choice(len(_COUNTS), p=_COUNTS))
     weights = [weight for _, weight in kinds]
@@ -57,9 +57,18 @@ def apply_changes(rng: np.random.Generator, layout: Layout) -> Scene:
 
 
 def _is_seen(scene: Scene, outline: Points) -> bool:
-    """Whether most of an outline lies well inside the canvas."""
-    middle = outline.mean(axis=0)
-    return bool(((middle > 14) & (middle < scene.side - 14)).all())
+    """Whether the middle of an outline lies well inside the picture."""
+    middle, border = outline.mean(axis=0), min(9.0, scene.side / 4)
+    return bool(((middle > border) & (middle < scene.side - border)).all())
+
+
+def _in_sight(scene: Scene, outline: Points) -> Points:
+    """Cut off what lies outside of the picture."""
+    for corner, sign in ((0.0, 1.0), (scene.side, -1.0)):
+        for normal in np.eye(2) * sign:
+            if len(outline):
+                outline = cut(outline, point=np.full(2, corner), normal=normal)
+    return outline
 
 
 def _is_free(scene: Scene, outline: Points, *, room: float = 3.0) -> bool:
@@ -73,7 +82,7 @@ def _is_free(scene: Scene, outline: Points, *, room: float = 3.0) -> bool:
         gap(outline, thing.outline).min() > room and gap(thing.outline, outline).min() > room
         for thing in things
     ) and all(
-        not contains(other, outline).any() and not contains(outline, other).any()
+        gap(outline, other).min() > room and gap(other, outline).min() > room
         for other in scene.changed_outlines()
     )
 
@@ -98,9 +107,9 @@ def _change_houses(rng: np.random.Generator, layout: Layout) -> Layout | None:
 def _open_ground(rng: np.random.Generator, scene: Scene, *, margin: float) -> Points | None:
     """Choose a field or meadow that is in the picture."""
     grounds = [
-        inset(parcel.outline, margin)
+        _in_sight(scene, inset(parcel.outline, margin))
         for parcel in scene.parcels
-        if parcel.use in ("crop", "meadow") and _is_seen(scene, parcel.outline)
+        if parcel.use in ("crop", "meadow")
     ]
     grounds = [ground for ground in grounds if area(ground) > _SMALLEST_AREA]
     return grounds[rng.integers(len(grounds))] if grounds else None
@@ -133,7 +142,7 @@ def _convert_land(rng: np.random.Generator, layout: Layout) -> Layout | None:
     ground = _open_ground(rng, scene, margin=rng.uniform(5.5, 9.0))
     if ground is None:
         return None
-    while area(ground) > rng.uniform(2500, 9000):
+    while area(ground) > rng.uniform(900, 3600):
         side = rng.uniform(0, 2 * math.pi)
         ground = cut(
             ground, point=ground.mean(axis=0), normal=np.array([math.cos(side), math.sin(side)])
@@ -159,17 +168,19 @@ def _convert_land(rng: np.random.Generator, layout: Layout) -> Layout | None:
     )
 
 
+def _length_in_sight(scene: Scene, line: Points) -> float:
+    points = line[0] + (line[1] - line[0]) * np.linspace(0, 1, 50)[:, np.newaxis]
+    is_inside = ((points > 0) & (points < scene.side)).all(axis=1)
+    return math.dist(*line) * float(is_inside.mean())
+
+
 def _build_road(rng: np.random.Generator, layout: Layout) -> Layout | None:
     scene, boundaries = layout
-    seen = [
-        boundary
-        for boundary in boundaries
-        if _is_seen(scene, boundary.line) and math.dist(*boundary.line) > 45
-    ]
+    seen = [boundary for boundary in boundaries if _length_in_sight(scene, boundary.line) > 35]
     if not seen:
         return None
     chosen: Boundary = seen[rng.integers(len(seen))]
-    road = Road(chosen.line, rng.uniform(6.5, 9.5), "asphalt", "after")
+    road = Road(chosen.line, rng.uniform(7.5, 10.0), "asphalt", "after")
     others: tuple[Building | Water, ...] = (*scene.buildings, *scene.waters)
     if any(gap(road.outline, other.outline).min() < 1.5 for other in others):
         return None

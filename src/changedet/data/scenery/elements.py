@@ -1,4 +1,4 @@
-"""What a synthetic scene is made of, and at which of the two dates it is there."""
+"""What a synthetic scene is made of, in metres, and at which of the two dates it is there."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class Water:
 
 @dataclass(frozen=True)
 class Road:
-    """A road of ``width`` pixels along a line of points."""
+    """A road of ``width`` metres along a line of points."""
 
     line: Points
     width: float
@@ -65,7 +65,7 @@ class Road:
 
 @dataclass(frozen=True)
 class Building:
-    """A building of ``height`` pixels whose roof has an RGB ``colour``."""
+    """A building of ``height`` metres whose roof has an RGB ``colour``."""
 
     outline: Points
     height: float
@@ -75,7 +75,7 @@ class Building:
 
 
 class Tree(NamedTuple):
-    """A tree or bush with its crown's radius in pixels and a shade in [-1, 1]."""
+    """A tree or bush with its crown's radius in metres and a shade in [-1, 1]."""
 
     x: float
     y: float
@@ -86,15 +86,21 @@ class Tree(NamedTuple):
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that stands still, in drawing order, on a square canvas of ``side`` pixels."""
+    """Everything that stands still, in drawing order, on square land of ``side`` metres."""
 
     side: float
+    px_per_m: float = 1.0
     parcels: tuple[Parcel, ...] = ()
     patches: tuple[Patch, ...] = ()
     waters: tuple[Water, ...] = ()
     roads: tuple[Road, ...] = ()
     buildings: tuple[Building, ...] = ()
     trees: tuple[Tree, ...] = ()
+
+    @property
+    def side_px(self) -> int:
+        """Side of its drawing in pixels."""
+        return round(self.side * self.px_per_m)
 
     def changed_outlines(self) -> list[Points]:
         """Outlines of all that is there at one date only."""

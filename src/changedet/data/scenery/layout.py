@@ -24,8 +24,8 @@ Setting = Literal["farmland", "village", "industry"]
 
 SETTINGS: tuple[Setting, ...] = ("farmland", "village", "industry")
 _USES: dict[Setting, dict[Use, float]] = {
-    "farmland": {"crop": 0.62, "meadow": 0.2, "forest": 0.11, "garden": 0.07},
-    "village": {"crop": 0.24, "meadow": 0.18, "forest": 0.08, "garden": 0.5},
+    "farmland": {"crop": 0.7, "meadow": 0.13, "forest": 0.09, "garden": 0.08},
+    "village": {"crop": 0.3, "meadow": 0.12, "forest": 0.08, "garden": 0.5},
     "industry": {"crop": 0.22, "meadow": 0.22, "forest": 0.08, "garden": 0.13, "yard": 0.35},
 }
 _GABLES = ((160, 98, 76), (138, 84, 68), (98, 95, 97), (118, 92, 78), (172, 118, 92))
@@ -51,13 +51,13 @@ class Layout(NamedTuple):
 
 
 def plan_layout(rng: np.random.Generator, side: float) -> Layout:
-    """Lay out one scene on a canvas of SIDE x SIDE pixels."""
+    """Lay out one scene on land of SIDE x SIDE metres."""
     setting: Setting = SETTINGS[rng.choice(3, p=(0.45, 0.35, 0.2))]
     middle = np.full(2, side / 2)
     reach = side * 1.5
     land = rectangle(middle, length=reach, width=reach, angle=rng.uniform(0, math.pi))
     plots, boundaries = subdivide(
-        rng, land, largest=rng.uniform(6500, 12000), first_point=middle + rng.uniform(-40, 40, 2)
+        rng, land, largest=rng.uniform(5000, 10000), first_point=middle + rng.uniform(-40, 40, 2)
     )
     roads, free = _roads(rng, boundaries)
     parcels = tuple(_parcel(rng, outline, setting) for outline in plots if _is_near(outline, side))
@@ -187,8 +187,8 @@ def make_house(rng: np.random.Generator, plot: Points, *, angle: float) -> Build
         centre = room.mean(axis=0) + rng.uniform(-8, 8, 2)
         outline = rectangle(
             centre,
-            length=rng.uniform(13, 20),
-            width=rng.uniform(9.5, 13),
+            length=rng.uniform(14, 21),
+            width=rng.uniform(10, 14),
             angle=angle + rng.normal(0, 0.05) + rng.choice((0.0, math.pi / 2)),
         )
         if contains(room, outline).all():

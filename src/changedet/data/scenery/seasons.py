@@ -13,7 +13,7 @@ class Season(NamedTuple):
     """When an image was taken.
 
     ``time`` is the time of the year in [0, 1), 0 the start of spring; ``shadow`` is the (x, y)
-    offset of a shadow for each pixel of height; ``rotation`` is how far the fields' crops are
+    offset of a shadow for each metre of height; ``rotation`` is how far the fields' crops are
     moved on in their calendar; ``dryness`` in [0, 1] pales the grass.
     """
 

@@ -1,4 +1,4 @@
-"""Plane geometry of the synthetic scenes: polygons as (N, 2) arrays of x and y in pixels."""
+"""Plane geometry of the synthetic scenes: polygons as (N, 2) arrays of x and y in metres."""
 
 import math
 
@@ -52,7 +52,7 @@ def inset(polygon: Points, distance: float) -> Points:
 
 
 def area(polygon: Points) -> float:
-    """Area in square pixels."""
+    """Area in square metres."""
     if len(polygon) < 3:
         return 0.0
     (x, y), (next_x, next_y) = polygon.T, following(polygon).T

@@ -7,7 +7,7 @@ import numpy as np
 from changedet.data.scenery.elements import Scene
 from changedet.data.scenery.shapes import Points, resample
 
-_STEP_PX = 6.0
+_STEP = 6.0
 
 
 def bend_scene(scene: Scene, rng: np.random.Generator) -> Scene:
@@ -27,7 +27,7 @@ def bend_scene(scene: Scene, rng: np.random.Generator) -> Scene:
         return moved
 
     def bend(points: Points, *, is_closed: bool = True) -> Points:
-        fine = resample(points, step=_STEP_PX, is_closed=is_closed)
+        fine = resample(points, step=_STEP, is_closed=is_closed)
         return fine + displacement(fine)
 
     def carry(outline: Points) -> Points:
