@@ -16,7 +16,7 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the generated pairs.")] = 0,
     counts: Annotated[
         tuple[int, int, int], typer.Option(help="Pairs for training, validation and test.")
-    ] = (240, 40, 60),
+    ] = (200, 30, 40),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier demo.")

@@ -59,7 +59,7 @@ class DemoRequest:
     out: Path
     overrides: tuple[str, ...] = ()
     seed: int = 0
-    counts: tuple[int, int, int] = (240, 40, 60)
+    counts: tuple[int, int, int] = (200, 30, 40)
     device: str = "auto"
     existing: Literal["refuse", "replace"] = "refuse"
 
