@@ -15,6 +15,7 @@ SMALL = (
     "model.head_width=16",
     "training.epochs=1",
     "data.crop_px=64",
+    "training.batch_size=1",
 )
 
 
