@@ -1,13 +1,18 @@
 """The embedded default in small: every step, no claim about its quality."""
 
+import json
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from changedet.cli.main import app
+from changedet.data.index import index_pairs
+from changedet.data.labels import scan_labels
 from changedet.errors import ConfigError
+from changedet.experiment.baselines import count_scores, difference_score
 from changedet.experiment.demo import DemoReport, DemoRequest, run_demo
+from changedet.metrics.protocol import seed_protocol
 
 SMALL = (
     "model.encoder=test_efficientnet",
@@ -37,9 +42,16 @@ def test_the_page_shows_figures_pictures_and_how_to_go_on(demo):
 
 
 def test_every_contender_is_judged_on_the_test_split(demo):
-    _, report = demo
-    assert [contender.result.images for contender in report.contenders] == [2, 2, 2]
-    assert len({contender.result.average_precision for contender in report.contenders}) == 3
+    out, report = demo
+    trained, untrained, difference = (contender.result for contender in report.contenders)
+    assert [trained.images, untrained.images, difference.images] == [2, 2, 2]
+    metrics = json.loads((out / "evaluation" / "metrics.json").read_text())
+    assert trained.f1 == pytest.approx(metrics["honest"]["f1"], nan_ok=True)
+    index = index_pairs(out / "data")
+    encoding = scan_labels(index.pairs).encoding
+    counted = count_scores(index.split("test"), difference_score, encoding=encoding)
+    assert difference.average_precision == seed_protocol(counted).average_precision
+    assert untrained.average_precision != difference.average_precision
 
 
 def test_everything_is_left_where_the_page_says(demo):
