@@ -238,6 +238,12 @@ def _label_warnings(found: Survey, counts: dict[tuple[str, str], MaskCount]) -> 
             warnings.append(
                 f"{split}: {len(full)} of {len(own)} labels are changed all over: {some(full)}"
             )
+    val = [count for (split, _), count in counts.items() if split == "val"]
+    if val and changed_share(val) == 0:
+        warnings.append(
+            "no pixel of the validation labels is changed, so no model can be chosen on them; put "
+            "pairs with changes into val, or train with another data.val_split"
+        )
     train = [count for (split, _), count in counts.items() if split == "train"]
     if train and changed_share(train) in (0, 1):
         everything = "every" if changed_share(train) else "no"

@@ -88,7 +88,8 @@ def read_image(path: Path, *, channels: int = 3) -> npt.NDArray[np.uint8]:
         if bits_per_sample(image) > 8 or _BANDS_OF_MODE.get(bands.mode) != channels:
             wanted = {1: "grey", 3: "RGB"}.get(channels, f"{channels}-band")
             raise ImageError(
-                f"{path}: expected an 8-bit {wanted} image, got {describe(image)}; convert the file"
+                f"{path}: expected an 8-bit {wanted} image, got {describe(image)}; "
+                "convert it, for example to an 8-bit RGB PNG or TIFF"
             )
         pixels = np.array(bands, dtype=np.uint8)
     return pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels

@@ -21,7 +21,7 @@ from changedet.data.sampling import EpochSampler
 from changedet.engine.checkpoint import Progress, save_checkpoint
 from changedet.engine.observer import LogRow, Observer, ValidationEvent
 from changedet.engine.schedule import Schedule
-from changedet.errors import DataError, TrainingError
+from changedet.errors import TrainingError
 from changedet.losses.supervision import BranchLoss
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.models.base import ChangeModel
@@ -252,11 +252,6 @@ class Trainer:
             self._save_last(progress)
             raise Interrupted(progress) from None
         self.parts.model.train()
-        if np.isnan(result.f_score):
-            raise DataError(
-                "the validation split has no changed pixel, so F1 is undefined; "
-                "choose another one with data.val_split"
-            )
         progress.validated_batch = progress.batch
         progress.validations += 1
         progress.f_score = result.f_score

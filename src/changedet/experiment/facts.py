@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from changedet.data.images import image_size
 from changedet.data.index import PairIndex
 from changedet.data.labels import LabelEncoding, scan_labels
 from changedet.data.statistics import measure_normalisation
@@ -75,6 +76,18 @@ def measure_facts(
             f"the training labels hold {extreme}, so the class weights cannot be measured; "
             "check the labels ('changedet data check'), or give the share of changed pixels by "
             "hand with --set loss.changed_share=0.1"
+        )
+    if scan.share_of(index.split(config.data.val_split)) == 0.0:
+        raise DataError(
+            f"the split {config.data.val_split!r} has no changed pixel, so no model can be chosen "
+            "on it; put pairs with changes into it, or choose another split with --set "
+            "data.val_split=NAME"
+        )
+    height, width = image_size(pairs[0].before)
+    if min(height, width) < config.data.crop_px:
+        say(
+            f"data.crop_px is {config.data.crop_px}, but images such as {pairs[0].before} are "
+            f"{width}x{height}: they are mirrored to that size, which costs time and memory"
         )
     normalisation = measure_normalisation(
         pairs,

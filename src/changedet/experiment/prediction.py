@@ -169,15 +169,16 @@ def _list_pairs(before: Path, after: Path) -> list[_Files]:
     if before.is_file():
         return [_Files(after.stem, before, after)]
     first, second = _images_of(before), _images_of(after)
-    for folder, lonely in (
-        (after, sorted(first.keys() - second.keys())),
-        (before, sorted(second.keys() - first.keys())),
-    ):
-        if lonely:
-            raise DataError(
-                f"{len(lonely)} image(s) have no partner in {folder}: {some(lonely)}; "
-                "add the partners or take these images out"
-            )
+    lonely = [
+        f"{len(stems)} image(s) have no partner in {folder}: {some(sorted(stems))}"
+        for folder, stems in (
+            (after, first.keys() - second.keys()),
+            (before, second.keys() - first.keys()),
+        )
+        if stems
+    ]
+    if lonely:
+        raise DataError(f"{'; '.join(lonely)}; add the partners or take these images out")
     return [_Files(stem, first[stem], second[stem]) for stem in sorted(first)]
 
 

@@ -114,7 +114,7 @@ def run_training(
     if config.training.compile:
         model.compile()
     loader, sampler = build_loader(pairs, config, encoding=facts.encoding, device=device)
-    with _stop_on_signals() as caught, contextlib.ExitStack() as stack:
+    with _stop_on_signals(say) as caught, contextlib.ExitStack() as stack:
         records = RunRecords(request.out)
         watchers = [records, *observers]
         for watcher in watchers:
@@ -221,15 +221,19 @@ def _check_folder(request: TrainRequest) -> None:
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file; choose a folder")
     if request.mode == "new" and out.is_dir() and any(out.iterdir()):
-        held = "a run" if (out / "run.json").is_file() else "files that are not a run"
-        raise ConfigError(
-            f"{out} already holds {held}; go on with --resume, replace a run with --overwrite, "
-            "or choose another folder"
-        )
+        raise ConfigError(f"{out} already holds {_held(out)}, or choose another folder")
     # A wrong --out must not cost anybody a folder of other things.
     is_other = out.is_dir() and any(out.iterdir()) and not (out / "run.json").is_file()
     if request.mode == "overwrite" and is_other:
         raise ConfigError(f"{out} holds no run that could be replaced; choose another folder")
+
+
+def _held(out: Path) -> str:
+    if not (out / "run.json").is_file():
+        return "files that are not a run; move them away"
+    if not (out / "checkpoints" / "last.safetensors").is_file():
+        return "a run without a checkpoint; replace it with --overwrite"
+    return "a run; go on with --resume, replace it with --overwrite"
 
 
 _RUN_ENTRIES = ("checkpoints", "logs", "validation", "best.safetensors", "config.yaml", "run.json")
@@ -299,7 +303,7 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _stop_on_signals() -> Iterator[list[int]]:
+def _stop_on_signals(say: Callable[[str], None]) -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM instead of dying; a second one is taken as it comes."""
     caught: list[int] = []
     names: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM)
@@ -307,6 +311,7 @@ def _stop_on_signals() -> Iterator[list[int]]:
 
     def note(number: int, frame: FrameType | None) -> None:
         caught.append(number)
+        say("stopping as soon as the batch is done; once more to stop at once")
         for name, handler in former.items():
             signal.signal(name, handler)
 

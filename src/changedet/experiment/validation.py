@@ -12,7 +12,6 @@ from changedet.data.pairs import DecodedPair, read_pair
 from changedet.engine.checkpoint import Progress
 from changedet.engine.evaluate import evaluate_pairs
 from changedet.engine.trainer import StopRequested, Validation
-from changedet.errors import DataError
 from changedet.experiment.config import ExperimentConfig, tile_px
 from changedet.experiment.facts import RunFacts
 from changedet.experiment.pictures import heatmap, write_png
@@ -49,7 +48,7 @@ class RunValidator:
 
         Raises:
             StopRequested: If the run was asked to stop meanwhile.
-            DataError: If the split has no changed pixel.
+            DataError: If a pair cannot be read, or the split has no changed pixel.
         """
         heatmaps = self.folder / f"{progress.epoch}_{progress.batch}_heatmaps"
 
@@ -71,11 +70,6 @@ class RunValidator:
             observer=draw,
         )
         seed = seed_protocol(histogram)
-        if not histogram.changed.any():
-            raise DataError(
-                f"the split {self.config.data.val_split!r} has no changed pixel, so F1 is "
-                "undefined on it; choose another one with --set data.val_split=NAME"
-            )
         return Validation(histogram, seed.max_f1, choose_threshold(histogram), seed.roc_auc)
 
     def _read(self, pair: PairPaths) -> DecodedPair:

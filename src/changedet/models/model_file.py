@@ -137,8 +137,8 @@ def read_card(path: str | Path) -> ModelCard:
     text = _metadata(path).get(_CARD_KEY)
     if text is None:
         raise CheckpointError(
-            f"{path} holds tensors but no model card, so it is no changedet model; use it as "
-            "encoder weights (pretrained), or convert the checkpoint it came from"
+            f"{path} holds tensors but no model card, so it is no changedet model; give one that "
+            "`changedet train` made (as encoder weights: --set model.encoder_weights=FILE)"
         )
     try:
         return _card(json.loads(text))
@@ -199,14 +199,17 @@ def _metadata(path: Path) -> Mapping[str, str]:
 def _opened(path: Path) -> Iterator[Any]:
     """Open a safetensors file, or say in one line what it is instead."""
     if not path.is_file():
-        raise CheckpointError(f"no model file at {path}; give the path of a .safetensors")
+        raise CheckpointError(
+            f"there is no model file {path}; a run has its best one in RUN/best.safetensors"
+        )
     with path.open("rb") as file:
         start = file.read(9)
     # A safetensors file starts with the length of its JSON header, which may equal those bytes.
     if start.startswith(_PICKLE_STARTS) and not start.endswith(b"{"):
         raise CheckpointError(
-            f"{path} is a pickle, which may run code and is never loaded; turn it into a model "
-            f"file with: changedet convert {path} {path.with_suffix('.safetensors').name}"
+            f"{path} is a pickle, which may run code and is never loaded; a public DASNet or "
+            "DASNet-V2 checkpoint is turned into a model file with: "
+            f"changedet convert {path} {path.with_suffix('.safetensors').name}"
         )
     try:
         with safe_open(path, framework="pt") as file:

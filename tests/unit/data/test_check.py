@@ -126,6 +126,13 @@ def test_training_labels_of_one_class_name_the_setting(data, value, word):
     assert "loss.changed_share" in text(report.warnings)
 
 
+def test_validation_labels_without_change_are_warned_of(data):
+    for path in (data / "val" / "label").iterdir():
+        draw(path, np.zeros((16, 16), np.uint8))
+
+    assert "data.val_split" in text(check_pairs(data).warnings)
+
+
 def test_content_that_is_in_two_splits_is_a_leak(data):
     source = data / "train" / "A" / "train5.png"
     (data / "val" / "A" / "val1.png").write_bytes(source.read_bytes())

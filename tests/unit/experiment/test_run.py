@@ -338,8 +338,27 @@ def test_a_validation_split_without_change_names_the_setting(
     own_pairs_folder, tmp_path, blank_labels
 ):
     blank_labels(own_pairs_folder / "val")
-    with pytest.raises(DataError, match=r"data\.val_split"):
+    with pytest.raises(DataError, match=r"--set data\.val_split"):
         train(tmp_path / "run", own_pairs_folder)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_crop_larger_than_the_images_is_said(own_pairs_folder, tmp_path):
+    said: list[str] = []
+    request = TrainRequest(
+        out=tmp_path / "run",
+        data=own_pairs_folder,
+        overrides=(*TINY, "data.crop_px=96", "training.epochs=1"),
+        device="cpu",
+    )
+    run_training(request, say=said.append)
+    assert any("data.crop_px is 96" in line and "64x64" in line for line in said)
+
+
+def test_a_run_without_a_checkpoint_is_not_offered_to_be_resumed(pairs_folder, tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(ConfigError, match="without a checkpoint; replace it with --overwrite"):
+        train(tmp_path, pairs_folder)
 
 
 def test_a_loss_that_is_no_number_stops_with_the_batch_s_files(pairs_folder, tmp_path):

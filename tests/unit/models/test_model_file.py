@@ -143,7 +143,7 @@ def test_a_file_that_was_cut_short_is_named(path, kept):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match=r"no model file at .*absent\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"there is no model file .*absent\.safetensors"):
         load_model(tmp_path / "absent.safetensors")
 
 
