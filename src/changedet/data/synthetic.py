@@ -50,7 +50,7 @@ def generate_pair(seed: int, *, size_px: int = 256) -> SyntheticPair:
     """Generate one pair; the same seed gives the same bits in every process and on every run.
 
     The label follows the ``before`` image, against which ``after`` is misregistered by up to 0.7
-    pixels along each axis. About one pair in ten has no change.
+    pixels along each axis. About one pair in four has no change.
 
     Args:
         seed: Names the pair, at least 0.
