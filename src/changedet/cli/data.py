@@ -176,13 +176,14 @@ def _print_report(report: CheckReport) -> None:
         share = "-" if facts.changed_share is None else f"{facts.changed_share:.4%}"
         splits.add_row(name, str(facts.pairs), share, str(facts.empty), str(facts.full))
     console.print(splits)
-    dates = Table(f"{report.measured_split} images", box=None, pad_edge=False)
+    dates = Table(f"{report.measured_split or ''} images", box=None, pad_edge=False)
     for name in ("mean (by channel)", "deviation"):
         dates.add_column(name, justify="right")
     for date, statistics in report.dates.items():
         both = (statistics.mean, statistics.std)
         dates.add_row(date, *(", ".join(f"{value:.2f}" for value in values) for values in both))
-    console.print(dates)
+    if report.dates:
+        console.print(dates)
     _print_sentences("warning", report.warnings)
     _print_sentences("error", report.errors)
     typer.echo(

@@ -264,5 +264,5 @@ def _not_understood(root: Path) -> str:
         for folder in subfolders(root).values()
         if find_folders(folder) or find_split_folders(folder) or find_lists(folder)
     ]
-    hint = f"; did you mean {some([str(folder) for folder in inside])}?" if inside else ""
+    hint = f"; did you mean {some([str(folder) for folder in inside])}?" if inside else "."
     return f"{half or f'no pairs are found in {root}'}{hint} Understood are {UNDERSTOOD}"

@@ -39,7 +39,7 @@ from changedet.experiment.records import RunRecords
 from changedet.experiment.validation import RunValidator, make_exporter
 from changedet.inference.detector import resolve_device
 from changedet.models.base import ChangeModel
-from changedet.models.model_file import load_model
+from changedet.models.model_file import load_model, read_card
 
 #: Settings that a resumed run may change without becoming another experiment.
 _FREE_ON_RESUME = ("training.epochs", "data.workers", "data.cache", "training.keep_best")
@@ -194,8 +194,9 @@ def _check_start(request: TrainRequest, config: ExperimentConfig) -> None:
             f"--start-epoch must be in [1, {config.training.epochs}] (training.epochs), "
             f"got {request.start_epoch}"
         )
-    if request.init is not None and not request.init.is_file():
-        raise CheckpointError(f"--init: there is no model file {request.init}")
+    if request.init is not None:
+        # Read before the data: a wrong file must not be found out after minutes of measuring.
+        read_card(request.init)
 
 
 def _index(root: Path, config: ExperimentConfig) -> PairIndex:

@@ -85,9 +85,10 @@ def _read_pickle(path: Path) -> object:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        # torch's own message goes on to suggest weights_only=False, so it is left out.
         raise CheckpointError(
             f"{path} is refused: it holds more than tensors and plain values, or is broken, and "
-            f"could run code ({_first_line(error)}); save its state dict alone, where you trust it"
+            "could run code; save its state dict alone, where you trust it"
         ) from error
     except _BROKEN as error:
         raise CheckpointError(

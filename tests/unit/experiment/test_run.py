@@ -404,6 +404,13 @@ def test_settings_that_do_not_fit_are_one_clear_line(pairs_folder, tmp_path, ove
         train(tmp_path / "run", pairs_folder, overrides=overrides)
 
 
+def test_an_init_that_is_no_model_leaves_no_folder_behind(pairs_folder, tmp_path):
+    (tmp_path / "garbage.pth").write_text("garbage")
+    with pytest.raises(CheckpointError, match=r"garbage\.pth is no whole"):
+        train(tmp_path / "run", pairs_folder, init=tmp_path / "garbage.pth")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_start_epoch_past_the_end_is_refused(pairs_folder, tmp_path):
     with pytest.raises(ConfigError, match=r"--start-epoch must be in \[1, 2\]"):
         train(tmp_path / "run", pairs_folder, start_epoch=3)
