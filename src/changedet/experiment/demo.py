@@ -1,7 +1,6 @@
 """The embedded default: generated pairs, training, evaluation, one prediction, one page."""
 
 import contextlib
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from changedet.data.index import PairIndex, index_pairs
-from changedet.data.labels import LabelEncoding, scan_labels
+from changedet.data.labels import scan_labels
 from changedet.data.pairs import read_pair
 from changedet.data.synthetic import write_sample
 from changedet.engine.evaluate import evaluate_pairs
@@ -20,6 +19,7 @@ from changedet.experiment.build import build_seeded_model
 from changedet.experiment.config import ExperimentConfig, load_config, tile_px
 from changedet.experiment.evaluation import EvaluationReport, EvaluationRequest, evaluate_model
 from changedet.experiment.prediction import PredictionReport, predict_files
+from changedet.experiment.result_folder import remove_entries
 from changedet.experiment.run import TrainRequest, run_training
 from changedet.experiment.summary_page import (
     Cell,
@@ -119,7 +119,7 @@ def run_demo(
         )
     if outcome.signal is not None:
         raise TrainingError("the demo was stopped; run it again with --overwrite")
-    model = out / "run" / "best.safetensors"
+    model, index = out / "run" / "best.safetensors", index_pairs(out / "data")
     say("evaluating on the test split")
     with clock.measure("evaluate"):
         report = evaluate_model(
@@ -130,10 +130,10 @@ def run_demo(
     with clock.measure("compare with an untrained model and a plain difference"):
         contenders = [
             Contender("DASNet-V2, trained", _honest(report)),
-            *_floors(config, index_pairs(out / "data"), device=request.device),
+            *_floors(config, index, model=model, device=request.device),
         ]
     with clock.measure("predict one pair"):
-        images = index_pairs(out / "data").split("test")[0]
+        images = index.split("test")[0]
         prediction = predict_files(
             images.before, images.after, model=model, out=out / "prediction", device=request.device
         )
@@ -160,23 +160,29 @@ def _prepare_folder(request: DemoRequest) -> None:
         held = f"holds other files ({foreign[0]})" if foreign else "holds an earlier demo"
         remedy = "choose another folder" if foreign else "replace it with --overwrite"
         raise ConfigError(f"--out {out} {held}; {remedy}")
-    for entry in _ENTRIES:
-        path = out / entry
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    remove_entries(out, _ENTRIES)
 
 
-def _floors(config: ExperimentConfig, index: PairIndex, *, device: str) -> list[Contender]:
+def _floors(
+    config: ExperimentConfig, index: PairIndex, *, model: Path, device: str
+) -> list[Contender]:
     """Judge an untrained model and a plain image difference just as the trained one."""
     encoding = scan_labels(index.pairs).encoding
+    normalisation = read_card(model).normalisation
+    place = resolve_device(device)
+    network = build_seeded_model(config, pretrained=True).to(place)
 
     def difference(split: str) -> ScoreHistogram:
         return count_scores(index.split(split), difference_score, encoding=encoding)
 
     def untrained(split: str) -> ScoreHistogram:
-        return _count_untrained(config, index, split, encoding=encoding, device=device)
+        return evaluate_pairs(
+            network,
+            load_ahead(lambda pair: read_pair(pair, encoding=encoding), index.split(split)),
+            normalisation=normalisation,
+            tile_px=tile_px(config),
+            device=place,
+        )
 
     return [
         Contender(name, honest_protocol(count("test"), choose_threshold(count("val"))))
@@ -185,25 +191,6 @@ def _floors(config: ExperimentConfig, index: PairIndex, *, device: str) -> list[
             ("plain image difference", difference),
         )
     ]
-
-
-def _count_untrained(
-    config: ExperimentConfig, index: PairIndex, split: str, *, encoding: LabelEncoding, device: str
-) -> ScoreHistogram:
-    place = resolve_device(device)
-    model = build_seeded_model(config, pretrained=True).to(place).eval()
-    samples = load_ahead(lambda pair: read_pair(pair, encoding=encoding), index.split(split))
-    return evaluate_pairs(
-        model,
-        samples,
-        normalisation=read_card(_run_model(index)).normalisation,
-        tile_px=tile_px(config),
-        device=place,
-    )
-
-
-def _run_model(index: PairIndex) -> Path:
-    return index.root.parent / "run" / "best.safetensors"
 
 
 class _Clock:

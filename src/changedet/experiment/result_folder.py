@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -78,6 +78,16 @@ def result_folder(out: Path, *, marker: str, existing: Existing) -> Iterator[Pat
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def remove_entries(folder: Path, names: Iterable[str]) -> None:
+    """Remove these files and folders from a folder, where they are there, and nothing else."""
+    for name in names:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _is_staging(path: Path, out: Path) -> bool:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import shutil
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,11 +30,11 @@ from changedet.experiment.config import (
     ExperimentConfig,
     dump_config,
     load_config,
-    parse_config,
     tile_px,
 )
 from changedet.experiment.facts import RunFacts, measure_facts
 from changedet.experiment.records import RunRecords
+from changedet.experiment.result_folder import remove_entries
 from changedet.experiment.validation import RunValidator, make_exporter
 from changedet.inference.detector import resolve_device
 from changedet.models.base import ChangeModel
@@ -111,6 +110,10 @@ def run_training(
     if request.mode == "resume":
         progress = load_checkpoint(last, model=model, optimizer=optimizer)
         say(f"going on from epoch {progress.epoch}, batch {progress.batch}")
+    # Only now, when all that the user can have wrong is read, is an earlier run replaced.
+    if request.mode != "resume":
+        remove_entries(request.out, _RUN_ENTRIES)
+    _write_run(request, config, facts)
     if config.training.compile:
         model.compile()
     loader, sampler = build_loader(pairs, config, encoding=facts.encoding, device=device)
@@ -162,7 +165,7 @@ def run_training(
 def _prepare(
     request: TrainRequest, *, say: Callable[[str], None]
 ) -> tuple[ExperimentConfig, RunFacts, PairIndex]:
-    """Settle settings, data and facts, and write them into the run's folder."""
+    """Settle settings, data and facts; nothing is written."""
     if request.mode == "resume":
         if request.init is not None or request.start_epoch != 1:
             raise ConfigError(
@@ -183,8 +186,6 @@ def _prepare(
         for note in index.notes:
             say(note)
         facts = measure_facts(request.data, index, config, say=say)
-        _clear_folder(request)
-    _write_run(request, config, facts)
     return config, facts, index
 
 
@@ -240,15 +241,6 @@ def _held(out: Path) -> str:
 _RUN_ENTRIES = ("checkpoints", "logs", "validation", "best.safetensors", "config.yaml", "run.json")
 
 
-def _clear_folder(request: TrainRequest) -> None:
-    for entry in _RUN_ENTRIES:
-        path = request.out / entry
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-
-
 def _write_run(request: TrainRequest, config: ExperimentConfig, facts: RunFacts) -> None:
     write_text(request.out / "config.yaml", dump_config(config))
     content = {
@@ -290,7 +282,7 @@ def _resumed_config(request: TrainRequest, stored: ExperimentConfig) -> Experime
             f"a resumed run keeps its settings: {differences}; leave them out, or start a new run "
             "with --init"
         )
-    return parse_config(asked.model_dump(), origin="resumed settings")
+    return asked
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

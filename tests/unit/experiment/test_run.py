@@ -411,6 +411,17 @@ def test_an_init_that_is_no_model_leaves_no_folder_behind(pairs_folder, tmp_path
     assert not (tmp_path / "run").exists()
 
 
+def test_weights_that_are_not_there_cost_nobody_an_earlier_run(pairs_folder, tmp_path):
+    out = tmp_path / "run"
+    train(out, pairs_folder, overrides=["training.epochs=1"])
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for target, mode in ((out, "overwrite"), (tmp_path / "other", "new")):
+        with pytest.raises(CheckpointError, match=r"such\.pth"):
+            train(target, pairs_folder, overrides=["model.encoder_weights=/no/such.pth"], mode=mode)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_start_epoch_past_the_end_is_refused(pairs_folder, tmp_path):
     with pytest.raises(ConfigError, match=r"--start-epoch must be in \[1, 2\]"):
         train(tmp_path / "run", pairs_folder, start_epoch=3)
