@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from changedet.errors import DataError
-from changedet.inference.tiling import Image, default_overlap, score_pairs
+from changedet.inference.scorer import Image
+from changedet.inference.tiling import default_overlap, score_pairs
 from changedet.metrics.histogram import ScoreCounter, ScoreHistogram
 from changedet.models.base import ChangeModel
 from changedet.raster.grid import round_up

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from changedet.data.index import PairPaths
+from changedet.data.labelled import LabelledPair
 from changedet.data.labels import LabelEncoding
 from changedet.data.pairs import read_pair
 from changedet.inference.loading import load_ahead
-from changedet.inference.tiling import Image
+from changedet.inference.scorer import Image
 from changedet.metrics.histogram import ScoreCounter, ScoreHistogram
 
 #: Before and after, uint8 (H, W, C), to change scores, float32 (H, W), in [0, 1].
@@ -33,7 +33,7 @@ def difference_score(before: Image, after: Image) -> NDArray[np.float32]:
 
 
 def count_scores(
-    pairs: Sequence[PairPaths], scorer: Scorer, *, encoding: LabelEncoding, channels: int = 3
+    pairs: Sequence[LabelledPair], scorer: Scorer, *, encoding: LabelEncoding, channels: int = 3
 ) -> ScoreHistogram:
     """Count labelled pairs by the scores of something that is no model of ours.
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from changedet.data.index import PairIndex, index_pairs
+from changedet._result_folder import remove_entries
+from changedet.data.index import PairIndex, files_of, index_pairs
 from changedet.data.labels import scan_labels
 from changedet.data.pairs import read_pair
 from changedet.data.synthetic import write_sample
@@ -19,7 +20,6 @@ from changedet.experiment.build import build_seeded_model
 from changedet.experiment.config import ExperimentConfig, load_config, tile_px
 from changedet.experiment.evaluation import EvaluationReport, EvaluationRequest, evaluate_model
 from changedet.experiment.prediction import PredictionReport, predict_files
-from changedet.experiment.result_folder import remove_entries
 from changedet.experiment.run import TrainRequest, run_training
 from changedet.experiment.summary_page import (
     Cell,
@@ -133,7 +133,7 @@ def run_demo(
             *_floors(config, index, model=model, device=request.device),
         ]
     with clock.measure("predict one pair"):
-        images = index.split("test")[0]
+        images = files_of(index)["test"][0]
         prediction = predict_files(
             images.before, images.after, model=model, out=out / "prediction", device=request.device
         )

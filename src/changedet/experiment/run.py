@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from changedet._atomic import write_text
+from changedet._result_folder import remove_entries
 from changedet._version import __version__
 from changedet.data.index import PairIndex, index_pairs
 from changedet.engine.checkpoint import Progress, load_checkpoint
@@ -19,6 +20,7 @@ from changedet.engine.observer import Observer
 from changedet.engine.trainer import Interrupted, Trainer, TrainingParts
 from changedet.errors import CheckpointError, ConfigError, StorageError
 from changedet.experiment.build import (
+    build_augmentation,
     build_loader,
     build_loss,
     build_optimizer,
@@ -34,7 +36,6 @@ from changedet.experiment.config import (
 )
 from changedet.experiment.facts import RunFacts, measure_facts
 from changedet.experiment.records import RunRecords
-from changedet.experiment.result_folder import remove_entries
 from changedet.experiment.validation import RunValidator, make_exporter
 from changedet.inference.detector import resolve_device
 from changedet.models.base import ChangeModel
@@ -51,7 +52,7 @@ class TrainRequest:
 
     Attributes:
         out: Folder of the run.
-        data: Folder of the data set; a resumed run knows it.
+        data: Folder of the data set, or manifest of scenes; a resumed run knows it.
         recipe: Recipe name or YAML file; None: the default recipe, or the run's own on resume.
         overrides: ``section.key=value`` changes to it.
         init: Model file whose weights training starts from.
@@ -116,7 +117,9 @@ def run_training(
     _write_run(request, config, facts)
     if config.training.compile:
         model.compile()
-    loader, sampler = build_loader(pairs, config, encoding=facts.encoding, device=device)
+    loader, sampler = build_loader(
+        pairs, config, encoding=facts.encoding, device=device, pixel_type=facts.pixel_type
+    )
     with _stop_on_signals(say) as caught, contextlib.ExitStack() as stack:
         records = RunRecords(request.out)
         watchers = [records, *observers]
@@ -138,7 +141,7 @@ def run_training(
             schedule=build_schedule(config),
             loader=loader,
             sampler=sampler,
-            names=[f"{pair.before} {pair.after} {pair.label}" for pair in pairs],
+            names=[pair.source for pair in pairs],
             normalisation=facts.normalisation,
             validate=validator,
             export=make_exporter(model, config, facts),
@@ -182,7 +185,9 @@ def _prepare(
         _check_folder(request)
         build_schedule(config)
         tile_px(config)
+        build_augmentation(config, pixel_type="uint8")
         index = _index(request.data, config)
+        build_augmentation(config, pixel_type=index.pixel_type)
         for note in index.notes:
             say(note)
         facts = measure_facts(request.data, index, config, say=say)
@@ -201,7 +206,7 @@ def _check_start(request: TrainRequest, config: ExperimentConfig) -> None:
 
 
 def _index(root: Path, config: ExperimentConfig) -> PairIndex:
-    index = index_pairs(root, benchmark=config.data.benchmark)
+    index = index_pairs(root, benchmark=config.data.benchmark, channels=config.model.in_channels)
     for split in (config.data.train_split, config.data.val_split):
         index.split(split)
     return index

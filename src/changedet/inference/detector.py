@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from changedet.errors import ConfigError, DataError
-from changedet.inference.tiling import Image, default_overlap, score_pairs
+from changedet.inference.scorer import Image
+from changedet.inference.tiling import default_overlap, score_pairs
 from changedet.models.base import ChangeModel
 from changedet.models.model_file import ModelCard, load_model
 from changedet.raster.grid import round_up

@@ -1,6 +1,5 @@
 """Score image pairs of any size, tile by tile; the tiles of many images share batches."""
 
-import contextlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -8,29 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from changedet.errors import ConfigError
+from changedet.inference.scorer import Image, TileScorer
 from changedet.models.base import ChangeModel
-from changedet.nn.normaliser import normalise
 from changedet.raster.grid import blend_weights, round_up, tiles
-from changedet.types import ChangeOutput, Normalisation
-
-Image = NDArray[np.uint8]
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode and restore the mode of each of its parts afterwards."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            # Not train(): that would also switch parts which were frozen in evaluation mode.
-            module.training = True
+from changedet.types import Normalisation
 
 
 def default_overlap(tile_px: int) -> int:
@@ -77,12 +60,12 @@ def score_pairs(
         raise ConfigError(f"the tile overlap must be in [0, {tile_px}), got {overlap_px}")
     if batch_size < 1:
         raise ConfigError(f"the batch size must be at least 1, got {batch_size}")
-    scorer = _TileScorer(model, normalisation, device)
+    scorer = TileScorer(model, normalisation, device)
     return _score_tiled(scorer, pairs, tile_px, overlap_px=overlap_px, batch_size=batch_size)
 
 
 def _score_tiled(
-    scorer: "_TileScorer",
+    scorer: TileScorer,
     pairs: Iterable[tuple[Image, Image]],
     tile_px: int,
     *,
@@ -97,16 +80,16 @@ def _score_tiled(
         begun.append(canvas)
         for piece in _pieces(canvas, before, after):
             if batch and piece.before.shape != batch[0].before.shape:
-                scorer.run(batch)
+                _score_into(scorer, batch)
                 batch = []
             batch.append(piece)
             if len(batch) == batch_size:
-                scorer.run(batch)
+                _score_into(scorer, batch)
                 batch = []
         while begun and begun[0].missing == 0:
             yield begun.popleft().finished()
     if batch:
-        scorer.run(batch)
+        _score_into(scorer, batch)
     while begun:
         yield begun.popleft().finished()
 
@@ -177,14 +160,14 @@ class _Piece(NamedTuple):
 
 def _pieces(canvas: _Canvas, before: Image, after: Image) -> Iterator[_Piece]:
     height, width = canvas.size
-    before, after = (_mirror_to(image, canvas.size) for image in (before, after))
+    before, after = (mirror_to(image, canvas.size) for image in (before, after))
     shape = (canvas.score.shape[0], canvas.score.shape[1])
     for tile in tiles(shape, size=canvas.size, overlap=canvas.overlap_px):
         window = np.s_[tile.top : tile.top + height, tile.left : tile.left + width]
         yield _Piece(canvas, *tile, before[window], after[window])
 
 
-def _mirror_to(image: Image, size: tuple[int, int]) -> Image:
+def mirror_to(image: Image, size: tuple[int, int]) -> Image:
     """Continue an image that is smaller than a tile by its reflection, repeated as needed."""
     lacking = [(0, max(0, wanted - got)) for got, wanted in zip(image.shape, size, strict=False)]
     if not any(after for _, after in lacking):
@@ -192,40 +175,9 @@ def _mirror_to(image: Image, size: tuple[int, int]) -> Image:
     return np.pad(image, [*lacking, (0, 0)], mode="reflect")
 
 
-class _TileScorer:
-    """Runs batches of equally large tiles through the model and blends them into their maps."""
-
-    def __init__(
-        self, model: ChangeModel, normalisation: Normalisation, device: torch.device
-    ) -> None:
-        self.model = model
-        self.device = device
-        self._normalisation = normalisation
-
-    def run(self, pieces: list[_Piece]) -> None:
-        scores = self._score(
-            self._batch([piece.before for piece in pieces]),
-            self._batch([piece.after for piece in pieces]),
-        )
-        with torch.no_grad():
-            for piece, score in zip(pieces, scores, strict=True):
-                piece.canvas.add(piece, score)
-
-    def _score(self, before: Tensor, after: Tensor) -> Tensor:
-        with evaluating(self.model), torch.inference_mode(), _half_precision(self.device):
-            before, after = normalise(before, after, self._normalisation)
-            output: ChangeOutput = self.model(before, after, branches="fused")
-            return output.score.float()
-
-    def _batch(self, images: list[Image]) -> Tensor:
-        """Stack tiles to (B, C, h, w) in channels_last order, on the device."""
-        stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-        if self.device.type == "cuda":
-            return stacked.pin_memory().to(self.device, non_blocking=True)
-        return stacked.to(self.device)
-
-
-def _half_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return contextlib.nullcontext()
+def _score_into(scorer: TileScorer, pieces: list[_Piece]) -> None:
+    """Score a batch of tiles and blend each into its map."""
+    scores = scorer.score([piece.before for piece in pieces], [piece.after for piece in pieces])
+    with torch.no_grad():
+        for piece, score in zip(pieces, scores, strict=True):
+            piece.canvas.add(piece, score)

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -68,7 +68,7 @@ def result_folder(out: Path, *, marker: str, existing: Existing) -> Iterator[Pat
         staging.mkdir(parents=True)
         yield staging
         if place == out:
-            _replace_content(out, staging, marker)
+            replace_content(out, staging, marker=marker)
         else:
             staging.rename(out)
     except OSError as error:
@@ -90,20 +90,35 @@ def remove_entries(folder: Path, names: Iterable[str]) -> None:
             path.unlink(missing_ok=True)
 
 
+def staging_folder(out: Path, name: str) -> Path:
+    """Name a folder inside of ``out`` that does not count as content (it may outlive a kill)."""
+    return out / f".{out.name}.{name}{_STAGING_SUFFIX}"
+
+
 def _is_staging(path: Path, out: Path) -> bool:
     """Tell whether a file is what a killed run left behind."""
     return path.name.startswith(f".{out.name}.") and path.name.endswith(_STAGING_SUFFIX)
 
 
-def _replace_content(out: Path, staging: Path, marker: str) -> None:
-    """Move the old content aside and the new content in; the marker goes first and comes last."""
+def replace_content(out: Path, staging: Path, *, marker: str, leave: Container[str] = ()) -> None:
+    """Move the old content aside and the new content in; the marker goes first and comes last.
+
+    Args:
+        out: The folder.
+        staging: A folder inside of ``out`` that holds the new content, and then the old.
+        marker: Name of the file that tells a finished result.
+        leave: Names in ``staging`` that stay there.
+
+    Raises:
+        OSError: If a file cannot be moved.
+    """
     old = staging / ".old"
-    old.mkdir()
+    old.mkdir(exist_ok=True)
     new = sorted(staging.iterdir(), key=lambda path: path.name == marker)
     before = sorted(out.iterdir(), key=lambda path: path.name != marker)
     for path in before:
         if path != staging:
             path.rename(old / path.name)
     for path in new:
-        if path != old:
+        if path != old and path.name not in leave:
             path.rename(out / path.name)

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from changedet._result_folder import Existing, result_folder
 from changedet.errors import ConfigError, StorageError
-from changedet.experiment.result_folder import Existing, result_folder
 
 
 def write_results(out: Path, text: str, existing: Existing = "refuse") -> None:

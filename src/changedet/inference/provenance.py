@@ -1,0 +1,49 @@
+"""What a report says of the model and of the threshold that were used."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from changedet.errors import ConfigError
+from changedet.inference.detector import checked_threshold
+from changedet.models.model_file import ModelCard
+
+#: Source of a threshold that the user gave.
+GIVEN_BY_HAND = "given by hand"
+
+
+def settle_threshold(card: ModelCard, given: float | None, *, model: Path) -> tuple[float, str]:
+    """Choose between the user's threshold and the model's own.
+
+    Args:
+        card: Of the model file.
+        given: Score in [0, 1] that the user asked for, if any.
+        model: The model file, for the message.
+
+    Returns:
+        The threshold, a score in [0, 1], and who chose it.
+
+    Raises:
+        ConfigError: If there is none, or the given one is no score.
+    """
+    if given is not None:
+        return checked_threshold(given), GIVEN_BY_HAND
+    if card.threshold is None:
+        raise ConfigError(
+            f"{model} holds no threshold; give one with --threshold; `changedet evaluate` on a "
+            "validation split (--split val) prints the best one"
+        )
+    return card.threshold, card.threshold_source or "stored with the model"
+
+
+def model_facts(path: Path, card: ModelCard) -> dict[str, Any]:
+    """Identify a model file for a report: name, checksum, architecture, training data."""
+    with path.open("rb") as file:
+        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "file": path.name,
+        "sha256": checksum,
+        "architecture": card.architecture,
+        "options": card.options,
+        "data": card.data_name,
+    }
