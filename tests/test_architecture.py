@@ -4,11 +4,12 @@ import ast
 from pathlib import Path
 
 LAYERS = [
-    {"errors", "types", "_optional", "_atomic", "_version"},
+    {"errors", "types", "_optional", "_atomic", "_result_folder", "_version"},
     {"nn", "raster"},
+    {"vector"},
     {"models", "losses", "metrics", "data"},
     {"inference"},
-    {"engine"},
+    {"engine", "scene"},
     {"experiment"},
     {"cli"},
     {"__init__", "__main__"},
@@ -26,6 +27,10 @@ ONLY_IN = {
     "matplotlib": {"experiment/"},
     "pydantic": {"experiment/"},
     "rasterio": {"raster/"},
+    "pyogrio": {"vector/"},
+    "shapely": {"vector/", "scene/"},
+    "pystac": {"scene/"},
+    "skimage": {"raster/"},
 }
 
 

@@ -1,0 +1,76 @@
+"""Which bands of a raster the model gets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rasterio.enums import ColorInterp
+
+from changedet.errors import ConfigError
+
+if TYPE_CHECKING:
+    import rasterio
+
+
+def choose_bands(
+    dataset: rasterio.DatasetReader,
+    wanted: tuple[int, ...] | None,
+    *,
+    channels: int,
+    location: str,
+    option: str = "--bands",
+) -> tuple[int, ...]:
+    """Check the wanted bands, or take all of them if there are just as many as the model takes.
+
+    Args:
+        dataset: The open raster.
+        wanted: Band numbers from 1, in the order of the model's channels; None: all but alpha.
+        channels: Bands that the model takes.
+        location: Path or address, for the message.
+        option: Name of the option that chooses, for the message.
+
+    Raises:
+        ConfigError: If a band does not exist, or their number is not what the model takes.
+    """
+    colours = [band for band in dataset.indexes if band not in alpha_bands(dataset)]
+    if wanted is None:
+        if len(colours) == channels:
+            return tuple(colours)
+        first = ",".join(map(str, (colours * channels)[:channels]))
+        raise ConfigError(
+            f"{location}: has {len(colours)} bands ({describe_bands(dataset)}), the model takes "
+            f"{channels}; choose them in the model's order, for example {option} {first}"
+            f"{_palette_advice(dataset)}"
+        )
+    unknown = [str(band) for band in wanted if band not in dataset.indexes]
+    if unknown:
+        raise ConfigError(
+            f"{location}: there is no band {', '.join(unknown)} ({option}); it has "
+            f"{describe_bands(dataset)}"
+        )
+    if len(wanted) != channels:
+        raise ConfigError(
+            f"{option} names {len(wanted)} bands, but the model takes {channels}; "
+            f"{location} has {describe_bands(dataset)}"
+        )
+    return wanted
+
+
+def alpha_bands(dataset: rasterio.DatasetReader) -> list[int]:
+    """Give the numbers of the bands that say how opaque a pixel is."""
+    pairs = zip(dataset.indexes, dataset.colorinterp, strict=True)
+    return [band for band, colour in pairs if colour == ColorInterp.alpha]
+
+
+def describe_bands(dataset: rasterio.DatasetReader) -> str:
+    """List the bands with what the file says of each, such as ``1 red, 2 green, 3 "B8A"``."""
+    rows = zip(dataset.indexes, dataset.colorinterp, dataset.descriptions, strict=True)
+    return ", ".join(
+        f'{band} "{text}"' if text else f"{band} {colour.name}" for band, colour, text in rows
+    )
+
+
+def _palette_advice(dataset: rasterio.DatasetReader) -> str:
+    if ColorInterp.palette not in dataset.colorinterp:
+        return ""
+    return "; colours of a palette become bands by gdal_translate -expand rgb"

@@ -1,0 +1,296 @@
+"""Scores and mask as Cloud-Optimised GeoTIFF (COG), in memory that does not grow with the scene."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from rasterio._err import CPLE_BaseError
+from rasterio.crs import CRS
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window as RasterWindow
+
+from changedet.errors import StorageError
+from changedet.raster.style import CHANGED_COLOUR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from changedet.raster.geo_grid import GeoGrid
+    from changedet.raster.scratch import ScoreFile
+
+#: Value of the mask where there is no data in one of the dates.
+MASK_NODATA: Final = 255
+_STRIP_PIXELS: Final = 4 << 20
+# Pixels along one side of a COG's block, what GDAL and rio-cogeo take by default.
+_BLOCK: Final = 512
+# Blocks that are read at once side by side: 8 MB of scores, whatever the width of the scene.
+_BLOCKS_AT_ONCE: Final = 8
+# Bytes. A larger cache of blocks makes copying no faster: every block is used once.
+_CACHE: Final = 16 << 20
+# Bytes a pixel that product and temporary files hardly ever do without; smooth scores take about
+# 1.5, hence more may be needed than is asked for.
+_SCORE_ROOM: Final = 0.5
+_MASK_ROOM: Final = 0.05
+# SystemError is what rasterio makes of a failure for which GDAL gave no reason.
+_GDAL_ERRORS: Final = (OSError, RasterioError, CPLE_BaseError, SystemError)
+_COG_OPTIONS: Final = {
+    "driver": "COG",
+    "BLOCKSIZE": _BLOCK,
+    # Every reader of GeoTIFF knows it, unlike ZSTD, which makes files no smaller here.
+    "COMPRESS": "DEFLATE",
+    "NUM_THREADS": "ALL_CPUS",
+    "BIGTIFF": "IF_SAFER",
+}
+# Colour maps of TIFF know no transparency: readers show "no data" as transparent, 0 is white.
+_COLOURS: Final = {0: (255, 255, 255, 255), 1: (*CHANGED_COLOUR, 255), MASK_NODATA: (0, 0, 0, 0)}
+
+
+@dataclass(frozen=True)
+class MaskCounts:
+    """Pixels of a mask by their value; together all pixels of the scene."""
+
+    changed: int
+    unchanged: int
+    nodata: int
+
+
+def read_strips(
+    scores: ScoreFile, *, max_pixels: int = _STRIP_PIXELS
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Read a scene from top to bottom in strips of full rows.
+
+    Args:
+        scores: What to read.
+        max_pixels: Of a strip; a single row may have more.
+
+    Yields:
+        The first row of the strip and its scores, (n, W).
+
+    Raises:
+        StorageError: If the scores cannot be read.
+    """
+    height, width = scores.grid.shape
+    count = max(1, max_pixels // width)
+    for top in range(0, height, count):
+        yield top, scores.read_rows(top, min(count, height - top))
+
+
+def write_score_cog(scores: ScoreFile, path: Path, *, tags: Mapping[str, str]) -> None:
+    """Write the scores as float32 COG: NaN = no data, overviews are averages.
+
+    The file is read back before it gets its name, so it is there whole or not at all.
+
+    Args:
+        scores: Of the whole scene, in [0, 1].
+        path: Of the GeoTIFF; an older one is replaced.
+        tags: GDAL metadata of the file.
+
+    Raises:
+        StorageError: If it cannot be written, for example on a full disk.
+    """
+    with _workshop(path, room=_SCORE_ROOM * scores.grid.height * scores.grid.width) as folder:
+        source = folder / "scores.vrt"
+        rasterio.shutil.copy(_name(scores.path), _name(source), driver="VRT")
+        with rasterio.open(_name(source), "r+") as dataset:
+            dataset.nodata = np.nan
+            _describe(dataset, scores.grid, tags)
+            dataset.set_band_description(1, "change score")
+        product = folder / path.name
+        _copy(source, product, PREDICTOR="YES", OVERVIEW_RESAMPLING="AVERAGE")
+        _compare(product, scores, lambda rows: rows)
+        _publish(product, path)
+
+
+def write_mask_cog(
+    scores: ScoreFile, path: Path, *, threshold: float, tags: Mapping[str, str]
+) -> MaskCounts:
+    """Write where the scores reach a threshold: 1 changed, 0 unchanged, 255 no data, uint8.
+
+    The COG has a colour table, and its overviews hold the most frequent value. It is read back
+    before it gets its name, so it is there whole or not at all.
+
+    Args:
+        scores: Of the whole scene, in [0, 1].
+        path: Of the GeoTIFF; an older one is replaced.
+        threshold: A pixel is changed whose score is at least this, compared in float32.
+        tags: GDAL metadata of the file.
+
+    Raises:
+        StorageError: If it cannot be written, for example on a full disk.
+    """
+    limit = np.float32(threshold)
+
+    def to_mask(rows: NDArray[np.float32]) -> NDArray[np.uint8]:
+        return np.where(np.isnan(rows), MASK_NODATA, rows >= limit).astype(np.uint8)
+
+    with _workshop(path, room=_MASK_ROOM * scores.grid.height * scores.grid.width) as folder:
+        source, product = folder / "source.tif", folder / path.name
+        counts = _write_mask(source, scores, to_mask=to_mask, tags=tags)
+        _copy(source, product, PREDICTOR="NO", OVERVIEW_RESAMPLING="MODE")
+        _compare(product, scores, to_mask)
+        _publish(product, path)
+    return MaskCounts(
+        changed=int(counts[1]), unchanged=int(counts[0]), nodata=int(counts[MASK_NODATA])
+    )
+
+
+@contextmanager
+def _workshop(path: Path, *, room: float) -> Iterator[Path]:
+    """Give a folder beside ``path`` for unfinished files, and translate what goes wrong there.
+
+    Its name is always the same: what a killed run left is cleared away by the next one.
+    """
+    folder = path.with_name(f".{path.name}.part")
+    settings = {
+        "GDAL_CACHEMAX": _CACHE,
+        "CPL_TMPDIR": _name(folder),
+        # GDAL must see the header beside the scores, and must leave no files beside products.
+        "GDAL_DISABLE_READDIR_ON_OPEN": "FALSE",
+        "GDAL_PAM_ENABLED": "NO",
+    }
+    try:
+        _clear(folder)
+        folder.mkdir(parents=True)
+        _check_room(folder, room)
+        with rasterio.Env(**settings), warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            yield folder
+    except _GDAL_ERRORS as error:
+        raise StorageError(
+            f"cannot write {path}: {_reason(error)}; is the disk full? Make room or choose another "
+            "folder, then run the command again"
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _check_room(folder: Path, room: float) -> None:
+    """Refuse a nearly full disk before minutes of work; GDAL's own words for it are obscure.
+
+    Raises:
+        OSError: If there is not enough room.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < room:
+        raise OSError(f"it takes at least {room / 1e6:.1f} MB and {free / 1e6:.1f} MB are free")
+
+
+def _reason(error: BaseException) -> str:
+    """Give the first cause in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(getattr(error, "strerror", None) or error).split())
+
+
+def _name(path: Path) -> str:
+    """Give GDAL a name that it cannot take for an address or an option."""
+    return str(path.resolve())
+
+
+def _describe(dataset: Any, grid: GeoGrid, tags: Mapping[str, str]) -> None:  # noqa: ANN401
+    """Set the place on Earth and the metadata of a GDAL data set open for writing."""
+    if grid.crs is not None:
+        dataset.crs = CRS.from_user_input(grid.crs)
+    if not grid.transform.is_identity:
+        dataset.transform = grid.transform
+    dataset.update_tags(**tags)
+
+
+def _write_mask(
+    path: Path,
+    scores: ScoreFile,
+    *,
+    to_mask: Callable[[NDArray[np.float32]], NDArray[np.uint8]],
+    tags: Mapping[str, str],
+) -> NDArray[np.int64]:
+    """Write the mask as plain GeoTIFF; give the number of pixels by value, (256,)."""
+    profile = {
+        "driver": "GTiff",
+        "dtype": "uint8",
+        "count": 1,
+        "height": scores.grid.height,
+        "width": scores.grid.width,
+        "nodata": MASK_NODATA,
+        "tiled": True,
+        "blockxsize": _BLOCK,
+        "blockysize": _BLOCK,
+        "compress": "DEFLATE",
+        "zlevel": 1,
+        "bigtiff": "IF_SAFER",
+    }
+    counts = np.zeros(256, np.int64)
+    with rasterio.open(_name(scores.path)) as source, rasterio.open(path, "w", **profile) as mask:
+        _describe(mask, scores.grid, tags)
+        mask.write_colormap(1, _COLOURS)
+        mask.set_band_description(1, "change")
+        for window in _windows(scores.grid):
+            values = to_mask(source.read(1, window=window))
+            counts += np.bincount(values.reshape(-1), minlength=256)
+            mask.write(values, 1, window=window)
+    return counts
+
+
+def _windows(grid: GeoGrid) -> Iterator[RasterWindow]:
+    """Cut the grid along the COG's blocks, so that every block is read and written once."""
+    columns = _BLOCK * _BLOCKS_AT_ONCE
+    for top in range(0, grid.height, _BLOCK):
+        for left in range(0, grid.width, columns):
+            size = min(columns, grid.width - left), min(_BLOCK, grid.height - top)
+            yield RasterWindow(left, top, *size)
+
+
+def _copy(source: Path, product: Path, **options: str) -> None:
+    rasterio.shutil.copy(_name(source), _name(product), **_COG_OPTIONS, **options)
+
+
+def _compare(
+    product: Path,
+    scores: ScoreFile,
+    expected: Callable[[NDArray[np.float32]], NDArray[Any]],
+) -> None:
+    """Read the finished file back: GDAL may not report that the disk was full.
+
+    Raises:
+        RasterioError: If it cannot be read or holds something else than the scores say.
+    """
+    with (
+        rasterio.open(_name(scores.path)) as source,
+        rasterio.open(_name(product), NUM_THREADS="ALL_CPUS") as written,
+    ):
+        levels = written.overviews(1)
+        for window in _windows(scores.grid):
+            wanted = expected(source.read(1, window=window))
+            # Bit by bit: NaN equals NaN.
+            if written.read(1, window=window).tobytes() != wanted.tobytes():
+                raise RasterioError("the file does not hold what was written to it")
+    for level in range(len(levels)):
+        with rasterio.open(_name(product), overview_level=level) as overview:
+            for window in _windows_of(overview):
+                overview.read(1, window=window)
+
+
+def _windows_of(dataset: Any) -> Iterator[RasterWindow]:  # noqa: ANN401
+    return (window for _, window in dataset.block_windows(1))
+
+
+def _publish(product: Path, path: Path) -> None:
+    """Give the finished file its name, once the disk has all of it."""
+    with product.open("r+b") as file:
+        os.fsync(file.fileno())
+    product.replace(path)

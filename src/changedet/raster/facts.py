@@ -1,0 +1,170 @@
+"""What a raster says of itself: size, place, bands, dates."""
+
+from __future__ import annotations
+
+import http.client
+import math
+import re
+import urllib.request
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pyproj import CRS, Geod, Transformer
+from pyproj.exceptions import CRSError, ProjError
+
+from changedet.raster.open import is_remote
+
+if TYPE_CHECKING:
+    import rasterio
+    from affine import Affine
+
+_TIMEOUT_S: Final = 10.0
+
+
+@dataclass(frozen=True)
+class RasterFacts:
+    """One raster as it was found.
+
+    Attributes:
+        location: Path or address as the user gave it.
+        driver: GDAL's name of the format.
+        height: In pixels.
+        width: In pixels.
+        crs: Coordinate reference system as WKT, or None.
+        transform: From (column, row) of pixel corners to CRS coordinates; the identity if unknown.
+        gsd_m: Side of a pixel on the ground in metres, at the centre of the raster, measured on
+            the ellipsoid; None without CRS.
+        dtype: Type of the stored values of the chosen bands.
+        bands: Chosen bands, numbered from 1.
+        band_count: Bands of the file, alpha included.
+        nodata: Value that marks missing pixels in the first chosen band, if there is one.
+        size_bytes: Size of the file, if it can be known.
+        changed_at: When the file was last changed, or what else its server tells versions apart
+            by; None if unknown. Equal values mean the same content.
+        acquired: When the picture was taken, ISO 8601 in UTC, None if the file does not say.
+    """
+
+    location: str
+    driver: str
+    height: int
+    width: int
+    crs: str | None
+    transform: Affine
+    gsd_m: float | None
+    dtype: str
+    bands: tuple[int, ...]
+    band_count: int
+    nodata: float | None
+    size_bytes: int | None
+    changed_at: str | None
+    acquired: str | None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.height, self.width
+
+
+class _Version(NamedTuple):
+    size_bytes: int | None
+    changed_at: str | None
+
+
+def read_facts(
+    dataset: rasterio.DatasetReader, *, location: str, bands: tuple[int, ...]
+) -> RasterFacts:
+    """Collect what is known of an open raster; no pixel is read.
+
+    Args:
+        dataset: The open raster.
+        location: Path or address as the user gave it.
+        bands: Chosen bands, numbered from 1.
+    """
+    crs = dataset.crs.to_wkt() if dataset.crs else None
+    dtypes = {dataset.dtypes[band - 1] for band in bands}
+    version = _version(location, dataset.files)
+    return RasterFacts(
+        location=location,
+        driver=dataset.driver,
+        height=dataset.height,
+        width=dataset.width,
+        crs=crs,
+        transform=dataset.transform,
+        gsd_m=_ground_sample_distance(crs, dataset.transform, shape=dataset.shape),
+        dtype=dtypes.pop() if len(dtypes) == 1 else "float32",
+        bands=bands,
+        band_count=dataset.count,
+        nodata=dataset.nodatavals[bands[0] - 1],
+        size_bytes=version.size_bytes,
+        changed_at=version.changed_at,
+        acquired=_acquired(dataset),
+    )
+
+
+def _ground_sample_distance(
+    crs: str | None, transform: Affine, *, shape: tuple[int, int]
+) -> float | None:
+    """Measure the centre pixel on the ellipsoid: a CRS may be in degrees or feet, or distorted."""
+    if crs is None:
+        return None
+    column, row = shape[1] / 2, shape[0] / 2
+    corners = [transform @ (column + x, row + y) for x, y in ((0, 0), (1, 0), (0, 1))]
+    try:
+        to_lonlat = Transformer.from_crs(CRS.from_wkt(crs), 4326, always_xy=True)
+        xs, ys = ([corner[axis] for corner in corners] for axis in (0, 1))
+        lons, lats = to_lonlat.transform(xs, ys, errcheck=True)
+    except (CRSError, ProjError):
+        return None
+    geod = Geod(ellps="WGS84")
+    _, _, across = geod.inv(lons[0], lats[0], lons[1], lats[1])
+    _, _, down = geod.inv(lons[0], lats[0], lons[2], lats[2])
+    side = float((across * down) ** 0.5)
+    return side if math.isfinite(side) else None
+
+
+def _version(location: str, files: list[str]) -> _Version:
+    if is_remote(location):
+        scheme = location.partition("://")[0].lower()
+        return _ask_server(location) if scheme in ("http", "https") else _Version(None, None)
+    # A raster may consist of several files: a VRT and its sources, or an image and its mask.
+    found = [Path(name).stat() for name in {location, *files} if Path(name).is_file()]
+    if not found:
+        return _Version(None, None)
+    changed = datetime.fromtimestamp(max(status.st_mtime for status in found), UTC)
+    return _Version(sum(status.st_size for status in found), changed.isoformat())
+
+
+def _ask_server(address: str) -> _Version:
+    """Ask for one byte: a signed address may forbid the shorter question (HEAD)."""
+    request = urllib.request.Request(address, headers={"Range": "bytes=0-0"})
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+            headers = answer.headers
+    except (OSError, http.client.HTTPException, ValueError):
+        return _Version(None, None)
+    total = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length", "")
+    changed = headers.get("ETag") or headers.get("Last-Modified")
+    return _Version(int(total) if total.isdigit() else None, changed)
+
+
+def _acquired(dataset: rasterio.DatasetReader) -> str | None:
+    """Find the date among the tags that GDAL's drivers set, the surest one first."""
+    texts = (
+        dataset.tags(ns="IMAGERY").get("ACQUISITIONDATETIME"),
+        dataset.tags().get("ACQUISITIONDATETIME"),
+        dataset.tags().get("TIFFTAG_DATETIME"),
+    )
+    return next((date for text in texts if text and (date := _iso_date(text))), None)
+
+
+def _iso_date(text: str) -> str | None:
+    # TIFF 6.0 writes "YYYY:MM:DD HH:MM:SS".
+    text = re.sub(r"^(\d{4}):(\d\d):(\d\d)", r"\1-\2-\3", text.strip())
+    try:
+        date = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    date = date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    return date.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,164 @@
+"""Labels on a scene's grid: a label raster by nearest neighbour, polygons by pixel centres."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.features import rasterize
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window as RasterioWindow
+
+from changedet.errors import DataError, ImageError
+from changedet.raster.environment import gdal_environment
+from changedet.raster.open import WARNING_FILTERS, open_raster, reading_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import rasterio
+
+    from changedet.raster.geo_grid import GeoGrid, Window
+
+_COARSE: Final = ("JPEG", "WEBP")
+
+
+class LabelPixels(NamedTuple):
+    """Stored label values, (h, w), and where there are any, (h, w); elsewhere the value is 0."""
+
+    values: NDArray[Any]
+    known: NDArray[np.bool_]
+
+
+class LabelLayer(Protocol):
+    """Labels that can be read on a grid; any thread may read."""
+
+    def read(self, window: Window) -> LabelPixels:
+        """Read a window of the grid.
+
+        Raises:
+            ImageError: If pixels cannot be read.
+        """
+
+
+class PolygonLayer:
+    """Polygons as a label: 1 where a pixel's centre lies inside of one, 0 elsewhere.
+
+    Args:
+        polygons: Objects with ``bounds`` and ``__geo_interface__`` in the grid's CRS (shapely's).
+        grid: Grid of the scene.
+    """
+
+    def __init__(self, polygons: Sequence[Any], grid: GeoGrid) -> None:
+        self._polygons = list(polygons)
+        self._grid = grid
+        # (N, 4): left, bottom, right, top; looked through for every window.
+        self._bounds = np.array([shape.bounds for shape in self._polygons]).reshape(-1, 4)
+
+    def read(self, window: Window) -> LabelPixels:
+        """Burn the polygons that meet a window, (h, w), uint8; every pixel is known."""
+        part = self._grid.crop(window)
+        left, bottom, right, top = part.bounds
+        boxes = self._bounds
+        meets = (boxes[:, 0] <= right) & (boxes[:, 2] >= left)
+        meets &= (boxes[:, 1] <= top) & (boxes[:, 3] >= bottom)
+        near = [self._polygons[number] for number in np.flatnonzero(meets)]
+        known = np.ones(part.shape, dtype=np.bool_)
+        if not near:
+            return LabelPixels(np.zeros(part.shape, dtype=np.uint8), known)
+        with gdal_environment(), WARNING_FILTERS:
+            values = rasterize(
+                near, out_shape=part.shape, transform=part.transform, fill=0, dtype="uint8"
+            )
+        return LabelPixels(values, known)
+
+
+class RasterLayer:
+    """A label raster of one band on any grid, read by nearest neighbour.
+
+    Args:
+        location: Path or address.
+        grid: Grid of the scene.
+
+    Raises:
+        ImageError: If it cannot be opened or holds no labels.
+        DataError: If it cannot be brought onto the grid.
+    """
+
+    def __init__(self, location: str, grid: GeoGrid) -> None:
+        self._location = location
+        self._grid = grid
+        self._local = threading.local()
+        with open_raster(location) as dataset:
+            _check_labels(dataset, location)
+            _check_place(dataset, grid, location=location)
+
+    def read(self, window: Window) -> LabelPixels:
+        """Read a window, (h, w), of the raster's integer type; outside of it nothing is known."""
+        place = RasterioWindow(window.left, window.top, window.width, window.height)
+        try:
+            with gdal_environment():
+                dataset = self._opened()
+                values = dataset.read(1, window=place)
+                known = dataset.read_masks(1, window=place) > 0
+        except RasterioError as error:
+            raise reading_error(self._location, error) from error
+        values[~known] = 0
+        return LabelPixels(values, known)
+
+    def _opened(self) -> rasterio.DatasetReader | WarpedVRT:
+        """Give this thread's own handle: GDAL's are not for two threads at once."""
+        if not hasattr(self._local, "dataset"):
+            source = open_raster(self._location)
+            if self._grid.crs is None:
+                self._local.dataset = source
+            else:
+                has_mask = source.nodata is not None
+                self._local.dataset = WarpedVRT(
+                    source,
+                    crs=self._grid.crs,
+                    transform=self._grid.transform,
+                    width=self._grid.width,
+                    height=self._grid.height,
+                    resampling=Resampling.nearest,
+                    # Tells pixels outside of the raster from pixels that hold a 0.
+                    add_alpha=not has_mask,
+                )
+        return self._local.dataset
+
+
+def _check_labels(dataset: rasterio.DatasetReader, location: str) -> None:
+    if dataset.count != 1:
+        raise ImageError(
+            f"{location}: a label raster has one band, got {dataset.count}; choose it with: "
+            f"gdal_translate -b 1 {location} label.tif"
+        )
+    if not np.issubdtype(np.dtype(dataset.dtypes[0]), np.integer):
+        raise ImageError(
+            f"{location}: a label raster holds whole numbers, got {dataset.dtypes[0]}; convert it "
+            f"with: gdal_translate -ot Byte {location} label.tif"
+        )
+    compression = str(dataset.profile.get("compress", "")).upper()
+    if dataset.driver in _COARSE or compression in _COARSE:
+        raise ImageError(
+            f"{location}: {compression or dataset.driver} compression smears label values; take "
+            "the original and store it without loss (DEFLATE, LZW)"
+        )
+
+
+def _check_place(dataset: rasterio.DatasetReader, grid: GeoGrid, *, location: str) -> None:
+    if (dataset.crs is None) != (grid.crs is None):
+        lacking = "it has no" if dataset.crs is None else "only it has a"
+        raise DataError(
+            f"{location}: {lacking} coordinate reference system; give it to the one without: "
+            "gdal_edit.py -a_srs EPSG:CODE FILE"
+        )
+    if grid.crs is None and dataset.shape != grid.shape:
+        raise DataError(
+            f"{location}: {dataset.width}x{dataset.height} pixels, the images are "
+            f"{grid.width}x{grid.height} (width x height); without georeference all are of one size"
+        )

@@ -1,0 +1,257 @@
+"""Two rasters of the same ground, read on one grid."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from changedet.raster.align import Coverage, find_overlap
+from changedet.raster.bands import choose_bands
+from changedet.raster.environment import gdal_environment
+from changedet.raster.facts import RasterFacts, read_facts
+from changedet.raster.geo_grid import GeoGrid, Window
+from changedet.raster.open import open_raster
+from changedet.raster.pixel_map import PixelMap
+from changedet.raster.pixels import Pixels, PixelValues
+from changedet.raster.placing import require_comparable, require_placed
+from changedet.raster.readers import PairReaders, ReadPlan, whole_pixel_offset
+from changedet.raster.stretch import Limits, measure_limits, stretch
+from changedet.raster.value_types import needs_stretch, require_stretch_in_order
+from changedet.raster.warp import ResamplingMethod, place_grid
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ("Coverage", "PairOptions", "PairPixels", "RasterPair")
+
+
+class PairPixels(NamedTuple):
+    """Pixels of both dates on one grid.
+
+    Attributes:
+        before: (h, w, C), uint8 or float32.
+        after: The same.
+        valid: (h, w), True where both dates hold data; elsewhere both hold 0.
+    """
+
+    before: PixelValues
+    after: PixelValues
+    valid: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class PairOptions:
+    """How the two rasters are read.
+
+    Attributes:
+        channels: Bands that the model takes.
+        pixel_type: Type of the values it was trained on: "uint8", "uint16", "float32"...
+        bands: Bands of both dates in the model's order, numbered from 1; None: all but alpha.
+        bands_after: Bands of the later date, if they are numbered otherwise there.
+        stretch: Values that become 0 and 255 for a model of 8 bit; "auto": the 2nd and the 98th
+            percentile, measured for each date. Dates stored in 8 bit stay as they are.
+        resampling: How ``after`` is brought onto the grid of ``before``.
+        shift_px: (down, right): what lies at p in ``before`` lies at p + shift in ``after``.
+    """
+
+    channels: int = 3
+    pixel_type: str = "uint8"
+    bands: tuple[int, ...] | None = None
+    bands_after: tuple[int, ...] | None = None
+    stretch: Limits | Literal["auto"] | None = None
+    resampling: ResamplingMethod = "bilinear"
+    shift_px: tuple[float, float] = (0.0, 0.0)
+
+
+class RasterPair:
+    """Two rasters on the pixels of the earlier one, cropped to what they have in common.
+
+    The later one may lie on any other grid: it is warped while it is read. ``read`` may be called
+    from many threads, and after a fork; every thread opens files of its own, ``close`` closes all.
+
+    Args:
+        before: Path or address of the earlier raster, see :func:`open_raster`.
+        after: The same of the later one.
+        options: Which bands are read, and how.
+
+    Attributes:
+        grid: The common area, on pixels of ``before``.
+        before: What is known of the earlier raster.
+        after: What is known of the later one.
+        coverage: Shares of the rasters that are common.
+        notes: What the user should know, a sentence each.
+        stretch_used: Limits of the stretch of each date (None: not stretched), or None.
+
+    Raises:
+        DataError: If the two cannot be compared (ImageError: if it is the fault of one file).
+        ConfigError: If bands or types do not fit the model.
+    """
+
+    def __init__(self, before: str, after: str, options: PairOptions) -> None:
+        require_stretch_in_order(options.stretch)
+        self._options = options
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._opened: list[PairReaders] = []
+        self._is_closed = False
+        with gdal_environment():
+            self.before, self.after = _facts_of_both(before, after, options)
+            require_comparable(self.before, self.after)
+            needed = [
+                needs_stretch(raster, pixel_type=options.pixel_type, stretch=options.stretch)
+                for raster in (self.before, self.after)
+            ]
+            pixel_map = PixelMap(self.before, self.after)
+            overlap = find_overlap(self.before, self.after, pixel_map)
+            self.coverage = overlap.coverage
+            whole = self.before
+            transform = Affine.identity() if whole.crs is None else whole.transform
+            self.grid = GeoGrid(whole.crs, transform, *whole.shape).crop(overlap.window)
+            self._plan = self._make_plan(overlap.window, pixel_map)
+            self._limits = self._find_limits(needed)
+        self.stretch_used = self._limits if any(needed) else None
+        self.notes = tuple(self._make_notes())
+
+    def read(self, window: Window) -> PairPixels:
+        """Read a window of ``grid``; the same pixels come out whatever window holds them.
+
+        Raises:
+            ImageError: If a file is damaged or its server fails.
+            ValueError: If the window does not lie inside the grid, or the pair is closed.
+        """
+        if window.intersect(self.grid.window) != window:
+            raise ValueError(f"{window} does not lie inside a grid of {self.grid.shape}")
+        with gdal_environment():
+            readers = self._readers()
+            before, after = readers.before(window), readers.after(window)
+        valid = before.valid & after.valid
+        return PairPixels(
+            _finish(before, valid, self._limits[0]), _finish(after, valid, self._limits[1]), valid
+        )
+
+    def with_shift(self, shift_px: tuple[float, float]) -> RasterPair:
+        """Give the same pair on the same grid with another correction, to be closed by itself.
+
+        Pixels that ``after`` cannot supply then are not valid.
+        """
+        other = RasterPair.__new__(RasterPair)
+        other.__dict__.update(self.__dict__)
+        other._options = replace(self._options, shift_px=shift_px)
+        other._local, other._lock = threading.local(), threading.Lock()
+        other._opened, other._is_closed = [], False
+        with gdal_environment():
+            pixel_map = PixelMap(self.before, self.after)
+            other._plan = other._make_plan(self._plan.window, pixel_map)
+        other.notes = tuple(other._make_notes())
+        return other
+
+    def close(self) -> None:
+        """Close the files of all threads; none may be reading."""
+        with self._lock:
+            self._is_closed = True
+            opened, self._opened = self._opened, []
+        for readers in opened:
+            if readers.process == os.getpid():
+                readers.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _make_plan(self, window: Window, pixel_map: PixelMap) -> ReadPlan:
+        shift_px = self._options.shift_px
+        return ReadPlan(
+            self.before,
+            self.after,
+            window,
+            placement=place_grid(pixel_map, window, shift_px=shift_px),
+            offset=whole_pixel_offset(pixel_map.affine, window, shift_px=shift_px),
+            resampling=self._options.resampling,
+        )
+
+    def _readers(self) -> PairReaders:
+        """Give this thread's handles; those of a parent process share its file positions."""
+        readers: PairReaders | None = getattr(self._local, "readers", None)
+        if self._is_closed:
+            raise ValueError("the raster pair is closed")
+        if readers is None or readers.process != os.getpid():
+            readers = PairReaders(self._plan)
+            self._local.readers = readers
+            with self._lock:
+                self._opened.append(readers)
+        return readers
+
+    def _find_limits(self, needed: list[bool]) -> tuple[Limits | None, Limits | None]:
+        wanted = self._options.stretch
+        if wanted != "auto":
+            return (wanted if needed[0] else None), (wanted if needed[1] else None)
+        whole, readers = self.grid.window, self._readers()
+        before, after = (
+            measure_limits(read, whole, location=raster.location) if is_needed else None
+            for read, raster, is_needed in zip(
+                (readers.before, readers.after), (self.before, self.after), needed, strict=True
+            )
+        )
+        return before, after
+
+    def _make_notes(self) -> list[str]:
+        notes = []
+        if self.grid.crs is None:
+            notes.append("neither raster has a CRS: they are compared pixel by pixel")
+        if self._plan.offset is None:
+            notes.append(
+                f"{self.after.location} is resampled ({self._options.resampling}) onto the grid "
+                f"of {self.before.location}"
+            )
+        if self._options.stretch is not None and self.stretch_used is None:
+            notes.append("--stretch has no effect: both rasters hold 8-bit values")
+        for raster in (self.before, self.after):
+            if self._options.pixel_type not in ("uint8", raster.dtype):
+                notes.append(
+                    f"the model was trained on {self._options.pixel_type}; {raster.location} holds "
+                    f"{raster.dtype} values, which are taken as they are"
+                )
+        return notes
+
+
+def _facts_of_both(
+    before: str, after: str, options: PairOptions
+) -> tuple[RasterFacts, RasterFacts]:
+    after_option = "--bands" if options.bands_after is None else "--bands-after"
+    return (
+        _facts_of(before, options.bands, options, option="--bands"),
+        _facts_of(after, options.bands_after or options.bands, options, option=after_option),
+    )
+
+
+def _facts_of(
+    location: str, wanted: tuple[int, ...] | None, options: PairOptions, *, option: str
+) -> RasterFacts:
+    with open_raster(location) as dataset:
+        require_placed(dataset, location)
+        bands = choose_bands(
+            dataset, wanted, channels=options.channels, location=location, option=option
+        )
+        return read_facts(dataset, location=location, bands=bands)
+
+
+def _finish(pixels: Pixels, valid: NDArray[np.bool_], limits: Limits | None) -> PixelValues:
+    """Stretch, put zeros where either date holds no data, and put channels last."""
+    values = pixels.values if limits is None else stretch(pixels.values, limits)
+    # A copy with channels last, which may be written to.
+    finished: PixelValues = values.transpose(1, 2, 0).copy(order="C")
+    finished[~valid] = 0
+    return finished

@@ -1,0 +1,198 @@
+"""Which tiles a scene needs, and how their scores become rows of the scene. No I/O, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from changedet.raster.geo_grid import Window
+from changedet.raster.grid import blend_weights, starts
+
+Scores: TypeAlias = NDArray[np.float32]
+Mask: TypeAlias = NDArray[np.bool_]
+
+
+class Run(NamedTuple):
+    """Neighbouring tiles of one row of tiles, which are read and scored together.
+
+    Attributes:
+        row: Number of the row of tiles.
+        columns: Numbers of the tiles along the row.
+        window: The pixels that these tiles cover, cut off at the scene's edge.
+    """
+
+    row: int
+    columns: range
+    window: Window
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """Equal tiles over a scene, of which those that touch a target are needed.
+
+    The tiles are placed from the scene's top left corner whatever the target, so that the scores
+    inside a target are those of the whole scene.
+
+    Attributes:
+        shape: Height and width of the scene in pixels.
+        tile_px: Height and width of a tile; larger than a small scene, never cut.
+        overlap_px: Pixels that neighbouring tiles share at least.
+        target: The part of the scene that is wanted.
+
+    Raises:
+        ValueError: If the overlap leaves no step between tiles, or the target is not inside.
+    """
+
+    shape: tuple[int, int]
+    tile_px: int
+    overlap_px: int
+    target: Window
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap_px < self.tile_px:
+            raise ValueError(f"overlap must be in [0, {self.tile_px}), got {self.overlap_px}")
+        if self.target.intersect(Window(0, 0, *self.shape)) != self.target:
+            raise ValueError(f"{self.target} is not inside a scene of {self.shape}")
+
+    @cached_property
+    def tops(self) -> list[int]:
+        """First pixel row of each row of tiles."""
+        return starts(self.shape[0], self.tile_px, self.overlap_px)
+
+    @cached_property
+    def lefts(self) -> list[int]:
+        """First pixel column of each column of tiles."""
+        return starts(self.shape[1], self.tile_px, self.overlap_px)
+
+    @property
+    def rows(self) -> range:
+        """Numbers of the rows of tiles that touch the target."""
+        return _touching(self.tops, self.tile_px, start=self.target.top, stop=self.target.bottom)
+
+    @property
+    def columns(self) -> range:
+        """Numbers of the columns of tiles that touch the target."""
+        return _touching(self.lefts, self.tile_px, start=self.target.left, stop=self.target.right)
+
+    @property
+    def count(self) -> int:
+        """Number of tiles that touch the target."""
+        return len(self.rows) * len(self.columns)
+
+    def tile(self, row: int, column: int) -> Window:
+        """Give the window of one tile; it may reach over the edge of a small scene."""
+        return Window(self.tops[row], self.lefts[column], self.tile_px, self.tile_px)
+
+    def runs(self, row: int, length: int) -> Iterator[Run]:
+        """Cut a row of tiles into runs of at most ``length`` tiles, left to right."""
+        columns = self.columns
+        for start in range(columns.start, columns.stop, length):
+            part = range(start, min(start + length, columns.stop))
+            first, last = self.tile(row, part[0]), self.tile(row, part[-1])
+            height = min(first.bottom, self.shape[0]) - first.top
+            width = min(last.right, self.shape[1]) - first.left
+            yield Run(row, part, Window(first.top, first.left, height, width))
+
+    def finished_below(self, row: int) -> int:
+        """First pixel row to which a later row of tiles still contributes."""
+        return self.tops[row + 1] if row + 1 < len(self.tops) else self.shape[0]
+
+
+class OpenRows(NamedTuple):
+    """Scores in the making: what a killed run needs to go on (see :class:`RowBlender`).
+
+    ``scores`` and ``wanted`` are (tile_px, W of the target); ``top`` is their first pixel row.
+    """
+
+    top: int
+    scores: Scores
+    wanted: Mask
+
+
+class RowBlender:
+    """Blends the scores of tiles and hands out the rows of the target that are final.
+
+    Only as many pixel rows as a tile is high are held. Rows of tiles come from top to bottom; the
+    order of the tiles within a row changes no more than the rounding of sums.
+
+    Args:
+        plan: The tiles.
+        resumed: The state of an earlier blender, to go on from.
+    """
+
+    def __init__(self, plan: TilePlan, *, resumed: OpenRows | None = None) -> None:
+        self._plan = plan
+        weights = [
+            blend_weights(length, size=plan.tile_px, overlap=plan.overlap_px).astype(np.float32)
+            for length in plan.shape
+        ]
+        self._row_weights, self._column_weights = weights
+        shape = (plan.tile_px, plan.target.width)
+        if resumed is None:
+            top = plan.tops[plan.rows.start]
+            resumed = OpenRows(top, np.zeros(shape, np.float32), np.zeros(shape, np.bool_))
+        self._top, self._scores, self._wanted = resumed
+
+    @property
+    def open_rows(self) -> OpenRows:
+        """The state; valid until the next call of a method."""
+        return OpenRows(self._top, self._scores, self._wanted)
+
+    def add_scores(self, row: int, column: int, scores: Scores) -> None:
+        """Blend the scores of one tile in, (tile_px, tile_px), in [0, 1]."""
+        tile = self._plan.tile(row, column)
+        weighted = scores * self._row_weights[row, :, None] * self._column_weights[column]
+        place, source = self._places(tile)
+        self._scores[place] += weighted[source]
+
+    def add_wanted(self, window: Window, wanted: Mask) -> None:
+        """Say which pixels of a window shall have a score, (window height, window width)."""
+        place, source = self._places(window)
+        self._wanted[place] = wanted[source]
+
+    def finish_row(self, row: int) -> tuple[int, Scores]:
+        """End a row of tiles and take out the pixel rows that no later tile touches.
+
+        Returns:
+            First of these rows, counted from the target's top, and their scores, (n, W), float32
+            in [0, 1], NaN where none is wanted; n may be 0.
+        """
+        target = self._plan.target
+        below = self._plan.finished_below(row)
+        first, last = max(self._top, target.top), min(below, target.bottom)
+        part = np.s_[first - self._top : max(first, last) - self._top]
+        # The blend may leave [0, 1] by a rounding error.
+        scores = np.where(self._wanted[part], self._scores[part].clip(0.0, 1.0), np.float32("nan"))
+        self._move_to(below)
+        return first - target.top, scores
+
+    def _places(self, window: Window) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+        """Where a window lies in the open rows, and which part of the window that is."""
+        target = self._plan.target
+        held = Window(self._top, target.left, self._plan.tile_px, target.width)
+        common = window.intersect(held)
+        if common is None:
+            return (slice(0), slice(0)), (slice(0), slice(0))
+        place, source = (common.moved(-origin.top, -origin.left) for origin in (held, window))
+        return (
+            (slice(place.top, place.bottom), slice(place.left, place.right)),
+            (slice(source.top, source.bottom), slice(source.left, source.right)),
+        )
+
+    def _move_to(self, top: int) -> None:
+        step = min(top - self._top, self._plan.tile_px)
+        kept = self._plan.tile_px - step
+        for held in (self._scores, self._wanted):
+            held[:kept] = held[step:].copy()
+            held[kept:] = 0
+        self._top = top
+
+
+def _touching(places: list[int], size: int, *, start: int, stop: int) -> range:
+    touching = [index for index, at in enumerate(places) if at < stop and at + size > start]
+    return range(touching[0], touching[-1] + 1)

@@ -1,0 +1,67 @@
+"""Whether the values of a raster are what the model was trained on."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+from changedet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from changedet.raster.facts import RasterFacts
+    from changedet.raster.stretch import Limits
+
+_BYTE = "uint8"
+
+
+def require_stretch_in_order(stretch: Limits | Literal["auto"] | None) -> None:
+    """Refuse limits that are no range.
+
+    Raises:
+        ConfigError: If low is not below high, or one of them is no number.
+    """
+    if stretch is None or stretch == "auto":
+        return
+    low, high = stretch
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ConfigError(f"--stretch {low:g},{high:g}: the first value must be below the second")
+
+
+def needs_stretch(
+    raster: RasterFacts, *, pixel_type: str, stretch: Limits | Literal["auto"] | None
+) -> bool:
+    """Tell whether the values must be stretched to 8 bit, and whether that was asked for.
+
+    Args:
+        raster: One of the dates.
+        pixel_type: What the model was trained on.
+        stretch: What the user asked for.
+
+    Raises:
+        ConfigError: If the raster's values are not of the kind that the model was trained on.
+    """
+    if raster.dtype.startswith("complex"):
+        raise ConfigError(
+            f"{raster.location}: holds complex numbers ({raster.dtype}); write their magnitude "
+            "with gdal_calc.py, or choose other bands"
+        )
+    if pixel_type == _BYTE:
+        if raster.dtype == _BYTE:
+            return False
+        if stretch is None:
+            raise ConfigError(
+                f"{raster.location}: holds {raster.dtype} values, but the model was trained on "
+                "8 bit; say which values become 0 and 255: --stretch LOW,HIGH or --stretch auto"
+            )
+        return True
+    if raster.dtype == _BYTE:
+        raise ConfigError(
+            f"{raster.location}: holds 8-bit values, but the model was trained on {pixel_type}; "
+            "give the raster as it was before it was converted to 8 bit"
+        )
+    if stretch is not None:
+        raise ConfigError(
+            f"--stretch is for models trained on 8 bit; this one was trained on {pixel_type} and "
+            "takes values as they are stored: leave it out"
+        )
+    return False

@@ -1,0 +1,218 @@
+"""Read one raster on the grid of another one, the same pixels whatever the window.
+
+The view is warped in cells of a fixed lattice, each from just the source pixels that it needs,
+hence neither memory nor the result depends on the window that was asked for. What goes into GDAL's
+warper is pixels and an alpha band made by :mod:`changedet.raster.pixels`, hence missing pixels of
+any kind are left out of the resampling and never blended into their neighbours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import numpy as np
+from affine import Affine
+from rasterio.crs import CRS
+
+from changedet.raster.align import outline
+from changedet.raster.geo_grid import Window
+from changedet.raster.pixel_map import PixelMap, Points
+from changedet.raster.pixels import Pixels
+from changedet.raster.warper import Warper
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from changedet.raster.geo_grid import GeoGrid
+    from changedet.raster.pixels import PixelSource
+
+ResamplingMethod: TypeAlias = Literal["nearest", "bilinear", "cubic"]
+
+#: Side of a lattice cell: large enough that what a call costs does not count.
+CELL_PX: Final = 256
+# What the cells that are kept may take, for each thread.
+_SEEN_BYTES: Final = 16 * 2**20
+# Source pixels on each side that a method looks at, at equal resolution.
+_REACH: Final = {"nearest": 1, "bilinear": 1, "cubic": 2}
+# Source pixels for one of the grid from which on the filter is widened, to average all of them.
+_WIDENED_FROM: Final = 1.25
+# Source pixels for one of the grid that averaging beforehand leaves at least.
+_LEFT_PX: Final = 2
+# EPSG code of any projected CRS: where the rasters have the same one, positions are of pixels.
+_PIXELS: Final = 3857
+# GDAL takes the identity for "no place", and so it must not come up.
+_APART: Final = Affine.translation(4096, 4096)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How the grid lies over the raster that is warped onto it.
+
+    Attributes:
+        origin: First pixel of the grid in pixels of ``before``, (down, right), shift included.
+        source_px: Source pixels for one pixel of the grid, along the source's (x, y).
+        decimation: Source pixels along each axis that are averaged before the warp.
+    """
+
+    origin: tuple[float, float]
+    source_px: tuple[float, float]
+    decimation: int
+
+
+def place_grid(pixel_map: PixelMap, window: Window, *, shift_px: tuple[float, float]) -> Placement:
+    """Measure, once for a grid, how many source pixels make one of its pixels.
+
+    Args:
+        pixel_map: From ``before`` to the raster that is to be warped.
+        window: The grid, as a window of ``before``.
+        shift_px: (down, right) that is added to every position.
+    """
+    origin = (window.top + shift_px[0], window.left + shift_px[1])
+    x, y = origin[1] + window.width / 2, origin[0] + window.height / 2
+    at = pixel_map.to_after(Points(np.array([x, x + 1, x]), np.array([y, y, y + 1])))
+    source_x = math.hypot(at.x[1] - at.x[0], at.x[2] - at.x[0])
+    source_y = math.hypot(at.y[1] - at.y[0], at.y[2] - at.y[0])
+    finest = max(1.0, min(source_x, source_y) / _LEFT_PX)
+    return Placement(origin, (source_x, source_y), 2 ** int(math.log2(finest)))
+
+
+class WarpedView:
+    """One raster on the grid of another one. One thread may use it."""
+
+    def __init__(
+        self,
+        source: PixelSource,
+        pixel_map: PixelMap,
+        *,
+        placement: Placement,
+        before: GeoGrid,
+        window: Window,
+        method: ResamplingMethod,
+    ) -> None:
+        self._source = source
+        self._map = pixel_map
+        self._placement = placement
+        self._before = before
+        self._whole = Window(0, 0, *window.shape)
+        self._method = method
+        self._warper: Warper | None = None
+        self._seen: OrderedDict[Window, Pixels | None] = OrderedDict()
+        cell_bytes = CELL_PX**2 * (source.count * source.dtype.itemsize + 1)
+        self._most_seen = max(1, _SEEN_BYTES // cell_bytes)
+        step = placement.decimation
+        # A filter widened by a little samples unevenly (0.03 px) and averages next to nothing.
+        self._scale = [
+            1.0 if number / step < _WIDENED_FROM else step / number
+            for number in placement.source_px
+        ]
+        reach = [_REACH[method] / scale for scale in self._scale]
+        self._margin = [math.ceil(number) + 2 for number in reach]
+
+    def read(self, window: Window) -> Pixels:
+        """Read a window of the grid; pixels that the raster cannot supply are not valid."""
+        count = self._source.count
+        values = np.zeros((count, *window.shape), self._source.dtype)
+        valid = np.zeros(window.shape, np.bool_)
+        for cell, part in lattice_cells(window):
+            pixels = self._cell(cell)
+            if pixels is not None:
+                to, of = _slices(part, inside=window), _slices(part, inside=cell)
+                values[:, *to] = pixels.values[:, *of]
+                valid[to] = pixels.valid[of]
+        return Pixels(values, valid)
+
+    def close(self) -> None:
+        """Free what is kept in memory."""
+        self._seen.clear()
+        if self._warper is not None:
+            self._warper.close()
+
+    def _cell(self, cell: Window) -> Pixels | None:
+        """Give a cell, of those last seen if it is one: windows that are read overlap."""
+        if cell in self._seen:
+            self._seen.move_to_end(cell)
+        else:
+            self._seen[cell] = self._warp(cell)
+            if len(self._seen) > self._most_seen:
+                self._seen.popitem(last=False)
+        return self._seen[cell]
+
+    def _warp(self, cell: Window) -> Pixels | None:
+        needed = self._needed(cell)
+        if needed is None:
+            return None
+        step = self._placement.decimation
+        given = self._source.read(needed, decimation=step)
+        if not given.valid.any():
+            return None
+        if self._warper is None:
+            self._warper = self._make_warper()
+        return self._warper.warp(given, *self._places(cell, needed))
+
+    def _needed(self, cell: Window) -> Window | None:
+        """Find the source pixels that a cell is made of."""
+        ring = outline(cell.intersect(self._whole) or cell)
+        down, right = self._placement.origin
+        at = self._map.to_after(Points(ring.x + right, ring.y + down))
+        if not at.exists.any():
+            return None
+        step = self._placement.decimation
+        spans = []
+        sizes = (self._source.dataset.width, self._source.dataset.height)
+        for places, margin, size in zip(at, self._margin, sizes, strict=True):
+            values = places[at.exists]
+            first = max(0, math.floor(values.min() / step) - margin)
+            last = min(size // step, math.ceil(values.max() / step) + margin)
+            spans.append((first * step, (last - first) * step))
+        (left, width), (top, height) = spans
+        return Window(top, left, height, width) if min(width, height) > 0 else None
+
+    def _places(self, cell: Window, needed: Window) -> tuple[Affine, Affine]:
+        """Give the transforms of the source pixels and of a cell."""
+        down, right = self._placement.origin
+        to_before = Affine.translation(cell.left + right, cell.top + down)
+        step = self._placement.decimation
+        to_source = Affine.translation(needed.left, needed.top) @ Affine.scale(step)
+        affine = self._map.affine
+        if affine is not None:
+            return _APART @ to_source, _APART @ affine @ to_before
+        return (
+            self._source.dataset.transform @ to_source,
+            self._before.transform @ to_before,
+        )
+
+    def _make_warper(self) -> Warper:
+        if self._map.affine is None:
+            crs = self._source.dataset.crs, CRS.from_wkt(self._before.crs)
+        else:
+            crs = CRS.from_epsg(_PIXELS), CRS.from_epsg(_PIXELS)
+        return Warper(
+            count=self._source.count,
+            dtype=self._source.dtype,
+            crs=crs,
+            side_px=CELL_PX,
+            # Else GDAL derives the width of its filter from the sizes of the two pictures.
+            settings={
+                "resampling": self._method,
+                "XSCALE": self._scale[0],
+                "YSCALE": self._scale[1],
+            },
+        )
+
+
+def lattice_cells(window: Window) -> Iterator[tuple[Window, Window]]:
+    """Give the cells of the fixed lattice that a window touches, each with the part it shares."""
+    for top in range(window.top // CELL_PX * CELL_PX, window.bottom, CELL_PX):
+        for left in range(window.left // CELL_PX * CELL_PX, window.right, CELL_PX):
+            cell = Window(top, left, CELL_PX, CELL_PX)
+            part = cell.intersect(window)
+            if part is not None:
+                yield cell, part
+
+
+def _slices(part: Window, *, inside: Window) -> tuple[slice, slice]:
+    top, left = part.top - inside.top, part.left - inside.left
+    return slice(top, top + part.height), slice(left, left + part.width)

@@ -1,0 +1,378 @@
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.enums import ColorInterp
+from scipy import ndimage
+
+from changedet.errors import ConfigError, DataError, ImageError
+from changedet.raster import readers
+from changedet.raster.geo_grid import Window
+from changedet.raster.pair import PairOptions, RasterPair
+
+UTM = "EPSG:32633"
+PLACE = Affine(0.5, 0.0, 500_000.0, 0.0, -0.5, 5_500_000.0)
+DEFAULT = PairOptions()
+
+
+def read_all(before: str, after: str, options: PairOptions = DEFAULT) -> Any:
+    with RasterPair(before, after, options) as pair:
+        return pair.read(pair.grid.window)
+
+
+def smooth(shape: tuple[int, int], *, seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(size=(1, *shape))
+    blurred = ndimage.gaussian_filter(noise, (0, 4, 4))
+    return (128 + 400 * blurred).astype(np.float32)
+
+
+def test_rasters_on_one_grid_are_read_as_they_are(
+    write_raster: Callable[..., str], texture: np.ndarray
+):
+    before = write_raster("b.tif", texture)
+    after = write_raster("a.tif", texture[::-1])
+    with RasterPair(before, after, DEFAULT) as pair:
+        pixels = pair.read(Window(10, 20, 100, 90))
+        assert pair.notes == ()
+        assert pair.stretch_used is None
+        assert (pair.coverage.before, pair.coverage.after) == (1.0, 1.0)
+        assert pair.grid.shape == (300, 280)
+        assert pair.grid.transform == PLACE
+    part = np.s_[:, 10:110, 20:110]
+    np.testing.assert_array_equal(pixels.before, texture[part].transpose(1, 2, 0))
+    np.testing.assert_array_equal(pixels.after, texture[::-1][part].transpose(1, 2, 0))
+    assert pixels.valid.all()
+    assert pixels.before.flags["C_CONTIGUOUS"]
+    assert pixels.before.dtype == np.uint8
+
+
+def test_only_the_common_area_of_shifted_grids_is_read(
+    write_raster: Callable[..., str], texture: np.ndarray
+):
+    before = write_raster(
+        "b.tif", texture[:, 50:, 30:], transform=PLACE @ Affine.translation(30, 50)
+    )
+    after = write_raster("a.tif", texture[:, :200, :250])
+    with RasterPair(before, after, DEFAULT) as pair:
+        assert pair.grid.transform == PLACE @ Affine.translation(30, 50)
+        assert pair.grid.shape == (150, 220)
+        assert pair.coverage.before == pytest.approx(150 * 220 / (250 * 250))
+        assert pair.coverage.after == pytest.approx(150 * 220 / (200 * 250))
+        pixels = pair.read(pair.grid.window)
+    np.testing.assert_array_equal(pixels.before, pixels.after)
+    assert pixels.valid.all()
+
+
+def test_a_rotated_later_raster_covers_what_lies_under_it(write_raster: Callable[..., str]):
+    place = PLACE @ Affine.translation(100, 100) @ Affine.rotation(45)
+    before = write_raster("b.tif", np.ones((1, 300, 300), np.uint8))
+    after = write_raster("a.tif", np.ones((1, 100, 100), np.uint8), transform=place)
+    with RasterPair(before, after, PairOptions(channels=1)) as pair:
+        valid = pair.read(pair.grid.window).valid
+        assert pair.coverage.after == pytest.approx(1.0, abs=1e-6)
+        assert pair.coverage.before == pytest.approx(100 * 100 / 300**2, rel=1e-3)
+    # A diamond fills half of its bounding square.
+    assert valid.mean() == pytest.approx(0.5, abs=0.02)
+    assert valid.any(axis=0)[1:-1].all()
+    assert valid.any(axis=1)[1:-1].all()
+
+
+def test_a_pixel_counts_only_if_both_dates_hold_data(write_raster: Callable[..., str]):
+    first, second = np.full((2, 1, 40, 40), 9, np.uint8)
+    first[0, 3, 4] = second[0, 20, 21] = 0
+    paths = [write_raster(f"{i}.tif", a, nodata=0) for i, a in enumerate((first, second))]
+    pixels = read_all(*paths, PairOptions(channels=1))
+    missing = {(int(row), int(column)) for row, column in np.argwhere(~pixels.valid)}
+    assert missing == {(3, 4), (20, 21)}
+    for date in (pixels.before, pixels.after):
+        assert (date[~pixels.valid] == 0).all()
+        assert (date[pixels.valid] == 9).all()
+
+
+@pytest.mark.parametrize("shift", [(3.0, -2.0), (2.4, -1.7)])
+def test_a_known_shift_is_taken_back(write_raster: Callable[..., str], shift: tuple[float, float]):
+    scene = smooth((200, 200))
+    moved = ndimage.shift(scene, (0, *shift), order=3, mode="nearest")
+    before, after = write_raster("b.tif", scene), write_raster("a.tif", moved)
+    options = PairOptions(channels=1, pixel_type="float32", shift_px=shift)
+    pixels = read_all(before, after, options)
+    inner = np.s_[10:-10, 10:-10]
+    assert np.abs(pixels.before - pixels.after)[inner].max() < 1.5
+    assert np.abs(scene - moved)[0][inner].max() > 15
+    # What would have to come from beyond the edge is missing.
+    assert pixels.valid[10:-10, 10:-10].all()
+    assert not pixels.valid[-1].any()
+    assert not pixels.valid[:, 0].any()
+
+
+def test_another_shift_keeps_the_grid_and_needs_no_new_pair(
+    write_raster: Callable[..., str], texture: np.ndarray
+):
+    before = write_raster("b.tif", texture)
+    after = write_raster("a.tif", np.roll(texture, (4, 5), (1, 2)))
+    with RasterPair(before, after, DEFAULT) as pair:
+        with pair.with_shift((4.0, 5.0)) as corrected:
+            assert corrected.grid == pair.grid
+            pixels = corrected.read(pair.grid.window)
+            assert corrected.notes == ()
+        with pair.with_shift((0.3, 0.0)) as corrected:
+            assert "resampled (bilinear)" in corrected.notes[0]
+        assert pair.read(pair.grid.window).valid.all()
+    np.testing.assert_array_equal(pixels.before[pixels.valid], pixels.after[pixels.valid])
+    assert pixels.valid.mean() == pytest.approx(296 * 275 / (300 * 280))
+
+
+def test_a_shift_beyond_the_scene_leaves_nothing_valid(
+    write_raster: Callable[..., str], texture: np.ndarray
+):
+    path = write_raster("b.tif", texture)
+    assert not read_all(path, path, PairOptions(shift_px=(400.0, 0.0))).valid.any()
+    assert not read_all(path, path, PairOptions(shift_px=(0.5, -400.5))).valid.any()
+
+
+def test_threads_read_what_one_thread_reads(
+    write_raster: Callable[..., str], texture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+):
+    opened: list[Any] = []
+    real = readers.open_raster
+    monkeypatch.setattr(
+        readers, "open_raster", lambda name: opened.append(real(name)) or opened[-1]
+    )
+    before = write_raster("b.tif", texture, tiled=True, blockxsize=64, blockysize=64)
+    # A transform that is turned a little makes every window a warped one.
+    after = write_raster("a.tif", texture, transform=PLACE @ Affine.rotation(2))
+    windows = [Window(top, left, 60, 60) for top in range(0, 200, 25) for left in range(0, 200, 40)]
+    with RasterPair(before, after, DEFAULT) as pair:
+        alone = [pair.read(window) for window in windows]
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(pair.read, windows * 3))
+    for index, pixels in enumerate(together):
+        for got, expected in zip(pixels, alone[index % len(windows)], strict=True):
+            np.testing.assert_array_equal(got, expected)
+    assert len(opened) >= 4
+    assert all(dataset.closed for dataset in opened)
+
+
+def test_another_process_opens_its_own_files(
+    write_raster: Callable[..., str], texture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+):
+    path = write_raster("b.tif", texture)
+    pair = RasterPair(path, path, DEFAULT)
+    first = pair.read(Window(0, 0, 50, 50))
+    opened = []
+    real = readers.open_raster
+    monkeypatch.setattr(readers, "open_raster", lambda name: opened.append(name) or real(name))
+    pair.read(Window(0, 0, 50, 50))
+    assert opened == []
+    # What a forked child sees: the parent's handles under another process number.
+    monkeypatch.setattr(readers.os, "getpid", lambda: -1)
+    second = pair.read(Window(0, 0, 50, 50))
+    assert len(opened) == 2
+    np.testing.assert_array_equal(first.before, second.before)
+    pair.close()
+    monkeypatch.undo()
+    pair.close()
+
+
+def test_a_closed_pair_and_a_window_outside_are_refused(
+    write_raster: Callable[..., str], texture: np.ndarray
+):
+    path = write_raster("b.tif", texture)
+    with RasterPair(path, path, DEFAULT) as pair, pytest.raises(ValueError, match="inside a grid"):
+        pair.read(Window(290, 0, 20, 20))
+    with pytest.raises(ValueError, match="closed"):
+        pair.read(Window(0, 0, 20, 20))
+
+
+def test_without_a_crs_equal_sizes_are_compared_pixel_by_pixel(
+    write_raster: Callable[..., str], texture: np.ndarray
+):
+    before = write_raster("b.tif", texture, crs=None, transform=None)
+    after = write_raster("a.tif", np.roll(texture, 2, 1), crs=None, transform=None)
+    with RasterPair(before, after, PairOptions(shift_px=(2.0, 0.0))) as pair:
+        assert pair.grid.crs is None
+        assert pair.grid.transform == Affine.identity()
+        assert "pixel by pixel" in pair.notes[0]
+        assert pair.before.gsd_m is None
+        pixels = pair.read(pair.grid.window)
+    np.testing.assert_array_equal(pixels.before[:-2], pixels.after[:-2])
+    halfway = read_all(before, before, PairOptions(shift_px=(0.0, 0.5)))
+    mean = (texture[:, :, :-1].astype(float) + texture[:, :, 1:]) / 2
+    difference = halfway.after[:, :-1] - mean.transpose(1, 2, 0)
+    assert np.abs(difference).max() <= 0.5
+
+
+def test_16_bit_and_float_values_arrive_as_float(write_raster: Callable[..., str]):
+    stored = np.arange(40 * 40, dtype=np.uint16).reshape(1, 40, 40) * 40
+    path = write_raster("b.tif", stored)
+    pixels = read_all(path, path, PairOptions(channels=1, pixel_type="uint16"))
+    assert pixels.before.dtype == np.float32
+    np.testing.assert_array_equal(pixels.before[..., 0], stored[0])
+
+
+def test_values_of_another_type_than_the_model_saw_are_noted(write_raster: Callable[..., str]):
+    path = write_raster("b.tif", np.ones((1, 40, 40), np.float32))
+    with RasterPair(path, path, PairOptions(channels=1, pixel_type="uint16")) as pair:
+        assert "trained on uint16" in pair.notes[0]
+        assert "float32" in pair.notes[0]
+
+
+def test_chosen_bands_come_in_the_order_given(
+    write_raster: Callable[..., str], texture: np.ndarray
+):
+    five = np.concatenate([texture, texture[:2] // 2])
+    before, after = write_raster("b.tif", five), write_raster("a.tif", five[::-1])
+    pixels = read_all(before, after, PairOptions(bands=(4, 1, 3), bands_after=(2, 5, 3)))
+    np.testing.assert_array_equal(pixels.before, five[[3, 0, 2]].transpose(1, 2, 0))
+    np.testing.assert_array_equal(pixels.after, pixels.before)
+
+
+def test_alpha_is_not_counted_among_the_bands(
+    write_raster: Callable[..., str], texture: np.ndarray
+):
+    alpha = np.full((1, 300, 280), 255, np.uint8)
+    alpha[0, :20] = 0
+    colours = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
+    before = write_raster("b.tif", np.concatenate([texture, alpha]), colours=colours)
+    after = write_raster("a.tif", texture)
+    pixels = read_all(before, after)
+    assert pixels.before.shape == (300, 280, 3)
+    assert not pixels.valid[:20].any()
+    assert pixels.valid[20:].all()
+
+
+@pytest.mark.parametrize(
+    ("bands", "options", "message"),
+    [
+        ((5, 3), DEFAULT, r"b\.tif: has 5 bands \(1 .*\), the model takes 3; .* --bands 1,2,3"),
+        ((3, 5), DEFAULT, r"a\.tif: has 5 bands"),
+        ((1, 1), DEFAULT, r"has 1 bands \(1 gray\), the model takes 3; .*--bands 1,1,1"),
+        ((3, 3), PairOptions(bands=(1, 2, 7)), r"no band 7 \(--bands\); it has 1 "),
+        ((3, 3), PairOptions(bands=(1, 2)), r"--bands names 2 bands, but the model takes 3"),
+        ((3, 3), PairOptions(bands=(1, 2, 3), bands_after=(0, 1, 2)), r"no band 0 \(--bands-after"),
+    ],
+)
+def test_bands_that_do_not_fit_are_listed(
+    write_raster: Callable[..., str], bands: tuple[int, int], options: PairOptions, message: str
+):
+    paths = [
+        write_raster(f"{name}.tif", np.ones((count, 40, 40), np.uint8))
+        for name, count in zip("ba", bands, strict=True)
+    ]
+    with pytest.raises(ConfigError, match=message):
+        RasterPair(*paths, options)
+
+
+def test_described_bands_are_listed_by_their_description(
+    write_raster: Callable[..., str], tmp_path: Path
+):
+    path = write_raster("b.tif", np.ones((2, 40, 40), np.uint8))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.set_band_description(2, "B8A")
+    with pytest.raises(ConfigError, match='1 gray, 2 "B8A"'):
+        RasterPair(path, path, DEFAULT)
+
+
+def test_a_palette_is_explained(write_raster: Callable[..., str]):
+    path = write_raster("b.tif", np.ones((1, 40, 40), np.uint8), photometric="palette")
+    with rasterio.open(path, "r+") as dataset:
+        dataset.write_colormap(1, {0: (0, 0, 0, 255), 1: (255, 0, 0, 255)})
+    with pytest.raises(ConfigError, match="gdal_translate -expand rgb"):
+        RasterPair(path, path, DEFAULT)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "options", "message"),
+    [
+        ("uint16", {}, r"uint16 values, but .* 8 bit; .*--stretch LOW,HIGH or --stretch auto"),
+        ("int16", {}, "int16 values"),
+        ("float32", {}, "--stretch auto"),
+        ("uint8", {"pixel_type": "uint16"}, "8-bit values, but the model was trained on uint16"),
+        ("uint16", {"pixel_type": "uint16", "stretch": "auto"}, "--stretch is for models"),
+        ("uint16", {"stretch": (5.0, 5.0)}, "--stretch 5,5: the first value must be below"),
+        ("uint16", {"stretch": (0.0, float("nan"))}, "--stretch 0,nan"),
+        ("complex64", {}, "complex numbers"),
+    ],
+)
+def test_values_that_the_model_never_saw_are_refused(
+    write_raster: Callable[..., str], dtype: str, options: dict[str, Any], message: str
+):
+    path = write_raster("b.tif", np.ones((1, 40, 40), dtype))
+    with pytest.raises(ConfigError, match=message) as caught:
+        RasterPair(path, path, PairOptions(channels=1, **options))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_cut_short_is_named_when_it_is_read(
+    write_raster: Callable[..., str], texture: np.ndarray
+):
+    before = write_raster("b.tif", texture)
+    after = write_raster("a.tif", texture)
+    Path(after).write_bytes(Path(after).read_bytes()[:60_000])
+    with RasterPair(before, after, DEFAULT) as pair:
+        with pytest.raises(ImageError, match=r"a\.tif: pixels cannot be read .*cut short"):
+            pair.read(pair.grid.window)
+        with (
+            pair.with_shift((0.5, 0.5)) as moved,
+            pytest.raises(ImageError, match=r"a\.tif: pixels cannot be read"),
+        ):
+            moved.read(pair.grid.window)
+
+
+def test_stretching_by_hand_takes_the_same_limits_for_both_dates(
+    write_raster: Callable[..., str],
+):
+    ramp = np.linspace(0, 4000, 1600).astype(np.uint16).reshape(1, 40, 40)
+    before, after = write_raster("b.tif", ramp), write_raster("a.tif", ramp // 2)
+    options = PairOptions(channels=1, stretch=(1000.0, 3000.0))
+    with RasterPair(before, after, options) as pair:
+        pixels = pair.read(pair.grid.window)
+        assert pair.stretch_used == ((1000.0, 3000.0), (1000.0, 3000.0))
+    expected = np.rint(np.clip((ramp[0] - 1000.0) / 2000 * 255, 0, 255))
+    np.testing.assert_array_equal(pixels.before[..., 0], expected)
+    assert pixels.before.dtype == pixels.after.dtype == np.uint8
+    assert pixels.after.max() == 128
+
+
+def test_automatic_limits_are_measured_for_each_date_on_valid_pixels(
+    write_raster: Callable[..., str],
+):
+    ramp = np.linspace(1000, 2000, 1600).astype(np.float32).reshape(1, 40, 40)
+    dark = ramp / 10
+    ramp[0, :5] = -9999
+    before = write_raster("b.tif", ramp, nodata=-9999)
+    after = write_raster("a.tif", dark)
+    with RasterPair(before, after, PairOptions(channels=1, stretch="auto")) as pair:
+        (low, high), limits_after = pair.stretch_used
+        pixels = pair.read(pair.grid.window)
+    seen = ramp[ramp > 0]
+    np.testing.assert_allclose((low, high), np.percentile(seen, (2, 98)), rtol=1e-6)
+    np.testing.assert_allclose(limits_after, np.percentile(dark, (2, 98)), rtol=1e-6)
+    assert pixels.before[pixels.valid].min() == 0
+    assert pixels.before.max() == 255
+    assert (pixels.before[~pixels.valid] == 0).all()
+
+
+def test_a_date_of_8_bit_is_left_as_it_is(write_raster: Callable[..., str]):
+    byte = np.full((1, 40, 40), 77, np.uint8)
+    before, after = write_raster("b.tif", byte), write_raster("a.tif", byte.astype(np.uint16) * 9)
+    with RasterPair(before, after, PairOptions(channels=1, stretch=(0.0, 1000.0))) as pair:
+        assert pair.stretch_used == (None, (0.0, 1000.0))
+        pixels = pair.read(pair.grid.window)
+    assert set(np.unique(pixels.before)) == {77}
+    assert set(np.unique(pixels.after)) == {round(693 / 1000 * 255)}
+    with RasterPair(before, before, PairOptions(channels=1, stretch="auto")) as pair:
+        assert "no effect" in pair.notes[0]
+        assert pair.stretch_used is None
+
+
+def test_a_date_without_any_data_cannot_be_stretched(write_raster: Callable[..., str]):
+    before = write_raster("b.tif", np.ones((1, 40, 40), np.uint16))
+    after = write_raster("a.tif", np.zeros((1, 40, 40), np.uint16), nodata=0)
+    with pytest.raises(DataError, match=r"a\.tif: no pixel of the common area holds data"):
+        RasterPair(before, after, PairOptions(channels=1, stretch="auto"))
