@@ -1,0 +1,1 @@
+"""Polygons: outlines of change, areas, regions and their files."""

@@ -1,0 +1,149 @@
+"""Write the polygons of a scene: filtered, numbered, and there whole or not at all."""
+
+import contextlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from changedet._optional import require
+from changedet.errors import ConfigError
+from changedet.raster.geo_grid import GeoGrid
+from changedet.vector.geojson import GeoJsonLayer
+from changedet.vector.geopackage import GeoPackageLayer
+from changedet.vector.geoparquet import GeoParquetLayer
+from changedet.vector.outlines import Change
+from changedet.vector.selection import Format, PolygonOptions, Selection
+from changedet.vector.storing import storing
+from changedet.vector.table import Layer, columns_of
+
+__all__ = [
+    "Format",
+    "PolygonOptions",
+    "PolygonSummary",
+    "check_polygon_options",
+    "file_name",
+    "write_polygons",
+]
+
+_NAMES: Final[dict[Format, str]] = {
+    "gpkg": "polygons.gpkg",
+    "geoparquet": "polygons.parquet",
+    "geojson": "polygons.geojson",
+}
+# SQLite's journals, should a GeoPackage not have been closed.
+_SIDE_FILES: Final = ("-journal", "-wal", "-shm")
+
+
+@dataclass(frozen=True)
+class PolygonSummary:
+    """What was written.
+
+    Attributes:
+        count: Number of polygons.
+        area_m2: Their area, as written; None without CRS.
+        dropped: Number of polygons that were too small.
+    """
+
+    count: int
+    area_m2: float | None
+    dropped: int
+
+
+def file_name(format: Format) -> str:
+    """Give the name of a polygon file."""
+    return _NAMES[format]
+
+
+def check_polygon_options(options: PolygonOptions, grid: GeoGrid) -> None:
+    """Find out before the work whether the polygons can be written as asked for.
+
+    Raises:
+        ConfigError: If a value is out of range, or GeoJSON is asked for without a CRS.
+        MissingExtraError: If GeoParquet is asked for and pyarrow is not installed.
+    """
+    if options.format not in _NAMES:
+        raise ConfigError(
+            f"the polygons' format must be one of {', '.join(_NAMES)}, got {options.format!r}"
+        )
+    for name in ("min_area", "fill_holes", "simplify_px"):
+        value = getattr(options, name)
+        if not 0 <= value < float("inf"):
+            raise ConfigError(f"{name} must be 0 or more, got {value}")
+    if options.format == "geojson" and grid.crs is None:
+        raise ConfigError(
+            "GeoJSON holds longitudes and latitudes, but the rasters have no coordinate reference "
+            "system; use the format gpkg, or set the system with gdal_edit.py -a_srs"
+        )
+    if options.format == "geoparquet":
+        require("pyarrow.parquet", extra="parquet")
+
+
+def write_polygons(
+    changes: Iterable[Change], path: Path, *, grid: GeoGrid, options: PolygonOptions
+) -> PolygonSummary:
+    """Write polygons with their figures; columns see :data:`changedet.vector.table.COLUMNS`.
+
+    They are numbered from 1 in the order in which they come. The file gets its name once it is
+    complete; an earlier one stays until then. Without any polygon, the file has an empty layer.
+
+    Args:
+        changes: In the order of :class:`~changedet.vector.outlines.Outliner`; taken in batches.
+        path: The file, see :func:`file_name`.
+        grid: Where the polygons come from: their CRS and the size of a pixel.
+        options: Format and filters.
+
+    Raises:
+        ConfigError: If the options do not go together, see :func:`check_polygon_options`.
+        MissingExtraError: If GeoParquet is asked for and pyarrow is not installed.
+        StorageError: If the file cannot be written.
+    """
+    check_polygon_options(options, grid)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        with storing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.unlink(missing_ok=True)
+            layer = _open_layer(temporary, options.format, crs=grid.crs)
+        with contextlib.closing(layer):
+            summary = _write_all(changes, layer, path=path, grid=grid, options=options)
+            with storing(path):
+                layer.complete()
+        with storing(path):
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+    finally:
+        for ending in ("", *_SIDE_FILES):
+            # The clean-up may fail for the same reason (no such folder, read-only disk).
+            with contextlib.suppress(OSError):
+                Path(f"{temporary}{ending}").unlink(missing_ok=True)
+    return summary
+
+
+def _open_layer(path: Path, format: Format, *, crs: str | None) -> Layer:
+    if format == "geojson" and crs is not None:
+        return GeoJsonLayer(path, crs=crs)
+    if format == "geoparquet":
+        return GeoParquetLayer(path, crs=crs)
+    return GeoPackageLayer(path, crs=crs)
+
+
+def _write_all(
+    changes: Iterable[Change],
+    layer: Layer,
+    *,
+    path: Path,
+    grid: GeoGrid,
+    options: PolygonOptions,
+) -> PolygonSummary:
+    selection = Selection(grid, options)
+    count, area = 0, 0.0
+    for table in selection.tables(changes, folder=path.parent):
+        columns = columns_of(table, first_id=count + 1, crs=grid.crs)
+        with storing(path):
+            layer.write(table.geometry, columns)
+        count += len(table.geometry)
+        area += float(table.area.sum())
+    return PolygonSummary(count, None if grid.crs is None else area, selection.dropped)

@@ -1,0 +1,83 @@
+"""Areas of interest and label polygons, as given by the user."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pyproj
+import pyproj.exceptions
+import shapely
+
+from changedet.errors import ConfigError
+from changedet.vector.vector_file import SUFFIXES, Bounds, read_polygons, reproject
+
+
+def read_region(text: str, *, crs: str | None, text_crs: str | None = None) -> shapely.Geometry:
+    """Read an area of interest: a bounding box or a file with polygons.
+
+    Args:
+        text: ``XMIN,YMIN,XMAX,YMAX``, or the path of a GeoPackage, GeoJSON file or shapefile, all
+            of whose polygons are united.
+        crs: CRS to give it in, that of the rasters; None: pixel coordinates.
+        text_crs: CRS of the bounding box, if it is another one.
+
+    Returns:
+        Valid polygon or multipolygon in ``crs``.
+
+    Raises:
+        ConfigError: If it is neither, the bounding box is empty or has its corners swapped, or its
+            CRS is not known.
+        DataError: If the file cannot be used, see
+            :func:`changedet.vector.vector_file.read_polygons`.
+    """
+    text = text.strip()
+    if Path(text).suffix.lower() in SUFFIXES:
+        return shapely.union_all(read_polygons(Path(text), crs=crs))
+    box = np.array([shapely.box(*_bounding_box(text))], dtype=object)
+    if text_crs is not None:
+        if crs is None:
+            raise ConfigError(
+                "the bounding box has a coordinate reference system, but the rasters have none; "
+                "give the box in pixels, or set theirs with gdal_edit.py -a_srs EPSG:CODE FILE"
+            )
+        try:
+            pyproj.CRS.from_user_input(text_crs)
+        except pyproj.exceptions.CRSError as error:
+            raise ConfigError(
+                f"unknown coordinate reference system {text_crs!r}; give a code like EPSG:4326"
+            ) from error
+        box = reproject(box, source=text_crs, target=crs, name=f"the bounding box {text}")
+    return box[0]
+
+
+def read_label_polygons(path: Path, *, crs: str | None, bounds: Bounds) -> list[shapely.Polygon]:
+    """Read the label polygons of a scene.
+
+    Args:
+        path: GeoPackage, GeoJSON file or shapefile.
+        crs: CRS of the scene, to which they are brought; None: pixel coordinates.
+        bounds: Left, bottom, right and top of the scene, in ``crs``.
+
+    Returns:
+        The valid single polygons that meet the bounds, not cut off there; maybe none.
+
+    Raises:
+        DataError: See :func:`changedet.vector.vector_file.read_polygons`.
+    """
+    return list(read_polygons(path, crs=crs, bounds=bounds))
+
+
+def _bounding_box(text: str) -> Bounds:
+    try:
+        left, bottom, right, top = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(
+            f"a region is XMIN,YMIN,XMAX,YMAX or a {', '.join(SUFFIXES)} file, got {text!r}"
+        ) from error
+    if not all(math.isfinite(side) for side in (left, bottom, right, top)):
+        raise ConfigError(f"a bounding box needs finite numbers, got {text!r}")
+    if left >= right or bottom >= top:
+        raise ConfigError(
+            f"a bounding box is XMIN,YMIN,XMAX,YMAX with XMIN < XMAX and YMIN < YMAX, got {text!r}"
+        )
+    return left, bottom, right, top

@@ -1,0 +1,160 @@
+"""Read polygons from vector files, in the reference system that is wanted."""
+
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import numpy as np
+import pyogrio
+import pyogrio.errors
+import pyogrio.raw
+import pyproj
+import shapely
+from numpy.typing import NDArray
+
+from changedet.errors import DataError
+
+#: Left, bottom, right and top.
+Bounds: TypeAlias = tuple[float, float, float, float]
+
+#: Endings of vector files that are read.
+SUFFIXES: Final = (".gpkg", ".geojson", ".json", ".shp")
+_POLYGONAL: Final = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
+# Edges are divided into this many pieces per extent, as what is straight in one system is not in
+# another.
+_PIECES: Final = 64
+
+
+def read_polygons(
+    path: Path, *, crs: str | None, bounds: Bounds | None = None
+) -> NDArray[np.object_]:
+    """Read the polygons of all layers of a GeoPackage, GeoJSON file or shapefile.
+
+    Args:
+        path: The file.
+        crs: CRS to bring them to; None: pixel coordinates, which the file must hold.
+        bounds: Take only what meets this box, in ``crs``.
+
+    Returns:
+        Valid polygons, (N,), multipolygons as their parts; none where nothing lies in the box.
+
+    Raises:
+        DataError: If there is no such file, it cannot be read, has no polygons, lacks a CRS, or has
+            one where there should be none.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(f"{path}: polygons are read from {', '.join(SUFFIXES)} files, not this one")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check the path")
+    try:
+        names = [str(name) for name, kind in pyogrio.list_layers(path) if _may_hold_polygons(kind)]
+        found = [_placed(path, name, crs=crs, bounds=bounds) for name in names]
+        has_polygons = any(len(polygons) for polygons in found) or (
+            bounds is not None and any(len(_read(path, name, None)) for name in names)
+        )
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+        raise DataError(
+            f"{path}: cannot be read ({' '.join(str(error).split())}); write the file again"
+        ) from error
+    if not has_polygons:
+        raise DataError(f"{path}: there are no polygons in it; give a file with polygons")
+    return np.concatenate(found)
+
+
+def reproject(
+    geometry: NDArray[np.object_], *, source: str, target: str, name: str
+) -> NDArray[np.object_]:
+    """Bring geometries to another CRS, long edges as curves.
+
+    Args:
+        geometry: Geometries, (N,).
+        source: Their CRS.
+        target: The CRS that is wanted.
+        name: What the error calls them.
+
+    Raises:
+        DataError: If they cannot be expressed there.
+    """
+    if len(geometry) == 0 or pyproj.CRS(source) == pyproj.CRS(target):
+        return geometry
+    sides = shapely.bounds(geometry)[:, 2:] - shapely.bounds(geometry)[:, :2]
+    pieces = shapely.segmentize(geometry, np.maximum(sides.max(axis=1) / _PIECES, 1e-12))
+    transformer = pyproj.Transformer.from_crs(source, target, always_xy=True)
+
+    def move(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack(transformer.transform(points[:, 0], points[:, 1]), axis=1)
+
+    moved = np.asarray(shapely.transform(pieces, move), dtype=object)
+    if not np.isfinite(shapely.get_coordinates(moved)).all():
+        raise DataError(
+            f"{name}: lies where the rasters' coordinate reference system is not defined; "
+            "check the coordinates and the CRS they are in"
+        )
+    return moved
+
+
+def _may_hold_polygons(kind: str | None) -> bool:
+    """Judge a layer by its declared geometry type, None for a table without geometries."""
+    return kind is not None and ("Polygon" in kind or kind.startswith(("Unknown", "Geometry")))
+
+
+def _placed(
+    path: Path, name: str, *, crs: str | None, bounds: Bounds | None
+) -> NDArray[np.object_]:
+    """Read a layer and bring it to the CRS."""
+    source = _declared_crs(path, name)
+    if crs is not None and source is None:
+        raise DataError(
+            f"{path}: has no coordinate reference system; set it with "
+            f"ogr2ogr -a_srs EPSG:CODE NEW_FILE {path}"
+        )
+    if crs is None and source is not None:
+        raise DataError(
+            f"{path}: is in {pyproj.CRS(source).name}, but the rasters have no coordinate "
+            "reference system; set theirs with gdal_edit.py -a_srs EPSG:CODE FILE"
+        )
+    box = bounds
+    if bounds is not None and crs is not None and source is not None:
+        box = _box_in(source, crs, bounds)
+    geometry = _read(path, name, box)
+    if crs is not None and source is not None:
+        geometry = reproject(geometry, source=source, target=crs, name=str(path))
+    polygons = _valid_polygons(geometry)
+    if bounds is not None:
+        polygons = polygons[shapely.intersects(polygons, shapely.box(*bounds))]
+    return polygons
+
+
+def _valid_polygons(geometry: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Repair what crosses itself, and give the single polygons."""
+    invalid = ~shapely.is_valid(geometry)
+    geometry = geometry.copy()
+    geometry[invalid] = shapely.make_valid(geometry[invalid], method="structure")
+    parts = shapely.get_parts(geometry)
+    # Repairing may leave collections, whose parts may be multipolygons and lines.
+    parts = shapely.get_parts(shapely.get_parts(parts))
+    is_polygon = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
+    return np.asarray(parts[is_polygon & ~shapely.is_empty(parts)], dtype=object)
+
+
+def _declared_crs(path: Path, name: str) -> str | None:
+    """Give a layer's CRS, None also for GeoPackage's two kinds of undefined ones."""
+    crs = pyogrio.read_info(path, layer=name)["crs"]
+    if crs is None or pyproj.CRS(crs).name.startswith("Undefined"):
+        return None
+    return str(crs)
+
+
+def _read(path: Path, name: str, box: Bounds | None) -> NDArray[np.object_]:
+    """Read a layer's polygons and multipolygons."""
+    _, _, blobs, _ = pyogrio.raw.read(path, layer=name, columns=[], bbox=box, force_2d=True)
+    geometry = np.asarray(shapely.from_wkb(blobs), dtype=object)
+    is_polygon = np.isin(shapely.get_type_id(geometry), _POLYGONAL)
+    return np.asarray(geometry[is_polygon & ~shapely.is_empty(geometry)], dtype=object)
+
+
+def _box_in(source: str, crs: str, bounds: Bounds) -> Bounds | None:
+    """Give the box in a file's own CRS; None if it has no box there, as across the antimeridian."""
+    transformer = pyproj.Transformer.from_crs(crs, source, always_xy=True)
+    left, bottom, right, top = transformer.transform_bounds(*bounds, densify_pts=21)
+    box = (left, bottom, right, top)
+    return box if left < right and bottom < top and np.isfinite(box).all() else None
