@@ -1,15 +1,24 @@
-"""``changedet predict``: turn image pairs into change maps."""
+"""``changedet predict``: turn two rasters, or pairs of pictures, into change maps."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from changedet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from changedet.scene.request import SceneReport, SceneRequest
+
+_INTERRUPTED = 130
+
 
 def predict(
-    before: Annotated[Path, typer.Argument(help="Image of the first date, or a folder of them.")],
+    before: Annotated[
+        str, typer.Argument(help="First date: a raster, its http(s):// or s3:// address, a folder.")
+    ],
     after: Annotated[
-        Path, typer.Argument(help="Image of the second date, or a folder with the same stems.")
+        str, typer.Argument(help="Second date; of folders, the files with the same stems.")
     ],
     *,
     model: Annotated[Path, typer.Option(help="Model file (.safetensors).")],
@@ -19,14 +28,142 @@ def predict(
         typer.Option(help="Score in [0, 1] from which on a pixel counts as changed."),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Tiles that go through the model at once.")
-    ] = 8,
+        int | None,
+        typer.Option(min=1, help="Tiles that go through the model at once.  [default: by device]"),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the results of an earlier prediction.")
     ] = False,
+    bands: Annotated[
+        str | None,
+        typer.Option(help="Band numbers in the model's order: 4,3,2."),
+    ] = None,
+    bands_after: Annotated[
+        str | None,
+        typer.Option(help="The same for the second date.  [default: --bands]"),
+    ] = None,
+    stretch: Annotated[
+        str | None,
+        typer.Option(
+            help="LOW,HIGH or auto: values that become 0 and 255, for models trained on 8 bit.",
+        ),
+    ] = None,
+    aoi: Annotated[
+        str | None,
+        typer.Option(
+            help="Area of interest: xmin,ymin,xmax,ymax, or a GeoJSON or GPKG file.",
+        ),
+    ] = None,
+    aoi_crs: Annotated[
+        str | None,
+        typer.Option(help="CRS of the four numbers.  [default: that of BEFORE]"),
+    ] = None,
+    coregister: Annotated[
+        bool,
+        typer.Option("--coregister", help="Correct the shift that is measured between the dates."),
+    ] = False,
+    resampling: Annotated[
+        Literal["nearest", "bilinear", "cubic"],
+        typer.Option(help="How AFTER is brought onto the grid of BEFORE."),
+    ] = "bilinear",
+    tile: Annotated[
+        int | None, typer.Option(min=1, help="Tile in pixels.  [default: by model]")
+    ] = None,
+    overlap: Annotated[
+        int | None,
+        typer.Option(min=0, help="Pixels shared by neighbouring tiles.  [default: tile / 4]"),
+    ] = None,
+    polygons: Annotated[
+        Literal["gpkg", "geoparquet", "geojson"], typer.Option(help="Format of the polygons.")
+    ] = "gpkg",
+    min_area: Annotated[
+        float, typer.Option(min=0.0, help="Leave out smaller polygons, in m2 (pixels without CRS).")
+    ] = 0.0,
+    fill_holes: Annotated[
+        float, typer.Option(min=0.0, help="Fill holes up to this area, in m2 (pixels without CRS).")
+    ] = 0.0,
+    simplify: Annotated[
+        float, typer.Option(min=0.0, help="Simplify outlines, tolerance in pixels.")
+    ] = 0.0,
 ) -> None:
-    """Write score, mask, heat map and overlay of a pair, or of two folders matched by stem."""
+    """Map what changed between two rasters (of any size) or pictures, or in two folders of them.
+
+    Rasters give score.tif, mask.tif, polygons, item.json (STAC) and summary.json; killed and
+    started again, the command goes on from the finished tiles. PNG or JPEG pictures give score,
+    mask, heat map and overlay as PNG.
+    """
+    from changedet.scene.folders import is_scene
+
+    if not (is_scene(before) or is_scene(after)):
+        scene_options = {
+            "--bands": bands,
+            "--bands-after": bands_after,
+            "--stretch": stretch,
+            "--aoi": aoi,
+            "--coregister": coregister or None,
+            "--tile": tile,
+            "--overlap": overlap,
+        }
+        _refuse([name for name, value in scene_options.items() if value is not None])
+        _predict_pictures(
+            Path(before),
+            Path(after),
+            model=model,
+            out=out,
+            threshold=threshold,
+            batch_size=batch_size,
+            device=device,
+            overwrite=overwrite,
+        )
+        return
+    from changedet.scene.request import SceneRequest
+    from changedet.vector.files import PolygonOptions
+
+    request = SceneRequest(
+        before=before,
+        after=after,
+        model=model,
+        out=out,
+        threshold=threshold,
+        device=device,
+        batch_size=batch_size,
+        tile_px=tile,
+        overlap_px=overlap,
+        bands=_numbers("--bands", bands),
+        bands_after=_numbers("--bands-after", bands_after),
+        stretch=_stretch(stretch),
+        resampling=resampling,
+        coregister="global" if coregister else "off",
+        region=aoi,
+        region_crs=aoi_crs,
+        polygons=PolygonOptions(
+            format=polygons, min_area=min_area, fill_holes=fill_holes, simplify_px=simplify
+        ),
+        existing="replace" if overwrite else "refuse",
+    )
+    _predict_scenes(request)
+
+
+def _refuse(options: list[str]) -> None:
+    if options:
+        raise ConfigError(
+            f"{', '.join(options)} only work(s) on rasters such as GeoTIFF, not on PNG or JPEG; "
+            "leave it out, or convert the pictures (gdal_translate)"
+        )
+
+
+def _predict_pictures(
+    before: Path,
+    after: Path,
+    *,
+    model: Path,
+    out: Path,
+    threshold: float | None,
+    batch_size: int | None,
+    device: str,
+    overwrite: bool,
+) -> None:
     from changedet.cli.pair_progress import pair_progress
     from changedet.experiment.prediction import predict_files
 
@@ -37,14 +174,74 @@ def predict(
             model=model,
             out=out,
             threshold=threshold,
-            batch_size=batch_size,
+            batch_size=batch_size or 8,
             device=device,
             existing="replace" if overwrite else "refuse",
             progress=progress,
         )
-    for note in report.notes:
-        typer.echo(f"note: {note}", err=True)
     for pair in report.pairs:
         typer.echo(f"{pair.name}: {100 * pair.changed_share:.2f} % changed")
     typer.echo(f"threshold {report.threshold:.4f} ({report.threshold_source})")
     typer.echo(f"results: {report.out}")
+
+
+def _predict_scenes(request: "SceneRequest") -> None:
+    from changedet.cli.scene_progress import scene_progress
+    from changedet.scene.folders import predict_scenes
+    from changedet.scene.predict import predict_scene
+
+    try:
+        with scene_progress() as display:
+            if Path(request.before).is_dir() or Path(request.after).is_dir():
+                reports = predict_scenes(request, say=display.say, progress=display.update)
+            else:
+                reports = [predict_scene(request, say=display.say, progress=display.update)]
+    except KeyboardInterrupt:
+        typer.echo(
+            "stopped; what is finished is kept: run the same command again to go on", err=True
+        )
+        raise typer.Exit(_INTERRUPTED) from None
+    for report in reports:
+        _print_report(report)
+
+
+def _print_report(report: "SceneReport") -> None:
+    counts, polygons = report.counts, report.polygons
+    known = counts.changed + counts.unchanged
+    area = "" if polygons.area_m2 is None else f", {polygons.area_m2:,.0f} m2"
+    typer.echo(
+        f"{100 * counts.changed / known:.2f} % changed; {polygons.count} polygons{area}"
+        + (f" ({polygons.dropped} smaller ones left out)" if polygons.dropped else "")
+    )
+    memory = report.peak_memory_mb
+    typer.echo(
+        f"{report.mpx_per_s:.2f} Mpx/s over {report.seconds:.0f} s"
+        + ("" if memory is None else f", peak memory {memory:,.0f} MB")
+    )
+    typer.echo(f"threshold {report.threshold:.4f} ({report.threshold_source})")
+    typer.echo(f"results: {report.out}")
+
+
+def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(
+            f"{option} takes band numbers from 1 with commas, such as 4,3,2; got {text!r}"
+        ) from error
+
+
+def _stretch(text: str | None) -> tuple[float, float] | Literal["auto"] | None:
+    if text is None:
+        return None
+    if text == "auto":
+        return "auto"
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(
+            f"--stretch takes two numbers or auto, such as 0,3000; got {text!r}"
+        ) from error
+    return low, high

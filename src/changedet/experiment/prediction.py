@@ -1,6 +1,5 @@
 """Change maps as files, for one pair of images or for two folders of them."""
 
-import hashlib
 import json
 import math
 from collections import deque
@@ -12,26 +11,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from changedet._atomic import write_text
+from changedet._result_folder import Existing, check_result_folder, result_folder
 from changedet._version import __version__
 from changedet.data.images import image_size, read_image
 from changedet.data.layouts import Found, images_by_stem, some
-from changedet.errors import ConfigError, DataError
+from changedet.errors import DataError
+from changedet.experiment.display import as_rgb
 from changedet.experiment.pictures import heatmap, overlay, write_png, write_score_png
-from changedet.experiment.result_folder import Existing, check_result_folder, result_folder
 from changedet.inference.detector import Detector, Prediction, checked_threshold, load
 from changedet.inference.loading import load_ahead, room_for
-from changedet.inference.tiling import Image
-from changedet.raster.georeference import read_georeference
+from changedet.inference.provenance import model_facts, settle_threshold
+from changedet.inference.scorer import Image
 from changedet.types import MAX_DISTANCE
 
 #: The file that tells a finished prediction.
 SUMMARY = "summary.json"
-_GEOREFERENCE_LOST = (
-    "the rasters of a pair lie on one grid, so they were taken pixel by pixel; "
-    "the outputs are plain PNG files without georeference"
-)
-#: Source of a threshold that the user gave.
-GIVEN_BY_HAND = "given by hand"
+_RASTER_SUFFIXES = frozenset({".tif", ".tiff"})
 
 #: Called with the number of pairs done and the number of all pairs.
 Progress = Callable[[int, int], None]
@@ -67,14 +62,12 @@ class PredictionReport:
         threshold: Score from which on a pixel counts as changed.
         threshold_source: Who chose it.
         pairs: What was found, in the order of the names.
-        notes: What a reader of the results must know.
     """
 
     out: Path
     threshold: float
     threshold_source: str
     pairs: tuple[PredictedPair, ...]
-    notes: tuple[str, ...]
 
 
 class _Files(NamedTuple):
@@ -123,16 +116,16 @@ def predict_files(
     if threshold is not None:
         checked_threshold(threshold)
     files = _list_pairs(before, after)
-    headers = _check_pairs(files)
+    _refuse_rasters(files)
+    largest = _check_pairs(files)
     detector = load(model, device=device)
-    chosen, source = _choose_threshold(detector, threshold, model)
+    chosen, source = settle_threshold(detector.card, threshold, model=model)
     facts = {
         "version": __version__,
-        "model": model_facts(model, detector),
+        "model": model_facts(model, detector.card),
         "threshold": {"score": chosen, "distance": chosen * MAX_DISTANCE, "source": source},
         "device": str(detector.device),
         "tile_px": detector.tile_px,
-        "notes": headers.notes,
     }
     with result_folder(out, marker=SUMMARY, existing=existing) as folder:
         single = before.is_file()
@@ -142,7 +135,7 @@ def predict_files(
             files,
             threshold=chosen,
             batch_size=batch_size,
-            ahead=room_for(headers.largest),
+            ahead=room_for(largest),
         ):
             place = Path() if single else Path(pair.name)
             entry = _write_pair(folder / place, pair, image, prediction=prediction)
@@ -153,7 +146,7 @@ def predict_files(
         if not single:
             pairs = [_pair_facts(entry) for entry in found]
             _write_summary(folder, {**facts, "images": len(pairs), "pairs": pairs})
-    return PredictionReport(out, chosen, source, tuple(found), headers.notes)
+    return PredictionReport(out, chosen, source, tuple(found))
 
 
 def _list_pairs(before: Path, after: Path) -> list[_Files]:
@@ -190,16 +183,8 @@ def _images_of(folder: Path) -> dict[str, Path]:
     return images
 
 
-class _Headers(NamedTuple):
-    """What the headers of all files say: what a reader must know, and the largest size."""
-
-    notes: tuple[str, ...]
-    largest: tuple[int, int]
-
-
-def _check_pairs(files: list[_Files]) -> _Headers:
-    """Compare sizes and georeferences from the headers of all files, before any computing."""
-    is_placed = False
+def _check_pairs(files: list[_Files]) -> tuple[int, int]:
+    """Compare sizes from the headers of all files, before any computing; give the largest."""
     largest = (0, 0)
     for pair in files:
         sizes = image_size(pair.before), image_size(pair.after)
@@ -210,37 +195,18 @@ def _check_pairs(files: list[_Files]) -> _Headers:
                 "(width x height); the images of a pair must be of one size, cut or resample one"
             )
         largest = max(largest, sizes[0], key=math.prod)
-        is_placed |= _have_one_georeference(pair)
-    return _Headers((_GEOREFERENCE_LOST,) if is_placed else (), largest)
+    return largest
 
 
-def _have_one_georeference(pair: _Files) -> bool:
-    before, after = read_georeference(pair.before), read_georeference(pair.after)
-    if before == after:
-        return before is not None
-    remedy = "bring both onto one grid first (for example with gdalwarp)"
-    if before is None or after is None:
-        having, lacking = pair.before, pair.after
-        if before is None:
-            having, lacking = lacking, having
-        raise DataError(f"{having} is georeferenced and {lacking} is not; {remedy}")
-    raise DataError(
-        f"{pair.before} and {pair.after} are georeferenced differently (projection, origin or "
-        f"pixel size); {remedy}"
-    )
-
-
-def _choose_threshold(
-    detector: Detector, threshold: float | None, model: Path
-) -> tuple[float, str]:
-    if threshold is not None:
-        return threshold, GIVEN_BY_HAND
-    if detector.threshold is None:
-        raise ConfigError(
-            f"{model} holds no threshold; give one with --threshold; `changedet evaluate` on a "
-            "validation split (--split val) prints the best one"
-        )
-    return detector.threshold, detector.card.threshold_source or "stored with the model"
+def _refuse_rasters(files: list[_Files]) -> None:
+    """Pictures have no place on Earth; a raster has one, and to ignore it would be wrong."""
+    for pair in files:
+        for path in (pair.before, pair.after):
+            if path.suffix.lower() in _RASTER_SUFFIXES:
+                raise DataError(
+                    f"{path} is a raster among pictures; put TIFFs into folders of their own: "
+                    "these are read by their georeference and give GeoTIFFs"
+                )
 
 
 def _predictions(
@@ -288,27 +254,8 @@ def _write_pair(
     )
 
 
-def as_rgb(image: Image) -> Image:
-    """Make a picture of any number of bands showable: the first three, or one as grey."""
-    return image[:, :, :3] if image.shape[2] >= 3 else np.repeat(image[:, :, :1], 3, axis=2)
-
-
 def _pair_facts(entry: PredictedPair) -> dict[str, Any]:
     return {**asdict(entry), "before": str(entry.before), "after": str(entry.after)}
-
-
-def model_facts(path: Path, detector: Detector) -> dict[str, Any]:
-    """Identify a model file for a report: name, checksum, architecture, training data."""
-    with path.open("rb") as file:
-        checksum = hashlib.file_digest(file, "sha256").hexdigest()
-    card = detector.card
-    return {
-        "file": path.name,
-        "sha256": checksum,
-        "architecture": card.architecture,
-        "options": card.options,
-        "data": card.data_name,
-    }
 
 
 def _write_summary(folder: Path, content: dict[str, Any]) -> None:

@@ -1,0 +1,59 @@
+"""A progress bar for scenes, on the error stream: share done, Mpx/s, time left."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from changedet.scene.flow import TilesDone
+
+
+class SceneDisplay:
+    """Shows how far a scene is, and prints sentences above the bar.
+
+    Args:
+        bar: Where progress is shown.
+        console: Where sentences go.
+    """
+
+    def __init__(self, bar: Progress, console: Console) -> None:
+        self._bar = bar
+        self._console = console
+        self._task = bar.add_task("score", total=None, visible=False, rate="")
+        self._since = time.monotonic()
+        self._begun = 0
+
+    def say(self, message: str) -> None:
+        """Print a line."""
+        self._console.print(message, markup=False)
+
+    def update(self, tiles: TilesDone) -> None:
+        """Move the bar on; a scene that begins starts the clock anew."""
+        task = self._bar.tasks[0]
+        now = time.monotonic()
+        if not task.visible or tiles.done < task.completed:
+            self._since, self._begun = now, tiles.done
+            self._bar.reset(self._task, total=tiles.total, completed=tiles.done, visible=True)
+        share = (tiles.done - self._begun) / tiles.total
+        rate = share * tiles.pixels / 1e6 / max(now - self._since, 1e-9)
+        self._bar.update(self._task, completed=tiles.done, rate=f"{rate:.2f} Mpx/s")
+
+
+@contextmanager
+def scene_progress() -> Iterator[SceneDisplay]:
+    """Show a bar while the block runs; off a terminal only sentences are printed."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    bar = Progress(
+        TextColumn("scoring"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        yield SceneDisplay(bar, console)

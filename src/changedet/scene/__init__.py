@@ -1,0 +1,1 @@
+"""Whole scenes: two rasters of any size in, georeferenced change map and polygons out."""

@@ -1,0 +1,361 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+import torch
+from affine import Affine
+from rasterio.warp import Resampling, calculate_default_transform, reproject
+from torch import Tensor, nn
+
+from changedet.errors import ConfigError, DataError, StorageError
+from changedet.inference.detector import Detector
+from changedet.models.model_file import ModelCard, save_model
+from changedet.models.registry import create_model
+from changedet.scene import predict as predict_module
+from changedet.scene.flow import TilesDone
+from changedet.scene.predict import predict_scene
+from changedet.scene.request import SceneReport, SceneRequest
+from changedet.types import ChangeOutput, Normalisation
+from changedet.vector.files import PolygonOptions
+
+UTM = Affine(2.0, 0.0, 500_000.0, 0.0, -2.0, 5_400_000.0)
+HEIGHT, WIDTH = 220, 260
+CHANGE = np.s_[60:100, 80:140]
+STATS = Normalisation((0.0,) * 3, (0.0,) * 3, (255.0,) * 3, (255.0,) * 3)
+ALL = {
+    "score.tif",
+    "mask.tif",
+    "polygons.gpkg",
+    "item.json",
+    "summary.json",
+    "score.qml",
+    "mask.qml",
+    "polygons.qml",
+}
+
+
+class PixelDifference(nn.Module):
+    """Stands in for a trained network: the score is the difference of the dates."""
+
+    stride = 8
+    attends = False
+    encoder = SimpleNamespace(in_channels=3)
+
+    def forward(self, before: Tensor, after: Tensor, *, branches: str) -> ChangeOutput:
+        return ChangeOutput(distance=2.0 * (after - before).abs().mean(1), branches={})
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    card = ModelCard("stub", {}, STATS, tile_px=64, threshold=0.3, threshold_source="a test")
+    monkeypatch.setattr(
+        predict_module,
+        "load",
+        lambda path, device: Detector(PixelDifference(), card, device="cpu"),
+    )
+    monkeypatch.setattr("changedet.scene.tiling._LARGE_TILE_PX", 64)
+    path = tmp_path / "stub.safetensors"
+    path.write_bytes(b"stub")
+    return path
+
+
+def texture(seed: int = 0) -> np.ndarray:
+    """Smooth random ground, (3, H, W), as an image of the ground is."""
+    coarse = np.random.default_rng(seed).integers(40, 100, (3, HEIGHT // 4 + 2, WIDTH // 4 + 2))
+    fine = np.repeat(np.repeat(coarse, 4, axis=1), 4, axis=2)[:, : HEIGHT + 2, : WIDTH + 2]
+    smooth = sum(fine[:, y : y + HEIGHT, x : x + WIDTH] for y in range(3) for x in range(3)) // 9
+    return smooth.astype(np.uint8)
+
+
+def changed(ground: np.ndarray) -> np.ndarray:
+    after = ground.copy()
+    after[:, *CHANGE] += 120
+    return after
+
+
+def write(path: Path, pixels: np.ndarray, **profile: object) -> str:
+    usual = {
+        "driver": "GTiff",
+        "count": len(pixels),
+        "height": pixels.shape[1],
+        "width": pixels.shape[2],
+        "dtype": pixels.dtype,
+        "crs": "EPSG:32633",
+        "transform": UTM,
+    }
+    with rasterio.open(path, "w", **{**usual, **profile}) as raster:
+        raster.write(pixels)
+    return str(path)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[str, str]:
+    ground = texture()
+    return (
+        write(tmp_path / "before.tif", ground),
+        write(tmp_path / "after.tif", changed(ground)),
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path, model: Path, pair: tuple[str, str]) -> Callable[..., SceneReport]:
+    def call(out: str = "out", **options: object) -> SceneReport:
+        say = options.pop("say", lambda text: None)
+        progress = options.pop("progress", None)
+        usual = {"before": pair[0], "after": pair[1], "model": model, "device": "cpu"}
+        request = SceneRequest(out=tmp_path / out, **{**usual, **options})
+        return predict_scene(request, say=say, progress=progress)
+
+    return call
+
+
+def read(path: Path) -> np.ndarray:
+    with rasterio.open(path) as raster:
+        return raster.read(1)
+
+
+def truth() -> np.ndarray:
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[CHANGE] = 1
+    return mask
+
+
+def test_a_pair_gives_every_product_with_the_georeference_of_before(tmp_path: Path, run):
+    report = run()
+    out = tmp_path / "out"
+    assert {path.name for path in out.iterdir()} == ALL
+    for name in ("score.tif", "mask.tif"):
+        with rasterio.open(out / name) as raster:
+            assert raster.crs == "EPSG:32633"
+            assert raster.transform == UTM
+            assert raster.shape == (HEIGHT, WIDTH)
+    np.testing.assert_array_equal(read(out / "mask.tif"), truth())
+    assert report.counts.changed == truth().sum()
+    table = pyogrio.raw.read(out / "polygons.gpkg")
+    assert len(table[2]) == 1 == report.polygons.count
+    # UTM draws lengths up to 0.04 % short; the area is that on the ellipsoid.
+    assert report.polygons.area_m2 == pytest.approx(truth().sum() * 4, rel=2e-3)
+
+
+def test_the_mask_is_the_score_cut_at_the_threshold(tmp_path: Path, run):
+    report = run(threshold=0.011)
+    score = read(tmp_path / "out" / "score.tif")
+    np.testing.assert_array_equal(read(tmp_path / "out" / "mask.tif"), score >= np.float32(0.011))
+    assert report.threshold_source == "given by hand"
+
+
+def test_the_summary_holds_inputs_coverage_shift_speed_and_memory(tmp_path: Path, run):
+    said: list[str] = []
+    report = run(say=said.append)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary == json.loads(json.dumps(report.content))
+    assert summary["coverage"] == {"before": 1.0, "after": 1.0}
+    assert summary["inputs"]["before"]["location"].endswith("before.tif")
+    assert summary["inputs"]["after"]["dtype"] == "uint8"
+    assert summary["shift"]["tiles_used"] >= 3
+    assert abs(summary["shift"]["down_px"]) < 0.1
+    assert summary["pixels"]["all"] == HEIGHT * WIDTH
+    assert summary["changed_share"] == pytest.approx(truth().mean())
+    assert summary["speed"]["mpx_per_s"] > 0
+    assert summary["peak_memory_mb"] > 50
+    assert summary["threshold"] == {"score": 0.3, "distance": 0.6, "source": "a test"}
+    assert summary["notes"] == said
+    assert any(f"common area {WIDTH}x{HEIGHT} px: 100.0 % of before" in text for text in said)
+    item = json.loads((tmp_path / "out" / "item.json").read_text())
+    assert {"score", "mask", "polygons"} <= item["assets"].keys()
+    assert item["properties"]["changedet:model"] == summary["model"]
+
+
+def warped_after(path: Path, pixels: np.ndarray) -> str:
+    """The second date in longitude and latitude, finer, on a grid of its own."""
+    bounds = rasterio.transform.array_bounds(HEIGHT, WIDTH, UTM)
+    target, width, height = calculate_default_transform(
+        "EPSG:32633", "EPSG:4326", WIDTH, HEIGHT, *bounds
+    )
+    target = target @ Affine.translation(0.3, 0.7) @ Affine.scale(0.5)
+    warped = np.zeros((3, 2 * height, 2 * width), np.uint8)
+    reproject(
+        pixels,
+        warped,
+        src_transform=UTM,
+        src_crs="EPSG:32633",
+        dst_transform=target,
+        dst_crs="EPSG:4326",
+        resampling=Resampling.bilinear,
+        dst_nodata=0,
+    )
+    return write(path, warped, crs="EPSG:4326", transform=target, nodata=0)
+
+
+def test_a_date_in_another_crs_and_resolution_gives_the_same_change(tmp_path: Path, run):
+    after = warped_after(tmp_path / "lonlat.tif", changed(texture()))
+    report = run(after=after)
+    mask = read(tmp_path / "out" / "mask.tif")
+    with rasterio.open(tmp_path / "out" / "mask.tif") as raster:
+        assert raster.crs == "EPSG:32633"
+        down, right = ((UTM.f - raster.transform.f) / 2, (raster.transform.c - UTM.c) / 2)
+    expected = truth()[round(down) :, round(right) :][: mask.shape[0], : mask.shape[1]]
+    overlap = ((mask == 1) & (expected == 1)).sum() / ((mask == 1) | (expected == 1)).sum()
+    assert overlap > 0.95
+    assert report.shift is not None
+    assert report.shift.length_px < 0.2
+
+
+def test_nodata_of_either_date_is_nodata_of_the_result(tmp_path: Path, run):
+    before, after = texture().clip(1), changed(texture()).clip(1)
+    before[:, :30, :40] = 0
+    after[:, 150:170, 200:] = 0
+    run(
+        before=write(tmp_path / "a.tif", before, nodata=0),
+        after=write(tmp_path / "b.tif", after, nodata=0),
+    )
+    expected = truth()
+    expected[:30, :40] = 255
+    expected[150:170, 200:] = 255
+    np.testing.assert_array_equal(read(tmp_path / "out" / "mask.tif"), expected)
+    np.testing.assert_array_equal(np.isnan(read(tmp_path / "out" / "score.tif")), expected == 255)
+
+
+def test_an_area_of_interest_gets_the_scores_of_the_whole_scene(tmp_path: Path, run):
+    run("whole")
+    left, top = UTM @ (70, 50)
+    right, bottom = UTM @ (150, 110)
+    run("part", region=f"{left},{bottom},{right},{top}")
+    whole = read(tmp_path / "whole" / "score.tif")
+    with rasterio.open(tmp_path / "part" / "score.tif") as raster:
+        assert raster.transform @ (0, 0) == (left, top)
+        np.testing.assert_array_equal(raster.read(1), whole[50:110, 70:150])
+
+
+class KilledError(Exception):
+    """Stands in for a kill."""
+
+
+def kill_late(tiles: TilesDone) -> None:
+    if tiles.done > 0.6 * tiles.total:
+        raise KilledError
+
+
+def visible(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+
+
+def test_a_killed_run_leaves_nothing_visible_and_goes_on(
+    tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("changedet.scene.flow._SAVE_EVERY_S", 0.0)
+    run("whole")
+    with pytest.raises(KilledError):
+        run("killed", progress=kill_late)
+    assert visible(tmp_path / "killed") == []
+    said: list[str] = []
+    begun: list[TilesDone] = []
+    report = run("killed", say=said.append, progress=begun.append)
+    assert any("going on with an unfinished run" in text for text in said)
+    assert begun[0].done > 0
+    assert 0 < report.content["speed"]["share_scored_in_this_run"] < 0.8
+    assert {path.name for path in (tmp_path / "killed").iterdir()} == ALL
+    for name in ("score.tif", "mask.tif"):
+        whole, again = (read(tmp_path / folder / name) for folder in ("whole", "killed"))
+        np.testing.assert_array_equal(again, whole)
+
+
+@pytest.mark.parametrize("change", ["options", "raster", "scores"])
+def test_an_unfinished_run_of_something_else_is_not_gone_on_with(
+    tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch, change: str
+):
+    monkeypatch.setattr("changedet.scene.flow._SAVE_EVERY_S", 0.0)
+    with pytest.raises(KilledError):
+        run(progress=kill_late)
+    options: dict[str, object] = {}
+    if change == "options":
+        options = {"overlap_px": 8}
+    elif change == "raster":
+        write(tmp_path / "before.tif", texture(seed=7), compress="deflate")
+    else:
+        next((tmp_path / "out").rglob("score.f32")).write_bytes(b"short")
+    begun: list[TilesDone] = []
+    run(progress=begun.append, **options)
+    assert begun[0].done == 0
+
+
+def test_a_shift_is_measured_warned_of_and_corrected(tmp_path: Path, run):
+    after = np.roll(changed(texture()), (3, -2), axis=(1, 2))
+    shifted = write(tmp_path / "shifted.tif", after)
+    said: list[str] = []
+    plain = run("plain", after=shifted, say=said.append)
+    assert plain.shift is not None
+    assert plain.shift.down_px == pytest.approx(3.0, abs=0.2)
+    assert plain.shift.right_px == pytest.approx(-2.0, abs=0.2)
+    assert any("--coregister" in text for text in said)
+    run("corrected", after=shifted, coregister="global", say=said.append)
+    mask = read(tmp_path / "corrected" / "mask.tif")
+    inner = np.s_[10:-10, 10:-10]
+    agreeing = (mask == truth())[inner].mean()
+    assert agreeing > 0.99
+    assert agreeing > (read(tmp_path / "plain" / "mask.tif") == truth())[inner].mean()
+
+
+def test_without_any_common_data_nothing_is_left(tmp_path: Path, run):
+    empty = write(tmp_path / "empty.tif", np.zeros((3, HEIGHT, WIDTH), np.uint8), nodata=0)
+    with pytest.raises(DataError, match=r"no pixel .*has data.*nodata"):
+        run(after=empty)
+    assert not any((tmp_path / "out").glob("*"))
+
+
+def test_polygon_options_reach_the_file(tmp_path: Path, run):
+    report = run(polygons=PolygonOptions(format="geojson", min_area=1e6))
+    assert report.polygons.count == 0
+    assert report.polygons.dropped == 1
+    assert json.loads((tmp_path / "out" / "polygons.geojson").read_text())["features"] == []
+
+
+def test_earlier_results_are_replaced_only_when_told(tmp_path: Path, run):
+    run()
+    before = (tmp_path / "out" / "summary.json").stat().st_mtime_ns
+    with pytest.raises(ConfigError, match="--overwrite"):
+        run()
+    run(existing="replace", threshold=0.5)
+    assert (tmp_path / "out" / "summary.json").stat().st_mtime_ns > before
+    assert {path.name for path in (tmp_path / "out").iterdir()} == ALL
+
+
+def test_a_disk_without_room_is_found_out_before_anything_is_scored(
+    tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch
+):
+    usage = SimpleNamespace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(StorageError, match=r"need up to .* GB .*make room"):
+        run()
+    assert visible(tmp_path / "out") == []
+
+
+def test_the_effect_of_another_tile_size_on_a_model_that_attends_is_told(
+    tmp_path: Path, pair: tuple[str, str]
+):
+    torch.manual_seed(0)
+    network = create_model("dasnet_v2", encoder="resnet18", head_width=16, attention="dual")
+    for name, value in network.named_parameters():
+        if name.endswith("gamma"):
+            value.data.fill_(0.5)
+    stats = Normalisation((100.0,) * 3, (100.0,) * 3, (60.0,) * 3, (60.0,) * 3)
+    card = ModelCard("dasnet_v2", network.options, stats, tile_px=64, threshold=0.01)
+    save_model(tmp_path / "attends.safetensors", network, card)
+    said: list[str] = []
+    report = predict_scene(
+        SceneRequest(
+            *pair, model=tmp_path / "attends.safetensors", out=tmp_path / "out", tile_px=128
+        ),
+        say=said.append,
+    )
+    effect = report.content["tiles"]["effect_of_size"]
+    assert effect["trained_px"] == 64
+    assert effect["used_px"] == 128
+    assert 0 < effect["mean_difference"] < 1
+    assert any("trained on tiles of 64 px" in text for text in said)
