@@ -1,0 +1,92 @@
+"""How much of the pure inference rate `changedet predict` keeps on a scene.
+
+    python benchmarks/scene_speed.py --model MODEL --size 2048 --rounds 5 --work /tmp/speed
+
+Pure inference scores the very same batches of tiles, held in memory, in a loop and does nothing
+else. It and the flow (reading GeoTIFFs, blending, writing) take turns within each round, because
+machines are noisy; the ratio of each round is what counts.
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from scene_memory import write_scene
+
+from changedet.inference.detector import load
+from changedet.inference.scorer import TileScorer
+from changedet.raster.environment import gdal_environment
+from changedet.raster.pair import PairOptions, RasterPair
+from changedet.raster.scratch import ScoreFile
+from changedet.raster.tile_plan import TilePlan
+from changedet.scene.flow import score_scene
+from changedet.scene.journal import Journal
+from changedet.scene.tiling import choose_tiling
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--size", type=int, default=2048)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--work", type=Path, required=True)
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    scenes = [options.work / f"{date}_{options.size}.tif" for date in ("before", "after")]
+    for seed, scene in enumerate(scenes):
+        if not scene.is_file():
+            write_scene(scene, options.size, seed=seed)
+    detector = load(options.model, device=options.device)
+    tiling = choose_tiling(detector, tile_px=None, overlap_px=None, batch_size=None)
+    scorer = TileScorer(detector.model, detector.card.normalisation, detector.device)
+    with gdal_environment(), RasterPair(*map(str, scenes), PairOptions()) as pair:
+        plan = TilePlan(pair.grid.shape, tiling.tile_px, tiling.overlap_px, pair.grid.window)
+        rng = np.random.default_rng(0)
+        tiles = rng.integers(0, 256, (2, tiling.tile_px, tiling.tile_px, 3), dtype=np.uint8)
+
+        def pure() -> None:
+            for row in plan.rows:
+                for run in plan.runs(row, tiling.batch_size):
+                    count = len(run.columns)
+                    scorer.score([tiles[0]] * count, [tiles[1]] * count).cpu()
+
+        def flow() -> None:
+            folder = options.work / "state"
+            folder.mkdir(exist_ok=True)
+            with ScoreFile.create(folder / "score.f32", pair.grid) as scores:
+                score_scene(
+                    pair.read,
+                    lambda window: np.ones(window.shape, np.bool_),
+                    plan=plan,
+                    scorer=scorer,
+                    batch_size=tiling.batch_size,
+                    sink=scores,
+                    journal=Journal(folder, {}, first_row=0),
+                )
+
+        print(f"{plan.count} tiles, {tiling}, {torch.get_num_threads()} threads, {detector.device}")
+        ratios = []
+        for number in range(options.rounds):
+            seconds = {}
+            # Whoever comes first may profit or suffer, so the order alternates.
+            for part in (pure, flow) if number % 2 == 0 else (flow, pure):
+                started = time.monotonic()
+                part()
+                seconds[part.__name__] = time.monotonic() - started
+            ratios.append(seconds["pure"] / seconds["flow"])
+            rate = pair.grid.height * pair.grid.width / 1e6 / seconds["flow"]
+            print(
+                f"round {number}: pure {seconds['pure']:.1f} s, flow {seconds['flow']:.1f} s "
+                f"({rate:.2f} Mpx/s), ratio {ratios[-1]:.3f}",
+                flush=True,
+            )
+    print(f"median ratio {statistics.median(ratios):.3f} (lowest {min(ratios):.3f})")
+
+
+if __name__ == "__main__":
+    main()
