@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
@@ -199,12 +200,15 @@ class RasterPair:
         if wanted != "auto":
             return (wanted if needed[0] else None), (wanted if needed[1] else None)
         whole, readers = self.grid.window, self._readers()
-        before, after = (
-            measure_limits(read, whole, location=raster.location) if is_needed else None
-            for read, raster, is_needed in zip(
-                (readers.before, readers.after), (self.before, self.after), needed, strict=True
+        with ExitStack() as on_failure:
+            on_failure.callback(self.close)
+            before, after = (
+                measure_limits(read, whole, location=raster.location) if is_needed else None
+                for read, raster, is_needed in zip(
+                    (readers.before, readers.after), (self.before, self.after), needed, strict=True
+                )
             )
-        )
+            on_failure.pop_all()
         return before, after
 
     def _make_notes(self) -> list[str]:

@@ -44,9 +44,12 @@ NORMAL_MAD = 1.4826
 OUTLIER_SPREADS = 3.0
 #: Tiles this close to the median always count, however well the others agree.
 ALWAYS_KEPT_PX = 0.25
-#: Fewer tiles, or a smaller share of the measured ones, give no estimate.
+#: Fewer tiles give no estimate, nor do tiles whose median is less certain than this (standard error
+#: along an axis).
 MIN_TILES = 3
-MIN_AGREEING = 0.5
+MAX_ERROR_PX = 1.0
+#: Standard error of the median of n normal values, in units of their deviation over sqrt(n).
+MEDIAN_ERROR = math.sqrt(math.pi / 2)
 
 
 class TileShift(NamedTuple):
@@ -154,7 +157,8 @@ def combine_shifts(shifts: Sequence[TileShift], *, tried: int) -> ShiftEstimate 
         tried: Number of all tiles that were looked at.
 
     Returns:
-        The estimate; None if fewer than three tiles agree, or fewer than half of the measured.
+        The estimate; None if fewer than three tiles were measured, or if they differ so much that
+        their median is uncertain by more than a pixel.
     """
     if len(shifts) < MIN_TILES:
         return None
@@ -162,14 +166,15 @@ def combine_shifts(shifts: Sequence[TileShift], *, tried: int) -> ShiftEstimate 
     off = np.abs(places - np.median(places, axis=0)).max(axis=1)
     limit = max(OUTLIER_SPREADS * NORMAL_MAD * float(np.median(off)), ALWAYS_KEPT_PX)
     kept = places[off <= limit]
-    if len(kept) < max(MIN_TILES, MIN_AGREEING * len(places)):
-        return None
     centre = np.median(kept, axis=0)
     spreads = NORMAL_MAD * np.median(np.abs(kept - centre), axis=0)
+    spread = float(np.sqrt((spreads**2).mean()))
+    if len(kept) < MIN_TILES or MEDIAN_ERROR * spread > MAX_ERROR_PX * math.sqrt(len(kept)):
+        return None
     return ShiftEstimate(
         down_px=float(centre[0]),
         right_px=float(centre[1]),
-        spread_px=float(np.sqrt((spreads**2).mean())),
+        spread_px=spread,
         tiles_used=len(kept),
         tiles_tried=tried,
     )

@@ -71,7 +71,7 @@ def place_grid(pixel_map: PixelMap, window: Window, *, shift_px: tuple[float, fl
         shift_px: (down, right) that is added to every position.
     """
     origin = (window.top + shift_px[0], window.left + shift_px[1])
-    x, y = origin[1] + window.width / 2, origin[0] + window.height / 2
+    x, y = window.left + window.width / 2, window.top + window.height / 2
     at = pixel_map.to_after(Points(np.array([x, x + 1, x]), np.array([y, y, y + 1])))
     source_x = math.hypot(at.x[1] - at.x[0], at.x[2] - at.x[0])
     source_y = math.hypot(at.y[1] - at.y[0], at.y[2] - at.y[0])

@@ -135,6 +135,25 @@ def test_a_shift_beyond_the_scene_leaves_nothing_valid(
     assert not read_all(path, path, PairOptions(shift_px=(0.5, -400.5))).valid.any()
 
 
+def test_a_shift_out_of_this_world_leaves_nothing_valid(write_raster: Callable[..., str]):
+    before = write_raster("b.tif", np.ones((1, 40, 40), np.uint8))
+    place = Affine(1e-5, 0, 14.999, 0, -1e-5, 49.653)
+    after = write_raster(
+        "a.tif", np.ones((1, 200, 200), np.uint8), crs="EPSG:4326", transform=place
+    )
+    options = PairOptions(channels=1, shift_px=(1e300, 0.0))
+    assert not read_all(before, after, options).valid.any()
+
+
+def test_a_later_date_without_data_leaves_nothing_valid(write_raster: Callable[..., str]):
+    before = write_raster("b.tif", np.ones((1, 40, 40), np.uint8))
+    after = write_raster("a.tif", np.zeros((1, 40, 40), np.uint8), nodata=0)
+    for shift in ((0.0, 0.0), (0.5, 0.5)):
+        pixels = read_all(before, after, PairOptions(channels=1, shift_px=shift))
+        assert not pixels.valid.any()
+        assert not pixels.before.any()
+
+
 def test_threads_read_what_one_thread_reads(
     write_raster: Callable[..., str], texture: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ):
@@ -371,8 +390,16 @@ def test_a_date_of_8_bit_is_left_as_it_is(write_raster: Callable[..., str]):
         assert pair.stretch_used is None
 
 
-def test_a_date_without_any_data_cannot_be_stretched(write_raster: Callable[..., str]):
+def test_a_date_without_any_data_cannot_be_stretched(
+    write_raster: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+):
+    opened: list[Any] = []
+    real = readers.open_raster
+    monkeypatch.setattr(
+        readers, "open_raster", lambda name: opened.append(real(name)) or opened[-1]
+    )
     before = write_raster("b.tif", np.ones((1, 40, 40), np.uint16))
     after = write_raster("a.tif", np.zeros((1, 40, 40), np.uint16), nodata=0)
     with pytest.raises(DataError, match=r"a\.tif: no pixel of the common area holds data"):
         RasterPair(before, after, PairOptions(channels=1, stretch="auto"))
+    assert [dataset.closed for dataset in opened] == [True, True]
