@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from changedet.inference.detector import Detector, Prediction, load
     from changedet.models.model_file import ModelCard, load_model, save_model
     from changedet.models.registry import create_model, list_models
+    from changedet.scene.predict import predict_scene
+    from changedet.scene.request import SceneReport, SceneRequest
 
 __all__ = [
     "BranchOutput",
@@ -35,6 +37,8 @@ __all__ = [
     "ModelCard",
     "Normalisation",
     "Prediction",
+    "SceneReport",
+    "SceneRequest",
     "StorageError",
     "TrainingError",
     "__version__",
@@ -42,6 +46,7 @@ __all__ = [
     "list_models",
     "load",
     "load_model",
+    "predict_scene",
     "save_model",
 ]
 
@@ -54,6 +59,9 @@ _LAZY = {
     "save_model": "changedet.models.model_file",
     "create_model": "changedet.models.registry",
     "list_models": "changedet.models.registry",
+    "predict_scene": "changedet.scene.predict",
+    "SceneReport": "changedet.scene.request",
+    "SceneRequest": "changedet.scene.request",
 }
 
 
