@@ -124,9 +124,7 @@ def main() -> None:
     lengths, spreads = [one.length_px for one in known], [one.spread_px for one in known]
     print(f"the pairs as they are: {np.median(lengths):.2f} px apart, spread", end=" ")
     print(f"{np.median(spreads):.2f} px (medians)")
-    wrong = [
-        scene_estimate(pairs[i - 1][0], pairs[i][1]) is not None for i in range(1, len(pairs))
-    ]
+    wrong = [scene_estimate(pairs[i - 1][0], pairs[i][1]) is not None for i in range(1, len(pairs))]
     print(f"different places: {sum(wrong)} of {len(wrong)} gave an estimate")
 
 

@@ -33,7 +33,7 @@ FAR = 1 / 32
 PEAK_PX = 8
 #: Shifts are measured in steps of one part in so many of a pixel.
 STEPS = 50
-#: Gaussian that the gradient is taken with. On CLCD train 1 finds more shifts than 1.5 or 2.
+#: Gaussian that the gradient is taken with. On CLCD train 1 is more exact than 2.
 SIGMA_PX = 1.0
 #: How far the gradient's filter reaches, in sigma and in pixels.
 REACH_SIGMA = 4.0
@@ -133,20 +133,16 @@ def measure_shift(before: Values, after: Values, valid: Mask) -> TileShift | Non
     first = _edge_directions(before, valid)
     second = _edge_directions(after, valid)
     surface = _correlate(first, second, inner)
-    if surface is None:
-        return None
     peak = _best_match(surface)
     if peak is None or peak.quality < MIN_QUALITY:
         return None
-    if max(abs(peak.down), abs(peak.right)) <= FAR * min(valid.shape):
-        return TileShift(*_highest_point(surface), peak.quality)
-    surface = _common_part(first, second, inner, peak=peak)
-    if surface is None:
-        return None
-    down, right = _highest_point(surface)
-    if max(abs(down), abs(right)) > PEAK_PX:
-        return None
-    return TileShift(peak.down + down, peak.right + right, peak.quality)
+    down, right = peak.down, peak.right
+    if max(abs(down), abs(right)) <= FAR * min(valid.shape):
+        rest = _highest_point(surface, near=(down, right))
+    else:
+        common = _common_part(first, second, inner, peak=peak)
+        rest = _highest_point(common, near=(0, 0))
+    return None if rest is None else TileShift(down + rest[0], right + rest[1], peak.quality)
 
 
 def combine_shifts(shifts: Sequence[TileShift], *, tried: int) -> ShiftEstimate | None:
@@ -198,15 +194,11 @@ def _edge_directions(image: Values, valid: Mask) -> Features:
     return np.asarray(total / np.sqrt(size + floor + np.finfo(np.float32).tiny), np.complex64)
 
 
-def _correlate(first: Features, second: Features, valid: Mask) -> Real | None:
-    """Correlate windowed features: (h, w), the value at (d, r) modulo the size is for that shift.
-
-    None if there is no texture.
-    """
+def _correlate(first: Features, second: Features, valid: Mask) -> Real:
+    """Correlate windowed features; the value at (d, r), modulo the size, is for that shift."""
     weights = _window(valid.shape) * valid
     spectra = [fft.fft2(_centred(features, weights)) for features in (first, second)]
-    surface: Real = fft.ifft2(spectra[1] * spectra[0].conj()).real
-    return surface if surface.max() > 0.0 else None
+    return np.asarray(fft.ifft2(spectra[1] * spectra[0].conj()).real, np.float32)
 
 
 def _centred(features: Features, weights: Real) -> Features:
@@ -216,7 +208,10 @@ def _centred(features: Features, weights: Real) -> Features:
 
 
 def _best_match(surface: Real) -> _Peak | None:
-    """Find the highest value, and how far it stands out from all others within reach."""
+    """Find the highest value within reach, and how far it stands out from all others there.
+
+    None if it lies at the edge of the reach, as it does where there is no texture at all.
+    """
     height, width = surface.shape
     reach = int(MAX_SHIFT * height), int(MAX_SHIFT * width)
     near = fft.fftshift(surface)
@@ -242,7 +237,7 @@ def _best_match(surface: Real) -> _Peak | None:
     return _Peak(top - reach[0], left - reach[1], best / rival)
 
 
-def _common_part(first: Features, second: Features, valid: Mask, *, peak: _Peak) -> Real | None:
+def _common_part(first: Features, second: Features, valid: Mask, *, peak: _Peak) -> Real:
     """Correlate only what both dates show of the ground, so that the window favours no shift."""
     height, width = valid.shape
     down, right = peak.down, peak.right
@@ -251,8 +246,8 @@ def _common_part(first: Features, second: Features, valid: Mask, *, peak: _Peak)
     return _correlate(first[mine], second[theirs], valid[mine] & valid[theirs])
 
 
-def _highest_point(surface: Real) -> tuple[float, float]:
-    """Find the maximum between the pixels, as (down, right)."""
+def _highest_point(surface: Real, *, near: tuple[int, int]) -> tuple[float, float] | None:
+    """Give the place of the maximum relative to the pixel ``near``; None if it is elsewhere."""
     # The peak is looked for in the size of the values, so none may be negative.
     spectrum = fft.fft2(surface - surface.min())
     place, _, _ = phase_cross_correlation(  # type: ignore[no-untyped-call]
@@ -262,7 +257,8 @@ def _highest_point(surface: Real) -> tuple[float, float]:
         normalization=None,
         upsample_factor=STEPS,
     )
-    return float(place[0]), float(place[1])
+    down, right = float(place[0]) - near[0], float(place[1]) - near[1]
+    return (down, right) if max(abs(down), abs(right)) < PEAK_PX else None
 
 
 def _window(shape: tuple[int, ...]) -> Real:
