@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 # Several test processes with several threads each wait for one another most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -59,3 +60,102 @@ def blank_labels() -> Callable[[Path], None]:
             Image.fromarray(np.zeros_like(np.asarray(Image.open(path)))).save(path)
 
     return blank
+
+
+class WrittenScene(NamedTuple):
+    """A georeferenced pair of rasters with labels, and what was put into them."""
+
+    folder: Path
+    before: np.ndarray
+    after: np.ndarray
+    truth: np.ndarray
+
+    @property
+    def manifest(self) -> Path:
+        """The manifest of this one scene."""
+        return self.folder / "scenes.yaml"
+
+
+def write_raster(path: Path, pixels: np.ndarray, **options: Any) -> None:
+    """Write (H, W) or (H, W, C) as a GeoTIFF of half-metre pixels in UTM zone 31."""
+    import rasterio
+    from affine import Affine
+
+    bands = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    profile = {
+        "driver": "GTiff",
+        "dtype": pixels.dtype,
+        "crs": "EPSG:32631",
+        "transform": Affine(0.5, 0.0, 500_000.0, 0.0, -0.5, 5_000_000.0),
+        "tiled": True,
+        "blockxsize": 64,
+        "blockysize": 64,
+        **options,
+    }
+    count, height, width = bands.shape
+    if count > 3:
+        # Else GDAL takes the fourth band for alpha.
+        profile["photometric"] = "minisblack"
+    with rasterio.open(path, "w", count=count, height=height, width=width, **profile) as file:
+        file.write(bands)
+
+
+def write_polygons(path: Path, boxes: list[tuple[int, int, int, int]]) -> None:
+    """Write rectangles (top, left, bottom, right in pixels of :func:`write_raster`)."""
+    import pyogrio
+    import shapely
+
+    shapes = [
+        shapely.box(5e5 + 0.5 * left, 5e6 - 0.5 * bottom, 5e5 + 0.5 * right, 5e6 - 0.5 * top)
+        for top, left, bottom, right in boxes
+    ]
+    pyogrio.raw.write(
+        path,
+        geometry=shapely.to_wkb(np.array(shapes, dtype=object)),
+        field_data=[],
+        fields=[],
+        crs="EPSG:32631",
+        geometry_type="Polygon",
+        driver="GPKG",
+    )
+
+
+@pytest.fixture
+def write_scene(tmp_path: Path) -> Callable[..., WrittenScene]:
+    """Make a function that writes a scene with bright squares as change, and its manifest."""
+
+    def write(
+        *,
+        shape: tuple[int, int] = (256, 320),
+        bands: int = 3,
+        dtype: str = "uint8",
+        labels: str = "labels.gpkg",
+        seed: int = 0,
+        split: str = "{block_px: 64, gap_px: 4}",
+    ) -> WrittenScene:
+        rng = np.random.default_rng(seed)
+        scale = 1 if dtype == "uint8" else 40
+        before = (rng.integers(60, 120, (*shape, bands)) * scale).astype(dtype)
+        after = before + (rng.integers(0, 20, before.shape) * scale).astype(dtype)
+        truth = np.zeros(shape, np.uint8)
+        boxes = []
+        for top in range(12, shape[0] - 24, 64):
+            for left in range(20, shape[1] - 24, 64):
+                boxes.append((top, left, top + 24, left + 20))
+                truth[top : top + 24, left : left + 20] = 1
+        bright = rng.integers(200, 255, (int(truth.sum()), bands)) * scale
+        after[truth > 0] = bright.astype(dtype)
+        write_raster(tmp_path / "before.tif", before)
+        write_raster(tmp_path / "after.tif", after)
+        if labels.endswith(".gpkg"):
+            write_polygons(tmp_path / labels, boxes)
+        else:
+            write_raster(tmp_path / labels, truth * np.uint8(255))
+        (tmp_path / "scenes.yaml").write_text(
+            "scenes:\n"
+            f"  - {{name: town, before: before.tif, after: after.tif, labels: {labels}}}\n"
+            f"split: {split}\n"
+        )
+        return WrittenScene(tmp_path, before, after, truth)
+
+    return write

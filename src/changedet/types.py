@@ -16,6 +16,8 @@ Head = Literal["dual", "plain"]
 Branch = Literal["position", "channel", "fused"]
 Branches = Literal["fused", "all"]
 Bands = Literal["rgb", "bgr"]
+#: Kinds of stored values: what is neither uint8 nor uint16 is handled as float32.
+PixelType = Literal["uint8", "uint16", "float32"]
 
 #: Largest distance of two unit vectors (both distances): score = distance / MAX_DISTANCE (spec 5).
 MAX_DISTANCE = 2.0

@@ -108,13 +108,16 @@ def prepare(
 
 @app.command()
 def check(
-    folder: Folder,
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Folder of the data set, or manifest of scenes.", show_default=False),
+    ],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
     benchmark: BenchmarkName = None,
     ignore_value: IgnoreValue = None,
     changed_value: ChangedValues = None,
-    channels: Annotated[int, typer.Option(min=1, max=4, help="Channels of the images.")] = 3,
+    channels: Annotated[int, typer.Option(min=1, help="Channels of the images.")] = 3,
 ) -> None:
     """Read every file and say what is wrong; exit with 1 if there are errors."""
     import json
@@ -181,7 +184,7 @@ def _print_report(report: CheckReport) -> None:
         dates.add_column(name, justify="right")
     for date, statistics in report.dates.items():
         both = (statistics.mean, statistics.std)
-        dates.add_row(date, *(", ".join(f"{value:.2f}" for value in values) for values in both))
+        dates.add_row(date, *(", ".join(map(_statistic, values)) for values in both))
     if report.dates:
         console.print(dates)
     _print_sentences("warning", report.warnings)
@@ -189,6 +192,11 @@ def _print_report(report: CheckReport) -> None:
     typer.echo(
         f"{_counted(len(report.errors), 'error')}, {_counted(len(report.warnings), 'warning')}"
     )
+
+
+def _statistic(value: float) -> str:
+    # Reflectances lie between 0 and 1, where two decimals say little.
+    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4g}"
 
 
 def _print_sentences(kind: str, sentences: Sequence[str]) -> None:

@@ -25,7 +25,9 @@ _FIGURES = (
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Model file (.safetensors).")],
     *,
-    data: Annotated[Path, typer.Option(help="Folder of the data set.")],
+    data: Annotated[
+        Path, typer.Option(help="Folder of the data set, or manifest of scenes (YAML).")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     split: Annotated[str, typer.Option(help="Split to report.")] = "test",
     benchmark: Annotated[

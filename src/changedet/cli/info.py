@@ -50,6 +50,7 @@ def _rows(card: "ModelCard", *, parameters: int | None) -> Iterable[tuple[str, s
     yield "architecture", card.architecture
     yield "options", _lines(card.options)
     yield "parameters", _NOT_STATED if parameters is None else f"{parameters / 1e6:.2f} M"
+    yield "pixels", card.pixel_type
     yield "bands", stats.bands.upper()
     yield "mean before, after", f"{_numbers(stats.mean_before)}; {_numbers(stats.mean_after)}"
     yield "deviation before, after", f"{_numbers(stats.std_before)}; {_numbers(stats.std_after)}"

@@ -13,7 +13,9 @@ def train(
     ] = None,
     *,
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
-    data: Annotated[Path | None, typer.Option(help="Folder of the data set.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the data set, or manifest of scenes (YAML).")
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", help="Change a setting: optimizer.lr=1e-4 (repeatable)."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, field
 from functools import partial, reduce
@@ -10,7 +9,6 @@ from itertools import combinations
 from operator import add
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from changedet.data.images import read_image
 from changedet.data.index import survey
 from changedet.data.label_encoding import (
     LabelEncoding,
@@ -21,16 +19,16 @@ from changedet.data.label_encoding import (
 )
 from changedet.data.labels import notes_on
 from changedet.data.layouts import some
-from changedet.data.masks import MaskFacts, inspect_mask
 from changedet.data.parallel import Observer, map_in_order
-from changedet.data.statistics import PixelSums
-from changedet.errors import DataError, ImageError
+from changedet.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from changedet.data.index import PairPaths, Survey
+    from changedet.data.index import Survey
+    from changedet.data.labelled import Inspection, LabelledPair
+    from changedet.data.pixel_sums import Sums
 
 _DATES = ("before", "after")
 
@@ -47,7 +45,7 @@ class SplitFacts:
 
 @dataclass(frozen=True)
 class DateFacts:
-    """Mean and deviation per channel, RGB, 0..255, of one date of the measured split."""
+    """Mean and deviation per channel, in stored values, of one date of the measured split."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -93,16 +91,33 @@ class CheckReport:
         return {"passed": self.passed, **asdict(self)}
 
 
-class _Inspection(NamedTuple):
-    """One pair: what could be read of it, and what could not."""
+class _Entry(NamedTuple):
+    """One pair of a split, and what was found in it."""
 
     split: str
-    pair: PairPaths
-    faults: tuple[str, ...]
-    size: str | None
-    sums: dict[str, PixelSums]
-    digests: dict[str, bytes]
-    mask: MaskFacts | None
+    pair: LabelledPair
+    found: Inspection
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What must be repaired, sizes that differ included."""
+        shapes = {name: _shown(size) for name, size in self.found.sizes.items()}
+        if len(set(shapes.values())) < 2:
+            return self.found.faults
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        differ = f"{self.split}/{self.pair.name}: the sizes differ: {listed} ({self.pair.source})"
+        return (*self.found.faults, differ)
+
+    @property
+    def size(self) -> str | None:
+        """Size of the images, None if neither could be read."""
+        sizes = self.found.sizes
+        size = sizes.get("before", sizes.get("after"))
+        return None if size is None else _shown(size)
+
+
+def _shown(size: tuple[int, int]) -> str:
+    return f"{size[1]}x{size[0]}"
 
 
 def check_pairs(
@@ -128,11 +143,11 @@ def check_pairs(
         DataError: If the folder does not exist or nothing in it is understood.
         ConfigError: If there is no such benchmark.
     """
-    found = survey(root, benchmark=benchmark)
+    found = survey(root, benchmark=benchmark, channels=channels)
     work = [(split, pair) for split, pairs in found.splits.items() for pair in pairs]
-    inspections = list(map_in_order(partial(_inspect, channels=channels), work, observer=observer))
-    errors = [*found.faults, *(fault for entry in inspections for fault in entry.faults)]
-    masks = [entry.mask for entry in inspections if entry.mask is not None]
+    entries = list(map_in_order(partial(_inspect, channels=channels), work, observer=observer))
+    errors = [*found.faults, *(fault for entry in entries for fault in entry.faults)]
+    masks = [entry.found.mask for entry in entries if entry.found.mask is not None]
     encoding = None
     warnings: list[str] = []
     if masks:
@@ -143,11 +158,11 @@ def check_pairs(
             warnings += notes_on(masks, encoding)
         except DataError as error:
             errors.append(str(error))
-    counts = {} if encoding is None else _counts(inspections, encoding)
+    counts = {} if encoding is None else _counts(entries, encoding)
     warnings += _label_warnings(found, counts)
-    warnings += _repetitions(found, inspections)
+    warnings += _repetitions(found, entries)
     measured = "train" if "train" in found.splits else next(iter(found.splits), None)
-    sizes = Counter(entry.size for entry in inspections if entry.size is not None)
+    sizes = Counter(entry.size for entry in entries if entry.size is not None)
     return CheckReport(
         root=str(root),
         name=found.name,
@@ -159,46 +174,20 @@ def check_pairs(
         splits={split: _split_facts(found, split, counts) for split in found.splits},
         sizes=dict(sizes.most_common()),
         measured_split=measured,
-        dates=_date_facts(e for e in inspections if e.split == measured),
+        dates=_date_facts(e for e in entries if e.split == measured),
     )
 
 
-def _inspect(work: tuple[str, PairPaths], *, channels: int) -> _Inspection:
+def _inspect(work: tuple[str, LabelledPair], *, channels: int) -> _Entry:
     split, pair = work
-    faults: list[str] = []
-    shapes: dict[str, str] = {}
-    sums: dict[str, PixelSums] = {}
-    digests: dict[str, bytes] = {}
-    for date, path in zip(_DATES, (pair.before, pair.after), strict=True):
-        try:
-            image = read_image(path, channels=channels)
-        except ImageError as error:
-            faults.append(str(error))
-            continue
-        shapes[date] = f"{image.shape[1]}x{image.shape[0]}"
-        sums[date] = PixelSums.of(image)
-        digests[date] = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
-    mask = None
-    if pair.label is not None:
-        try:
-            mask = inspect_mask(pair.label)
-            shapes["label"] = f"{mask.width}x{mask.height}"
-        except ImageError as error:
-            faults.append(str(error))
-    if len(set(shapes.values())) > 1:
-        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        faults.append(f"{split}/{pair.name}: the sizes differ: {listed} ({pair.before})")
-    size = shapes.get("before", shapes.get("after"))
-    return _Inspection(split, pair, tuple(faults), size, sums, digests, mask)
+    return _Entry(split, pair, pair.inspect(channels=channels))
 
 
-def _counts(
-    inspections: Sequence[_Inspection], encoding: LabelEncoding
-) -> dict[tuple[str, str], MaskCount]:
+def _counts(entries: Sequence[_Entry], encoding: LabelEncoding) -> dict[tuple[str, str], MaskCount]:
     return {
-        (entry.split, entry.pair.name): count_meanings(entry.mask, encoding)
-        for entry in inspections
-        if entry.mask is not None
+        (entry.split, entry.pair.name): count_meanings(entry.found.mask, encoding)
+        for entry in entries
+        if entry.found.mask is not None
     }
 
 
@@ -212,10 +201,10 @@ def _split_facts(found: Survey, split: str, counts: dict[tuple[str, str], MaskCo
     )
 
 
-def _date_facts(inspections: Iterable[_Inspection]) -> dict[str, DateFacts]:
-    sums: dict[str, list[PixelSums]] = {date: [] for date in _DATES}
-    for entry in inspections:
-        for date, own in entry.sums.items():
+def _date_facts(entries: Iterable[_Entry]) -> dict[str, DateFacts]:
+    sums: dict[str, list[Sums]] = {date: [] for date in _DATES}
+    for entry in entries:
+        for date, own in entry.found.sums.items():
             sums[date].append(own)
     whole = {date: reduce(add, parts) for date, parts in sums.items() if parts}
     return {date: DateFacts(total.means, total.deviations) for date, total in whole.items()}
@@ -266,12 +255,12 @@ def _recurring_names(found: Survey) -> list[str]:
     ]
 
 
-def _repetitions(found: Survey, inspections: Sequence[_Inspection]) -> list[str]:
+def _repetitions(found: Survey, entries: Sequence[_Entry]) -> list[str]:
     warnings = []
     same_dates = [
         f"{entry.split}/{entry.pair.name}"
-        for entry in inspections
-        if len(entry.digests) == len(_DATES) and len(set(entry.digests.values())) == 1
+        for entry in entries
+        if len(entry.found.digests) == len(_DATES) and len(set(entry.found.digests.values())) == 1
     ]
     if same_dates:
         warnings.append(
@@ -279,8 +268,8 @@ def _repetitions(found: Survey, inspections: Sequence[_Inspection]) -> list[str]
             f"{some(same_dates)}"
         )
     holders: dict[bytes, dict[str, str]] = defaultdict(dict)
-    for entry in inspections:
-        for digest in entry.digests.values():
+    for entry in entries:
+        for digest in entry.found.digests.values():
             holders[digest].setdefault(entry.split, f"{entry.split}/{entry.pair.name}")
     for first, second in combinations(found.splits, 2):
         leaks = [

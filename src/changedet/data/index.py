@@ -1,4 +1,4 @@
-"""One index of pairs for every layout: list files, folders, named benchmarks."""
+"""One index of pairs for every layout: list files, folders, named benchmarks, scenes."""
 
 import hashlib
 import re
@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from changedet.data.benchmarks import LISTS, Benchmark, differences, find_benchmark
+from changedet.data.file_pair import PairPaths
+from changedet.data.labelled import LabelledPair
 from changedet.data.layouts import (
     SPLIT_NAMES,
     UNDERSTOOD,
     Found,
     LayoutFolders,
-    PairPaths,
     Prefer,
     find_folders,
     find_split_folders,
@@ -23,9 +24,11 @@ from changedet.data.layouts import (
     subfolders,
 )
 from changedet.data.lists import find_lists, read_list
-from changedet.errors import DataError
+from changedet.data.scenes.manifest import find_manifest
+from changedet.errors import ConfigError, DataError
+from changedet.types import PixelType
 
-__all__ = ["PairIndex", "PairPaths", "Survey", "accept", "index_pairs", "survey"]
+__all__ = ["PairIndex", "PairPaths", "Survey", "accept", "files_of", "index_pairs", "survey"]
 
 #: Shares of the splits where the data set has none.
 SPLIT_SHARES = {"train": 0.70, "val": 0.15, "test": 0.15}
@@ -38,25 +41,27 @@ class PairIndex:
     """All pairs of a data set by split.
 
     Attributes:
-        root: Folder of the data set.
+        root: Folder of the data set, or manifest of the scenes.
         layout: How the files lie, in words.
         name: Name of the benchmark, or else of the folder.
         splits: Pairs by split, in the order train, val, test.
         notes: Sentences the user should read: which list won, how it was split.
+        pixel_type: Kind of the stored values.
     """
 
     root: Path
     layout: str
     name: str
-    splits: Mapping[str, tuple[PairPaths, ...]]
+    splits: Mapping[str, tuple[LabelledPair, ...]]
     notes: tuple[str, ...] = ()
+    pixel_type: PixelType = "uint8"
 
     @property
-    def pairs(self) -> tuple[PairPaths, ...]:
+    def pairs(self) -> tuple[LabelledPair, ...]:
         """Pairs of all splits, in the order of the splits."""
         return tuple(pair for pairs in self.splits.values() for pair in pairs)
 
-    def split(self, name: str) -> tuple[PairPaths, ...]:
+    def split(self, name: str) -> tuple[LabelledPair, ...]:
         """Pairs of one split.
 
         Raises:
@@ -76,9 +81,10 @@ class Survey:
     root: Path
     layout: str
     name: str
-    splits: dict[str, list[PairPaths]] = field(default_factory=dict)
+    splits: dict[str, Sequence[LabelledPair]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    pixel_type: PixelType = "uint8"
 
     def add(self, split: str, found: Found) -> None:
         """Take over the pairs of one split."""
@@ -88,23 +94,27 @@ class Survey:
             self.splits[split] = found.pairs
 
 
-def index_pairs(root: Path, *, benchmark: str | None = None, labelled: bool = True) -> PairIndex:
+def index_pairs(
+    root: Path, *, benchmark: str | None = None, labelled: bool = True, channels: int = 3
+) -> PairIndex:
     """Find all pairs under ``root``.
 
+    A manifest of scenes (``scenes.yaml``) wins over everything else.
     List files win over folders, prepared ones (``train1.txt``, ``OUT1``) over others. Without
     splits, stems that all begin with ``train_``, ``val_`` or ``test_`` tell them; else 70, 15 and
     15 percent are drawn by a hash of the stem, the same on every machine.
 
     Args:
-        root: Folder of the data set.
+        root: Folder of the data set, or manifest of scenes.
         benchmark: Name of a row of ``benchmarks.BENCHMARKS``, to check the layout against.
         labelled: Whether every pair needs a label.
+        channels: Bands of the images; scenes are opened with them, image files not yet.
 
     Raises:
         DataError: If the layout is not understood, a list is empty or a file has no partner.
         ConfigError: If there is no such benchmark.
     """
-    return accept(survey(root, benchmark=benchmark, labelled=labelled))
+    return accept(survey(root, benchmark=benchmark, labelled=labelled, channels=channels))
 
 
 def accept(found: Survey) -> PairIndex:
@@ -118,7 +128,26 @@ def accept(found: Survey) -> PairIndex:
         rest = f" (and {more} more; changedet data check {found.root} lists them)" if more else ""
         raise DataError(found.faults[0] + rest)
     splits = {split: tuple(pairs) for split, pairs in found.splits.items()}
-    return PairIndex(found.root, found.layout, found.name, splits, tuple(found.notes))
+    return PairIndex(
+        found.root, found.layout, found.name, splits, tuple(found.notes), found.pixel_type
+    )
+
+
+def files_of(index: PairIndex) -> dict[str, list[PairPaths]]:
+    """Give the pairs of an index by split, where each has to be three files of its own.
+
+    Raises:
+        DataError: If they are blocks of scenes.
+    """
+    files = {
+        split: [pair for pair in pairs if isinstance(pair, PairPaths)]
+        for split, pairs in index.splits.items()
+    }
+    if sum(map(len, files.values())) < len(index.pairs):
+        raise DataError(
+            f"{index.root} lists scenes, which are used as they are; give a folder of image pairs"
+        )
+    return files
 
 
 def survey(
@@ -127,6 +156,7 @@ def survey(
     benchmark: str | None = None,
     labelled: bool = True,
     prefer: Prefer = "prepared",
+    channels: int = 3,
 ) -> Survey:
     """Find all pairs under ``root`` and collect faults instead of stopping at the first.
 
@@ -135,10 +165,18 @@ def survey(
         ConfigError: If there is no such benchmark.
     """
     row = None if benchmark is None else find_benchmark(benchmark)
+    manifest = find_manifest(root)
+    if manifest is not None:
+        if row is not None:
+            raise ConfigError(f"{manifest} lists scenes, {row.name} is none; leave one of them out")
+        # GDAL comes with it, which pairs of image files do without.
+        from changedet.data.scenes.survey import survey_scenes
+
+        return survey_scenes(manifest, channels=channels)
     if not root.is_dir():
         raise DataError(
             f"{root} is {'no folder' if root.exists() else 'not there'}; "
-            "give the folder of a data set"
+            "give the folder of a data set or a manifest of scenes (scenes.yaml)"
         )
     published = [root / part for part in (row.inside if row else ())]
     inner = next((folder for folder in published if folder.is_dir()), root)
@@ -176,7 +214,8 @@ def _survey_layout(root: Path, *, labelled: bool, prefer: Prefer) -> Survey:
     _say_which_labels(found, [whole])
     found.add("train", pairs)
     if pairs.pairs:
-        found.splits, how = _split(pairs.pairs)
+        splits, how = _split(pairs.pairs)
+        found.splits = dict(splits)
         found.notes.append(how)
     return found
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-LabelKind = Literal["binary", "one_bit", "jpeg", "colour", "declared", "empty"]
+LabelKind = Literal["binary", "one_bit", "jpeg", "colour", "declared", "empty", "polygons"]
 
 # More of a JPEG than this between black and white, and it is no mask.
 _MAX_MIDDLE_SHARE = 0.05
@@ -33,7 +33,8 @@ class LabelEncoding:
     Attributes:
         kind: ``binary`` (two values), ``one_bit``, ``jpeg`` (grey with smeared edges), ``colour``
             (one colour on black, values 0xRRGGBB), ``declared`` (the changed values were given by
-            hand, every other one is unchanged) or ``empty`` (all masks are 0).
+            hand, every other one is unchanged), ``empty`` (all masks are 0) or ``polygons``
+            (drawn: inside is changed).
         changed: Stored values of changed pixels.
         unchanged: Stored values of unchanged pixels.
         grey_threshold: Greys from here on are changed (``jpeg`` only).
@@ -85,6 +86,8 @@ class LabelEncoding:
             text = f"JPEG grey, {side} {self.grey_threshold} = changed"
         elif self.kind == "empty":
             text = "all masks are 0 = unchanged, none tells which value means changed"
+        elif self.kind == "polygons":
+            text = "inside a polygon = changed"
         elif self.kind == "declared":
             text = f"{changed} = changed as declared, everything else = unchanged"
         else:
@@ -160,6 +163,9 @@ def decide_encoding(
             f"data.ignore_value {ignore_value} is also one of data.changed_values "
             f"{listed(changed_values)}; a value can mean one thing only"
         )
+    masks = [mask for mask in masks if mask.kind != "polygons"]
+    if not masks:
+        return _polygon_encoding(ignore_value, changed_values)
     telling = [mask for mask in masks if not mask.is_blank]
     if any(mask.kind == "jpeg" for mask in masks):
         return _jpeg_encoding(telling, ignore_value, changed_values)
@@ -173,7 +179,9 @@ def decide_encoding(
 def count_meanings(mask: MaskFacts, encoding: LabelEncoding) -> MaskCount:
     """Count unchanged, changed and ignored pixels of a mask."""
     values = np.array(list(mask.counts), dtype=np.int64)
-    if mask.kind == "bit":
+    if mask.kind == "polygons":
+        meanings = values.astype(np.uint8)
+    elif mask.kind == "bit":
         meanings = encoding.decode(values.astype(np.bool_))
     elif mask.kind == "colour" or encoding.kind != "colour":
         meanings = encoding.decode(values)
@@ -181,7 +189,7 @@ def count_meanings(mask: MaskFacts, encoding: LabelEncoding) -> MaskCount:
         meanings = encoding.decode(values * GREY_TO_COLOUR)
     numbers = np.array(list(mask.counts.values()), dtype=np.int64)
     unchanged, changed, ignored = (int(numbers[meanings == m].sum()) for m in (0, 1, IGNORED))
-    return MaskCount(unchanged, changed, ignored)
+    return MaskCount(unchanged, changed, ignored + mask.ignored)
 
 
 def changed_share(counts: Iterable[MaskCount]) -> float:
@@ -198,6 +206,17 @@ def listed(values: Sequence[object]) -> str:
     shown = ", ".join(str(value) for value in values[:_NAMED_VALUES])
     rest = len(values) - _NAMED_VALUES
     return f"{shown} and {rest} more" if rest > 0 else shown
+
+
+def _polygon_encoding(
+    ignore_value: int | None, changed_values: tuple[int, ...] | None
+) -> LabelEncoding:
+    if ignore_value is not None or changed_values is not None:
+        raise DataError(
+            "the labels are polygons, which hold no values: leave out data.ignore_value and "
+            "data.changed_values"
+        )
+    return LabelEncoding("polygons", (1,), (0,))
 
 
 def _jpeg_encoding(
@@ -300,6 +319,8 @@ def _values(masks: Sequence[MaskFacts]) -> list[int]:
 
 
 def _named(masks: Sequence[MaskFacts]) -> str:
-    names = ", ".join(str(mask.path) for mask in masks[:_NAMED_FILES])
-    rest = len(masks) - _NAMED_FILES
+    # The blocks of a scene have their label in common.
+    paths = list(dict.fromkeys(str(mask.path) for mask in masks))
+    names = ", ".join(paths[:_NAMED_FILES])
+    rest = len(paths) - _NAMED_FILES
     return f"{names} and {rest} more" if rest > 0 else names

@@ -19,7 +19,7 @@ from changedet.data.label_encoding import (
     count_meanings,
     decide_encoding,
 )
-from changedet.data.masks import MaskFacts, inspect_mask, read_mask
+from changedet.data.masks import MaskFacts, read_mask
 from changedet.data.parallel import map_in_order
 from changedet.errors import DataError
 
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from changedet.data.layouts import PairPaths
+    from changedet.data.file_pair import PairPaths
+    from changedet.data.labelled import LabelledPair
 
 __all__ = ["LabelEncoding", "LabelScan", "label_of", "read_label", "scan_labels"]
 
@@ -45,7 +46,7 @@ class LabelScan:
         empty: Names of pairs without a changed pixel.
         full: Names of pairs with changed pixels only.
         notes: Sentences worth telling the user.
-        counts: Pixels by mask.
+        counts: Pixels by pair.
     """
 
     encoding: LabelEncoding
@@ -54,18 +55,18 @@ class LabelScan:
     empty: tuple[str, ...]
     full: tuple[str, ...]
     notes: tuple[str, ...] = ()
-    counts: Mapping[Path, MaskCount] = field(default_factory=dict, repr=False)
+    counts: Mapping[LabelledPair, MaskCount] = field(default_factory=dict, repr=False)
 
-    def share_of(self, pairs: Sequence[PairPaths]) -> float:
+    def share_of(self, pairs: Sequence[LabelledPair]) -> float:
         """Share of changed pixels, in [0, 1], over some of the scanned pairs (the train split)."""
-        try:
-            return changed_share(self.counts[label_of(pair)] for pair in pairs)
-        except KeyError as error:
-            raise DataError(f"{error.args[0]} is none of the scanned masks") from error
+        unknown = next((pair for pair in pairs if pair not in self.counts), None)
+        if unknown is not None:
+            raise DataError(f"{unknown.source} is none of the scanned pairs")
+        return changed_share(self.counts[pair] for pair in pairs)
 
 
 def scan_labels(
-    pairs: Sequence[PairPaths],
+    pairs: Sequence[LabelledPair],
     *,
     ignore_value: int | None = None,
     changed_values: tuple[int, ...] | None = None,
@@ -80,10 +81,10 @@ def scan_labels(
     Raises:
         DataError: If there is no mask, one cannot be read, or their values cannot be understood.
     """
-    facts = list(map_in_order(inspect_mask, [label_of(pair) for pair in pairs]))
+    facts = list(map_in_order(lambda pair: pair.inspect_label(), pairs))
     encoding = decide_encoding(facts, ignore_value=ignore_value, changed_values=changed_values)
-    counts = {mask.path: count_meanings(mask, encoding) for mask in facts}
-    per_pair = [(pair.name, counts[label_of(pair)]) for pair in pairs]
+    counts = {pair: count_meanings(mask, encoding) for pair, mask in zip(pairs, facts, strict=True)}
+    per_pair = [(pair.name, counts[pair]) for pair in pairs]
     return LabelScan(
         encoding=encoding,
         changed_share=changed_share(count for _, count in per_pair),

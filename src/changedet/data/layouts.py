@@ -5,18 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from changedet.data.file_pair import PairPaths
 from changedet.errors import DataError
 
 Prefer = Literal["prepared", "original"]
-
-
-class PairPaths(NamedTuple):
-    """Files of one pair; ``name`` is unique within its split."""
-
-    name: str
-    before: Path
-    after: Path
-    label: Path | None
 
 
 class Layout(NamedTuple):

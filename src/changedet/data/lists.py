@@ -4,11 +4,11 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+from changedet.data.file_pair import PairPaths
 from changedet.data.layouts import (
     IMAGE_SUFFIXES,
     SPLIT_NAMES,
     Found,
-    PairPaths,
     Prefer,
     find_folders,
     match_pairs,

@@ -10,7 +10,7 @@ from PIL.ImageFile import ImageFile
 from changedet.data.images import bits_per_sample, describe, open_pixels
 from changedet.errors import ImageError
 
-MaskKind = Literal["bit", "grey", "jpeg", "wide", "colour"]
+MaskKind = Literal["bit", "grey", "jpeg", "wide", "colour", "polygons"]
 
 #: A JPEG grey from here on is "bright" (spec 6: grey >= 128 is changed).
 GREY_THRESHOLD = 128
@@ -41,7 +41,8 @@ class MaskFacts(NamedTuple):
 
     ``counts`` maps a stored value to its number of pixels; for a JPEG the greys are put together
     as 0 (dark) and 255 (bright). ``middle_share`` is the share of pixels of a JPEG that are
-    neither black nor white, ``brightest`` its largest grey.
+    neither black nor white, ``brightest`` its largest grey. ``ignored`` pixels of a scene are not
+    among the counts: they hold no image, or lie outside of the labelled area.
     """
 
     path: Path
@@ -51,6 +52,7 @@ class MaskFacts(NamedTuple):
     counts: dict[int, int]
     middle_share: float = 0.0
     brightest: int = 0
+    ignored: int = 0
 
     @property
     def is_blank(self) -> bool:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from changedet._atomic import write_bytes, write_text
+from changedet.data.file_pair import PairPaths
 from changedet.data.images import encode_png
-from changedet.data.index import accept, survey
+from changedet.data.index import accept, files_of, survey
 from changedet.data.labels import LabelEncoding, label_of, read_label, scan_labels
-from changedet.data.layouts import PREPARED_FOLDER, SPLIT_NAMES, PairPaths
+from changedet.data.layouts import PREPARED_FOLDER, SPLIT_NAMES
 from changedet.data.lists import PREPARED_MARK
 from changedet.data.parallel import Observer, map_in_order
 from changedet.errors import DataError
@@ -92,7 +93,7 @@ def prepare(
     folder = index.root if out is None else out
     steps = {
         split: [_step(pair, split, root=index.root, out=out, images=images) for pair in pairs]
-        for split, pairs in index.splits.items()
+        for split, pairs in files_of(index).items()
     }
     lists = {split: path for split, path in _prepared_lists(folder).items() if split in steps}
     lines = {split: _lines(own, folder, of=lists[split]) for split, own in steps.items()}

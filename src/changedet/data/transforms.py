@@ -12,13 +12,14 @@ from torchvision.transforms.v2 import (  # type: ignore[import-untyped]
 )
 from torchvision.transforms.v2 import functional as image_ops
 
+from changedet.data.labelled import Pixels
 from changedet.errors import ConfigError
-from changedet.types import IGNORED
-
-_Array = npt.NDArray[np.uint8]
+from changedet.raster.geo_grid import Window
+from changedet.types import IGNORED, PixelType
 
 _PROBABILITIES = ("horizontal_flip", "vertical_flip", "quarter_turns", "swap_dates")
 _COLOURS = ("brightness", "contrast", "saturation", "hue")
+_RGB = 3
 _LARGEST_ZOOM = 16.0
 _LARGEST_SHIFT_PX = 64.0
 
@@ -38,9 +39,9 @@ class Augmentation:
             along each side. Zooming out ends where the whole shorter side is seen. None: no zoom.
         brightness: Largest relative change of brightness, in [0, 1].
         contrast: Largest relative change of contrast, in [0, 1].
-        saturation: Largest relative change of saturation, in [0, 1]; three channels only.
-        hue: Largest turn of the hue as a share of the colour circle, in [0, 0.5]; three channels
-            only.
+        saturation: Largest relative change of saturation, in [0, 1]; 8-bit images of three
+            channels only.
+        hue: Largest turn of the hue as a share of the colour circle, in [0, 0.5]; likewise.
         swap_dates: Probability of exchanging before and after; the label stays.
         shift_px: Largest shift of after against before and the label along each axis, in pixels
             of the sample; sub-pixel, bilinear, with the edge replicated.
@@ -72,18 +73,23 @@ class Augmentation:
                     f"got {getattr(self, field.name)}"
                 )
 
-    def check_channels(self, channels: int) -> None:
-        """Refuse colour changes that images of so many channels do not have.
+    def check_channels(self, channels: int, *, pixel_type: PixelType = "uint8") -> None:
+        """Refuse colour changes that such images do not have.
 
         Raises:
             ConfigError: If one is asked for.
         """
-        for name in _COLOURS:
-            understood = (3,) if name in ("saturation", "hue") else (1, 3)
-            if getattr(self, name) > 0.0 and channels not in understood:
+        for name in ("saturation", "hue"):
+            if getattr(self, name) == 0.0:
+                continue
+            if channels != _RGB:
                 raise ConfigError(
-                    f"augmentation.{name} works on images of "
-                    f"{' or '.join(map(str, understood))} channels, got {channels}; set it to 0"
+                    f"augmentation.{name} works on images of {_RGB} channels, got {channels}; "
+                    "set it to 0"
+                )
+            if pixel_type != "uint8":
+                raise ConfigError(
+                    f"augmentation.{name} works on 8-bit images, got {pixel_type}; set it to 0"
                 )
 
 
@@ -124,9 +130,22 @@ class Draw(NamedTuple):
     before: ColourDraw
     after: ColourDraw
 
+    def window(self, height: int, width: int) -> Window:
+        """Give the part of the stored pixels, HEIGHT x WIDTH, that is seen."""
+        return Window(
+            self.top,
+            self.left,
+            min(self.window_px, height - self.top),
+            min(self.window_px, width - self.left),
+        )
+
+    def on_window(self) -> "Draw":
+        """Give the same draw for arrays that hold :meth:`window` alone."""
+        return self._replace(top=0, left=0)
+
 
 class PairTensors(NamedTuple):
-    """Before and after, uint8 (C, h, w), and their label, uint8 (h, w)."""
+    """Before and after, (C, h, w), uint8 or float32, and their label, uint8 (h, w)."""
 
     before: torch.Tensor
     after: torch.Tensor
@@ -188,14 +207,14 @@ def _colour(augmentation: Augmentation, position: npt.NDArray[np.float64]) -> Co
 
 
 def apply_transform(
-    draw: Draw, before: _Array, after: _Array, *, label: _Array, crop_px: int
+    draw: Draw, before: Pixels, after: Pixels, *, label: npt.NDArray[np.uint8], crop_px: int
 ) -> PairTensors:
     """Apply one draw to a pair and its label.
 
     Args:
         draw: The draw, made for this pair's size.
-        before: First date, (H, W, C).
-        after: Second date, (H, W, C).
+        before: First date, (H, W, C), uint8 or float32.
+        after: Second date, likewise.
         label: Decoded label, (H, W), in {0, 1, IGNORED}.
         crop_px: Side of the sample.
 
@@ -220,7 +239,7 @@ def apply_transform(
     )
 
 
-def _cut(draw: Draw, image: _Array, *, fill: str) -> torch.Tensor:
+def _cut(draw: Draw, image: Pixels, *, fill: str) -> torch.Tensor:
     window = image[
         draw.top : draw.top + draw.window_px,
         draw.left : draw.left + draw.window_px,
@@ -261,7 +280,7 @@ def _shift(image: torch.Tensor, down_px: float, right_px: float) -> torch.Tensor
     height, width = image.shape[-2:]
     shifted = _slide(image.float(), down_px, dim=-2, length=height)
     shifted = _slide(shifted, right_px, dim=-1, length=width)
-    return shifted.round().clamp(0.0, 255.0).to(torch.uint8)
+    return _stored_as(image, shifted)
 
 
 def _slide(image: torch.Tensor, shift_px: float, *, dim: int, length: int) -> torch.Tensor:
@@ -276,7 +295,7 @@ def _slide(image: torch.Tensor, shift_px: float, *, dim: int, length: int) -> to
 
 def _recolour(image: torch.Tensor, colour: ColourDraw) -> torch.Tensor:
     if colour.brightness != 1.0:
-        image = image_ops.adjust_brightness(image, colour.brightness)
+        image = _brighten(image, colour.brightness)
     if colour.contrast != 1.0:
         image = _stretch(image, colour.contrast)
     if colour.saturation != 1.0:
@@ -286,13 +305,28 @@ def _recolour(image: torch.Tensor, colour: ColourDraw) -> torch.Tensor:
     return image
 
 
+def _brighten(image: torch.Tensor, factor: float) -> torch.Tensor:
+    if image.dtype == torch.uint8 and image.shape[0] in (1, _RGB):
+        return image_ops.adjust_brightness(image, factor)  # type: ignore[no-any-return]
+    return _stored_as(image, image.float() * factor)
+
+
 def _stretch(image: torch.Tensor, factor: float) -> torch.Tensor:
     """Change the contrast about the mean brightness.
 
     torchvision's adjust_contrast sums floats, whose last digit depends on the number of threads
-    and hence on whether a worker does it; this sum is of integers.
+    and hence on whether a worker does it; this sum is of integers, or numpy's in one thread.
     """
-    grey = image_ops.rgb_to_grayscale(image) if image.shape[0] == 3 else image
-    mean = grey.sum(dtype=torch.int64).item() / grey.numel()
-    stretched = image.float().mul_(factor).add_((1.0 - factor) * mean)
-    return stretched.round_().clamp_(0.0, 255.0).to(torch.uint8)
+    if image.dtype == torch.uint8:
+        grey = image_ops.rgb_to_grayscale(image) if image.shape[0] == _RGB else image
+        mean = grey.sum(dtype=torch.int64).item() / grey.numel()
+    else:
+        mean = float(image.numpy().mean(dtype=np.float64))
+    return _stored_as(image, image.float().mul(factor).add_((1.0 - factor) * mean))
+
+
+def _stored_as(image: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Bring float values back to the image's type; only 8 bits have ends to stop at."""
+    if image.dtype != torch.uint8:
+        return values
+    return values.round_().clamp_(0.0, 255.0).to(torch.uint8)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.utils.data import DataLoader
 
-from changedet.data.index import PairPaths
+from changedet.data.labelled import LabelledPair
 from changedet.data.labels import LabelEncoding
 from changedet.data.pairs import PairDataset, PairSample
 from changedet.data.sampling import EpochSampler
@@ -18,7 +18,7 @@ from changedet.experiment.config import ExperimentConfig, LossConfig, ModelConfi
 from changedet.losses.contrastive import Margins, WeightedDoubleMargin
 from changedet.losses.supervision import BranchLoss
 from changedet.models.registry import create_model
-from changedet.types import Branch
+from changedet.types import Branch, PixelType
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,12 +106,24 @@ def build_schedule(config: ExperimentConfig) -> Schedule:
     return TableSchedule(((epochs, config.optimizer.lr),), epochs)
 
 
+def build_augmentation(config: ExperimentConfig, *, pixel_type: PixelType) -> Augmentation:
+    """Make the variation of training samples.
+
+    Raises:
+        ConfigError: If images of so many channels and such values cannot be varied like that.
+    """
+    augmentation = Augmentation(**config.augmentation.model_dump())
+    augmentation.check_channels(config.model.in_channels, pixel_type=pixel_type)
+    return augmentation
+
+
 def build_loader(
-    pairs: Sequence[PairPaths],
+    pairs: Sequence[LabelledPair],
     config: ExperimentConfig,
     *,
     encoding: LabelEncoding,
     device: torch.device,
+    pixel_type: PixelType = "uint8",
 ) -> tuple[DataLoader[PairSample], EpochSampler]:
     """Make the training batches and the sampler that orders them."""
     dataset = PairDataset(
@@ -119,8 +131,9 @@ def build_loader(
         encoding=encoding,
         crop_px=config.data.crop_px,
         seed=config.training.seed,
-        augmentation=Augmentation(**config.augmentation.model_dump()),
+        augmentation=build_augmentation(config, pixel_type=pixel_type),
         channels=config.model.in_channels,
+        pixel_type=pixel_type,
         cache=config.data.cache,
     )
     sampler = EpochSampler(len(dataset), seed=config.training.seed)
@@ -131,6 +144,7 @@ def build_loader(
         sampler=sampler,
         num_workers=workers,
         persistent_workers=workers > 0,
+        multiprocessing_context=_start_method(pairs) if workers else None,
         pin_memory=device.type == "cuda",
         worker_init_fn=_ignore_interrupts,
     )
@@ -163,6 +177,11 @@ def _branch_weights(loss: LossConfig, model: ModelConfig) -> dict[Branch, float]
         # The plain head has one branch; the weights of the others have nothing to act on.
         return {"fused": weights.fused}
     return {"position": weights.position, "channel": weights.channel, "fused": weights.fused}
+
+
+def _start_method(pairs: Sequence[LabelledPair]) -> str | None:
+    """Choose how workers start: forked ones would share the parent's network connections."""
+    return "spawn" if any(pair.is_remote for pair in pairs) else None
 
 
 def _ignore_interrupts(worker: int) -> None:

@@ -16,19 +16,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from changedet._atomic import write_text
+from changedet._result_folder import Existing, check_result_folder, result_folder
 from changedet._version import __version__
-from changedet.data.images import image_size
-from changedet.data.index import PairIndex, PairPaths, index_pairs
+from changedet.data.index import PairIndex, index_pairs
+from changedet.data.labelled import LabelledPair
 from changedet.data.labels import LabelEncoding, LabelScan, scan_labels
 from changedet.data.pairs import DecodedPair, read_pair
 from changedet.engine.evaluate import Mode, evaluate_pairs, overlap_of
 from changedet.errors import ConfigError, DataError
 from changedet.experiment.plots import write_precision_recall_curve
-from changedet.experiment.prediction import GIVEN_BY_HAND, Progress, model_facts
-from changedet.experiment.result_folder import Existing, check_result_folder, result_folder
+from changedet.experiment.prediction import Progress
 from changedet.experiment.showcase import choose_pairs, write_panels
 from changedet.inference.detector import Detector, checked_threshold, load
 from changedet.inference.loading import load_ahead, room_for
+from changedet.inference.provenance import GIVEN_BY_HAND, model_facts
 from changedet.inference.tiling import score_pairs
 from changedet.metrics.confusion import Confusion, per_image
 from changedet.metrics.histogram import ScoreHistogram
@@ -65,7 +66,7 @@ class EvaluationRequest:
 
     Attributes:
         model: Model file.
-        data: Folder of the data set.
+        data: Folder of the data set, or manifest of scenes.
         out: Folder for the results.
         split: Name of the split to report.
         benchmark: Name of a known benchmark; None: the layout is found out.
@@ -141,8 +142,9 @@ def evaluate_model(
     """
     _check_request(request)
     detector = load(request.model, device=request.device)
-    index = index_pairs(request.data, benchmark=request.benchmark)
-    pairs = _labelled(request, index)
+    index = index_pairs(request.data, benchmark=request.benchmark, channels=detector.in_channels)
+    _check_pixel_type(request, index, detector.card)
+    pairs = _labelled(request, index, channels=detector.in_channels)
     scan = _scan(request, index, detector.card)
     encoding = scan.encoding
     for sentence in (*index.notes, f"labels: {encoding.describe()}", *scan.notes):
@@ -182,10 +184,22 @@ def _check_request(request: EvaluationRequest) -> None:
         raise ConfigError(f"--panels must be at least 0, got {request.panels}")
 
 
-def _labelled(request: EvaluationRequest, index: PairIndex) -> tuple[PairPaths, ...]:
+def _check_pixel_type(request: EvaluationRequest, index: PairIndex, card: ModelCard) -> None:
+    if index.pixel_type != card.pixel_type:
+        raise ConfigError(
+            f"{request.model} was trained on {card.pixel_type} values, {request.data} holds "
+            f"{index.pixel_type}; use data of the same kind, or a model that was trained on it"
+        )
+
+
+def _labelled(
+    request: EvaluationRequest, index: PairIndex, *, channels: int
+) -> tuple[LabelledPair, ...]:
     split = request.split
     if split not in index.splits:
-        everything = index_pairs(request.data, benchmark=request.benchmark, labelled=False)
+        everything = index_pairs(
+            request.data, benchmark=request.benchmark, labelled=False, channels=channels
+        )
         if split in everything.splits:
             raise DataError(
                 f"split {split!r} of {request.data} has no labels, which evaluation compares with; "
@@ -208,12 +222,12 @@ def _scan(request: EvaluationRequest, index: PairIndex, card: ModelCard) -> Labe
 def _count(
     request: EvaluationRequest,
     detector: Detector,
-    pairs: Sequence[PairPaths],
+    pairs: Sequence[LabelledPair],
     *,
     encoding: LabelEncoding,
     progress: Progress | None,
 ) -> ScoreHistogram:
-    def read(pair: PairPaths) -> DecodedPair:
+    def read(pair: LabelledPair) -> DecodedPair:
         return read_pair(pair, encoding=encoding, channels=detector.in_channels)
 
     def count_up(number: int, _: Tensor) -> None:
@@ -223,7 +237,7 @@ def _count(
     threshold = _threshold(request, detector)
     return evaluate_pairs(
         detector.model,
-        load_ahead(read, pairs, ahead=room_for(image_size(pairs[0].before))),
+        load_ahead(read, pairs, ahead=room_for(pairs[0].size())),
         normalisation=detector.card.normalisation,
         tile_px=detector.tile_px,
         device=detector.device,
@@ -256,7 +270,7 @@ def _judge(
     for_pictures = _first_number(threshold, seed.threshold)
     content: dict[str, Any] = {
         "version": __version__,
-        "model": model_facts(request.model, detector),
+        "model": model_facts(request.model, detector.card),
         "data": {
             "name": index.name,
             "root": str(request.data),
@@ -315,7 +329,9 @@ def was_chosen_on(source: str | None, *, data_name: str, split: str) -> bool:
     return found is not None and (found["split"], found["data"]) == (split, data_name)
 
 
-def _write_per_image(path: Path, pairs: Sequence[PairPaths], counts: Sequence[Confusion]) -> None:
+def _write_per_image(
+    path: Path, pairs: Sequence[LabelledPair], counts: Sequence[Confusion]
+) -> None:
     """Write one row a pair; a share or figure that is undefined stays empty."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")

@@ -5,13 +5,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from changedet.data.images import image_size
 from changedet.data.index import PairIndex
 from changedet.data.labels import LabelEncoding, scan_labels
 from changedet.data.statistics import measure_normalisation
 from changedet.errors import DataError
 from changedet.experiment.config import ExperimentConfig
-from changedet.types import Normalisation
+from changedet.types import Normalisation, PixelType
 
 
 class RunFacts(NamedTuple):
@@ -22,6 +21,7 @@ class RunFacts(NamedTuple):
     encoding: LabelEncoding
     changed_share: float | None
     normalisation: Normalisation
+    pixel_type: PixelType = "uint8"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the facts as plain JSON types."""
@@ -31,6 +31,7 @@ class RunFacts(NamedTuple):
             "label": self.encoding.to_dict(),
             "changed_share": self.changed_share,
             "normalisation": asdict(self.normalisation),
+            "pixel_type": self.pixel_type,
         }
 
     @classmethod
@@ -46,6 +47,7 @@ class RunFacts(NamedTuple):
             encoding=LabelEncoding.from_dict(fields["label"]),
             changed_share=fields["changed_share"],
             normalisation=Normalisation(**statistics),
+            pixel_type=fields.get("pixel_type", "uint8"),
         )
 
 
@@ -83,10 +85,10 @@ def measure_facts(
             "on it; put pairs with changes into it, or choose another split with --set "
             "data.val_split=NAME"
         )
-    height, width = image_size(pairs[0].before)
+    height, width = pairs[0].size()
     if min(height, width) < config.data.crop_px:
         say(
-            f"data.crop_px is {config.data.crop_px}, but images such as {pairs[0].before} are "
+            f"data.crop_px is {config.data.crop_px}, but images such as {pairs[0].source} are "
             f"{width}x{height}: they are mirrored to that size, which costs time and memory"
         )
     normalisation = measure_normalisation(
@@ -95,4 +97,6 @@ def measure_facts(
         scale=config.data.normalisation,
         channels=config.model.in_channels,
     )
-    return RunFacts(root.resolve(), index.name, scan.encoding, share, normalisation)
+    return RunFacts(
+        root.resolve(), index.name, scan.encoding, share, normalisation, index.pixel_type
+    )

@@ -9,10 +9,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from changedet.data.index import PairPaths
+from changedet.data.labelled import LabelledPair
 from changedet.data.pairs import DecodedPair
+from changedet.experiment.display import as_rgb
 from changedet.experiment.pictures import panel, write_png
-from changedet.experiment.prediction import as_rgb
 from changedet.inference.detector import Prediction
 from changedet.metrics.confusion import Confusion
 
@@ -57,8 +57,8 @@ def write_panels(
     folder: Path,
     choices: Iterable[Choice],
     *,
-    pairs: Sequence[PairPaths],
-    read: Callable[[PairPaths], DecodedPair],
+    pairs: Sequence[LabelledPair],
+    read: Callable[[LabelledPair], DecodedPair],
     score: Callable[[DecodedPair], NDArray[np.float32]],
     threshold: float,
 ) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from changedet._version import __version__
-from changedet.data.index import PairPaths
+from changedet.data.labelled import LabelledPair
 from changedet.data.pairs import DecodedPair, read_pair
 from changedet.engine.checkpoint import Progress
 from changedet.engine.evaluate import evaluate_pairs
@@ -15,7 +15,7 @@ from changedet.engine.trainer import StopRequested, Validation
 from changedet.experiment.config import ExperimentConfig, tile_px
 from changedet.experiment.facts import RunFacts
 from changedet.experiment.pictures import heatmap, write_png
-from changedet.inference.loading import load_ahead
+from changedet.inference.loading import load_ahead, room_for
 from changedet.metrics.protocol import choose_threshold, seed_protocol
 from changedet.models.base import ChangeModel
 from changedet.models.model_file import ModelCard, save_model
@@ -27,7 +27,7 @@ class RunValidator:
     def __init__(
         self,
         model: ChangeModel,
-        pairs: Sequence[PairPaths],
+        pairs: Sequence[LabelledPair],
         config: ExperimentConfig,
         *,
         facts: RunFacts,
@@ -61,7 +61,7 @@ class RunValidator:
 
         histogram = evaluate_pairs(
             self.model,
-            load_ahead(self._read, self.pairs),
+            load_ahead(self._read, self.pairs, ahead=room_for(self.pairs[0].size())),
             normalisation=self.facts.normalisation,
             tile_px=tile_px(self.config),
             device=self.device,
@@ -72,7 +72,7 @@ class RunValidator:
         seed = seed_protocol(histogram)
         return Validation(histogram, seed.max_f1, choose_threshold(histogram), seed.roc_auc)
 
-    def _read(self, pair: PairPaths) -> DecodedPair:
+    def _read(self, pair: LabelledPair) -> DecodedPair:
         channels = self.config.model.in_channels
         return read_pair(pair, encoding=self.facts.encoding, channels=channels)
 
@@ -89,6 +89,7 @@ def make_exporter(
             architecture=model.architecture,
             options=model.options,
             normalisation=facts.normalisation,
+            pixel_type=facts.pixel_type,
             tile_px=tile_px(config),
             threshold=result.threshold,
             threshold_source=(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import safetensors.torch
 import torch
@@ -19,7 +19,7 @@ from changedet.errors import CheckpointError, ConfigError
 from changedet.models.base import ChangeModel
 from changedet.models.registry import create_model
 from changedet.models.tensor_file import summarise, tensor_differences
-from changedet.types import Normalisation
+from changedet.types import Normalisation, PixelType
 
 #: Version of the card's layout; a reader refuses newer ones.
 FORMAT_VERSION = 1
@@ -38,6 +38,8 @@ class ModelCard:
         architecture: Name in the registry.
         options: Keyword arguments that rebuild the network.
         normalisation: How stored pixel values become network input, bands included.
+        pixel_type: Kind of the stored values that it was trained on: ``uint8``, ``uint16`` or
+            ``float32`` (everything else); files written before there was a choice hold ``uint8``.
         tile_px: Tile size that the network was trained on, in pixels.
         threshold: Score in [0, 1] from which a pixel is changed; None if none was chosen.
         threshold_source: How the threshold was chosen.
@@ -50,12 +52,13 @@ class ModelCard:
         format_version: Of this layout.
 
     Raises:
-        ConfigError: If the threshold is no score or the tile has no size.
+        ConfigError: If the threshold is no score, the tile has no size or there is no such type.
     """
 
     architecture: str
     options: dict[str, Any]
     normalisation: Normalisation
+    pixel_type: PixelType = "uint8"
     tile_px: int = 256
     threshold: float | None = None
     threshold_source: str | None = None
@@ -72,6 +75,11 @@ class ModelCard:
             raise ConfigError(f"threshold must be a score in [0, 1], got {self.threshold:g}")
         if self.tile_px < 1:
             raise ConfigError(f"tile_px must be at least 1, got {self.tile_px}")
+        if self.pixel_type not in get_args(PixelType):
+            raise ConfigError(
+                f"pixel_type must be one of {', '.join(get_args(PixelType))}, "
+                f"got {self.pixel_type!r}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card as JSON-able values."""

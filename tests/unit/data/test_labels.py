@@ -96,8 +96,8 @@ def test_counts_of_the_scan_are_those_of_the_decoded_masks(masks, stored):
     scan = scan_labels(masks.pairs)
     label = read_label(path, scan.encoding)
 
-    assert scan.counts[path].changed == int((label == 1).sum())
-    assert scan.counts[path].unchanged == int((label == 0).sum())
+    assert scan.counts[masks.pairs[0]].changed == int((label == 1).sum())
+    assert scan.counts[masks.pairs[0]].unchanged == int((label == 0).sum())
 
 
 @pytest.mark.parametrize("stored", STORED.values(), ids=STORED)
@@ -437,6 +437,7 @@ def test_the_first_unreadable_mask_is_named(masks):
         (LabelEncoding("jpeg", (0,), (255,), 128), "JPEG grey, below 128 = changed"),
         (LabelEncoding("colour", (0xC80000,), (0,)), "#000000 = unchanged, #c80000 = changed"),
         (LabelEncoding("binary", (255,), (), None, 0), "255 = changed, 0 = ignored"),
+        (LabelEncoding("polygons", (1,), (0,)), "inside a polygon = changed"),
     ],
 )
 def test_an_encoding_says_itself_in_one_line(encoding, text):

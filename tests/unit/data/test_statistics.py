@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from changedet.data.index import PairPaths
-from changedet.data.statistics import PixelSums, measure_normalisation
+from changedet.data.pixel_sums import PixelSums, WideSums
+from changedet.data.statistics import measure_normalisation
 from changedet.errors import DataError, ImageError
 
 
@@ -96,3 +97,25 @@ def test_sums_of_parts_are_the_sums_of_the_whole(values, cut):
     assert PixelSums.of(image[:, :cut]) + PixelSums.of(image[:, cut:]) == whole
     assert whole.means[0] == pytest.approx(np.mean(values), rel=1e-12)
     assert whole.deviations[0] == pytest.approx(np.std(values), rel=1e-9, abs=1e-9)
+
+
+@given(
+    st.lists(st.floats(-1e4, 1e4, width=32), min_size=2, max_size=30),
+    st.integers(0, 29),
+    st.sampled_from([0.0, 1e6]),
+)
+def test_wide_sums_of_parts_are_those_of_the_whole_whatever_the_offset(values, cut, offset):
+    pixels = np.array(values, dtype=np.float64)[:, None] + offset
+    cut = min(cut, len(values))
+
+    joined = WideSums.of(pixels[:cut]) + WideSums.of(pixels[cut:])
+
+    assert joined.pixels == len(values)
+    assert joined.means[0] == pytest.approx(pixels.mean(), rel=1e-12, abs=1e-9)
+    assert joined.deviations[0] == pytest.approx(pixels.std(), rel=1e-6, abs=1e-6)
+
+
+def test_wide_sums_of_nothing_add_nothing():
+    nothing, some = WideSums.of(np.zeros((0, 2))), WideSums.of(np.ones((3, 2)))
+    assert nothing + nothing == nothing
+    assert nothing + some == some + nothing == some

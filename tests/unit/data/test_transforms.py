@@ -262,5 +262,73 @@ def test_colour_changes_that_the_channels_do_not_have_are_refused():
     Augmentation(horizontal_flip=0.5).check_channels(7)
     with pytest.raises(ConfigError, match=r"augmentation\.hue.*3 channels, got 1"):
         Augmentation(hue=0.1).check_channels(1)
-    with pytest.raises(ConfigError, match=r"augmentation\.brightness.*1 or 3 channels, got 4"):
-        Augmentation(brightness=0.1).check_channels(4)
+    Augmentation(brightness=0.1, contrast=0.1).check_channels(4, pixel_type="uint16")
+    with pytest.raises(ConfigError, match=r"augmentation\.saturation.*8-bit images, got uint16"):
+        Augmentation(saturation=0.1).check_channels(3, pixel_type="uint16")
+
+
+def float_pair(channels, seed=0):
+    rng = np.random.default_rng(seed)
+    before = rng.uniform(0, 9000, (40, 48, channels)).astype(np.float32)
+    return before, before + 100, rng.integers(0, 2, (40, 48), dtype=np.uint8)
+
+
+def test_geometry_moves_wide_values_as_it_moves_bytes():
+    before, after, label = smooth_pair(40, 48)
+    settings = Augmentation(
+        horizontal_flip=0.5, vertical_flip=0.5, quarter_turns=0.7, swap_dates=0.5, scale=(0.7, 1.4)
+    )
+    for seed in range(12):
+        draw = draw_with(settings, seed, height=40, width=48)
+        of_bytes = apply_transform(draw, before, after, label=label, crop_px=32)
+        of_floats = apply_transform(
+            draw, before.astype(np.float32), after.astype(np.float32), label=label, crop_px=32
+        )
+        assert of_floats.before.dtype == torch.float32
+        assert torch.equal(of_bytes.label, of_floats.label)
+        assert (of_bytes.before.float() - of_floats.before).abs().max() <= 1.0
+
+
+def test_brightness_and_contrast_of_wide_values_do_not_stop_at_255():
+    before, after, label = float_pair(5)
+    colour = ColourDraw(1.5, 0.5, 1.0, 0.0)
+    sample = apply_transform(PLAIN._replace(before=colour), before, after, label=label, crop_px=32)
+
+    seen = before[:32, :32].transpose(2, 0, 1).astype(np.float64) * 1.5
+    expected = seen * 0.5 + 0.5 * seen.mean()
+    np.testing.assert_allclose(sample.before.numpy(), expected, rtol=1e-4)
+    assert sample.before.max() > 5000
+    np.testing.assert_array_equal(sample.after.numpy(), after[:32, :32].transpose(2, 0, 1))
+    assert before.max() <= 9000  # What was given is left as it is.
+
+
+def test_bytes_of_any_number_of_bands_are_brightened_and_stop_at_255():
+    image = np.full((8, 8, 4), 100, np.uint8)
+    image[..., 3] = 240
+    draw = PLAIN._replace(window_px=8, before=ColourDraw(1.2, 1.0, 1.0, 0.0))
+    sample = apply_transform(draw, image, image, label=np.zeros((8, 8), np.uint8), crop_px=8)
+
+    assert sample.before[:, 0, 0].tolist() == [120, 120, 120, 255]
+
+
+def test_a_shift_of_wide_values_keeps_their_fractions():
+    before, after, label = float_pair(1)
+    draw = PLAIN._replace(shift_px=(0.5, 0.0))
+    sample = apply_transform(draw, before, after / 7, label=label, crop_px=32)
+
+    expected = (after[:31, :32, 0] / 7 + after[1:32, :32, 0] / 7) / 2
+    np.testing.assert_allclose(sample.after[0, 1:].numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("height_px", [20, 32, 90])
+def test_a_cut_window_gives_the_same_sample_as_the_whole_image(height_px):
+    before, after, label = smooth_pair(height_px, 70)
+    for seed in range(8):
+        draw = draw_with(Augmentation(scale=(0.5, 2.0)), seed, height=height_px, width=70)
+        window = draw.window(height_px, 70)
+        seen = np.s_[window.top : window.bottom, window.left : window.right]
+        whole = apply_transform(draw, before, after, label=label, crop_px=32)
+        cut = apply_transform(
+            draw.on_window(), before[seen], after[seen], label=label[seen], crop_px=32
+        )
+        assert all(torch.equal(one, other) for one, other in zip(whole, cut, strict=True))

@@ -202,3 +202,20 @@ def test_another_ending_is_refused(tmp_path, model, card):
 def test_a_card_refuses_what_makes_no_sense(card, change):
     with pytest.raises(ConfigError, match="must be"):
         dataclasses.replace(card, **change)
+
+
+def test_the_type_of_the_pixels_is_kept_and_old_files_are_of_bytes(tmp_path, path, model, card):
+    wide = tmp_path / "wide.safetensors"
+    save_model(wide, model, dataclasses.replace(card, pixel_type="uint16"))
+    assert read_card(wide).pixel_type == "uint16"
+
+    with safetensors.safe_open(path, framework="pt") as file:
+        stated = json.loads(file.metadata()["changedet"])
+    del stated["pixel_type"]
+    old = tmp_path / "old.safetensors"
+    safetensors.torch.save_file(
+        safetensors.torch.load_file(path), old, {"changedet": json.dumps(stated)}
+    )
+    assert read_card(old).pixel_type == "uint8"
+    with pytest.raises(ConfigError, match="pixel_type must be one of uint8, uint16, float32"):
+        dataclasses.replace(card, pixel_type="int16")

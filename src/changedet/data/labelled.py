@@ -1,0 +1,121 @@
+"""What a labelled pair is, wherever it lies: three files, or a block of a scene."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from changedet.data.label_encoding import LabelEncoding
+    from changedet.data.masks import MaskFacts
+    from changedet.data.pixel_sums import Sums
+    from changedet.raster.geo_grid import Window
+
+#: Stored pixels, (H, W, C): uint8, or float32 for every wider type.
+Pixels: TypeAlias = npt.NDArray[Any]
+
+
+class DecodedPair(NamedTuple):
+    """A pair as it is stored: (H, W, C), (H, W, C) and the decoded label (H, W)."""
+
+    before: Pixels
+    after: Pixels
+    label: npt.NDArray[np.uint8]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.label.shape[0], self.label.shape[1]
+
+    def read(self, window: Window) -> DecodedPair:
+        """Cut a window out; the arrays are views."""
+        seen = np.s_[window.top : window.bottom, window.left : window.right]
+        return DecodedPair(self.before[seen], self.after[seen], self.label[seen])
+
+
+class PairView(Protocol):
+    """A pair that is open for reading: in memory already, or read window by window."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+
+    def read(self, window: Window) -> DecodedPair:
+        """Read a window that lies inside the pair.
+
+        Raises:
+            DataError: If it cannot be read, or the label does not follow the encoding.
+        """
+
+
+class Inspection(NamedTuple):
+    """One pair: what could be read of it, and what could not.
+
+    ``sizes`` holds (height, width), ``sums`` the pixel statistics and ``digests`` a hash of the
+    content of each part that could be read: ``before``, ``after`` and (sizes only) ``label``.
+    """
+
+    faults: tuple[str, ...]
+    sizes: Mapping[str, tuple[int, int]]
+    sums: Mapping[str, Sums]
+    digests: Mapping[str, bytes]
+    mask: MaskFacts | None
+
+
+class LabelledPair(Protocol):
+    """Two images of one place and what changed between them, to train or to judge on."""
+
+    @property
+    def name(self) -> str:
+        """Unique within the split."""
+
+    @property
+    def source(self) -> str:
+        """Where it lies, for messages."""
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether there is a label."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is read over the network."""
+
+    def size(self) -> tuple[int, int]:
+        """Tell height and width in pixels, without reading pixels."""
+
+    def samples(self, crop_px: int) -> int:
+        """Tell how many crops an epoch takes of this pair, at least 1."""
+
+    def open(self, *, encoding: LabelEncoding, channels: int) -> PairView:
+        """Open the pair for reading.
+
+        Raises:
+            DataError: If it has no label, or its parts do not fit each other or ``channels``.
+        """
+
+    def inspect_label(self) -> MaskFacts:
+        """Count the stored values of the label."""
+
+    def sum_pixels(self, *, channels: int) -> tuple[Sums, Sums]:
+        """Sum up the pixels of before and after that hold an image."""
+
+    def inspect(self, *, channels: int) -> Inspection:
+        """Look at everything and collect faults instead of stopping at the first."""
+
+
+def read_pair(pair: LabelledPair, *, encoding: LabelEncoding, channels: int = 3) -> DecodedPair:
+    """Read all of a labelled pair.
+
+    Raises:
+        DataError: If the pair has no label, or its parts do not fit each other.
+        ImageError: If a file cannot be read as asked.
+    """
+    from changedet.raster.geo_grid import Window
+
+    view = pair.open(encoding=encoding, channels=channels)
+    return view.read(Window(0, 0, *view.shape))
