@@ -7,7 +7,7 @@ from pathlib import Path
 from changedet.errors import StorageError
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Replace ``path`` by ``content``, so that a reader or a crash never sees half a file.
 
     The content goes to a temporary file beside ``path``, is synced to the disk and then renamed,

@@ -106,19 +106,18 @@ class TilePlan:
 class OpenRows(NamedTuple):
     """Scores in the making: what a killed run needs to go on (see :class:`RowBlender`).
 
-    ``scores`` and ``wanted`` are (tile_px, W of the target); ``top`` is their first pixel row.
+    ``scores`` is (n, W of the target), NaN where none is wanted; ``top`` is their first pixel row.
     """
 
     top: int
     scores: Scores
-    wanted: Mask
 
 
 class RowBlender:
     """Blends the scores of tiles and hands out the rows of the target that are final.
 
-    Only as many pixel rows as a tile is high are held. Rows of tiles come from top to bottom; the
-    order of the tiles within a row changes no more than the rounding of sums.
+    Only as many pixel rows as a tile is high are held, once. Rows of tiles come from top to bottom;
+    the order of the tiles within a row changes no more than the rounding of sums.
 
     Args:
         plan: The tiles.
@@ -132,16 +131,17 @@ class RowBlender:
             for length in plan.shape
         ]
         self._row_weights, self._column_weights = weights
-        shape = (plan.tile_px, plan.target.width)
-        if resumed is None:
-            top = plan.tops[plan.rows.start]
-            resumed = OpenRows(top, np.zeros(shape, np.float32), np.zeros(shape, np.bool_))
-        self._top, self._scores, self._wanted = resumed
+        self._scores = np.zeros((plan.tile_px, plan.target.width), np.float32)
+        self._top = plan.tops[plan.rows.start]
+        self._begun = 0
+        if resumed is not None:
+            self._top, self._begun = resumed.top, len(resumed.scores)
+            self._scores[: self._begun] = resumed.scores
 
     @property
     def open_rows(self) -> OpenRows:
-        """The state; valid until the next call of a method."""
-        return OpenRows(self._top, self._scores, self._wanted)
+        """The state between two rows of tiles; valid until the next call of a method."""
+        return OpenRows(self._top, self._scores[: self._begun])
 
     def add_scores(self, row: int, column: int, scores: Scores) -> None:
         """Blend the scores of one tile in, (tile_px, tile_px), in [0, 1]."""
@@ -150,26 +150,39 @@ class RowBlender:
         place, source = self._places(tile)
         self._scores[place] += weighted[source]
 
-    def add_wanted(self, window: Window, wanted: Mask) -> None:
-        """Say which pixels of a window shall have a score, (window height, window width)."""
+    def leave_out(self, window: Window, unwanted: Mask) -> None:
+        """Say which pixels of a window shall have no score, (window height, window width)."""
         place, source = self._places(window)
-        self._wanted[place] = wanted[source]
+        # Nothing that is added to NaN changes it.
+        self._scores[place][unwanted[source]] = np.nan
 
     def finish_row(self, row: int) -> tuple[int, Scores]:
-        """End a row of tiles and take out the pixel rows that no later tile touches.
+        """End a row of tiles and hand out the pixel rows that no later tile touches.
 
         Returns:
             First of these rows, counted from the target's top, and their scores, (n, W), float32
-            in [0, 1], NaN where none is wanted; n may be 0.
+            in [0, 1], NaN where none is wanted; n may be 0. They may be changed, and are valid
+            until :meth:`go_on`.
         """
         target = self._plan.target
-        below = self._plan.finished_below(row)
-        first, last = max(self._top, target.top), min(below, target.bottom)
-        part = np.s_[first - self._top : max(first, last) - self._top]
+        first = max(self._top, target.top)
+        last = max(first, min(self._plan.finished_below(row), target.bottom))
+        scores = self._scores[first - self._top : last - self._top]
         # The blend may leave [0, 1] by a rounding error.
-        scores = np.where(self._wanted[part], self._scores[part].clip(0.0, 1.0), np.float32("nan"))
-        self._move_to(below)
+        np.clip(scores, 0.0, 1.0, out=scores)
         return first - target.top, scores
+
+    def go_on(self, row: int) -> None:
+        """Make room for the next row of tiles."""
+        top = self._plan.finished_below(row)
+        step = min(top - self._top, self._plan.tile_px)
+        kept = self._plan.tile_px - step
+        for start in range(0, kept, step):
+            # Pieces that do not overlap are copied without a third place to keep them.
+            stop = min(start + step, kept)
+            self._scores[start:stop] = self._scores[start + step : stop + step]
+        self._scores[kept:] = 0.0
+        self._top, self._begun = top, kept
 
     def _places(self, window: Window) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
         """Where a window lies in the open rows, and which part of the window that is."""
@@ -183,14 +196,6 @@ class RowBlender:
             (slice(place.top, place.bottom), slice(place.left, place.right)),
             (slice(source.top, source.bottom), slice(source.left, source.right)),
         )
-
-    def _move_to(self, top: int) -> None:
-        step = min(top - self._top, self._plan.tile_px)
-        kept = self._plan.tile_px - step
-        for held in (self._scores, self._wanted):
-            held[:kept] = held[step:].copy()
-            held[kept:] = 0
-        self._top = top
 
 
 def _touching(places: list[int], size: int, *, start: int, stop: int) -> range:

@@ -197,14 +197,18 @@ class _Writer:
 
     def _write(self, batch: TileBatch, scores: Scores) -> None:
         row = batch.run.row
-        self._blender.add_wanted(batch.run.window, batch.wanted)
+        if not batch.wanted.all():
+            self._blender.leave_out(batch.run.window, ~batch.wanted)
         for column, tile in zip(batch.columns, scores, strict=True):
             self._blender.add_scores(row, column, tile)
         if batch.run.columns[-1] == self._last_column:
             top, rows = self._blender.finish_row(row)
             if len(rows):
-                steps = np.round(rows * SCORE_STEPS) / SCORE_STEPS
-                self._sink.write_rows(top, steps.astype(np.float32))
+                rows *= SCORE_STEPS
+                np.round(rows, out=rows)
+                rows /= SCORE_STEPS
+                self._sink.write_rows(top, rows)
+            self._blender.go_on(row)
             if row == self._last_row or time.monotonic() - self._saved_at > _SAVE_EVERY_S:
                 self._sink.sync()
                 self._journal.save(row + 1, self._blender.open_rows)

@@ -178,7 +178,10 @@ def _tell_alignment(
         f"{100 * pair.coverage.after:.1f} % of after"
     )
     if shift is None:
-        tell("the shift between the dates could not be measured (too little in common, or tiles that disagree)")
+        tell(
+            "the shift between the dates could not be measured (too little in common, or tiles "
+            "that disagree)"
+        )
         return
     tell(
         f"residual shift of after: {shift.right_px:+.2f} px right, {shift.down_px:+.2f} px down "

@@ -2,7 +2,6 @@
 
 import io
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from changedet._atomic import write_bytes, write_text
-from changedet.raster.tile_plan import OpenRows
+from changedet.raster.tile_plan import OpenRows, Scores
 
 _JOURNAL = "journal.json"
 
@@ -58,9 +57,11 @@ class Journal:
                 )
             )
             if not differing:
-                self.open_rows = _load_rows(self._folder / record["open_rows"])
+                self.open_rows = OpenRows(
+                    int(record["top"]), _load_rows(self._folder / record["open_rows"])
+                )
                 self.next_row = int(record["next_row"])
-        except (OSError, ValueError, LookupError, AttributeError, TypeError, zipfile.BadZipFile):
+        except (OSError, ValueError, LookupError, AttributeError, TypeError):
             # Whatever is wrong with the record, the scene can be scored anew.
             return None
         return differing
@@ -71,18 +72,22 @@ class Journal:
         Raises:
             StorageError: If it cannot be written.
         """
-        name = f"open_rows_{next_row}.npz"
+        name = f"open_rows_{next_row}.npy"
         content = io.BytesIO()
-        np.savez(content, top=open_rows.top, scores=open_rows.scores, wanted=open_rows.wanted)
-        write_bytes(self._folder / name, content.getvalue())
-        record = {"fingerprint": self._fingerprint, "next_row": next_row, "open_rows": name}
+        np.save(content, open_rows.scores)
+        write_bytes(self._folder / name, content.getbuffer())
+        record = {
+            "fingerprint": self._fingerprint,
+            "next_row": next_row,
+            "top": open_rows.top,
+            "open_rows": name,
+        }
         write_text(self._folder / _JOURNAL, json.dumps(record))
-        for path in self._folder.glob("open_rows_*.npz"):
+        for path in self._folder.glob("open_rows_*.npy"):
             if path.name != name:
                 path.unlink(missing_ok=True)
 
 
-def _load_rows(path: Path) -> OpenRows:
-    # numpy leaves a damaged file open that it has opened itself.
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-        return OpenRows(int(stored["top"]), stored["scores"], stored["wanted"])
+def _load_rows(path: Path) -> Scores:
+    scores: Scores = np.load(path, allow_pickle=False)
+    return scores

@@ -28,7 +28,7 @@ def blended(plan: TilePlan, truth: np.ndarray, wanted: np.ndarray, *, run: int, 
         for piece in plan.runs(row, run):
             window = piece.window
             part = np.s_[window.top : window.bottom, window.left : window.right]
-            blender.add_wanted(window, wanted[part])
+            blender.leave_out(window, ~wanted[part])
         for column in generator.permutation(list(plan.columns)):
             tile = plan.tile(row, int(column))
             part = np.s_[tile.top : tile.bottom, tile.left : tile.right]
@@ -36,6 +36,7 @@ def blended(plan: TilePlan, truth: np.ndarray, wanted: np.ndarray, *, run: int, 
         top, rows = blender.finish_row(row)
         assert (result[top : top + len(rows)] == -1.0).all(), "rows are handed out once"
         result[top : top + len(rows)] = rows
+        blender.go_on(row)
     return result
 
 
@@ -102,7 +103,6 @@ def test_a_target_gets_the_scores_of_the_whole_scene():
         blender = RowBlender(plan)
         result = np.zeros(target.shape, np.float32)
         for row in plan.rows:
-            blender.add_wanted(Window(plan.tops[row], 0, 16, 70), np.ones((16, 70), bool))
             for column in plan.columns:
                 # Neighbours disagree here, so it matters which tiles take part.
                 key = row, column
@@ -110,6 +110,7 @@ def test_a_target_gets_the_scores_of_the_whole_scene():
                 blender.add_scores(row, column, tiles[key])
             top, rows = blender.finish_row(row)
             result[top : top + len(rows)] = rows
+            blender.go_on(row)
         return result
 
     whole = run(Window(0, 0, *shape))
@@ -122,18 +123,20 @@ def test_a_resumed_blender_goes_on_with_the_same_bits():
     scores = rng.random((len(plan.rows), len(plan.columns), 16, 16), dtype=np.float32)
 
     def one_row(blender: RowBlender, row: int) -> np.ndarray:
-        blender.add_wanted(plan.tile(row, 0)._replace(width=40), np.ones((16, 40), bool))
         for column in plan.columns:
             blender.add_scores(row, column, scores[row, column])
-        return blender.finish_row(row)[1]
+        finished = blender.finish_row(row)[1].copy()
+        blender.go_on(row)
+        return finished
 
     whole = RowBlender(plan)
     expected = [one_row(whole, row) for row in plan.rows]
     begun = RowBlender(plan)
     for row in plan.rows[:2]:
         one_row(begun, row)
-    state = OpenRows(*(np.copy(part) for part in begun.open_rows))
-    resumed = RowBlender(plan, resumed=state._replace(top=int(state.top)))
+    state = OpenRows(begun.open_rows.top, begun.open_rows.scores.copy())
+    assert len(state.scores) < 16
+    resumed = RowBlender(plan, resumed=state)
     for row in plan.rows[2:]:
         np.testing.assert_array_equal(one_row(resumed, row), expected[row])
 
