@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +46,8 @@ def check_result_folder(out: Path, *, marker: str, existing: Existing) -> None:
 def result_folder(out: Path, *, marker: str, existing: Existing) -> Iterator[Path]:
     """Offer an empty folder to write to, which becomes ``out`` when all went well.
 
+    Files of the user's own in an existing ``out`` stay there.
+
     After an error or Ctrl-C nothing of it remains and an earlier result is untouched.
 
     Args:
@@ -68,6 +70,7 @@ def result_folder(out: Path, *, marker: str, existing: Existing) -> Iterator[Pat
         staging.mkdir(parents=True)
         yield staging
         if place == out:
+            _remove_leftovers(out, staging)
             replace_content(out, staging, marker=marker)
         else:
             staging.rename(out)
@@ -100,25 +103,45 @@ def _is_staging(path: Path, out: Path) -> bool:
     return path.name.startswith(f".{out.name}.") and path.name.endswith(_STAGING_SUFFIX)
 
 
-def replace_content(out: Path, staging: Path, *, marker: str, leave: Container[str] = ()) -> None:
-    """Move the old content aside and the new content in; the marker goes first and comes last.
+def _remove_leftovers(out: Path, staging: Path) -> None:
+    """Remove what killed runs of this kind left behind; a folder to go on with has a name."""
+    for path in out.iterdir():
+        owner = path.name.removeprefix(f".{out.name}.").removesuffix(_STAGING_SUFFIX)
+        if path != staging and _is_staging(path, out) and owner.isdecimal():
+            shutil.rmtree(path)
+
+
+def replace_content(
+    out: Path,
+    staging: Path,
+    *,
+    marker: str,
+    retire: Iterable[str] = (),
+) -> None:
+    """Move old results aside and the new ones in; the marker goes first and comes last.
+
+    Whatever else lies in ``out`` stays there. Interrupted, it can be called again.
 
     Args:
         out: The folder.
         staging: A folder inside of ``out`` that holds the new content, and then the old.
         marker: Name of the file that tells a finished result.
-        leave: Names in ``staging`` that stay there.
+        retire: Names of old results that go, also where there is no new one of that name.
 
     Raises:
         OSError: If a file cannot be moved.
     """
     old = staging / ".old"
     old.mkdir(exist_ok=True)
-    new = sorted(staging.iterdir(), key=lambda path: path.name == marker)
-    before = sorted(out.iterdir(), key=lambda path: path.name != marker)
-    for path in before:
-        if path != staging:
-            path.rename(old / path.name)
+    new = sorted(
+        (path for path in staging.iterdir() if path != old), key=lambda path: path.name == marker
+    )
+    is_retired = old / ".complete"
+    if not is_retired.exists():
+        going = {marker, *retire, *(path.name for path in new)}
+        for name in sorted(going, key=lambda name: name != marker):
+            if (out / name).exists():
+                (out / name).rename(old / name)
+        is_retired.touch()
     for path in new:
-        if path != old and path.name not in leave:
-            path.rename(out / path.name)
+        path.rename(out / path.name)

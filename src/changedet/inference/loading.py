@@ -1,7 +1,7 @@
 """Read ahead: work on the disk and the decoder goes on while the model computes."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -22,7 +22,7 @@ def room_for(size: tuple[int, int]) -> int:
 
 def load_ahead(
     load: Callable[[Item], Loaded], items: Iterable[Item], *, ahead: int = 8, threads: int = 4
-) -> Iterator[Loaded]:
+) -> Generator[Loaded, None, None]:
     """Apply ``load`` to every item in background threads, in order, at most ``ahead`` in advance.
 
     Args:

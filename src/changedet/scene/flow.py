@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -37,6 +38,14 @@ class TilesDone(NamedTuple):
     done: int
     total: int
     pixels: int
+
+
+class TileCounts(NamedTuple):
+    """Tiles scored, passed over because no pixel of them is wanted, done by an earlier run."""
+
+    scored: int
+    empty: int
+    resumed: int
 
 
 #: Called at the beginning and as tiles are done.
@@ -76,7 +85,7 @@ def score_scene(
     sink: ScoreSink,
     journal: Journal,
     progress: TileProgress | None = None,
-) -> int:
+) -> TileCounts:
     """Score a scene tile by tile, from where its journal stands.
 
     Pixels without data in either date count for nothing: both dates get the mean of the training
@@ -93,7 +102,7 @@ def score_scene(
         progress: Called at the beginning and as tiles are done.
 
     Returns:
-        The number of tiles scored by this call; tiles without a wanted pixel are passed over.
+        What became of the tiles.
 
     Raises:
         DataError: If a raster cannot be read.
@@ -115,15 +124,18 @@ def score_scene(
     writer = _Writer(plan, sink, journal)
     with writer:
         runs = (run for row in rows for run in plan.runs(row, batch_size))
-        for batch in load_ahead(load, runs, ahead=_RUNS_AHEAD, threads=_READERS):
-            scores: Scores = np.empty((0, plan.tile_px, plan.tile_px), np.float32)
-            if batch.columns:
-                scores = scorer.score(batch.before, batch.after).cpu().numpy()
-            writer.put(batch, scores)
-            scored += len(batch.columns)
-            done += len(batch.run.columns)
-            tell(begun._replace(done=done))
-    return scored
+        batches = load_ahead(load, runs, ahead=_RUNS_AHEAD, threads=_READERS)
+        # Closed at once, also after an error: nobody may read when the rasters are closed.
+        with closing(batches):
+            for batch in batches:
+                scores: Scores = np.empty((0, plan.tile_px, plan.tile_px), np.float32)
+                if batch.columns:
+                    scores = scorer.score(batch.before, batch.after).cpu().numpy()
+                writer.put(batch, scores)
+                scored += len(batch.columns)
+                done += len(batch.run.columns)
+                tell(begun._replace(done=done))
+    return TileCounts(scored, empty=done - begun.done - scored, resumed=begun.done)
 
 
 def _load(
@@ -178,6 +190,7 @@ class _Writer:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="write")
         self._waiting: deque[Future[None]] = deque()
         self._saved_at = time.monotonic()
+        self._has_failed = False
 
     def __enter__(self) -> "_Writer":
         return self
@@ -196,6 +209,13 @@ class _Writer:
         self._waiting.append(self._pool.submit(self._write, batch, scores))
 
     def _write(self, batch: TileBatch, scores: Scores) -> None:
+        # After a failure the journal must not go on to count rows as finished.
+        if not self._has_failed:
+            self._has_failed = True
+            self._store(batch, scores)
+            self._has_failed = False
+
+    def _store(self, batch: TileBatch, scores: Scores) -> None:
         row = batch.run.row
         if not batch.wanted.all():
             self._blender.leave_out(batch.run.window, ~batch.wanted)

@@ -1,14 +1,19 @@
 """Everything that is settled, checked and measured before the first tile is scored."""
 
 from collections.abc import Callable
+from contextlib import ExitStack, closing
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import numpy as np
+import shapely
 
 from changedet._version import __version__
+from changedet.errors import DataError
 from changedet.inference.detector import Detector
 from changedet.inference.provenance import model_facts
 from changedet.inference.scorer import TileScorer
+from changedet.raster.facts import RasterFacts
 from changedet.raster.geo_grid import GeoGrid, Window
 from changedet.raster.pair import PairOptions, RasterPair
 from changedet.raster.region_mask import RegionMask
@@ -16,12 +21,15 @@ from changedet.raster.shift import ShiftEstimate
 from changedet.raster.tile_plan import Mask, TilePlan
 from changedet.scene.registration import estimate_shift
 from changedet.scene.request import SceneRequest
+from changedet.scene.stac import without_secrets
 from changedet.scene.tiling import TileEffect, Tiling, measure_tile_effect
 from changedet.vector.files import check_polygon_options
 from changedet.vector.regions import read_region
 
 #: From this residual shift on, in pixels, the user is warned.
 LARGE_SHIFT_PX = 1.0
+#: From this share on an area counts as whole: edges of files are rounded.
+_WHOLE = 0.999
 
 
 class SceneJob(NamedTuple):
@@ -34,6 +42,7 @@ class SceneJob(NamedTuple):
     pair: RasterPair
     grid: GeoGrid
     region: RegionMask | None
+    region_sha256: str | None
     plan: TilePlan
     tiling: Tiling
     threshold: float
@@ -59,18 +68,18 @@ class SceneJob(NamedTuple):
         """Everything that decides the scores, as plain JSON types."""
         pair = self.pair
         return {
-            "version": __version__,
-            "model": self.model["sha256"],
-            "before": [pair.before.location, pair.before.size_bytes, pair.before.changed_at],
-            "after": [pair.after.location, pair.after.size_bytes, pair.after.changed_at],
-            "bands": [pair.before.bands, pair.after.bands],
-            "stretch": pair.stretch_used,
-            "resampling": self.request.resampling,
-            "tiles": self.tiling._asdict(),
-            "device": self.detector.device.type,
-            "grid": [self.grid.crs, list(self.grid.transform)[:6], self.grid.shape],
-            "area of interest": [self.request.region, self.request.region_crs],
-            "shift": self.shift_used,
+            "the version of changedet": __version__,
+            "--model": self.model["sha256"],
+            "the raster before": _identity(pair.before),
+            "the raster after": _identity(pair.after),
+            "--bands": [pair.before.bands, pair.after.bands],
+            "--stretch": pair.stretch_used,
+            "--resampling": self.request.resampling,
+            "--tile, --overlap or --batch-size": self.tiling._asdict(),
+            "--device": self.detector.device.type,
+            "the common area": [self.grid.crs, list(self.grid.transform)[:6], self.grid.shape],
+            "--aoi": self.region_sha256,
+            "--coregister": self.shift_used,
         }
 
 
@@ -103,6 +112,7 @@ def prepare(
     threshold: float,
     tiling: Tiling,
     tell: Callable[[str], None],
+    stack: ExitStack,
 ) -> SceneJob:
     """Measure the shift, choose the tiles and the area; say what the user must know.
 
@@ -113,9 +123,7 @@ def prepare(
         threshold: Score from which on a pixel counts as changed.
         tiling: Tiles and batches.
         tell: Gets coverage, shift and warnings.
-
-    Returns:
-        The job; its ``pair`` is to be closed, also where it is not ``opened`` itself.
+        stack: Closes what is opened here.
 
     Raises:
         ConfigError: If the area of interest is no area, or the polygons' options make no sense.
@@ -123,12 +131,19 @@ def prepare(
     """
     grid = opened.grid
     check_polygon_options(request.polygons, grid)
-    region = _region(request, grid)
+    geometry = _region(request, grid, tell=tell)
+    region = None if geometry is None else RegionMask(geometry.__geo_interface__, grid)
+    target = grid.window if region is None else region.window
+    if region is not None and not region.read(target).any():
+        raise DataError(
+            "the area of interest holds no pixel's centre; give a larger one, or check its "
+            "coordinates and --aoi-crs"
+        )
     shift = estimate_shift(opened.read, grid)
     _tell_alignment(opened, shift, coregister=request.coregister, tell=tell)
     pair = opened
     if request.coregister == "global" and shift is not None:
-        pair = opened.with_shift((shift.down_px, shift.right_px))
+        pair = stack.enter_context(closing(opened.with_shift((shift.down_px, shift.right_px))))
     scorer = TileScorer(detector.model, detector.card.normalisation, detector.device)
     effect = None
     if detector.model.attends and tiling.tile_px != detector.tile_px:
@@ -141,7 +156,6 @@ def prepare(
             threshold=threshold,
         )
         _tell_tile_effect(effect, detector, tiling, tell=tell)
-    target = grid.window if region is None else region.window
     return SceneJob(
         request=request,
         detector=detector,
@@ -150,6 +164,7 @@ def prepare(
         pair=pair,
         grid=grid.crop(target),
         region=region,
+        region_sha256=None if geometry is None else sha256(geometry.wkb).hexdigest(),
         plan=TilePlan(grid.shape, tiling.tile_px, tiling.overlap_px, target),
         tiling=tiling,
         threshold=threshold,
@@ -158,11 +173,21 @@ def prepare(
     )
 
 
-def _region(request: SceneRequest, grid: GeoGrid) -> RegionMask | None:
+def _identity(raster: RasterFacts) -> list[object]:
+    """Tell one state of a raster from another; a renewed signature of its address is none."""
+    return [without_secrets(raster.location), raster.size_bytes, raster.changed_at]
+
+
+def _region(
+    request: SceneRequest, grid: GeoGrid, *, tell: Callable[[str], None]
+) -> shapely.Geometry | None:
     if request.region is None:
         return None
     geometry = read_region(request.region, crs=grid.crs, text_crs=request.region_crs)
-    return RegionMask(geometry.__geo_interface__, grid)
+    inside = geometry.intersection(shapely.box(*grid.bounds)).area / geometry.area
+    if inside < _WHOLE:
+        tell(f"{100 * (1 - inside):.1f} % of the area of interest lies outside of the common area")
+    return geometry
 
 
 def _tell_alignment(

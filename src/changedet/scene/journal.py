@@ -21,16 +21,14 @@ class Journal:
     moment leaves the last state that was saved whole.
 
     Attributes:
-        next_row: First row of tiles that is not finished.
-        open_rows: The blender's state before that row; None at the very beginning.
+        next_row: First row of tiles that an earlier run has not finished.
+        open_rows: The blender's state before that row; None without an earlier run.
 
     Args:
         folder: Where it lies; created if need be.
         fingerprint: Everything that decides the result, as plain JSON types.
         first_row: Number of the first row of tiles.
 
-    Raises:
-        StorageError: If it cannot be written.
     """
 
     def __init__(self, folder: Path, fingerprint: Mapping[str, Any], *, first_row: int) -> None:
@@ -61,10 +59,20 @@ class Journal:
                     int(record["top"]), _load_rows(self._folder / record["open_rows"])
                 )
                 self.next_row = int(record["next_row"])
-        except (OSError, ValueError, LookupError, AttributeError, TypeError):
+        except (OSError, EOFError, ValueError, LookupError, AttributeError, TypeError):
             # Whatever is wrong with the record, the scene can be scored anew.
             return None
         return differing
+
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Tell whether a folder holds a state that a run could take up."""
+        return (folder / _JOURNAL).is_file()
+
+    @staticmethod
+    def remove(folder: Path) -> None:
+        """Forget the state in a folder."""
+        (folder / _JOURNAL).unlink(missing_ok=True)
 
     def save(self, next_row: int, open_rows: OpenRows) -> None:
         """Record that all rows of tiles before ``next_row`` are finished.

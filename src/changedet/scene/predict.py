@@ -4,34 +4,36 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
 
 from changedet._atomic import write_text
-from changedet._result_folder import check_result_folder, replace_content, staging_folder
 from changedet._version import __version__
 from changedet.errors import DataError, StorageError
 from changedet.inference.detector import checked_threshold, load
 from changedet.inference.provenance import settle_threshold
-from changedet.raster.cog import read_strips, write_mask_cog, write_score_cog
+from changedet.raster.cog import MaskCounts, read_strips, write_mask_cog, write_score_cog
 from changedet.raster.environment import gdal_environment
 from changedet.raster.geo_grid import GeoGrid
 from changedet.raster.scratch import ScoreFile
 from changedet.raster.style import write_styles
-from changedet.scene.flow import TileProgress, score_scene
+from changedet.scene.flow import TileCounts, TileProgress, score_scene
 from changedet.scene.job import SceneJob, open_pair, prepare
 from changedet.scene.journal import Journal
 from changedet.scene.request import SceneReport, SceneRequest
+from changedet.scene.stac import without_secrets
 from changedet.scene.summary import MASK, SCORE, SUMMARY, Found, summarise, write_item
 from changedet.scene.tiling import choose_tiling
+from changedet.scene.work_folder import WorkFolder, work_folder
 from changedet.types import IGNORED
-from changedet.vector.files import file_name, write_polygons
+from changedet.vector.files import PolygonSummary, file_name, write_polygons
 from changedet.vector.outlines import Change, Outliner
 
-_STATE = "state"
-_BYTES_PER_PX = 6
+_SCRATCH = "score.f32"
+#: Room on the disk for a pixel: 4 bytes while it is scored, up to 4 in the results.
+_BYTES_PER_PX = 8
 
 
 def predict_scene(
@@ -57,50 +59,49 @@ def predict_scene(
         CheckpointError: If the model file cannot be used.
         StorageError: If the results cannot be written.
     """
-    out = request.out.absolute()
-    check_result_folder(out, marker=SUMMARY, existing=request.existing)
-    if request.threshold is not None:
-        checked_threshold(request.threshold)
-    detector = load(request.model, device=request.device)
-    threshold, source = settle_threshold(detector.card, request.threshold, model=request.model)
-    tiling = choose_tiling(
-        detector,
-        tile_px=request.tile_px,
-        overlap_px=request.overlap_px,
-        batch_size=request.batch_size,
-    )
-    notes: list[str] = []
+    with work_folder(request.out, existing=request.existing) as folder, ExitStack() as stack:
+        if request.threshold is not None:
+            checked_threshold(request.threshold)
+        detector = load(request.model, device=request.device)
+        threshold, source = settle_threshold(detector.card, request.threshold, model=request.model)
+        tiling = choose_tiling(
+            detector,
+            tile_px=request.tile_px,
+            overlap_px=request.overlap_px,
+            batch_size=request.batch_size,
+        )
+        notes: list[str] = []
 
-    def tell(message: str) -> None:
-        notes.append(message)
-        say(message)
+        def tell(message: str) -> None:
+            notes.append(message)
+            say(message)
 
-    with gdal_environment(), closing(open_pair(request, detector)) as opened:
+        stack.enter_context(gdal_environment())
+        opened = stack.enter_context(closing(open_pair(request, detector)))
         for note in opened.notes:
             tell(note)
-        job = prepare(request, detector, opened, threshold=threshold, tiling=tiling, tell=tell)
-        with closing(job.pair):
-            work = staging_folder(out, "unfinished")
-            started = time.monotonic()
-            scores, tiles = _score(job, work, tell=tell, progress=progress)
-            seconds = time.monotonic() - started
-            with closing(scores):
-                found = _write_products(job, scores, work)
-            share = tiles / job.plan.count
-            content = summarise(
-                job, source=source, found=found, seconds=seconds, share=share, notes=notes
-            )
-            write_item(job, work, content)
-            write_text(work / SUMMARY, json.dumps(content, indent=2) + "\n")
-    _put_in_place(out, work)
+        job = prepare(
+            request, detector, opened, threshold=threshold, tiling=tiling, tell=tell, stack=stack
+        )
+        started = time.monotonic()
+        scores, tiles = _score(job, folder, tell=tell, progress=progress)
+        seconds = time.monotonic() - started
+        with closing(scores):
+            say("writing the change map and the polygons")
+            counts, polygons = _write_products(job, scores, folder)
+        found = Found(counts, polygons, tiles, seconds)
+        content = summarise(job, source=source, found=found, notes=notes)
+        write_item(job, folder.products, content)
+        write_text(folder.products / SUMMARY, json.dumps(content, indent=2) + "\n")
+        folder.publish()
     return SceneReport(
         out=request.out,
         threshold=threshold,
         threshold_source=source,
-        counts=found.counts,
+        counts=counts,
         coverage=job.pair.coverage,
         shift=job.shift,
-        polygons=found.polygons,
+        polygons=polygons,
         seconds=seconds,
         mpx_per_s=content["speed"]["mpx_per_s"],
         peak_memory_mb=content["peak_memory_mb"],
@@ -109,23 +110,20 @@ def predict_scene(
 
 
 def _score(
-    job: SceneJob, work: Path, *, tell: Callable[[str], None], progress: TileProgress | None
-) -> tuple[ScoreFile, int]:
+    job: SceneJob,
+    folder: WorkFolder,
+    *,
+    tell: Callable[[str], None],
+    progress: TileProgress | None,
+) -> tuple[ScoreFile, TileCounts]:
     """Fill the score file, from where an earlier run stopped."""
-    state = work / _STATE
-    _make_room(state, job.grid)
-    journal = Journal(state, job.fingerprint, first_row=job.plan.rows.start)
-    scratch = state / "score.f32"
-    differing = journal.resume()
-    if differing:
-        tell(f"an unfinished run is discarded, because other settings were asked: {differing}")
-    scores = _reopen(scratch, job) if journal.open_rows is not None else None
-    if scores is not None:
-        done = journal.next_row - job.plan.rows.start
-        tell(f"going on with an unfinished run: {done} of {len(job.plan.rows)} rows of tiles done")
-    else:
-        journal = Journal(state, job.fingerprint, first_row=job.plan.rows.start)
-        scores = ScoreFile.create(scratch, job.grid)
+    _check_room(folder, job.grid)
+    journal = Journal(folder.state, job.fingerprint, first_row=job.plan.rows.start)
+    scores = _take_up(job, journal, folder.state / _SCRATCH, tell=tell)
+    if scores is None:
+        folder.clear_state()
+        journal = Journal(folder.state, job.fingerprint, first_row=job.plan.rows.start)
+        scores = ScoreFile.create(folder.state / _SCRATCH, job.grid)
     try:
         tiles = score_scene(
             job.pair.read,
@@ -143,58 +141,68 @@ def _score(
     return scores, tiles
 
 
-def _reopen(scratch: Path, job: SceneJob) -> ScoreFile | None:
+def _take_up(
+    job: SceneJob, journal: Journal, scratch: Path, *, tell: Callable[[str], None]
+) -> ScoreFile | None:
+    """Open the scores of an unfinished run, if they fit."""
+    differing = journal.resume()
+    if differing:
+        tell(f"an unfinished run is discarded, for these have changed: {'; '.join(differing)}")
+    if journal.open_rows is None:
+        return None
+    fits = (
+        journal.next_row in range(job.plan.rows.start, job.plan.rows.stop + 1)
+        and journal.open_rows.scores.shape[1:] == (job.grid.width,)
+        and len(journal.open_rows.scores) <= job.plan.tile_px
+    )
     try:
-        return ScoreFile.open(scratch, job.grid)
+        scores = ScoreFile.open(scratch, job.grid) if fits else None
     except DataError:
         # Damaged or gone: the scene can be scored anew.
-        return None
+        scores = None
+    if scores is not None:
+        done = journal.next_row - job.plan.rows.start
+        tell(f"going on with an unfinished run: {done} of {len(job.plan.rows)} rows of tiles done")
+    return scores
 
 
-def _make_room(state: Path, grid: GeoGrid) -> None:
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(state).free
-        held = sum(path.stat().st_size for path in state.iterdir())
-    except OSError as error:
-        raise StorageError(
-            f"cannot write to {state.parent.parent}: {error.strerror or error}; "
-            "choose another folder"
-        ) from error
+def _check_room(folder: WorkFolder, grid: GeoGrid) -> None:
+    held = sum(path.stat().st_size for path in folder.state.iterdir())
+    free = shutil.disk_usage(folder.state).free
     needed = grid.height * grid.width * _BYTES_PER_PX
     if free + held < needed:
-        shutil.rmtree(state.parent, ignore_errors=True)
         raise StorageError(
-            f"the results need up to {needed / 1e9:.1f} GB and {state.parent.parent} has "
-            f"{free / 1e9:.1f} GB left; make room, choose another folder, or cut the scene with "
+            f"the results need up to {needed / 1e6:,.0f} MB and the disk of --out {folder.out} has "
+            f"{free / 1e6:,.0f} MB left; make room, choose another folder, or cut the scene with "
             "--aoi"
         )
 
 
-def _write_products(job: SceneJob, scores: ScoreFile, work: Path) -> Found:
+def _write_products(
+    job: SceneJob, scores: ScoreFile, folder: WorkFolder
+) -> tuple[MaskCounts, PolygonSummary]:
+    place = folder.products
     tags = {
         "CHANGEDET_VERSION": __version__,
         "CHANGEDET_MODEL_SHA256": job.model["sha256"],
         "CHANGEDET_THRESHOLD": f"{job.threshold:.6g}",
     }
-    write_score_cog(scores, work / SCORE, tags=tags)
-    counts = write_mask_cog(scores, work / MASK, threshold=job.threshold, tags=tags)
+    counts = write_mask_cog(scores, place / MASK, threshold=job.threshold, tags=tags)
     if counts.changed + counts.unchanged == 0:
-        shutil.rmtree(work, ignore_errors=True)
+        folder.clear_state()
         raise DataError(
             f"no pixel of the {'area of interest' if job.region else 'common area'} has data in "
-            f"both {job.pair.before.location} and {job.pair.after.location}; check their nodata "
-            "values (gdalinfo) and where they overlap"
+            f"both {without_secrets(job.pair.before.location)} and "
+            f"{without_secrets(job.pair.after.location)}; check their nodata values (gdalinfo) and "
+            "where they overlap"
         )
-    write_styles(work)
+    write_score_cog(scores, place / SCORE, tags=tags)
+    write_styles(place)
     options = job.request.polygons
     polygons = write_polygons(
-        _changes(job, scores),
-        work / file_name(options.format),
-        grid=job.grid,
-        options=options,
+        _changes(job, scores), place / file_name(options.format), grid=job.grid, options=options
     )
-    return Found(counts, polygons)
+    return counts, polygons
 
 
 def _changes(job: SceneJob, scores: ScoreFile) -> Iterator[Change]:
@@ -204,14 +212,3 @@ def _changes(job: SceneJob, scores: ScoreFile) -> Iterator[Change]:
         mask[np.isnan(strip)] = IGNORED
         yield from outliner.add(mask, strip)
     yield from outliner.finish()
-
-
-def _put_in_place(out: Path, work: Path) -> None:
-    try:
-        replace_content(out, work, marker=SUMMARY, leave=(_STATE,))
-        shutil.rmtree(work)
-    except OSError as error:
-        raise StorageError(
-            f"cannot put the results into {out}: {error.strerror or error}; "
-            f"they are complete in {work}"
-        ) from error

@@ -69,7 +69,7 @@ class SceneReport:
         threshold_source: Who chose it.
         counts: Pixels changed, unchanged and without data.
         coverage: Share of each raster that both have in common.
-        shift: Residual shift between the dates; None if no tile allowed to measure it.
+        shift: Residual shift between the dates; None if it could not be measured.
         polygons: What is in the polygon file.
         seconds: Time that reading, scoring and writing the scores took.
         mpx_per_s: Scene pixels scored a second in that time, in millions.

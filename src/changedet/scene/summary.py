@@ -2,51 +2,83 @@
 
 import dataclasses
 import json
+import re
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
+
+from pyproj import CRS
 
 from changedet._atomic import write_text
 from changedet._version import __version__
 from changedet.metrics.json_values import to_json_value
 from changedet.raster.cog import MaskCounts
 from changedet.raster.facts import RasterFacts
+from changedet.scene.flow import TileCounts
 from changedet.scene.job import SceneJob
+from changedet.scene.request import SceneRequest
 from changedet.scene.stac import make_item, without_secrets
 from changedet.types import MAX_DISTANCE
-from changedet.vector.files import PolygonSummary, file_name
+from changedet.vector.files import Format, PolygonSummary, file_name
 
 #: The file that tells a finished prediction.
 SUMMARY: Final = "summary.json"
 SCORE: Final = "score.tif"
 MASK: Final = "mask.tif"
 ITEM: Final = "item.json"
+#: Everything that a prediction may leave, and what a GIS puts beside it.
+PRODUCTS: Final = (
+    *(SUMMARY, SCORE, MASK, ITEM),
+    *(file_name(kind) for kind in get_args(Format)),
+    *("score.qml", "mask.qml", "polygons.qml"),
+    *("score.tif.aux.xml", "mask.tif.aux.xml"),
+)
 
 
 class Found(NamedTuple):
-    """What is in the change map and in the polygon file."""
+    """What is in the change map and in the polygon file, and how long scoring took."""
 
     counts: MaskCounts
     polygons: PolygonSummary
+    tiles: TileCounts
+    seconds: float
 
 
-def summarise(
-    job: SceneJob, *, source: str, found: Found, seconds: float, share: float, notes: list[str]
+def request_facts(
+    request: SceneRequest, *, model: Mapping[str, Any], threshold: float
 ) -> dict[str, Any]:
+    """Say what was asked for that decides the results, as plain JSON types.
+
+    Args:
+        request: As asked.
+        model: As :func:`changedet.inference.provenance.model_facts` tells it.
+        threshold: The one that is used.
+    """
+    asked = dataclasses.asdict(request)
+    for name in ("out", "model", "device", "batch_size", "existing", "threshold"):
+        del asked[name]
+    for name in ("before", "after"):
+        asked[name] = without_secrets(asked[name])
+    facts = {"model_sha256": model["sha256"], "threshold": threshold, **asked}
+    return {name: to_json_value(value) for name, value in facts.items()}
+
+
+def summarise(job: SceneJob, *, source: str, found: Found, notes: list[str]) -> dict[str, Any]:
     """Gather everything worth knowing of a prediction, as plain JSON types.
 
     Args:
         job: What was settled before.
         source: Who chose the threshold.
         found: What is in the products.
-        seconds: Time that scoring took.
-        share: Share of the tiles that were scored in that time, in [0, 1].
         notes: What the user was told.
     """
     pixels = job.grid.height * job.grid.width
     pair, counts = job.pair, found.counts
     known = counts.changed + counts.unchanged
+    # A run that goes on must not claim the speed of what was done before.
+    share = 1.0 - found.tiles.resumed / job.plan.count
     content: dict[str, Any] = {
         "version": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -57,41 +89,49 @@ def summarise(
             "source": source,
         },
         "inputs": {"before": _raster_facts(pair.before), "after": _raster_facts(pair.after)},
+        "request": request_facts(job.request, model=job.model, threshold=job.threshold),
         "grid": {
             "crs": job.grid.crs,
+            "crs_code": _crs_code(job.grid.crs),
             "transform": list(job.grid.transform)[:6],
             "height": job.grid.height,
             "width": job.grid.width,
             "gsd_m": pair.before.gsd_m,
         },
         "coverage": dataclasses.asdict(pair.coverage),
-        "area_of_interest": job.request.region,
+        "area_of_interest_sha256": job.region_sha256,
         "shift": None if job.shift is None else dataclasses.asdict(job.shift),
         "shift_corrected": job.shift_used is not None,
         "stretch": pair.stretch_used,
         "tiles": {
             **job.tiling._asdict(),
             "count": job.plan.count,
+            **found.tiles._asdict(),
             "effect_of_size": None if job.tile_effect is None else job.tile_effect._asdict(),
         },
         "pixels": {**dataclasses.asdict(counts), "all": pixels},
+        "nodata_share": counts.nodata / pixels,
         "changed_share": counts.changed / known if known else None,
         "polygons": {
             "file": file_name(job.request.polygons.format),
             **dataclasses.asdict(found.polygons),
-            **{f"option_{k}": v for k, v in dataclasses.asdict(job.request.polygons).items()},
         },
         "device": str(job.detector.device),
         "speed": {
-            "seconds": round(seconds, 3),
-            "share_scored_in_this_run": share,
-            "mpx_per_s": share * pixels / 1e6 / max(seconds, 1e-9),
+            "seconds": round(found.seconds, 3),
+            "mpx_per_s": share * pixels / 1e6 / max(found.seconds, 1e-9),
         },
         "peak_memory_mb": peak_memory_mb(),
         "notes": notes,
     }
     # Nodata values are often NaN, which JSON does not know.
     return {name: to_json_value(value) for name, value in content.items()}
+
+
+def _crs_code(crs: str | None) -> str | None:
+    """Name a CRS by authority and number, if it is a registered one."""
+    authority = None if crs is None else CRS.from_wkt(crs).to_authority(min_confidence=100)
+    return None if authority is None else ":".join(authority)
 
 
 def _raster_facts(facts: RasterFacts) -> dict[str, Any]:
@@ -104,6 +144,12 @@ def _raster_facts(facts: RasterFacts) -> dict[str, Any]:
 
 def peak_memory_mb() -> float | None:
     """Largest resident memory of this process so far, in 10^6 bytes; None where unknown."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # ru_maxrss would be that of a larger process that started this one.
+        found = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text(), re.MULTILINE)
+        if found is not None:
+            return int(found[1]) * 1024 / 1e6
     try:
         import resource
     except ImportError:

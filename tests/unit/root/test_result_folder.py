@@ -51,6 +51,14 @@ def test_an_earlier_result_is_replaced_as_a_whole(tmp_path: Path):
     assert (out / "value.txt").read_text() == "two"
 
 
+def test_the_users_own_files_stay(tmp_path: Path):
+    out = tmp_path / "out"
+    write_results(out, "one")
+    (out / "notes.txt").write_text("mine")
+    write_results(out, "two", existing="replace")
+    assert names(out) == sorted([*RESULT, "notes.txt"])
+
+
 def test_an_error_leaves_an_earlier_result_untouched(tmp_path: Path):
     out = tmp_path / "out"
     write_results(out, "one")

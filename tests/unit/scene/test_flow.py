@@ -288,3 +288,25 @@ def test_reading_is_ahead_of_scoring_but_not_without_bound(tmp_path: Path):
     run(scene, tmp_path, model=Slow(), batch_size=1)
     assert threading.current_thread().name not in scene.threads
     assert 1 < max(ahead) <= 4
+
+
+def test_after_a_failed_write_no_row_counts_as_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("changedet.scene.flow._SAVE_EVERY_S", 0.0)
+    scene = Scene(200, 60)
+    sink = Sink((200, 60))
+    stored: list[int] = []
+
+    def fail_once(top: int, rows: np.ndarray) -> None:
+        stored.append(top)
+        if len(stored) == 3:
+            raise StorageError("broken")
+
+    monkeypatch.setattr(sink, "write_rows", fail_once)
+    with pytest.raises(StorageError, match="broken"):
+        run(scene, tmp_path, sink=sink, batch_size=9)
+    journal = Journal(tmp_path, {"a": 1}, first_row=0)
+    assert journal.resume() == ()
+    assert journal.next_row == 2
+    assert len(stored) == 3

@@ -39,7 +39,7 @@ def test_without_an_earlier_run_there_is_nothing_to_take_up(tmp_path: Path):
     assert (journal.next_row, journal.open_rows) == (3, None)
 
 
-@pytest.mark.parametrize("damage", ["journal", "rows", "no rows", "foreign"])
+@pytest.mark.parametrize("damage", ["journal", "rows", "empty rows", "no rows", "foreign"])
 def test_a_damaged_state_counts_as_none(tmp_path: Path, damage: str):
     Journal(tmp_path, SETTINGS, first_row=0).save(7, open_rows())
     rows = tmp_path / "open_rows_7.npy"
@@ -47,6 +47,8 @@ def test_a_damaged_state_counts_as_none(tmp_path: Path, damage: str):
         (tmp_path / "journal.json").write_text('{"fingerprint": {')
     elif damage == "rows":
         rows.write_bytes(rows.read_bytes()[:50])
+    elif damage == "empty rows":
+        rows.write_bytes(b"")
     elif damage == "no rows":
         rows.unlink()
     else:
@@ -61,3 +63,11 @@ def test_only_the_newest_state_is_kept(tmp_path: Path):
     journal.save(1, open_rows(1))
     journal.save(2, open_rows(2))
     assert [path.name for path in tmp_path.glob("*.npy")] == ["open_rows_2.npy"]
+
+
+def test_a_removed_state_is_none(tmp_path: Path):
+    Journal(tmp_path, SETTINGS, first_row=0).save(7, open_rows())
+    assert Journal.is_in(tmp_path)
+    Journal.remove(tmp_path)
+    assert not Journal.is_in(tmp_path)
+    assert Journal(tmp_path, SETTINGS, first_row=0).resume() is None
