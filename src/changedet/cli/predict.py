@@ -5,15 +5,34 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from changedet.errors import ConfigError
+from changedet.errors import ChangeDetError, ConfigError
 
 if TYPE_CHECKING:
     from changedet.scene.request import SceneReport, SceneRequest
 
 _INTERRUPTED = 130
+_FAILED = 1
+_PARAMETERS_OF_SCENES = (
+    "bands",
+    "bands_after",
+    "stretch",
+    "aoi",
+    "aoi_crs",
+    "coregister",
+    "resampling",
+    "tile",
+    "overlap",
+    "polygons",
+    "min_area",
+    "fill_holes",
+    "simplify",
+)
+# Change this small is often noise, and an outline of it means little.
+_MANY_TINY = 1 / 3
 
 
 def predict(
+    ctx: typer.Context,
     before: Annotated[
         str, typer.Argument(help="First date: a raster, its http(s):// or s3:// address, a folder.")
     ],
@@ -52,7 +71,7 @@ def predict(
     aoi: Annotated[
         str | None,
         typer.Option(
-            help="Area of interest: xmin,ymin,xmax,ymax, or a GeoJSON or GPKG file.",
+            help="Area of interest: xmin,ymin,xmax,ymax, or a .geojson, .gpkg or .shp file.",
         ),
     ] = None,
     aoi_crs: Annotated[
@@ -96,16 +115,7 @@ def predict(
     from changedet.scene.folders import is_scene
 
     if not (is_scene(before) or is_scene(after)):
-        scene_options = {
-            "--bands": bands,
-            "--bands-after": bands_after,
-            "--stretch": stretch,
-            "--aoi": aoi,
-            "--coregister": coregister or None,
-            "--tile": tile,
-            "--overlap": overlap,
-        }
-        _refuse([name for name, value in scene_options.items() if value is not None])
+        _refuse_scene_options(ctx)
         _predict_pictures(
             Path(before),
             Path(after),
@@ -117,6 +127,7 @@ def predict(
             overwrite=overwrite,
         )
         return
+    _check_aoi_crs(aoi_crs, aoi=aoi)
     from changedet.scene.request import SceneRequest
     from changedet.vector.files import PolygonOptions
 
@@ -142,10 +153,26 @@ def predict(
         ),
         existing="replace" if overwrite else "refuse",
     )
-    _predict_scenes(request)
+    try:
+        if Path(before).is_dir() or Path(after).is_dir():
+            _predict_folders(request)
+        else:
+            _predict_scene(request)
+    except KeyboardInterrupt:
+        typer.echo(
+            "stopped; what is finished is kept: run the same command again to go on", err=True
+        )
+        raise typer.Exit(_INTERRUPTED) from None
 
 
-def _refuse(options: list[str]) -> None:
+def _refuse_scene_options(ctx: typer.Context) -> None:
+    """Refuse what was given and would not be heeded, be it the default's value."""
+    sources = {name: ctx.get_parameter_source(name) for name in _PARAMETERS_OF_SCENES}
+    options = [
+        "--" + name.replace("_", "-")
+        for name, source in sources.items()
+        if source is not None and source.name != "DEFAULT"
+    ]
     if options:
         raise ConfigError(
             f"{', '.join(options)} only work(s) on rasters such as GeoTIFF, not on PNG or JPEG; "
@@ -185,41 +212,95 @@ def _predict_pictures(
     typer.echo(f"results: {report.out}")
 
 
-def _predict_scenes(request: "SceneRequest") -> None:
+def _check_aoi_crs(aoi_crs: str | None, *, aoi: str | None) -> None:
+    if aoi_crs is None:
+        return
+    from changedet.vector.vector_file import SUFFIXES
+
+    if aoi is None:
+        raise ConfigError(
+            f"--aoi-crs {aoi_crs} says what the four numbers of --aoi mean, and there is no --aoi; "
+            "add --aoi xmin,ymin,xmax,ymax or leave it out"
+        )
+    if Path(aoi).suffix.lower() in SUFFIXES:
+        raise ConfigError(
+            f"--aoi-crs {aoi_crs} is for an --aoi of four numbers, and {aoi} is a file, which has "
+            "a CRS of its own; leave it out (ogr2ogr -a_srs corrects the file)"
+        )
+
+
+def _predict_scene(request: "SceneRequest") -> None:
     from changedet.cli.scene_progress import scene_progress
-    from changedet.scene.folders import predict_scenes
     from changedet.scene.predict import predict_scene
 
+    with scene_progress() as display:
+        report = predict_scene(request, say=display.say, progress=display.update)
+    for line in _findings(report, request):
+        typer.echo(line)
+    typer.echo(f"threshold {report.threshold:.4f} ({report.threshold_source})")
+    typer.echo(f"results: {report.out}")
+
+
+def _predict_folders(request: "SceneRequest") -> None:
+    from changedet.cli.scene_progress import scene_progress
+    from changedet.scene.folders import predict_scenes
+
+    failures: dict[str, ChangeDetError] = {}
+    threshold = None
     try:
         with scene_progress() as display:
-            if Path(request.before).is_dir() or Path(request.after).is_dir():
-                reports = predict_scenes(request, say=display.say, progress=display.update)
-            else:
-                reports = [predict_scene(request, say=display.say, progress=display.update)]
-    except KeyboardInterrupt:
-        typer.echo(
-            "stopped; what is finished is kept: run the same command again to go on", err=True
-        )
-        raise typer.Exit(_INTERRUPTED) from None
-    for report in reports:
-        _print_report(report)
+            for stem, outcome in predict_scenes(request, say=display.say, progress=display.update):
+                with display.aside():
+                    if isinstance(outcome, ChangeDetError):
+                        failures[stem] = outcome
+                        typer.echo(f"{stem}: failed, going on with the others", err=True)
+                        continue
+                    for line in _findings(outcome, request):
+                        typer.echo(f"{stem}: {line}")
+                    threshold = f"{outcome.threshold:.4f} ({outcome.threshold_source})"
+    finally:
+        # Hours may have passed since, so they are listed where they are seen.
+        for stem, error in failures.items():
+            typer.echo(f"changedet: {stem}: {' '.join(str(error).split())}", err=True)
+    if threshold is not None:
+        typer.echo(f"threshold {threshold}")
+    typer.echo(f"results: {request.out}")
+    if failures:
+        raise typer.Exit(_FAILED)
 
 
-def _print_report(report: "SceneReport") -> None:
+def _findings(report: "SceneReport", request: "SceneRequest") -> list[str]:
+    """Say in a few lines what was found on a scene."""
     counts, polygons = report.counts, report.polygons
     known = counts.changed + counts.unchanged
     area = "" if polygons.area_m2 is None else f", {polygons.area_m2:,.0f} m2"
-    typer.echo(
-        f"{100 * counts.changed / known:.2f} % changed; {polygons.count} polygons{area}"
-        + (f" ({polygons.dropped} smaller ones left out)" if polygons.dropped else "")
-    )
+    dropped = f" ({polygons.dropped} smaller ones left out)" if polygons.dropped else ""
+    lines = [
+        f"{100 * counts.changed / known:.2f} % changed{_without_data(report, request)}; "
+        f"{polygons.count} polygons{area}{dropped}"
+    ]
+    if request.polygons.min_area == 0 and polygons.tiny > _MANY_TINY * polygons.count:
+        lines.append(
+            f"{polygons.tiny} of {polygons.count} polygons have fewer than 5 pixels; "
+            "--min-area leaves small ones out"
+        )
     memory = report.peak_memory_mb
-    typer.echo(
+    lines.append(
         f"{report.mpx_per_s:.2f} Mpx/s over {report.seconds:.0f} s"
         + ("" if memory is None else f", peak memory {memory:,.0f} MB")
     )
-    typer.echo(f"threshold {report.threshold:.4f} ({report.threshold_source})")
-    typer.echo(f"results: {report.out}")
+    return lines
+
+
+def _without_data(report: "SceneReport", request: "SceneRequest") -> str:
+    counts = report.counts
+    if not counts.nodata:
+        return ""
+    percent = 100 * counts.nodata / (counts.changed + counts.unchanged + counts.nodata)
+    share = "less than 0.1" if percent < 0.1 else f"{percent:.1f}"
+    # An area of interest may be of any shape, and the results are a rectangle.
+    outside = "" if request.region is None else " or outside the area of interest"
+    return f", {share} % without data{outside}"
 
 
 def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:

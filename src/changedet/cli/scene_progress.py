@@ -29,6 +29,17 @@ class SceneDisplay:
         """Print a line."""
         self._console.print(message, markup=False)
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Take the bar away between two scenes, while the block prints to standard output."""
+        self._bar.reset(self._task, visible=False)
+        shown = self._bar.live.is_started
+        if shown:
+            self._bar.stop()
+        yield
+        if shown:
+            self._bar.start()
+
     def update(self, tiles: TilesDone) -> None:
         """Move the bar on; a scene that begins starts the clock anew."""
         task = self._bar.tasks[0]

@@ -1,5 +1,7 @@
 import json
+import re
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +10,19 @@ import rasterio
 import torch
 from affine import Affine
 from PIL import Image
+from rich.console import Console
 
+from changedet.cli import scene_progress
 from changedet.cli.main import main
+from changedet.errors import DataError, StorageError
 from changedet.models.model_file import ModelCard, save_model
 from changedet.models.registry import create_model
+from changedet.raster.cog import MaskCounts
+from changedet.raster.pair import Coverage
+from changedet.scene.flow import TilesDone
+from changedet.scene.request import SceneReport, SceneRequest
 from changedet.types import Normalisation
+from changedet.vector.files import PolygonSummary
 
 UTM = Affine(1.0, 0.0, 500_000.0, 0.0, -1.0, 5_400_000.0)
 
@@ -50,7 +60,9 @@ def raster(path: Path, *, seed: int = 0, **profile: object) -> Path:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model: Path):
     def call(*words: object) -> tuple[int, str, str]:
-        options = ["--model", str(model), "--device", "cpu", "--tile", "64"]
+        options = ["--model", str(model), "--device", "cpu"]
+        if "--tile" not in words and not str(words[0]).endswith(".png"):
+            options += ["--tile", "64"]
         monkeypatch.setattr(sys, "argv", ["changedet", "predict", *map(str, words), *options])
         with pytest.raises(SystemExit) as end:
             main()
@@ -84,9 +96,22 @@ def test_options_of_the_command_reach_the_result(tmp_path: Path, run):
     assert (summary["grid"]["height"], summary["grid"]["width"]) == (50, 40)
     assert summary["inputs"]["before"]["bands"] == [3, 2, 1]
     assert summary["polygons"]["file"] == "polygons.geojson"
-    assert summary["polygons"]["option_simplify_px"] == 1.0
+    asked = summary["request"]["polygons"]
+    assert (asked["min_area"], asked["fill_holes"], asked["simplify_px"]) == (5.0, 9.0, 1.0)
     assert summary["tiles"]["overlap_px"] == 8
     assert summary["changed_share"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"), [("0,3000", [[0.0, 3000.0]] * 2), ("auto", [[5.0, 245.0]] * 2)]
+)
+def test_deep_rasters_are_stretched(tmp_path: Path, run, words: str, expected: list[list[float]]):
+    before = raster(tmp_path / "a.tif", dtype="uint16")
+    code, _, errors = run(before, before, "--stretch", words, "--out", tmp_path / "out")
+    assert code == 0, errors
+    used = json.loads((tmp_path / "out" / "summary.json").read_text())["stretch"]
+    # Values between 1 and 249; auto cuts off 2 % on either side.
+    np.testing.assert_allclose(used, expected, atol=1.5)
 
 
 def test_two_folders_of_rasters_give_one_folder_a_pair_and_go_on_where_they_were(
@@ -97,13 +122,19 @@ def test_two_folders_of_rasters_give_one_folder_a_pair_and_go_on_where_they_were
         for name in ("north", "south"):
             raster(tmp_path / folder / f"{name}.tif", seed=seed)
     words = [tmp_path / "A", tmp_path / "B", "--out", tmp_path / "out"]
-    code, _, errors = run(*words)
+    code, printed, errors = run(*words)
     assert code == 0, errors
     for name in ("north", "south"):
         assert (tmp_path / "out" / name / "score.tif").is_file()
-    code, _, errors = run(*words)
-    assert code == 0
+        assert re.search(rf"^{name}: \d+\.\d\d % changed; \d+ polygons", printed, re.MULTILINE)
+        assert re.search(rf"^{name}: .* Mpx/s", printed, re.MULTILINE)
+    assert printed.endswith(f"threshold 0.0200 (stored with the model)\nresults: {words[3]}\n")
+    code, printed, errors = run(*words)
+    assert (code, printed) == (0, f"results: {words[3]}\n")
     assert "north: already there" in errors
+    code, printed, errors = run(*words, "--min-area", "3")
+    assert (code, printed) == (2, "")
+    assert "differs in --min-area (of north, south); --overwrite" in errors
     (tmp_path / "B" / "north.tif").unlink()
     code, _, errors = run(*words)
     assert code == 2
@@ -210,10 +241,210 @@ def test_bad_input_is_one_line_that_says_what_to_do_and_leaves_nothing(
     assert not any(path.name[0] != "." for path in (tmp_path / "out").glob("*"))
 
 
-def test_options_for_rasters_are_refused_on_pictures(tmp_path: Path, run):
-    for name in ("a", "b"):
-        Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / f"{name}.png")
-    words = [tmp_path / "a.png", tmp_path / "b.png", "--out", tmp_path / "out", "--aoi", "0,0,1,1"]
-    code, _, errors = run(*words)
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in paths:
+        Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(path)
+    return paths
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--bands 1,2,3",
+        "--bands-after 1,2,3",
+        "--stretch auto",
+        "--aoi 0,0,1,1",
+        "--aoi-crs EPSG:4326",
+        "--coregister",
+        "--resampling cubic",
+        # Given is given, be it the default.
+        "--resampling bilinear",
+        "--tile 64",
+        "--overlap 0",
+        "--polygons gpkg",
+        "--min-area 0",
+        "--fill-holes 5",
+        "--simplify 1",
+    ],
+)
+def test_options_for_rasters_are_refused_on_pictures(
+    tmp_path: Path, run, pictures: list[Path], option: str
+):
+    code, printed, errors = run(*pictures, "--out", tmp_path / "out", *option.split())
+    assert (code, printed) == (2, "")
+    assert errors.startswith(f"changedet: {option.split()[0]} only work(s) on rasters")
+    assert len(errors.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_all_options_that_do_not_suit_pictures_are_named(tmp_path: Path, run, pictures):
+    words = ["--min-area", "5", "--aoi", "0,0,1,1", "--threshold", "0.5"]
+    code, _, errors = run(*pictures, "--out", tmp_path / "out", *words)
     assert code == 2
-    assert "--aoi, --tile only work(s) on rasters" in errors
+    assert "changedet: --aoi, --min-area only work(s) on rasters" in errors
+
+
+def test_pictures_need_no_options_for_rasters(tmp_path: Path, run, pictures: list[Path]):
+    code, _, errors = run(*pictures, "--out", tmp_path / "out", "--batch-size", "1")
+    assert code == 0, errors
+    assert (tmp_path / "out" / "summary.json").is_file()
+
+
+@pytest.mark.parametrize("aoi", [[], ["--aoi", "area.gpkg"], ["--aoi", "area.SHP"]])
+def test_a_crs_of_no_numbers_is_refused(tmp_path: Path, run, aoi: list[str]):
+    before = raster(tmp_path / "a.tif")
+    words = [before, before, "--out", tmp_path / "out", *aoi, "--aoi-crs", "EPSG:4326"]
+    code, printed, errors = run(*words)
+    assert (code, printed) == (2, "")
+    assert errors.startswith("changedet: --aoi-crs EPSG:4326 ")
+    assert (aoi[1] if aoi else "there is no --aoi") in errors
+
+
+def test_a_crs_of_the_four_numbers_reaches_the_result(tmp_path: Path, run):
+    before = raster(tmp_path / "a.tif")
+    words = ["--aoi", "15.0,48.7,15.0005,48.8", "--aoi-crs", "EPSG:4326"]
+    code, _, errors = run(before, before, "--out", tmp_path / "out", *words)
+    assert code == 0, errors
+    grid = json.loads((tmp_path / "out" / "summary.json").read_text())["grid"]
+    # 0.0005 degrees of longitude on this latitude, on 1 m pixels.
+    assert grid["width"] == pytest.approx(0.0005 * 111_320 * np.cos(np.radians(48.75)), abs=2)
+    assert grid["height"] == 80
+
+
+def half_empty(path: Path, *, seed: int) -> Path:
+    with rasterio.open(raster(path, seed=seed, nodata=0), "r+") as file:
+        pixels = file.read()
+        pixels[:, :, :24] = 0
+        file.write(pixels)
+    return path
+
+
+def test_the_share_without_data_is_printed_where_there_is_one(tmp_path: Path, run):
+    before = half_empty(tmp_path / "a.tif", seed=0)
+    after = raster(tmp_path / "b.tif", seed=1)
+    code, printed, errors = run(before, after, "--out", tmp_path / "out")
+    assert code == 0, errors
+    assert " % changed, 25.0 % without data; " in printed
+    code, printed, _ = run(after, after, "--out", tmp_path / "whole")
+    assert code == 0
+    assert "without data" not in printed
+
+
+def report(*, changed: int = 50, nodata: int = 0, count: int = 0, tiny: int = 0) -> SceneReport:
+    return SceneReport(
+        out=Path("out"),
+        threshold=0.5,
+        threshold_source="a test",
+        counts=MaskCounts(changed=changed, unchanged=100_000 - changed, nodata=nodata),
+        coverage=Coverage(1.0, 1.0),
+        shift=None,
+        polygons=PolygonSummary(count=count, area_m2=1234.5, dropped=0, tiny=tiny),
+        seconds=2.0,
+        mpx_per_s=0.5,
+        peak_memory_mb=None,
+        content={},
+    )
+
+
+@pytest.fixture
+def say_of(tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch):
+    """Run the command with a made-up report, and give what it prints."""
+
+    def call(content: SceneReport, *words: str) -> str:
+        monkeypatch.setattr("changedet.scene.predict.predict_scene", lambda *_, **__: content)
+        code, printed, errors = run("a.tif", "b.tif", "--out", tmp_path / "out", *words)
+        assert code == 0, errors
+        return printed
+
+    return call
+
+
+def test_a_very_small_share_without_data_is_not_called_zero(say_of):
+    assert "0.05 % changed, less than 0.1 % without data; 0 poly" in say_of(report(nodata=9))
+
+
+def test_what_lies_outside_the_area_of_interest_is_not_called_missing(say_of):
+    printed = say_of(report(nodata=100_000), "--aoi", "0,0,9,9")
+    assert ", 50.0 % without data or outside the area of interest; " in printed
+
+
+def test_many_tiny_polygons_are_hinted_at_unless_small_ones_are_left_out(say_of):
+    hint = "35 of 100 polygons have fewer than 5 pixels; --min-area leaves small ones out"
+    assert hint in say_of(report(count=100, tiny=35)).splitlines()
+    assert "fewer than 5" not in say_of(report(count=100, tiny=35), "--min-area", "2")
+    assert "fewer than 5" not in say_of(report(count=99, tiny=33))
+    assert "fewer than 5" not in say_of(report(count=0, tiny=0))
+
+
+def test_a_bad_pair_is_told_at_the_end_and_the_others_are_done(tmp_path: Path, run):
+    for folder, seed in (("A", 0), ("B", 1)):
+        (tmp_path / folder).mkdir()
+        for name in ("east", "north", "west"):
+            raster(tmp_path / folder / f"{name}.tif", seed=seed)
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / "A" / "east.png")
+    cut_short(tmp_path / "B" / "north.tif")
+    raster(tmp_path / "B" / "west.tif", crs=None)
+    words = [tmp_path / "A", tmp_path / "B", "--out", tmp_path / "out"]
+    code, printed, errors = run(*words)
+    assert code == 1
+    lines = errors.splitlines()
+    assert [line.split(": ")[:2] for line in lines[-2:]] == [
+        ["changedet", "north"],
+        ["changedet", "west"],
+    ]
+    assert "north.tif" in lines[-2]
+    assert "gdal_edit.py -a_srs" in lines[-1]
+    assert sum(line.startswith("changedet: ") for line in lines) == 2
+    assert f"{tmp_path / 'A'}: 1 image(s) that are no TIFF are ignored" in lines
+    assert printed.startswith("east: ")
+    assert "north: " not in printed
+    assert f"results: {tmp_path / 'out'}" in printed
+    assert (tmp_path / "out" / "east" / "summary.json").is_file()
+
+
+def test_failures_so_far_are_told_where_the_disk_is_full(
+    tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(pair: SceneRequest, **options: object) -> None:
+        if pair.out.name == "east":
+            raise DataError("bad\npair")
+        raise StorageError("no room")
+
+    monkeypatch.setattr("changedet.scene.folders.predict_scene", fail)
+    for name in ("A", "B"):
+        (tmp_path / name).mkdir()
+        for stem in ("east", "north", "west"):
+            raster(tmp_path / name / f"{stem}.tif")
+    code, printed, errors = run(tmp_path / "A", tmp_path / "B", "--out", tmp_path / "out")
+    assert (code, printed) == (1, "")
+    assert errors.splitlines() == [
+        "east: failed, going on with the others",
+        "changedet: east: bad pair",
+        "changedet: no room",
+    ]
+
+
+def test_an_address_of_a_picture_is_read_as_a_raster(tmp_path: Path, run):
+    words = ["http://127.0.0.1:9/a.png", "http://127.0.0.1:9/b.png", "--out", tmp_path / "out"]
+    # Words for rasters only: on pictures they would be refused.
+    code, _, errors = run(*words, "--tile", "64")
+    assert code == 2
+    assert "over the network" in errors
+
+
+def test_the_bar_is_out_of_the_way_while_results_are_printed(monkeypatch, capsys):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(scene_progress, "Console", partial(Console, force_terminal=True, width=80))
+    with scene_progress.scene_progress() as display:
+        display.update(TilesDone(1, 4, 1000))
+        with display.aside():
+            sys.stdout.write("found\n")
+        display.update(TilesDone(2, 8, 1000))
+        display.say("a note")
+    printed, errors = capsys.readouterr()
+    # On a terminal the bar takes all that is printed to where it is itself: standard error.
+    assert printed == "found\n"
+    assert "a note" in errors
+    assert "25%" in errors
