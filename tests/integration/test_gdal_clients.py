@@ -55,7 +55,6 @@ def products(tmp_path_factory: pytest.TempPathFactory) -> Path:
             changes += outliner.finish()
             path = folder / file_name(name)
             write_polygons(changes, path, grid=GRID, options=PolygonOptions(format=name))
-        scores.remove()
     return folder
 
 

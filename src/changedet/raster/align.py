@@ -68,7 +68,7 @@ def find_overlap(before: RasterFacts, after: RasterFacts, pixel_map: PixelMap) -
         raise _no_overlap(before, after)
     if min(window.shape) < SMALLEST_PX:
         raise DataError(
-            f"the common area of {before.location} and {after.location} is only {window.width}x"
+            f"the common area of {before.name} and {after.name} is only {window.width}x"
             f"{window.height} pixels, at least {SMALLEST_PX}x{SMALLEST_PX} are needed; choose "
             "rasters that cover more of the same ground"
         )
@@ -162,8 +162,8 @@ def _no_overlap(before: RasterFacts, after: RasterFacts) -> DataError:
     if _meet_around_the_world(before, after):
         return _antimeridian(before, after)
     return DataError(
-        f"the rasters do not overlap: {before.location} covers {_describe_place(before)}, "
-        f"{after.location} covers {_describe_place(after)}; choose rasters of the same place, or "
+        f"the rasters do not overlap: {before.name} covers {_describe_place(before)}, "
+        f"{after.name} covers {_describe_place(after)}; choose rasters of the same place, or "
         "correct a wrong CRS with gdal_edit.py -a_srs"
     )
 
@@ -174,11 +174,11 @@ def _cannot_be_placed(before: RasterFacts, after: RasterFacts) -> DataError:
     left, bottom, right, top = GeoGrid(before.crs, before.transform, *before.shape).bounds
     name = CRS.from_wkt(before.crs).to_authority() if before.crs else None
     return DataError(
-        f"{after.location} covers {_describe_place(after)} and cannot be laid onto the CRS of "
-        f"{before.location}, which covers {_describe_place(before)}; correct a wrong CRS with "
+        f"{after.name} covers {_describe_place(after)} and cannot be laid onto the CRS of "
+        f"{before.name}, which covers {_describe_place(before)}; correct a wrong CRS with "
         "gdal_edit.py -a_srs, or cut out the common part: gdalwarp -t_srs "
         f"{':'.join(name) if name else 'CRS'} -te {left:.10g} {bottom:.10g} {right:.10g} "
-        f"{top:.10g} {shlex.quote(after.location)} after_cut.tif"
+        f"{top:.10g} {shlex.quote(after.name)} after_cut.tif"
     )
 
 
@@ -188,11 +188,11 @@ def _antimeridian(before: RasterFacts, after: RasterFacts) -> DataError:
     lat = min((ring.y for ring in rings), key=np.ptp).mean()
     target = f"+proj=laea +lat_0={lat:.0f} +lon_0=180 +datum=WGS84"
     commands = " and ".join(
-        f"gdalwarp -t_srs {shlex.quote(target)} {shlex.quote(raster.location)} {name}_180.tif"
+        f"gdalwarp -t_srs {shlex.quote(target)} {shlex.quote(raster.name)} {name}_180.tif"
         for raster, name in ((before, "before"), (after, "after"))
     )
     return DataError(
-        f"{before.location} and {after.location} meet at the antimeridian (180 degrees), where "
+        f"{before.name} and {after.name} meet at the antimeridian (180 degrees), where "
         f"longitudes jump; bring both into a projected CRS that is centred there: {commands}"
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rasterio.enums import ColorInterp
 
 from changedet.errors import ConfigError
+from changedet.raster.open import without_secrets
 
 if TYPE_CHECKING:
     import rasterio
@@ -32,26 +33,27 @@ def choose_bands(
     Raises:
         ConfigError: If a band does not exist, or their number is not what the model takes.
     """
+    name = without_secrets(location)
     colours = [band for band in dataset.indexes if band not in alpha_bands(dataset)]
     if wanted is None:
         if len(colours) == channels:
             return tuple(colours)
         first = ",".join(map(str, (colours * channels)[:channels]))
         raise ConfigError(
-            f"{location}: has {len(colours)} bands ({describe_bands(dataset)}), the model takes "
+            f"{name}: has {len(colours)} bands ({describe_bands(dataset)}), the model takes "
             f"{channels}; choose them in the model's order, for example {option} {first}"
             f"{_palette_advice(dataset)}"
         )
     unknown = [str(band) for band in wanted if band not in dataset.indexes]
     if unknown:
         raise ConfigError(
-            f"{location}: there is no band {', '.join(unknown)} ({option}); it has "
+            f"{name}: there is no band {', '.join(unknown)} ({option}); it has "
             f"{describe_bands(dataset)}"
         )
     if len(wanted) != channels:
         raise ConfigError(
             f"{option} names {len(wanted)} bands, but the model takes {channels}; "
-            f"{location} has {describe_bands(dataset)}"
+            f"{name} has {describe_bands(dataset)}"
         )
     return wanted
 

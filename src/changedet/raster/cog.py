@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import warnings
@@ -18,6 +19,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from changedet.errors import StorageError
+from changedet.raster.scratch import describe_size
 from changedet.raster.style import CHANGED_COLOUR
 
 if TYPE_CHECKING:
@@ -38,10 +40,16 @@ _BLOCK: Final = 512
 _BLOCKS_AT_ONCE: Final = 8
 # Bytes. A larger cache of blocks makes copying no faster: every block is used once.
 _CACHE: Final = 16 << 20
-# Bytes a pixel that product and temporary files hardly ever do without; smooth scores take about
-# 1.5, hence more may be needed than is asked for.
-_SCORE_ROOM: Final = 0.5
+# Bytes a pixel of product and temporary files together: measured on scores of real scenes, 2.0 with
+# overviews for the scores.
+_SCORE_ROOM: Final = 2.0
 _MASK_ROOM: Final = 0.05
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Of GDAL's errors there are words only.
+_NOT_FULL: Final = tuple(
+    os.strerror(number)
+    for number in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+)
 # SystemError is what rasterio makes of a failure for which GDAL gave no reason.
 _GDAL_ERRORS: Final = (OSError, RasterioError, CPLE_BaseError, SystemError)
 _COG_OPTIONS: Final = {
@@ -168,8 +176,7 @@ def _workshop(path: Path, *, room: float) -> Iterator[Path]:
             yield folder
     except _GDAL_ERRORS as error:
         raise StorageError(
-            f"cannot write {path}: {_reason(error)}; is the disk full? Make room or choose another "
-            "folder, then run the command again"
+            f"cannot write {path}: {_reason(error)}; {_advice(error)}, then run the command again"
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -188,7 +195,20 @@ def _check_room(folder: Path, room: float) -> None:
     """
     free = shutil.disk_usage(folder).free
     if free < room:
-        raise OSError(f"it takes at least {room / 1e6:.1f} MB and {free / 1e6:.1f} MB are free")
+        raise OSError(
+            errno.ENOSPC, f"it takes about {describe_size(room)} and {describe_size(free)} are free"
+        )
+
+
+def _advice(error: BaseException) -> str:
+    """Suspect a full disk where the reason is that or unknown: GDAL often does not know it."""
+    # Rasterio's exceptions have GDAL's own error numbers, if any.
+    number = error.errno if isinstance(error, OSError) else None
+    if number in _FULL:
+        return "make room or choose another folder"
+    if number is not None or any(words in _reason(error) for words in _NOT_FULL):
+        return "check the folder or choose another one"
+    return "is the disk full? Make room or choose another folder"
 
 
 def _reason(error: BaseException) -> str:

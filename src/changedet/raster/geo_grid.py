@@ -71,12 +71,6 @@ class GeoGrid:
         return self.height, self.width
 
     @property
-    def pixel_size(self) -> tuple[float, float]:
-        """Width and height of a pixel in units of the CRS, both positive."""
-        t = self.transform
-        return (t.a**2 + t.d**2) ** 0.5, (t.b**2 + t.e**2) ** 0.5
-
-    @property
     def bounds(self) -> tuple[float, float, float, float]:
         """Left, bottom, right and top of the grid's bounding box in CRS coordinates."""
         corners = [

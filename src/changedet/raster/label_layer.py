@@ -15,7 +15,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from changedet.errors import DataError, ImageError
 from changedet.raster.environment import gdal_environment
-from changedet.raster.open import WARNING_FILTERS, open_raster, reading_error
+from changedet.raster.open import WARNING_FILTERS, open_raster, reading_error, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,8 +94,8 @@ class RasterLayer:
         self._grid = grid
         self._local = threading.local()
         with open_raster(location) as dataset:
-            _check_labels(dataset, location)
-            _check_place(dataset, grid, location=location)
+            _check_labels(dataset, without_secrets(location))
+            _check_place(dataset, grid, name=without_secrets(location))
 
     def read(self, window: Window) -> LabelPixels:
         """Read a window, (h, w), of the raster's integer type; outside of it nothing is known."""
@@ -131,34 +131,34 @@ class RasterLayer:
         return self._local.dataset
 
 
-def _check_labels(dataset: rasterio.DatasetReader, location: str) -> None:
+def _check_labels(dataset: rasterio.DatasetReader, name: str) -> None:
     if dataset.count != 1:
         raise ImageError(
-            f"{location}: a label raster has one band, got {dataset.count}; choose it with: "
-            f"gdal_translate -b 1 {location} label.tif"
+            f"{name}: a label raster has one band, got {dataset.count}; choose it with: "
+            f"gdal_translate -b 1 {name} label.tif"
         )
     if not np.issubdtype(np.dtype(dataset.dtypes[0]), np.integer):
         raise ImageError(
-            f"{location}: a label raster holds whole numbers, got {dataset.dtypes[0]}; convert it "
-            f"with: gdal_translate -ot Byte {location} label.tif"
+            f"{name}: a label raster holds whole numbers, got {dataset.dtypes[0]}; convert it "
+            f"with: gdal_translate -ot Byte {name} label.tif"
         )
     compression = str(dataset.profile.get("compress", "")).upper()
     if dataset.driver in _COARSE or compression in _COARSE:
         raise ImageError(
-            f"{location}: {compression or dataset.driver} compression smears label values; take "
+            f"{name}: {compression or dataset.driver} compression smears label values; take "
             "the original and store it without loss (DEFLATE, LZW)"
         )
 
 
-def _check_place(dataset: rasterio.DatasetReader, grid: GeoGrid, *, location: str) -> None:
+def _check_place(dataset: rasterio.DatasetReader, grid: GeoGrid, *, name: str) -> None:
     if (dataset.crs is None) != (grid.crs is None):
         lacking = "it has no" if dataset.crs is None else "only it has a"
         raise DataError(
-            f"{location}: {lacking} coordinate reference system; give it to the one without: "
+            f"{name}: {lacking} coordinate reference system; give it to the one without: "
             "gdal_edit.py -a_srs EPSG:CODE FILE"
         )
     if grid.crs is None and dataset.shape != grid.shape:
         raise DataError(
-            f"{location}: {dataset.width}x{dataset.height} pixels, the images are "
+            f"{name}: {dataset.width}x{dataset.height} pixels, the images are "
             f"{grid.width}x{grid.height} (width x height); without georeference all are of one size"
         )

@@ -20,6 +20,13 @@ _PREFIXES: Final = {
     "az": "/vsiaz/",
 }
 _NETWORK: Final = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss", "/vsiswift")
+# User and password of an address; what follows its path, or the name of a GDAL handler: a query
+# (signed addresses) or options.
+_USER: Final = re.compile(r"(?<=://)[^/?#]*@")
+_QUERY: Final = re.compile(r"(\A(?:[/{]+vsi\w+)+|://[^?#]*)([?#].*)", re.DOTALL)
+# The same of any address in a text, where it ends at a space or a quotation mark.
+_USER_IN_TEXT: Final = re.compile(r"(?<=://)[^/?#\s]*@")
+_QUERY_IN_TEXT: Final = re.compile(r"(://[^?#\s'\"]*)[?#][^\s'\"]*")
 #: To be held while warning filters are changed and restored, be it by rasterio when it is given
 #: arrays: they belong to the process, and two threads would leave each other's behind.
 WARNING_FILTERS: Final = threading.Lock()
@@ -36,7 +43,14 @@ def gdal_path(location: str) -> str:
 
 def is_remote(location: str) -> bool:
     """Tell whether a raster is read over the network."""
-    return gdal_path(location).startswith(_NETWORK)
+    path = gdal_path(location)
+    # Also through another handler: /vsizip/vsicurl/...
+    return path.startswith("/vsi") and any(handler in path for handler in _NETWORK)
+
+
+def without_secrets(location: str) -> str:
+    """Leave out user, password and query (signed addresses) of an address; for all messages."""
+    return _QUERY.sub(r"\1", _USER.sub("", location))
 
 
 def open_raster(location: str) -> rasterio.DatasetReader:
@@ -62,12 +76,15 @@ def open_raster(location: str) -> rasterio.DatasetReader:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             dataset = rasterio.open(gdal_path(location))
     except RasterioIOError as error:
-        raise ImageError(f"{location}: {_why_not_open(location, error)}") from error
+        raise ImageError(
+            f"{without_secrets(location)}: {_why_not_open(location, error)}"
+        ) from error
     if dataset.count == 0:
         layers = ", ".join(dataset.subdatasets[:3]) or "it lists none"
         dataset.close()
         raise ImageError(
-            f"{location}: holds no bands of its own; name one of its layers instead ({layers})"
+            f"{without_secrets(location)}: holds no bands of its own; name one of its layers "
+            f"instead ({_scrubbed(layers, location)})"
         )
     return dataset
 
@@ -79,7 +96,8 @@ def reading_error(location: str, error: BaseException) -> ImageError:
         if is_remote(location)
         else "the file is damaged or cut short, get or write it again"
     )
-    return ImageError(f"{location}: pixels cannot be read ({one_line(error)}); {advice}")
+    reason = _scrubbed(one_line(error), location)
+    return ImageError(f"{without_secrets(location)}: pixels cannot be read ({reason}); {advice}")
 
 
 def one_line(error: BaseException) -> str:
@@ -89,15 +107,24 @@ def one_line(error: BaseException) -> str:
     return re.sub(r"\s+", " ", str(error)).strip().rstrip(".") or type(error).__name__
 
 
+def _scrubbed(text: str, location: str) -> str:
+    """Leave secrets out of GDAL's words, which may hold the location as a whole or in part."""
+    secrets = [*_USER.findall(location), *(query for _, query in _QUERY.findall(location))]
+    for secret in secrets:
+        text = text.replace(secret, "")
+    return _QUERY_IN_TEXT.sub(r"\1", _USER_IN_TEXT.sub("", text))
+
+
 def _why_not_open(location: str, error: RasterioIOError) -> str:
+    reason = _scrubbed(one_line(error), location)
     if is_remote(location):
         return (
-            f"cannot be opened over the network ({one_line(error)}); check the address, the "
-            "credentials and the connection, or download the file"
+            f"cannot be opened over the network ({reason}); check the address, the credentials "
+            "and the connection, or download the file"
         )
     if not location.startswith("/vsi") and not Path(location).exists():
         return "no such file; check the path"
     return (
-        f"cannot be opened as a raster ({one_line(error)}); if it is damaged or cut short, get or "
-        "write it again, else convert it with gdal_translate"
+        f"cannot be opened as a raster ({reason}); if it is damaged or cut short, get or write it "
+        "again, else convert it with gdal_translate"
     )

@@ -217,15 +217,15 @@ class RasterPair:
             notes.append("neither raster has a CRS: they are compared pixel by pixel")
         if self._plan.offset is None:
             notes.append(
-                f"{self.after.location} is resampled ({self._options.resampling}) onto the grid "
-                f"of {self.before.location}"
+                f"{self.after.name} is resampled ({self._options.resampling}) onto the grid "
+                f"of {self.before.name}"
             )
         if self._options.stretch is not None and self.stretch_used is None:
             notes.append("--stretch has no effect: both rasters hold 8-bit values")
         for raster in (self.before, self.after):
             if self._options.pixel_type not in ("uint8", raster.dtype):
                 notes.append(
-                    f"the model was trained on {self._options.pixel_type}; {raster.location} holds "
+                    f"the model was trained on {self._options.pixel_type}; {raster.name} holds "
                     f"{raster.dtype} values, which are taken as they are"
                 )
         return notes

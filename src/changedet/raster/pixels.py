@@ -32,7 +32,7 @@ class Pixels(NamedTuple):
 
     Attributes:
         values: (C, h, w), uint8 if the file stores 8 bit, else float32; 0 where not valid.
-        valid: (h, w), True where every band holds data.
+        valid: (h, w), True where there is data, see :class:`PixelSource`.
     """
 
     values: PixelValues
@@ -42,8 +42,10 @@ class Pixels(NamedTuple):
 class PixelSource:
     """Chosen bands of an open raster.
 
-    A pixel is valid if all chosen bands hold data there: no band has its nodata value, is NaN or
-    infinite or masked, and the alpha band, if any, is not zero.
+    A pixel is valid if all chosen bands hold data there: none is NaN or infinite or masked, the
+    alpha band, if any, is not zero, and none has its nodata value. Of unsigned integers, where all
+    chosen bands share one nodata value, only a pixel that has it in all of them is missing: there
+    it is a common brightness, mostly 0 or 255, and a dark pixel without any blue is no hole.
     """
 
     def __init__(
@@ -60,6 +62,9 @@ class PixelSource:
         self._is_masked = any(not (flag & known) for flag in flags)
         self._nodata = [dataset.nodatavals[band - 1] for band in bands]
         dtypes = {dataset.dtypes[band - 1] for band in bands}
+        is_shared = len(set(self._nodata)) == 1
+        is_unsigned = all(dtype.startswith("uint") for dtype in dtypes)
+        self._is_missing_together = is_shared and is_unsigned
         self.dtype = np.dtype(np.uint8 if dtypes == {"uint8"} else np.float32)
 
     def read(self, window: Window, *, decimation: int = 1) -> Pixels:
@@ -68,7 +73,8 @@ class PixelSource:
         Args:
             window: In pixels of the raster, inside it, its sides multiples of ``decimation``.
             decimation: Average this many pixels along each axis, from overviews if there are any;
-                missing pixels do not count.
+                missing pixels do not count, nor does the nodata value in a single band, which is
+                how GDAL averages and builds overviews.
 
         Raises:
             ImageError: If the file is damaged or its server fails.
@@ -120,9 +126,11 @@ class PixelSource:
         valid = np.ones(stored.shape[1:], np.bool_) if mask is None else mask
         for alpha in stored[count:]:
             valid &= alpha > 0
-        for band, nodata in zip(stored[:count], self._nodata, strict=True):
-            if nodata is not None and not np.isnan(nodata):
-                valid &= band != nodata
+        bands = zip(stored[:count], self._nodata, strict=True)
+        holes = [band == nodata for band, nodata in bands if nodata is not None]
+        if holes:
+            join = np.logical_and if self._is_missing_together else np.logical_or
+            valid &= ~join.reduce(holes)
         with np.errstate(over="ignore", invalid="ignore"):
             values = stored[:count].astype(self.dtype, copy=False)
         if stored.dtype.kind == "f":

@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Final
 
 from changedet.errors import DataError, ImageError
+from changedet.raster.open import without_secrets
 
 if TYPE_CHECKING:
     import rasterio
@@ -23,23 +24,24 @@ def require_placed(dataset: rasterio.DatasetReader, location: str) -> None:
         ImageError: If it has ground control points or a sensor model only, or a CRS without a
             geotransform. A raster with neither is fine.
     """
-    output = f"{shlex.quote(location)} placed.tif"
+    name = without_secrets(location)
+    output = f"{shlex.quote(name)} placed.tif"
     if not dataset.transform.is_identity:
         return
     if dataset.gcps[0]:
         raise ImageError(
-            f"{location}: is placed by ground control points only; resample it first: "
+            f"{name}: is placed by ground control points only; resample it first: "
             f"gdalwarp -r bilinear {output}"
         )
     if dataset.rpcs is not None:
         raise ImageError(
-            f"{location}: is placed by a sensor model (RPC) only; resample it first: "
+            f"{name}: is placed by a sensor model (RPC) only; resample it first: "
             f"gdalwarp -rpc -r bilinear {output}"
         )
     if dataset.crs:
         raise ImageError(
-            f"{location}: names a CRS but not where its pixels lie; set its corners: "
-            f"gdal_edit.py -a_ullr LEFT TOP RIGHT BOTTOM {shlex.quote(location)}"
+            f"{name}: names a CRS but not where its pixels lie; set its corners: "
+            f"gdal_edit.py -a_ullr LEFT TOP RIGHT BOTTOM {shlex.quote(name)}"
         )
 
 
@@ -53,8 +55,8 @@ def require_comparable(before: RasterFacts, after: RasterFacts) -> None:
     if (before.crs is None) != (after.crs is None):
         bare, placed = (before, after) if before.crs is None else (after, before)
         raise DataError(
-            f"{bare.location}: has no CRS, but {placed.location} has one; set it: "
-            f"gdal_edit.py -a_srs EPSG:CODE {shlex.quote(bare.location)}"
+            f"{bare.name}: has no CRS, but {placed.name} has one; set it: "
+            f"gdal_edit.py -a_srs EPSG:CODE {shlex.quote(bare.name)}"
         )
     if before.crs is None:
         _require_same_pixels(before, after)
@@ -65,13 +67,13 @@ def require_comparable(before: RasterFacts, after: RasterFacts) -> None:
 def _require_same_pixels(before: RasterFacts, after: RasterFacts) -> None:
     if before.shape != after.shape:
         raise DataError(
-            f"{before.location} is {before.width}x{before.height} pixels and {after.location} "
+            f"{before.name} is {before.width}x{before.height} pixels and {after.name} "
             f"{after.width}x{after.height}; without a CRS they are compared pixel by pixel and "
             "must be of one size: set the CRS of both with gdal_edit.py -a_srs EPSG:CODE"
         )
     if not before.transform.almost_equals(after.transform):
         raise DataError(
-            f"{before.location} and {after.location} lie at different places but name no CRS; set "
+            f"{before.name} and {after.name} lie at different places but name no CRS; set "
             "the CRS of both: gdal_edit.py -a_srs EPSG:CODE FILE"
         )
 
@@ -79,17 +81,17 @@ def _require_same_pixels(before: RasterFacts, after: RasterFacts) -> None:
 def _require_upright(raster: RasterFacts) -> None:
     """The grid of the results is that of ``before``: viewers and polygons expect north up."""
     t = raster.transform
-    location = shlex.quote(raster.location)
+    location = shlex.quote(raster.name)
     lean_px = max(
         abs(t.b) * raster.height / abs(t.a or 1.0), abs(t.d) * raster.width / abs(t.e or 1.0)
     )
     if t.a == 0 or t.e == 0 or lean_px > _ROTATION_PX:
         raise DataError(
-            f"{raster.location}: its grid is rotated or sheared; resample it north up: "
+            f"{raster.name}: its grid is rotated or sheared; resample it north up: "
             f"gdalwarp -r bilinear {location} north_up.tif"
         )
     if t.e > 0 or t.a < 0:
         raise DataError(
-            f"{raster.location}: its rows run from south to north or its columns from east to "
+            f"{raster.name}: its rows run from south to north or its columns from east to "
             f"west; turn it north up: gdalwarp -r near {location} north_up.tif"
         )

@@ -67,7 +67,7 @@ class ScoreFile:
             if isinstance(error, StorageError):
                 raise
             raise StorageError(
-                f"cannot reserve {size / 1e6:.0f} MB for the scores in {path}: "
+                f"cannot reserve {describe_size(size)} for the scores in {path}: "
                 f"{error.strerror or error}; make room or choose another folder, then run the "
                 "command again"
             ) from error
@@ -159,11 +159,6 @@ class ScoreFile:
         with self._lock:
             self._file.close()
 
-    def remove(self) -> None:
-        """Close the file and delete it with its header."""
-        self.close()
-        _remove(self.path)
-
     def __enter__(self) -> Self:
         return self
 
@@ -178,6 +173,11 @@ class ScoreFile:
 
     def _offset(self, top: int) -> int:
         return top * self.grid.width * _DTYPE.itemsize
+
+
+def describe_size(size: float) -> str:
+    """Give a number of bytes in MB, from a thousand of them on in GB."""
+    return f"{size / 1e6:.1f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"
 
 
 def _reserve(file: FileIO, size: int) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from changedet.errors import DataError
 from changedet.raster.geo_grid import Window
+from changedet.raster.open import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,8 +65,9 @@ def measure_limits(read: Callable[[Window], Pixels], whole: Window, *, location:
     values = np.concatenate(samples)
     if values.size == 0:
         raise DataError(
-            f"{location}: no pixel of the common area holds data, so that there is nothing to "
-            "stretch; check its nodata value with gdalinfo, correct it with gdal_edit.py -a_nodata"
+            f"{without_secrets(location)}: no pixel of the common area holds data, so that there "
+            "is nothing to stretch; check its nodata value with gdalinfo, correct it with "
+            "gdal_edit.py -a_nodata"
         )
     low, high = (float(limit) for limit in np.percentile(values, PERCENTILES))
     # A constant picture has no range of its own.

@@ -42,7 +42,7 @@ def needs_stretch(
     """
     if raster.dtype.startswith("complex"):
         raise ConfigError(
-            f"{raster.location}: holds complex numbers ({raster.dtype}); write their magnitude "
+            f"{raster.name}: holds complex numbers ({raster.dtype}); write their magnitude "
             "with gdal_calc.py, or choose other bands"
         )
     if pixel_type == _BYTE:
@@ -50,13 +50,13 @@ def needs_stretch(
             return False
         if stretch is None:
             raise ConfigError(
-                f"{raster.location}: holds {raster.dtype} values, but the model was trained on "
+                f"{raster.name}: holds {raster.dtype} values, but the model was trained on "
                 "8 bit; say which values become 0 and 255: --stretch LOW,HIGH or --stretch auto"
             )
         return True
     if raster.dtype == _BYTE:
         raise ConfigError(
-            f"{raster.location}: holds 8-bit values, but the model was trained on {pixel_type}; "
+            f"{raster.name}: holds 8-bit values, but the model was trained on {pixel_type}; "
             "give the raster as it was before it was converted to 8 bit"
         )
     if stretch is not None:

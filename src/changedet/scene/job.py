@@ -21,7 +21,6 @@ from changedet.raster.shift import ShiftEstimate
 from changedet.raster.tile_plan import Mask, TilePlan
 from changedet.scene.registration import estimate_shift
 from changedet.scene.request import SceneRequest
-from changedet.scene.stac import without_secrets
 from changedet.scene.tiling import TileEffect, Tiling, measure_tile_effect
 from changedet.vector.files import check_polygon_options
 from changedet.vector.regions import read_region
@@ -175,7 +174,7 @@ def prepare(
 
 def _identity(raster: RasterFacts) -> list[object]:
     """Tell one state of a raster from another; a renewed signature of its address is none."""
-    return [without_secrets(raster.location), raster.size_bytes, raster.changed_at]
+    return [raster.name, raster.size_bytes, raster.changed_at]
 
 
 def _region(

@@ -23,7 +23,6 @@ from changedet.scene.flow import TileCounts, TileProgress, score_scene
 from changedet.scene.job import SceneJob, open_pair, prepare
 from changedet.scene.journal import Journal
 from changedet.scene.request import SceneReport, SceneRequest
-from changedet.scene.stac import without_secrets
 from changedet.scene.summary import MASK, SCORE, SUMMARY, Found, summarise, write_item
 from changedet.scene.tiling import choose_tiling
 from changedet.scene.work_folder import WorkFolder, work_folder
@@ -192,8 +191,8 @@ def _write_products(
         folder.clear_state()
         raise DataError(
             f"no pixel of the {'area of interest' if job.region else 'common area'} has data in "
-            f"both {without_secrets(job.pair.before.location)} and "
-            f"{without_secrets(job.pair.after.location)}; check their nodata values (gdalinfo) and "
+            f"both {job.pair.before.name} and "
+            f"{job.pair.after.name}; check their nodata values (gdalinfo) and "
             "where they overlap"
         )
     write_score_cog(scores, place / SCORE, tags=tags)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit, urlunsplit
 
 import pystac
 from pyproj import CRS
@@ -132,7 +131,7 @@ def _facts(facts: RasterFacts) -> dict[str, object]:
     """Say what tells this input from others."""
     nodata = facts.nodata
     return {
-        "href": without_secrets(facts.location),
+        "href": facts.name,
         "driver": facts.driver,
         "shape": [facts.height, facts.width],
         "dtype": facts.dtype,
@@ -144,11 +143,3 @@ def _facts(facts: RasterFacts) -> dict[str, object]:
         "changed_at": facts.changed_at,
         "acquired": facts.acquired,
     }
-
-
-def without_secrets(location: str) -> str:
-    """Leave out user name, password and query (signed addresses) of a web address."""
-    parts = urlsplit(location)
-    if not parts.netloc:
-        return location
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))

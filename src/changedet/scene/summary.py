@@ -16,10 +16,11 @@ from changedet._version import __version__
 from changedet.metrics.json_values import to_json_value
 from changedet.raster.cog import MaskCounts
 from changedet.raster.facts import RasterFacts
+from changedet.raster.open import without_secrets
 from changedet.scene.flow import TileCounts
 from changedet.scene.job import SceneJob
 from changedet.scene.request import SceneRequest
-from changedet.scene.stac import make_item, without_secrets
+from changedet.scene.stac import make_item
 from changedet.types import MAX_DISTANCE
 from changedet.vector.files import Format, PolygonSummary, file_name
 
@@ -137,7 +138,7 @@ def _crs_code(crs: str | None) -> str | None:
 def _raster_facts(facts: RasterFacts) -> dict[str, Any]:
     return {
         **dataclasses.asdict(facts),
-        "location": without_secrets(facts.location),
+        "location": facts.name,
         "transform": list(facts.transform)[:6],
     }
 

@@ -38,22 +38,12 @@ class _System(NamedTuple):
     unit_m: float
 
 
-def area_m2(geometry: shapely.Geometry, crs: str) -> float:
-    """Measure a polygon or multipolygon on the ellipsoid, in m².
-
-    Args:
-        geometry: Any geometry without self-intersections, smaller than a hemisphere.
-        crs: Its coordinate reference system, WKT or a code, x before y.
-    """
-    return float(areas_m2(np.array([geometry]), crs)[0])
-
-
 def areas_m2(geometries: NDArray[np.object_], crs: str) -> NDArray[np.float64]:
-    """Measure many polygons or multipolygons at once, see :func:`area_m2`.
+    """Measure polygons and multipolygons on the ellipsoid.
 
     Args:
-        geometries: Polygons and multipolygons, (N,).
-        crs: Their coordinate reference system.
+        geometries: Without self-intersections, each smaller than a hemisphere, (N,).
+        crs: Their coordinate reference system, WKT or a code, x before y.
 
     Returns:
         Areas in m², (N,).

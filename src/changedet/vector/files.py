@@ -32,6 +32,7 @@ _NAMES: Final[dict[Format, str]] = {
     "geoparquet": "polygons.parquet",
     "geojson": "polygons.geojson",
 }
+_TINY_PIXELS: Final = 5
 # SQLite's journals, should a GeoPackage not have been closed.
 _SIDE_FILES: Final = ("-journal", "-wal", "-shm")
 
@@ -44,11 +45,13 @@ class PolygonSummary:
         count: Number of polygons.
         area_m2: Their area, as written; None without CRS.
         dropped: Number of polygons that were too small.
+        tiny: Number of polygons that were written and have fewer than 5 pixels.
     """
 
     count: int
     area_m2: float | None
     dropped: int
+    tiny: int = 0
 
 
 def file_name(format: Format) -> str:
@@ -139,11 +142,12 @@ def _write_all(
     options: PolygonOptions,
 ) -> PolygonSummary:
     selection = Selection(grid, options)
-    count, area = 0, 0.0
+    count, tiny, area = 0, 0, 0.0
     for table in selection.tables(changes, folder=path.parent):
         columns = columns_of(table, first_id=count + 1, crs=grid.crs)
         with storing(path):
             layer.write(table.geometry, columns)
         count += len(table.geometry)
+        tiny += int((table.pixels < _TINY_PIXELS).sum())
         area += float(table.area.sum())
-    return PolygonSummary(count, None if grid.crs is None else area, selection.dropped)
+    return PolygonSummary(count, None if grid.crs is None else area, selection.dropped, tiny)

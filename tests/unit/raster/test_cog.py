@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 import subprocess
@@ -6,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -44,7 +46,8 @@ def score_file(
     with ScoreFile.create(folder / "scores.raw", grid) as file:
         file.write_rows(0, scores)
         yield file
-        file.remove()
+    for name in (file.path, file.path.with_name(f"{file.path.name}.hdr")):
+        name.unlink()
 
 
 def strict_errors(path: Path) -> tuple[list[str], list[str]]:
@@ -216,8 +219,9 @@ def test_a_nearly_full_disk_is_refused_before_the_work(
         monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
         score, mask = write_both(file, out)
     assert "cannot write" in score
-    assert "score.tif: it takes at least 0.5 MB and 0.0 MB are free" in score
-    assert "mask.tif: it takes at least " in mask
+    assert "score.tif: it takes about 2.0 MB and 0.0 MB are free; make room or" in score
+    assert "mask.tif: it takes about " in mask
+    assert "disk full" not in score + mask
     assert list(out.iterdir()) == []
 
 
@@ -235,7 +239,7 @@ def test_a_file_that_reads_back_differently_never_gets_its_name(
     with score_file(tmp_path, np.zeros((700, 600), np.float32)) as file:
         monkeypatch.setattr(rasterio.shutil, "copy", lose_a_block)
         for message in write_both(file, tmp_path / "out"):
-            assert "does not hold what was written to it" in message
+            assert "does not hold what was written to it; is the disk full?" in message
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -247,6 +251,24 @@ def test_a_folder_in_the_place_of_the_file_is_a_storage_error(tmp_path: Path):
     ):
         write_score_cog(file, tmp_path / "score.tif", tags={})
     assert [found.name for found in tmp_path.iterdir()] == ["score.tif"]
+
+
+def test_a_full_disk_is_suspected_only_where_it_may_be_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "file").write_bytes(b"")
+    with score_file(tmp_path, blobs(20, 30)) as file:
+        with pytest.raises(StorageError, match="Not a directory; check the folder or choose an"):
+            write_score_cog(file, tmp_path / "file" / "score.tif", tags={})
+        # The same from GDAL, which has only words for it.
+        kept = file.path.rename(tmp_path / "moved")
+        with pytest.raises(StorageError, match=r"No such file.*; check the folder or choose an"):
+            write_mask_cog(file, tmp_path / "mask.tif", threshold=0.5, tags={})
+        kept.rename(file.path)
+        full = OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+        monkeypatch.setattr(os, "fsync", Mock(side_effect=full))
+        with pytest.raises(StorageError, match="quota exceeded; make room or choose another"):
+            write_score_cog(file, tmp_path / "score.tif", tags={})
 
 
 FULL = """
@@ -289,4 +311,7 @@ def test_a_full_disk_is_found_out_wherever_writing_stops(tmp_path: Path):
     lines = done.stdout.splitlines()
     assert len(lines) == 2 * len(limits)
     assert all(line.startswith("cannot write ") for line in lines)
-    assert all(line.endswith("then run the command again") for line in lines)
+    assert all(
+        line.lower().endswith("make room or choose another folder, then run the command again")
+        for line in lines
+    )

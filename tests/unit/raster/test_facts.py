@@ -1,12 +1,16 @@
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.shutil import copy
 
+from changedet.errors import ImageError
 from changedet.raster.facts import RasterFacts, read_facts
 from changedet.raster.open import open_raster
 
@@ -66,17 +70,93 @@ def test_a_change_of_the_file_shows(write_raster: Callable[..., str]):
     assert facts_of(path).changed_at != first.changed_at
 
 
+def facts_in_memory(content: bytes, location: str, bands: tuple[int, ...] = (1,)) -> RasterFacts:
+    with rasterio.MemoryFile(content) as memory, memory.open() as dataset:
+        return read_facts(dataset, location=location, bands=bands)
+
+
 @pytest.mark.parametrize(
     "location", ["s3://bucket/a.tif", "http://127.0.0.1:1/a.tif", "/vsizip/no.zip/a.tif"]
 )
-def test_what_a_server_does_not_tell_is_unknown(location: str):
-    profile = {"driver": "GTiff", "width": 9, "height": 9, "count": 1, "dtype": "uint8"}
-    with rasterio.MemoryFile() as memory:
-        with memory.open(**profile, transform=Affine.translation(5, 5)) as dataset:
-            dataset.write(np.ones((1, 9, 9), np.uint8))
-        with memory.open() as dataset:
-            facts = read_facts(dataset, location=location, bands=(1,))
-    assert (facts.size_bytes, facts.changed_at) == (None, None)
+def test_where_nobody_tells_a_change_shows_in_a_checksum(
+    write_raster: Callable[..., str], location: str
+):
+    def content(pixels: np.ndarray, **settings: Any) -> bytes:
+        return Path(write_raster("a.tif", pixels, **settings)).read_bytes()
+
+    noise = np.random.default_rng(4).integers(0, 255, (2, 400, 300), dtype=np.uint8)
+    first = facts_in_memory(content(noise), location)
+    assert first.size_bytes is None
+    assert first.changed_at.startswith("sha256:")
+    assert facts_in_memory(content(noise, compress="deflate"), location, (2, 1)) == replace(
+        first, bands=(2, 1)
+    )
+    other = noise.copy()
+    other[1, 200, 150] ^= 1
+    changed = [
+        content(other),
+        content(noise, nodata=7),
+        content(noise, crs="EPSG:32634"),
+        content(noise, transform=Affine.translation(1, 2)),
+        content(noise, tags={"TIFFTAG_DATETIME": "2021:05:04 10:20:30"}),
+        content(noise[:, :-1]),
+    ]
+    sums = {facts_in_memory(file, location).changed_at for file in changed}
+    assert len(sums | {first.changed_at}) == 7
+
+
+def test_a_change_anywhere_shows_in_the_overviews(tmp_path: Path, write_raster: Callable[..., str]):
+    def checksum(pixels: np.ndarray) -> str | None:
+        path = write_raster("plain.tif", pixels)
+        copy(path, tmp_path / "cog.tif", driver="COG", blocksize=128, resampling="average")
+        return facts_in_memory((tmp_path / "cog.tif").read_bytes(), "s3://bucket/a.tif").changed_at
+
+    noise = np.random.default_rng(4).integers(0, 255, (1, 1100, 900), dtype=np.uint8)
+    other = noise.copy()
+    other[0, 2:60, 3:50] = 0
+    assert checksum(noise) != checksum(other)
+
+
+def test_a_checksum_of_a_large_file_reads_little_of_it(
+    tmp_path: Path, write_raster: Callable[..., str], serving: Callable[..., Any]
+):
+    noise = np.random.default_rng(4).integers(0, 255, (1, 4000, 4000), dtype=np.uint8)
+    copy(write_raster("plain.tif", noise), tmp_path / "cog.tif", driver="COG", blocksize=256)
+    content = (tmp_path / "cog.tif").read_bytes()
+    with serving(content) as (address, handler):
+        handler.version = {}
+        with open_raster(address) as dataset:
+            facts = read_facts(dataset, location=address, bands=(1,))
+        assert facts.changed_at.startswith("sha256:")
+        assert facts.size_bytes == len(content)
+        assert sum(handler.sent) < len(content) / 8
+        handler.version = {"Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}
+        for name in (address, f"/vsicurl/{address}"):
+            with open_raster(name) as dataset:
+                facts = read_facts(dataset, location=name, bands=(1,))
+            assert facts.changed_at == "Wed, 21 Oct 2015 07:28:00 GMT"
+
+
+def test_a_file_on_the_disk_that_points_to_a_server_is_told_apart_by_its_pixels(
+    tmp_path: Path, write_raster: Callable[..., str], serving: Callable[..., Any]
+):
+    vrt = tmp_path / "scene.vrt"
+    with serving(Path(write_raster("a.tif", BLANK)).read_bytes()) as (address, _):
+        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
+            copy(f"/vsicurl/{address}", vrt, driver="VRT")
+        assert facts_of(str(vrt)).changed_at.startswith("sha256:")
+
+
+def test_a_file_that_cannot_be_read_has_no_checksum(write_raster: Callable[..., str]):
+    noise = np.random.default_rng(4).integers(0, 255, (1, 400, 300), dtype=np.uint8)
+    content = Path(write_raster("a.tif", noise)).read_bytes()[:60_000]
+    with pytest.raises(ImageError, match=r"s3://bucket/a\.tif: pixels cannot be read"):
+        facts_in_memory(content, "s3://bucket/a.tif")
+
+
+def test_the_name_of_a_raster_tells_no_secrets(write_raster: Callable[..., str]):
+    facts = replace(facts_of(write_raster("a.tif", BLANK)), location="https://me:pw@x.org/a?sig=Q")
+    assert facts.name == "https://x.org/a"
 
 
 @pytest.mark.parametrize(

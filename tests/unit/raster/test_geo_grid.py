@@ -30,10 +30,9 @@ def test_a_moved_window_holds_the_same_pixels_further_on(window: Window, down: i
     assert pixels(window.moved(down, right)) == moved
 
 
-def test_a_grid_knows_its_bounds_and_pixel_size():
+def test_a_grid_knows_its_bounds_and_shape():
     grid = GeoGrid("EPSG:32633", Affine(2.0, 0.0, 100.0, 0.0, -3.0, 500.0), 10, 20)
     assert grid.bounds == (100.0, 470.0, 140.0, 500.0)
-    assert grid.pixel_size == (2.0, 3.0)
     assert grid.shape == (10, 20)
     assert grid.window == Window(0, 0, 10, 20)
 

@@ -1,78 +1,20 @@
-import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
 from rasterio.shutil import copy
 
-from changedet.errors import ImageError
+from changedet.errors import ConfigError, ImageError
 from changedet.raster.environment import CACHE_BYTES, gdal_environment
 from changedet.raster.geo_grid import Window
-from changedet.raster.open import gdal_path, is_remote, open_raster
+from changedet.raster.open import gdal_path, is_remote, open_raster, reading_error, without_secrets
 from changedet.raster.pair import PairOptions, RasterPair
-
-
-class RangeHandler(BaseHTTPRequestHandler):
-    """Serves one file with ranges; counts what it sends, and breaks when told to."""
-
-    protocol_version = "HTTP/1.1"
-    content: ClassVar[bytes] = b""
-    sent: ClassVar[list[int]] = []
-    paths: ClassVar[set[str]] = set()
-    is_broken: ClassVar[bool] = False
-
-    def do_HEAD(self) -> None:
-        is_known = self.path == "/scene.tif" and not self.is_broken
-        self._answer(self.content, status=200 if is_known else 404, headers={})
-
-    def do_GET(self) -> None:
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if self.is_broken or self.path != "/scene.tif" or wanted is None:
-            self._answer(b"", status=404, headers={})
-            return
-        first = int(wanted[1])
-        part = self.content[first : int(wanted[2] or len(self.content)) + 1]
-        last = first + len(part) - 1
-        total = len(self.content)
-        self._answer(part, status=206, headers={"Content-Range": f"bytes {first}-{last}/{total}"})
-
-    def _answer(self, body: bytes, *, status: int, headers: dict[str, str]) -> None:
-        type(self).paths.add(self.path)
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("ETag", '"version 1"')
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command == "GET":
-            type(self).sent.append(len(body))
-            self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Keep quiet."""
-
-
-@contextmanager
-def serving(content: bytes) -> Iterator[tuple[str, type[RangeHandler]]]:
-    handler = type("Handler", (RangeHandler,), {"content": content, "sent": [], "paths": set()})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/scene.tif", handler
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture
@@ -84,8 +26,7 @@ def cog(write_raster: Callable[..., str], tmp_path: Path) -> str:
     return str(path)
 
 
-def test_a_window_of_a_cog_is_read_by_ranges_only(cog: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+def test_a_window_of_a_cog_is_read_by_ranges_only(cog: str, serving: Callable[..., Any]):
     content = Path(cog).read_bytes()
     window = Window(300, 300, 200, 200)
     with serving(content) as (address, handler):
@@ -99,9 +40,8 @@ def test_a_window_of_a_cog_is_read_by_ranges_only(cog: str, monkeypatch: pytest.
 
 
 def test_threads_read_from_a_server_what_they_read_from_the_disk(
-    cog: str, monkeypatch: pytest.MonkeyPatch
+    cog: str, serving: Callable[..., Any]
 ):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     windows = [Window(top, 100, 64, 64) for top in range(0, 1400, 300)]
     got: dict[Window, Any] = {}
     with (
@@ -121,8 +61,7 @@ def test_threads_read_from_a_server_what_they_read_from_the_disk(
         np.testing.assert_array_equal(pixels.before, pixels.after)
 
 
-def test_a_server_that_fails_later_is_named(cog: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+def test_a_server_that_fails_later_is_named(cog: str, serving: Callable[..., Any]):
     with (
         serving(Path(cog).read_bytes()) as (address, handler),
         RasterPair(cog, address, PairOptions()) as pair,
@@ -132,8 +71,7 @@ def test_a_server_that_fails_later_is_named(cog: str, monkeypatch: pytest.Monkey
             pair.read(Window(1200, 1200, 100, 100))
 
 
-def test_an_address_that_does_not_exist_is_refused(cog: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+def test_an_address_that_does_not_exist_is_refused(cog: str, serving: Callable[..., Any]):
     with serving(Path(cog).read_bytes()) as (address, _):
         wrong = address.replace("scene", "other")
         with pytest.raises(ImageError, match=r"other\.tif: cannot be opened over the net.*404"):
@@ -161,11 +99,65 @@ def test_a_server_that_cannot_be_reached_fails_soon(monkeypatch: pytest.MonkeyPa
         ("s3://bucket/a.tif", "/vsis3/bucket/a.tif", True),
         ("/vsis3/bucket/a.tif", "/vsis3/bucket/a.tif", True),
         ("/vsizip/a.zip/a.tif", "/vsizip/a.zip/a.tif", False),
+        ("/vsizip//vsis3/b/a.zip", "/vsizip//vsis3/b/a.zip", True),
     ],
 )
 def test_addresses_become_names_that_gdal_knows(location: str, expected: str, *, remote: bool):
     assert gdal_path(location) == expected
     assert is_remote(location) == remote
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("a?b#c@d.tif", "a?b#c@d.tif"),
+        ("/data/vsi?x/a.tif", "/data/vsi?x/a.tif"),
+        ("https://x.org/a@b.tif", "https://x.org/a@b.tif"),
+        ("HTTPS://me:pw@x.org:8080/my a.tif?sig=Q&x=http://y#z", "HTTPS://x.org:8080/my a.tif"),
+        ("https://me:p@w@x.org/a.tif#Q", "https://x.org/a.tif"),
+        ("/vsicurl/https://me:pw@x.org/a.tif?sig=Q", "/vsicurl/https://x.org/a.tif"),
+        ("/vsizip//vsicurl/http://x.org/a.zip?sig=Q", "/vsizip//vsicurl/http://x.org/a.zip"),
+        ("/vsizip/{/vsicurl?header.Auth=Q&url=http://x}/a.tif", "/vsizip/{/vsicurl"),
+        ("az://container/a.tif?sig=Q", "az://container/a.tif"),
+    ],
+)
+def test_secrets_are_left_out_of_addresses_and_nothing_of_paths(location: str, shown: str):
+    assert without_secrets(location) == shown
+
+
+def test_errors_of_gdal_that_repeat_an_address_tell_no_secrets():
+    location = "https://me:pw@x.org/my a.tif?sig=Q"
+    error = OSError(f"'{gdal_path(location)}' via http://u:pw@y.org/b?sig=Q, a.tif?sig=Q, band 1")
+    message = str(reading_error(location, error))
+    assert "('/vsicurl/https://x.org/my a.tif' via http://y.org/b, a.tif, band 1)" in message
+    assert message.startswith("https://x.org/my a.tif: pixels cannot be read")
+    assert "pw" not in message
+    assert "sig" not in message
+
+
+def test_no_message_about_a_signed_address_tells_its_secrets(
+    cog: str, serving: Callable[..., Any], capfd: pytest.CaptureFixture[str]
+):
+    with serving(Path(cog).read_bytes()) as (address, handler):
+        signed = address.replace("//", "//me:pw@") + "?sig=Q"
+        messages = []
+        with RasterPair(cog, signed, PairOptions(shift_px=(0.5, 0.0))) as pair:
+            messages.extend(pair.notes)
+            handler.is_broken = True
+            with pytest.raises(ImageError) as caught:
+                pair.read(Window(1200, 1200, 100, 100))
+        messages.append(str(caught.value))
+        with pytest.raises(ConfigError) as refused:
+            RasterPair(cog, signed, PairOptions(channels=2))
+        messages.append(str(refused.value))
+        with pytest.raises(ImageError) as missing:
+            open_raster(signed.replace("scene", "other"))
+        messages.append(str(missing.value))
+    assert len(messages) == 4
+    for message in [*messages, capfd.readouterr().err]:
+        assert "pw" not in message
+        assert "sig=" not in message
+    assert all(".tif" in message for message in messages)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path):

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from rasterio.enums import ColorInterp
 
 from changedet.errors import ImageError
@@ -54,12 +55,43 @@ def test_pixels_with_the_nodata_value_are_missing(
     assert pixels.values.dtype == ("uint8" if dtype == "uint8" else "float32")
 
 
-def test_nodata_in_one_of_the_chosen_bands_is_enough(write_raster: Callable[..., str]):
-    stored = picture("uint16", bands=3)
-    stored[1, *HOLE] = 0
-    path = write_raster("a.tif", stored, nodata=0)
+@pytest.mark.parametrize(("dtype", "nodata"), [("int16", 0), ("float32", 0), ("int32", -9999)])
+def test_nodata_in_one_of_the_chosen_bands_is_enough(
+    write_raster: Callable[..., str], dtype: str, nodata: int
+):
+    stored = picture(dtype, bands=3)
+    stored[1, *HOLE] = nodata
+    path = write_raster("a.tif", stored, nodata=nodata)
     assert_hole(read_all(path, (1, 2)))
     assert read_all(path, (1, 3)).valid.all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata"), [("uint8", 0), ("uint8", 255), ("uint16", 0), ("uint16", 65535)]
+)
+def test_a_brightness_that_stands_for_nodata_counts_only_in_all_chosen_bands(
+    write_raster: Callable[..., str], dtype: str, nodata: int
+):
+    stored = picture(dtype, bands=3, hole=nodata)
+    stored[2] = 7
+    # Dark or bright in one band only.
+    stored[1, :3] = nodata
+    stored[0, 15:] = nodata
+    path = write_raster("a.tif", stored, nodata=nodata)
+    pixels = read_all(path, (1, 2))
+    expected = np.ones(WHOLE.shape, bool)
+    expected[HOLE] = False
+    np.testing.assert_array_equal(pixels.valid, expected)
+    np.testing.assert_array_equal(pixels.values[:, expected], stored[:2, expected])
+    assert (pixels.values[:, ~expected] == 0).all()
+    assert read_all(path, (1, 3)).valid.all()
+    assert not read_all(path, (2,)).valid[:3].any()
+    with rasterio.open(path) as dataset:
+        # The third band never holds the value.
+        assert dataset.dataset_mask().all()
+    two = write_raster("two.tif", stored[:2], nodata=nodata)
+    with rasterio.open(two) as dataset:
+        np.testing.assert_array_equal(dataset.dataset_mask() > 0, pixels.valid)
 
 
 @pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf, -3.4028235e38])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from changedet.errors import DataError, StorageError
 from changedet.raster.geo_grid import GeoGrid
-from changedet.raster.scratch import ScoreFile
+from changedet.raster.scratch import ScoreFile, describe_size
 
 GRID = GeoGrid("EPSG:32632", Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000), 12, 7)
 
@@ -130,11 +130,6 @@ def test_a_file_cut_short_behind_our_back_is_a_storage_error(tmp_path: Path):
             file.read_rows(0, 12)
 
 
-def test_removing_leaves_nothing(tmp_path: Path):
-    ScoreFile.create(tmp_path / "scores.raw", GRID).remove()
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_missing_folder_is_a_storage_error(tmp_path: Path):
     with pytest.raises(StorageError, match="No such file or directory; make room"):
         ScoreFile.create(tmp_path / "none" / "scores.raw", GRID)
@@ -164,7 +159,7 @@ def test_no_room_for_all_scores_leaves_nothing(tmp_path: Path, monkeypatch: pyte
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", fail)
-    with pytest.raises(StorageError, match=r"cannot reserve 0 MB for .*: No space"):
+    with pytest.raises(StorageError, match=r"cannot reserve 0.0 MB for .*: No space"):
         ScoreFile.create(tmp_path / "scores.raw", GRID)
     assert list(tmp_path.iterdir()) == []
 
@@ -186,7 +181,7 @@ import numpy as np
 from affine import Affine
 from changedet.errors import StorageError
 from changedet.raster.geo_grid import GeoGrid
-from changedet.raster.scratch import ScoreFile
+from changedet.raster.scratch import ScoreFile, describe_size
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path, when = Path(sys.argv[1]), sys.argv[2]
@@ -205,7 +200,7 @@ except StorageError as error:
 
 
 @pytest.mark.parametrize(
-    ("when", "said"), [("creating", "cannot reserve 0 MB"), ("writing", "cannot write")]
+    ("when", "said"), [("creating", "cannot reserve 0.0 MB"), ("writing", "cannot write")]
 )
 def test_a_full_disk_is_one_line_that_says_what_to_do(tmp_path: Path, when: str, said: str):
     command = [sys.executable, "-c", FULL, str(tmp_path / "scores.raw"), when]
@@ -246,3 +241,10 @@ def test_threads_do_not_disturb_each_other(tmp_path: Path):
         for row, values in read:
             np.testing.assert_array_equal(values[0], scores[row])
         np.testing.assert_array_equal(file.read_rows(0, 64), scores)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0.0 MB"), (1_250_000, "1.2 MB"), (8e8, "800.0 MB"), (3.26e9, "3.3 GB")]
+)
+def test_sizes_are_in_units_that_show_them(size: float, text: str):
+    assert describe_size(size) == text

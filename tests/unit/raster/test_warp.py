@@ -142,6 +142,32 @@ def test_the_nodata_value_makes_no_difference_to_the_pixels_beside_it(
     assert seen.max() <= 3000 + margin
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_dark_pixels_beside_holes_stay_whatever_the_nodata_value_and_the_window(
+    write_raster: Callable[..., str], dtype: str
+):
+    rng = np.random.default_rng(2)
+    scene = rng.integers(1, 200, (3, 300, 300)).astype(dtype)
+    scene[2, rng.random((300, 300)) < 0.3] = 0
+    missing = rng.random((300, 300)) < 0.1
+    before = write_raster("b.tif", np.ones((3, 280, 280), dtype))
+    results = []
+    for nodata in (0, 255) if dtype == "uint8" else (0, 255, 65535):
+        stored = np.where(missing, np.array(nodata, dtype), scene)
+        after = write_raster(
+            "a.tif", stored, crs="EPSG:4326", transform=degrees_grid(1.05), nodata=nodata
+        )
+        with RasterPair(before, after, PairOptions(pixel_type=dtype)) as pair:
+            results.append(pair.read(pair.grid.window))
+            part = pair.read(Window(100, 120, 150, 140))
+        for got, whole in zip(part, results[-1], strict=True):
+            np.testing.assert_array_equal(got, whole[100:250, 120:260])
+    for other in results[1:]:
+        np.testing.assert_array_equal(other.valid, results[0].valid)
+        np.testing.assert_array_equal(other.after, results[0].after)
+    assert 0.85 < results[0].valid.mean() < 0.95
+
+
 def test_holes_do_not_change_a_constant_picture(write_raster: Callable[..., str]):
     stored = np.full((1, 200, 200), 90, np.uint8)
     stored[:, np.random.default_rng(3).random((200, 200)) < 0.2] = 0

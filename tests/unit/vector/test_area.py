@@ -5,9 +5,13 @@ import pyproj
 import pytest
 import shapely
 
-from changedet.vector.area import area_m2, areas_m2, metres_per_unit
+from changedet.vector.area import areas_m2, metres_per_unit
 
 WGS84_AREA = 510_065_621_724_089.0  # m², of the whole ellipsoid
+
+
+def area_m2(geometry: shapely.Geometry, crs: str) -> float:
+    return float(areas_m2(np.array([geometry]), crs)[0])
 
 
 def cell_area(south: float, north: float, width: float) -> float:

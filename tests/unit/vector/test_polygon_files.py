@@ -15,7 +15,7 @@ from affine import Affine
 from changedet.errors import ConfigError, MissingExtraError, StorageError
 from changedet.raster.geo_grid import GeoGrid
 from changedet.vector import selection
-from changedet.vector.area import area_m2
+from changedet.vector.area import areas_m2
 from changedet.vector.files import (
     PolygonOptions,
     check_polygon_options,
@@ -160,7 +160,7 @@ def test_geojson_divides_polygons_at_the_antimeridian(tmp_path):
     whole = shapely.geometry.shape(feature["geometry"])
     assert whole.geom_type == "MultiPolygon"
     assert sorted(part.bounds[0] > 0 for part in whole.geoms) == [False, True]
-    assert area_m2(whole, "EPSG:4326") == pytest.approx(summary.area_m2, rel=1e-3)
+    assert areas_m2(np.array([whole]), "EPSG:4326")[0] == pytest.approx(summary.area_m2, rel=1e-3)
     assert feature["properties"]["left"] > 179
     assert feature["properties"]["right"] < -179
 
@@ -184,6 +184,20 @@ def test_geoparquet_metadata_are_complete(tmp_path, monkeypatch):
     assert shapely.is_ccw(shapely.get_exterior_ring(polygons)).all()
 
 
+def test_written_polygons_of_fewer_than_five_pixels_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(selection, "_BATCH", 2)
+    mask = np.zeros((30, 30), dtype=np.uint8)
+    for number, pixels in enumerate((1, 2, 4, 5, 6)):
+        mask[5 * number, :pixels] = 1
+    grid = grid_of(mask.shape)
+    changes = changes_of(mask, grid)
+    assert write(tmp_path, changes, grid)[1].tiny == 3
+    assert write(tmp_path, [], grid)[1].tiny == 0
+    # Of 0.25 m2 a pixel, one is too small to be written.
+    summary = write(tmp_path, changes, grid, min_area=0.4)[1]
+    assert (summary.count, summary.dropped, summary.tiny) == (4, 1, 2)
+
+
 def test_small_polygons_are_dropped_and_the_rest_is_numbered_without_gaps(tmp_path):
     changes, grid = scene()
     path, summary = write(tmp_path, changes, grid, min_area=1.0)
@@ -201,14 +215,14 @@ def test_filled_holes_and_simplified_outlines_have_the_area_that_is_written(tmp_
     path, summary = write(tmp_path, changes, grid, fill_holes=1.1)
     geometry, columns, _ = read(path)
     assert shapely.get_num_interior_rings(geometry).tolist() == [0, 0, 0]
-    measured = [area_m2(polygon, grid.crs) for polygon in geometry]
+    measured = areas_m2(geometry, grid.crs)
     assert columns["area_m2"].tolist() == pytest.approx(measured, rel=1e-9)
     assert columns["pixels"].tolist() == [16, 396, 1]
     assert summary.area_m2 == pytest.approx(sum(measured))
     path, _ = write(tmp_path, changes, grid, simplify_px=3.0)
     geometry, columns, _ = read(path)
     assert min(shapely.get_num_coordinates(geometry)) == 4
-    measured = [area_m2(polygon, grid.crs) for polygon in geometry]
+    measured = areas_m2(geometry, grid.crs)
     assert columns["area_m2"].tolist() == pytest.approx(measured, rel=1e-9)
     assert [item.name for item in tmp_path.iterdir()] == [path.name]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from changedet.errors import DataError
 from changedet.raster.label_layer import PolygonLayer, RasterLayer
-from changedet.raster.open import WARNING_FILTERS
+from changedet.raster.open import WARNING_FILTERS, without_secrets
 from changedet.types import IGNORED
 from changedet.vector.regions import read_label_polygons
 from changedet.vector.vector_file import SUFFIXES
@@ -47,7 +47,10 @@ def open_polygons(location: str, grid: GeoGrid) -> PolygonLayer:
         DataError: If they cannot be read or placed.
     """
     if layer_kind(location) != "polygons":
-        raise DataError(f"{location}: expected polygons ({', '.join(SUFFIXES)}); give such a file")
+        raise DataError(
+            f"{without_secrets(location)}: expected polygons ({', '.join(SUFFIXES)}); give such a "
+            "file"
+        )
     with WARNING_FILTERS:
         polygons = read_label_polygons(Path(location), crs=grid.crs, bounds=grid.bounds)
     return PolygonLayer(polygons, grid)

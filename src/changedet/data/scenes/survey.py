@@ -20,7 +20,7 @@ from changedet.data.scenes.manifest import SPLITS, read_manifest
 from changedet.data.scenes.source import Scene, SceneBlock, ScenePixels, open_pair
 from changedet.errors import ChangeDetError, ConfigError, DataError
 from changedet.raster.bands import choose_bands
-from changedet.raster.open import open_raster
+from changedet.raster.open import open_raster, without_secrets
 from changedet.types import PixelType
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def _measure(scene: Scene, pixels: ScenePixels) -> Measured:
     kind = PixelSums if scene.pixel_type == "uint8" else WideSums
     sums = kind.of(pixels.before[pixels.valid]), kind.of(pixels.after[pixels.valid])
     values, numbers = np.unique(pixels.labels[pixels.counted], return_counts=True)
-    location = scene.entry.labels
+    location = without_secrets(scene.entry.labels)
     if values.size and (values[0] < 0 or values[-1] > np.iinfo(np.uint16).max):
         raise DataError(
             f"{location}: label values from {values[0]} to {values[-1]} are outside 0..65535; "
