@@ -180,7 +180,8 @@ def test_memory_holds_what_is_open_not_the_scene():
     tracemalloc.start()
     try:
         early = after(5)
-        assert after(45) - early < 20_000
+        # Were closed objects kept, it would be megabytes; coverage tracing alone takes kilobytes.
+        assert after(45) - early < 200_000
     finally:
         tracemalloc.stop()
 
