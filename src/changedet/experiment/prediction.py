@@ -119,6 +119,11 @@ def predict_files(
     _refuse_rasters(files)
     largest = _check_pairs(files)
     detector = load(model, device=device)
+    if detector.card.pixel_type != "uint8":
+        raise DataError(
+            f"{model} was trained on {detector.card.pixel_type} rasters, and pictures are read as "
+            "8 bit; give GeoTIFFs like those of its training"
+        )
     chosen, source = settle_threshold(detector.card, threshold, model=model)
     facts = {
         "version": __version__,

@@ -14,6 +14,7 @@ from changedet.inference.tiling import default_overlap, score_pairs
 from changedet.models.base import ChangeModel
 from changedet.models.model_file import ModelCard, load_model
 from changedet.raster.grid import round_up
+from changedet.types import PixelType
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +88,8 @@ class Detector:
         """Score the change between two images of one size.
 
         Args:
-            before: uint8, (H, W, C), RGB; (H, W) too for a model of one channel.
+            before: (H, W, C), uint8 RGB for most models, else the values that the card's
+                ``pixel_type`` names; (H, W) too for a model of one channel.
             after: The same shape as ``before``.
             threshold: Score in [0, 1] to use instead of the model's own.
 
@@ -118,7 +120,10 @@ class Detector:
         threshold = self.threshold if threshold is None else checked_threshold(threshold)
         scores = score_pairs(
             self.model,
-            (_checked_pair(pair, self.in_channels) for pair in pairs),
+            (
+                _checked_pair(pair, self.in_channels, pixel_type=self.card.pixel_type)
+                for pair in pairs
+            ),
             normalisation=self.card.normalisation,
             tile_px=self.tile_px,
             overlap_px=default_overlap(self.tile_px),
@@ -187,10 +192,12 @@ def _is_there(device: torch.device) -> bool:
     return device.type == "cpu"
 
 
-def _checked_pair(pair: tuple[Image, Image], channels: int) -> tuple[Image, Image]:
+def _checked_pair(
+    pair: tuple[Image, Image], channels: int, *, pixel_type: PixelType
+) -> tuple[Image, Image]:
     """Bring both images to (H, W, C) and check that they fit each other and the model."""
     before, after = (
-        _checked_image(image, date, channels)
+        _checked_image(_checked_type(image, date, pixel_type), date, channels)
         for image, date in zip(pair, ("before", "after"), strict=True)
     )
     if before.shape != after.shape:
@@ -202,12 +209,25 @@ def _checked_pair(pair: tuple[Image, Image], channels: int) -> tuple[Image, Imag
     return before, after
 
 
-def _checked_image(image: Image, date: str, channels: int) -> Image:
-    if image.dtype != np.uint8:
+def _checked_type(image: Image, date: str, pixel_type: PixelType) -> Image:
+    """Let values through that are like those of the training; wider ones become float32."""
+    if pixel_type == "uint8":
+        if image.dtype != np.uint8:
+            raise DataError(
+                f"the {date} image must hold 8-bit values (uint8, 0..255), got {image.dtype}; "
+                "scale it to 0..255 and convert it"
+            )
+        return image
+    is_float = image.dtype.kind == "f"
+    if not (is_float or (pixel_type == "uint16" and image.dtype == np.uint16)):
         raise DataError(
-            f"the {date} image must hold 8-bit values (uint8, 0..255), got {image.dtype}; "
-            "scale it to 0..255 and convert it"
+            f"the {date} image must hold values as the model was trained on ({pixel_type}, or the "
+            f"same numbers as float32), got {image.dtype}; give the image unscaled"
         )
+    return image.astype(np.float32)
+
+
+def _checked_image(image: Image, date: str, channels: int) -> Image:
     if image.ndim == 2 and channels == 1:
         image = image[:, :, None]
     if image.ndim != 3 or image.shape[2] != channels or image.size == 0:

@@ -27,6 +27,7 @@ from changedet.raster.value_types import needs_stretch, require_stretch_in_order
 from changedet.raster.warp import ResamplingMethod, place_grid
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
 __all__ = ("Coverage", "PairOptions", "PairPixels", "RasterPair")
@@ -99,7 +100,7 @@ class RasterPair:
         self._options = options
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._opened: list[PairReaders] = []
+        self._opened: list[tuple[threading.Thread, PairReaders]] = []
         self._is_closed = False
         with gdal_environment():
             self.before, self.after = _facts_of_both(before, after, options)
@@ -157,9 +158,7 @@ class RasterPair:
         with self._lock:
             self._is_closed = True
             opened, self._opened = self._opened, []
-        for readers in opened:
-            if readers.process == os.getpid():
-                readers.close()
+        _close_own([readers for _, readers in opened])
 
     def __enter__(self) -> Self:
         return self
@@ -192,7 +191,11 @@ class RasterPair:
             readers = PairReaders(self._plan)
             self._local.readers = readers
             with self._lock:
-                self._opened.append(readers)
+                over = [old for thread, old in self._opened if not thread.is_alive()]
+                self._opened = [entry for entry in self._opened if entry[0].is_alive()]
+                self._opened.append((threading.current_thread(), readers))
+            # Who reads in ever new threads would run out of file handles.
+            _close_own(over)
         return readers
 
     def _find_limits(self, needed: list[bool]) -> tuple[Limits | None, Limits | None]:
@@ -229,6 +232,13 @@ class RasterPair:
                     f"{raster.dtype} values, which are taken as they are"
                 )
         return notes
+
+
+def _close_own(opened: Iterable[PairReaders]) -> None:
+    """Close handles, but not those that a parent process has left to this one."""
+    for readers in opened:
+        if readers.process == os.getpid():
+            readers.close()
 
 
 def _facts_of_both(

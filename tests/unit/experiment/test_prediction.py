@@ -289,3 +289,14 @@ def test_rasters_among_pictures_are_refused(tmp_path: Path, model: Path):
     with pytest.raises(DataError, match=r"b\.tif is a raster among pictures.*folders of their own"):
         predict_files(first, second, model=model, out=tmp_path / "out", device="cpu")
     assert not (tmp_path / "out").exists()
+
+
+def test_pictures_are_refused_by_a_model_of_16_bit(tmp_path: Path):
+    torch.manual_seed(0)
+    network = create_model("dasnet_v2", encoder="resnet18", head_width=16, attention="none")
+    stats = Normalisation((4000.0,) * 3, (4000.0,) * 3, (900.0,) * 3, (900.0,) * 3)
+    card = ModelCard("dasnet_v2", network.options, stats, threshold=0.5, pixel_type="uint16")
+    save_model(tmp_path / "deep.safetensors", network, card)
+    before, after = write_pair(tmp_path)
+    with pytest.raises(DataError, match=r"trained on uint16 rasters.*give GeoTIFFs"):
+        predict_files(before, after, model=tmp_path / "deep.safetensors", out=tmp_path / "out")

@@ -168,3 +168,21 @@ def test_an_unknown_device_is_named_with_the_known_ones(name: str):
 def test_a_device_that_is_not_there_is_refused(name: str):
     with pytest.raises(ConfigError, match=f"no device '{name}'; use auto or cpu"):
         resolve_device(name)
+
+
+def test_a_model_of_16_bit_takes_its_own_values_and_refuses_8_bit():
+    plain = make_detector()
+    scale = 40.0
+    stats = Normalisation(
+        (120.0 * scale,) * 3, (110.0 * scale,) * 3, (60.0 * scale,) * 3, (60.0 * scale,) * 3
+    )
+    card = ModelCard(
+        "dasnet_v2", plain.model.options, stats, tile_px=64, threshold=0.5, pixel_type="uint16"
+    )
+    deep = Detector(plain.model, card, device="cpu")
+    before, after = make_image(64, 64, 3), make_image(64, 64, 3, seed=1)
+    wide = [image.astype(np.uint16) * 40 for image in (before, after)]
+    score = deep.predict(*wide).score
+    np.testing.assert_array_equal(deep.predict(*(w.astype(np.float32) for w in wide)).score, score)
+    with pytest.raises(DataError, match=r"before image .*trained on \(uint16.*got uint8"):
+        deep.predict(before, after)

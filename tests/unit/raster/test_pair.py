@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -403,3 +404,20 @@ def test_a_date_without_any_data_cannot_be_stretched(
     with pytest.raises(DataError, match=r"a\.tif: no pixel of the common area holds data"):
         RasterPair(before, after, PairOptions(channels=1, stretch="auto"))
     assert [dataset.closed for dataset in opened] == [True, True]
+
+
+def test_handles_of_threads_that_have_ended_are_closed(
+    write_raster: Callable[..., str], texture: np.ndarray
+):
+    opened = Path("/proc/self/fd")
+    if not opened.is_dir():
+        pytest.skip("open files are counted in /proc, which this system does not have")
+    before, after = write_raster("b.tif", texture), write_raster("a.tif", texture[::-1])
+    counts = []
+    with RasterPair(before, after, DEFAULT) as pair:
+        for _ in range(6):
+            thread = threading.Thread(target=pair.read, args=(Window(0, 0, 20, 20),))
+            thread.start()
+            thread.join()
+            counts.append(len(list(opened.iterdir())))
+    assert len(set(counts)) == 1
