@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from changedet.models.model_file import ModelCard
 
 _NOT_STATED = "-"
+# So many channels have an order of colours.
+_COLOURS = 3
 
 
 def info(
@@ -51,18 +53,37 @@ def _rows(card: "ModelCard", *, parameters: int | None) -> Iterable[tuple[str, s
     yield "options", _lines(card.options)
     yield "parameters", _NOT_STATED if parameters is None else f"{parameters / 1e6:.2f} M"
     yield "pixels", card.pixel_type
-    yield "bands", stats.bands.upper()
+    if card.source_bands is not None:
+        yield "bands of the rasters", _bands(card.source_bands, card.source_bands_after)
+    if len(stats.mean_before) == _COLOURS:
+        yield "channel order", stats.bands.upper()
     yield "mean before, after", f"{_numbers(stats.mean_before)}; {_numbers(stats.mean_after)}"
     yield "deviation before, after", f"{_numbers(stats.std_before)}; {_numbers(stats.std_after)}"
     yield "tile", f"{card.tile_px} px"
     yield "threshold (score)", _NOT_STATED if card.threshold is None else f"{card.threshold:.4f}"
     yield "threshold chosen", card.threshold_source or _NOT_STATED
     yield "metrics", _lines(card.metrics)
-    yield "trained on", card.data_name or _NOT_STATED
+    yield "trained on", _data(card)
     yield "label encoding", _lines(card.label or {})
     yield "recipe", _lines(card.recipe or {})
     yield "written by", f"changedet {card.package_version} (format {card.format_version})"
     yield "licence", card.licence_note or _NOT_STATED
+
+
+def _data(card: "ModelCard") -> str:
+    name = card.data_name or _NOT_STATED
+    if card.blocks is None:
+        return name
+    scenes = card.blocks["scenes"]
+    trained, chosen = (
+        sum(len(scene[role]) for scene in scenes) for role in ("training", "validation")
+    )
+    return f"{name} ({trained} blocks of scenes, {chosen} for validation)"
+
+
+def _bands(before: Iterable[int], after: Iterable[int] | None) -> str:
+    text = ", ".join(map(str, before))
+    return text if after is None else f"{text}; after: {', '.join(map(str, after))}"
 
 
 def _lines(values: Mapping[str, object], *, prefix: str = "") -> str:

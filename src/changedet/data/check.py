@@ -20,6 +20,7 @@ from changedet.data.label_encoding import (
 from changedet.data.labels import notes_on
 from changedet.data.layouts import some
 from changedet.data.parallel import Observer, map_in_order
+from changedet.data.scenes.manifest import LAYOUT
 from changedet.errors import DataError
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def check_pairs(
     errors = [*found.faults, *(fault for entry in entries for fault in entry.faults)]
     masks = [entry.found.mask for entry in entries if entry.found.mask is not None]
     encoding = None
-    warnings: list[str] = []
+    warnings = list(found.warnings)
     if masks:
         try:
             encoding = decide_encoding(
@@ -159,6 +160,10 @@ def check_pairs(
         except DataError as error:
             errors.append(str(error))
     counts = {} if encoding is None else _counts(entries, encoding)
+    empty = _empty_labels(found, counts)
+    # Most blocks of a scene show no change; an image pair was chosen for it.
+    is_cut = found.layout == LAYOUT
+    warnings += [] if is_cut else empty
     warnings += _label_warnings(found, counts)
     warnings += _repetitions(found, entries)
     measured = "train" if "train" in found.splits else next(iter(found.splits), None)
@@ -167,7 +172,7 @@ def check_pairs(
         root=str(root),
         name=found.name,
         layout=found.layout,
-        notes=(*found.notes, *_recurring_names(found)),
+        notes=(*found.notes, *_recurring_names(found), *(empty if is_cut else ())),
         errors=tuple(errors),
         warnings=tuple(warnings),
         encoding=None if encoding is None else encoding.describe(),
@@ -210,19 +215,28 @@ def _date_facts(entries: Iterable[_Entry]) -> dict[str, DateFacts]:
     return {date: DateFacts(total.means, total.deviations) for date, total in whole.items()}
 
 
+def _empty_labels(found: Survey, counts: dict[tuple[str, str], MaskCount]) -> list[str]:
+    sentences = []
+    for split in found.splits:
+        own = {name: count for (of_split, name), count in counts.items() if of_split == split}
+        empty = [name for name, count in own.items() if not count.changed]
+        if empty:
+            sentences.append(
+                f"{split}: {len(empty)} of {len(own)} labels are empty (no changed pixel): "
+                f"{some(empty)}"
+            )
+    return sentences
+
+
 def _label_warnings(found: Survey, counts: dict[tuple[str, str], MaskCount]) -> list[str]:
     warnings = []
     if found.splits and "train" not in found.splits:
         warnings.append("there is no train split")
+    if found.splits and "val" not in found.splits:
+        warnings.append("there is no val split")
     for split in found.splits:
         own = {name: count for (of_split, name), count in counts.items() if of_split == split}
-        empty = [name for name, count in own.items() if not count.changed]
         full = [name for name, count in own.items() if count.changed and not count.unchanged]
-        if empty:
-            warnings.append(
-                f"{split}: {len(empty)} of {len(own)} labels are empty (no changed pixel): "
-                f"{some(empty)}"
-            )
         if full:
             warnings.append(
                 f"{split}: {len(full)} of {len(own)} labels are changed all over: {some(full)}"

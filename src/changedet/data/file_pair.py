@@ -15,6 +15,7 @@ from changedet.errors import DataError, ImageError
 
 if TYPE_CHECKING:
     from changedet.data.label_encoding import LabelEncoding
+    from changedet.types import Normalisation
 
 _DATES = ("before", "after")
 
@@ -50,12 +51,14 @@ class PairPaths(NamedTuple):
         """
         return image_size(self.before)
 
-    def samples(self, crop_px: int) -> int:
+    def samples(self, crop_px: int, *, encoding: LabelEncoding) -> int:
         """One crop of each pair an epoch, as the seed does."""
         return 1
 
-    def open(self, *, encoding: LabelEncoding, channels: int) -> DecodedPair:
-        """Read the three files and see that they cover the same pixels.
+    def open(
+        self, *, encoding: LabelEncoding, channels: int, fill: Normalisation | None = None
+    ) -> DecodedPair:
+        """Read the three files and see that they cover the same pixels; there are no gaps to fill.
 
         Raises:
             DataError: If there is no label, or a size differs; the files and sizes are named.

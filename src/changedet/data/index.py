@@ -24,7 +24,7 @@ from changedet.data.layouts import (
     subfolders,
 )
 from changedet.data.lists import find_lists, read_list
-from changedet.data.scenes.manifest import find_manifest
+from changedet.data.scenes.manifest import SceneSettings, find_manifest
 from changedet.errors import ConfigError, DataError
 from changedet.types import PixelType
 
@@ -47,6 +47,7 @@ class PairIndex:
         splits: Pairs by split, in the order train, val, test.
         notes: Sentences the user should read: which list won, how it was split.
         pixel_type: Kind of the stored values.
+        scenes: How scenes were read and cut; None: these are pairs of files.
     """
 
     root: Path
@@ -55,6 +56,7 @@ class PairIndex:
     splits: Mapping[str, tuple[LabelledPair, ...]]
     notes: tuple[str, ...] = ()
     pixel_type: PixelType = "uint8"
+    scenes: SceneSettings | None = None
 
     @property
     def pairs(self) -> tuple[LabelledPair, ...]:
@@ -84,7 +86,9 @@ class Survey:
     splits: dict[str, Sequence[LabelledPair]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     pixel_type: PixelType = "uint8"
+    scenes: SceneSettings | None = None
 
     def add(self, split: str, found: Found) -> None:
         """Take over the pairs of one split."""
@@ -129,7 +133,13 @@ def accept(found: Survey) -> PairIndex:
         raise DataError(found.faults[0] + rest)
     splits = {split: tuple(pairs) for split, pairs in found.splits.items()}
     return PairIndex(
-        found.root, found.layout, found.name, splits, tuple(found.notes), found.pixel_type
+        root=found.root,
+        layout=found.layout,
+        name=found.name,
+        splits=splits,
+        notes=(*found.warnings, *found.notes),
+        pixel_type=found.pixel_type,
+        scenes=found.scenes,
     )
 
 

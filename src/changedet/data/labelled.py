@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from changedet.data.masks import MaskFacts
     from changedet.data.pixel_sums import Sums
     from changedet.raster.geo_grid import Window
+    from changedet.types import Normalisation
 
 #: Stored pixels, (H, W, C): uint8, or float32 for every wider type.
 Pixels: TypeAlias = npt.NDArray[Any]
@@ -36,6 +37,10 @@ class DecodedPair(NamedTuple):
         seen = np.s_[window.top : window.bottom, window.left : window.right]
         return DecodedPair(self.before[seen], self.after[seen], self.label[seen])
 
+    def read_labelled(self, window: Window) -> DecodedPair:
+        """Cut a window out: a pair in memory counts for what it is."""
+        return self.read(window)
+
 
 class PairView(Protocol):
     """A pair that is open for reading: in memory already, or read window by window."""
@@ -49,6 +54,13 @@ class PairView(Protocol):
 
         Raises:
             DataError: If it cannot be read, or the label does not follow the encoding.
+        """
+
+    def read_labelled(self, window: Window) -> DecodedPair | None:
+        """Read a window to train on; None if nothing can be learnt there, as no pixel is labelled.
+
+        Raises:
+            DataError: As :meth:`read`.
         """
 
 
@@ -88,11 +100,19 @@ class LabelledPair(Protocol):
     def size(self) -> tuple[int, int]:
         """Tell height and width in pixels, without reading pixels."""
 
-    def samples(self, crop_px: int) -> int:
+    def samples(self, crop_px: int, *, encoding: LabelEncoding) -> int:
         """Tell how many crops an epoch takes of this pair, at least 1."""
 
-    def open(self, *, encoding: LabelEncoding, channels: int) -> PairView:
+    def open(
+        self, *, encoding: LabelEncoding, channels: int, fill: Normalisation | None = None
+    ) -> PairView:
         """Open the pair for reading.
+
+        Args:
+            encoding: What the label's values mean.
+            channels: Channels that the images must have.
+            fill: Statistics of the model, whose means stand where a date holds no image, as in
+                prediction. None: zeros.
 
         Raises:
             DataError: If it has no label, or its parts do not fit each other or ``channels``.
@@ -108,8 +128,20 @@ class LabelledPair(Protocol):
         """Look at everything and collect faults instead of stopping at the first."""
 
 
-def read_pair(pair: LabelledPair, *, encoding: LabelEncoding, channels: int = 3) -> DecodedPair:
+def read_pair(
+    pair: LabelledPair,
+    *,
+    encoding: LabelEncoding,
+    channels: int = 3,
+    fill: Normalisation | None = None,
+) -> DecodedPair:
     """Read all of a labelled pair.
+
+    Args:
+        pair: The pair.
+        encoding: What the label's values mean.
+        channels: Channels that the images must have.
+        fill: Statistics of the model that is to see it, as for :meth:`LabelledPair.open`.
 
     Raises:
         DataError: If the pair has no label, or its parts do not fit each other.
@@ -117,5 +149,5 @@ def read_pair(pair: LabelledPair, *, encoding: LabelEncoding, channels: int = 3)
     """
     from changedet.raster.geo_grid import Window
 
-    view = pair.open(encoding=encoding, channels=channels)
+    view = pair.open(encoding=encoding, channels=channels, fill=fill)
     return view.read(Window(0, 0, *view.shape))

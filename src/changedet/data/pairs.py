@@ -9,14 +9,17 @@ from torch.utils.data import Dataset
 
 from changedet.data.labelled import DecodedPair, LabelledPair, PairView, read_pair
 from changedet.data.labels import LabelEncoding
-from changedet.data.sampling import SampleKey
-from changedet.data.transforms import Augmentation, apply_transform, draw_transform
+from changedet.data.sampling import SampleKey, sample_generator
+from changedet.data.transforms import Augmentation, Draw, apply_transform, draw_transform
 from changedet.errors import ConfigError, DataError
-from changedet.types import PixelType
+from changedet.types import Normalisation, PixelType
 
 __all__ = ["Cache", "DecodedPair", "PairDataset", "PairSample", "read_pair"]
 
 Cache = Literal["none", "memory"]
+
+# Enough to find one labelled pixel where a tenth of the windows hold some, two times out of three.
+_MOST_DRAWS = 10
 
 
 class PairSample(NamedTuple):
@@ -38,7 +41,8 @@ class PairDataset(Dataset[PairSample]):
     Everything random about a sample is a function of the seed, the epoch and the sample's index
     alone: neither the number of workers nor resuming changes it. Images larger than the crop are
     cropped at a random place; smaller ones are reflected, and their label is IGNORED there. A pair
-    of files gives one sample an epoch, a block of a scene as many as crops fit into its area.
+    of files gives one sample an epoch, a block of a scene as many as crops fit into its labelled
+    area; there, a crop without any labelled pixel is drawn again, a few times at most.
 
     Args:
         pairs: Labelled pairs.
@@ -48,6 +52,7 @@ class PairDataset(Dataset[PairSample]):
         augmentation: How samples are varied. None: by the place of the crop only.
         channels: Channels that the images must have.
         pixel_type: Kind of the stored values.
+        fill: Statistics of the model, whose means stand where a scene holds no image. None: zeros.
         cache: "memory" keeps every open pair after its first use, which costs for a pair of files
             (2 * channels + 1) * H * W bytes (a 256 x 256 RGB pair: 0.46 MB) in every process that
             reads: each worker fills a cache of its own and loses it when it ends. Blocks of scenes
@@ -68,6 +73,7 @@ class PairDataset(Dataset[PairSample]):
         augmentation: Augmentation | None = None,
         channels: int = 3,
         pixel_type: PixelType = "uint8",
+        fill: Normalisation | None = None,
         cache: Cache = "none",
     ) -> None:
         if not pairs:
@@ -88,31 +94,45 @@ class PairDataset(Dataset[PairSample]):
         self._augmentation = augmentation or Augmentation()
         self._augmentation.check_channels(channels, pixel_type=pixel_type)
         self._channels = channels
+        self._fill = fill
         self._cache: dict[int, PairView] | None = {} if cache == "memory" else None
-        self._pair_of = np.repeat(np.arange(len(pairs)), [pair.samples(crop_px) for pair in pairs])
+        counts = [pair.samples(crop_px, encoding=encoding) for pair in pairs]
+        self._pair_of = np.repeat(np.arange(len(pairs)), counts)
 
     def __len__(self) -> int:
         return len(self._pair_of)
 
     def __getitem__(self, key: SampleKey) -> PairSample:
-        epoch, index = key
-        number = int(self._pair_of[index])
+        number = int(self._pair_of[key.index])
         view = self._view(number)
-        generator = np.random.default_rng(np.random.SeedSequence([self._seed, epoch, index]))
-        height, width = view.shape
-        draw = draw_transform(
-            self._augmentation, generator, height=height, width=width, crop_px=self._crop_px
-        )
-        seen = view.read(draw.window(height, width))
+        draw, seen = self._draw(view, key)
         sample = apply_transform(
             draw.on_window(), seen.before, seen.after, label=seen.label, crop_px=self._crop_px
         )
         return PairSample(*sample, index=torch.tensor(number))
 
+    def _draw(self, view: PairView, key: SampleKey) -> tuple[Draw, DecodedPair]:
+        """Draw a sample; where no pixel is labelled it is drawn again, a few times."""
+        height, width = view.shape
+        for attempt in range(_MOST_DRAWS):
+            draw = draw_transform(
+                self._augmentation,
+                sample_generator(self._seed, key, attempt=attempt),
+                height=height,
+                width=width,
+                crop_px=self._crop_px,
+            )
+            seen = view.read_labelled(draw.window(height, width))
+            if seen is not None:
+                return draw, seen
+        return draw, view.read(draw.window(height, width))
+
     def _view(self, number: int) -> PairView:
         if self._cache is not None and number in self._cache:
             return self._cache[number]
-        view = self._pairs[number].open(encoding=self._encoding, channels=self._channels)
+        view = self._pairs[number].open(
+            encoding=self._encoding, channels=self._channels, fill=self._fill
+        )
         if self._cache is not None:
             self._cache[number] = view
         return view

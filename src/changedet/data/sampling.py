@@ -11,6 +11,7 @@ from changedet.errors import ConfigError, DataError
 # SeedSequence pads short entropy with zeros, so (seed, epoch) alone would give the very stream of
 # (seed, epoch, index 0); the spawn key keeps the order apart from what samples draw.
 _ORDER_STREAM = (1,)
+_REDRAW_STREAM = 2
 
 
 class SampleKey(NamedTuple):
@@ -18,6 +19,19 @@ class SampleKey(NamedTuple):
 
     epoch: int
     index: int  # type: ignore[assignment]  # hides tuple.index, which no one calls
+
+
+def sample_generator(seed: int, key: SampleKey, *, attempt: int = 0) -> np.random.Generator:
+    """Make the source of all that is random about a sample.
+
+    Args:
+        seed: Seed of the run.
+        key: Names the sample.
+        attempt: How many times it was drawn in vain.
+    """
+    again = (_REDRAW_STREAM, attempt) if attempt else ()
+    entropy = np.random.SeedSequence([seed, key.epoch, key.index], spawn_key=again)
+    return np.random.default_rng(entropy)
 
 
 class EpochSampler(Sampler[SampleKey]):

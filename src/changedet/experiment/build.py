@@ -18,7 +18,7 @@ from changedet.experiment.config import ExperimentConfig, LossConfig, ModelConfi
 from changedet.losses.contrastive import Margins, WeightedDoubleMargin
 from changedet.losses.supervision import BranchLoss
 from changedet.models.registry import create_model
-from changedet.types import Branch, PixelType
+from changedet.types import Branch, Normalisation, PixelType
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,8 +124,18 @@ def build_loader(
     encoding: LabelEncoding,
     device: torch.device,
     pixel_type: PixelType = "uint8",
+    fill: Normalisation | None = None,
 ) -> tuple[DataLoader[PairSample], EpochSampler]:
-    """Make the training batches and the sampler that orders them."""
+    """Make the training batches and the sampler that orders them.
+
+    Args:
+        pairs: Labelled pairs to train on.
+        config: The experiment's settings.
+        encoding: What the labels' values mean.
+        device: Where the batches go.
+        pixel_type: Kind of the stored values.
+        fill: Statistics of the model, whose means stand where a scene holds no image.
+    """
     dataset = PairDataset(
         pairs,
         encoding=encoding,
@@ -134,6 +144,7 @@ def build_loader(
         augmentation=build_augmentation(config, pixel_type=pixel_type),
         channels=config.model.in_channels,
         pixel_type=pixel_type,
+        fill=fill,
         cache=config.data.cache,
     )
     sampler = EpochSampler(len(dataset), seed=config.training.seed)

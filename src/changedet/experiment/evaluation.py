@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,11 @@ from changedet.engine.evaluate import Mode, evaluate_pairs, overlap_of
 from changedet.errors import ConfigError, DataError
 from changedet.experiment.plots import write_precision_recall_curve
 from changedet.experiment.prediction import Progress
+from changedet.experiment.seen_before import (
+    find_seen,
+    optimism_note,
+    other_bands_note,
+)
 from changedet.experiment.showcase import choose_pairs, write_panels
 from changedet.inference.detector import Detector, checked_threshold, load
 from changedet.inference.loading import load_ahead, room_for
@@ -35,7 +39,6 @@ from changedet.metrics.confusion import Confusion, per_image
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.json_values import to_json_value
 from changedet.metrics.protocol import (
-    SELECTION_SET_NOTE,
     HonestResult,
     SeedResult,
     honest_protocol,
@@ -47,15 +50,10 @@ from changedet.models.model_file import ModelCard
 METRICS = "metrics.json"
 #: What the seed's protocol is worth, said wherever its figures are.
 SEED_NOTE = "optimistic: its threshold is chosen on this very set"
-#: For figures on the very images the model was trained on.
-TRAINING_SET_NOTE = "training set, optimistic"
-
 _NO_THRESHOLD = (
     "the model holds no threshold, so there is none to apply unchanged; choose one on a validation "
     "split (the seed protocol's there) and give it with --threshold"
 )
-#: As training writes it: max-F1 on split 'val' of NAME (120 images), epoch 3, batch 40.
-_CHOSEN_ON = re.compile(r"on split '(?P<split>[^']*)' of (?P<data>.*) \(\d+ images?\)")
 _CSV_SHARES = ("changed_share", "detected_share")
 _CSV_FIGURES = ("f1", "iou", "precision", "recall")
 
@@ -147,7 +145,12 @@ def evaluate_model(
     pairs = _labelled(request, index, channels=detector.in_channels)
     scan = _scan(request, index, detector.card)
     encoding = scan.encoding
-    for sentence in (*index.notes, f"labels: {encoding.describe()}", *scan.notes):
+    for sentence in (
+        *index.notes,
+        *other_bands_note(detector.card, index),
+        f"labels: {encoding.describe()}",
+        *scan.notes,
+    ):
         say(sentence)
     started = time.monotonic()
     histogram = _count(request, detector, pairs, encoding=encoding, progress=progress)
@@ -168,7 +171,7 @@ def evaluate_model(
             folder / "panels",
             choose_pairs(counts, request.panels),
             pairs=pairs,
-            read=lambda pair: read_pair(pair, encoding=encoding, channels=detector.in_channels),
+            read=lambda pair: _read(detector, pair, encoding),
             score=lambda pair: _score(detector, pair, request.mode),
             threshold=report.pictures_threshold,
         )
@@ -228,7 +231,7 @@ def _count(
     progress: Progress | None,
 ) -> ScoreHistogram:
     def read(pair: LabelledPair) -> DecodedPair:
-        return read_pair(pair, encoding=encoding, channels=detector.in_channels)
+        return _read(detector, pair, encoding)
 
     def count_up(number: int, _: Tensor) -> None:
         if progress is not None:
@@ -248,6 +251,16 @@ def _count(
     )
 
 
+def _read(detector: Detector, pair: LabelledPair, encoding: LabelEncoding) -> DecodedPair:
+    """Read a pair as prediction would show it to the model."""
+    return read_pair(
+        pair,
+        encoding=encoding,
+        channels=detector.in_channels,
+        fill=detector.card.normalisation,
+    )
+
+
 def _threshold(request: EvaluationRequest, detector: Detector) -> float | None:
     return detector.threshold if request.threshold is None else request.threshold
 
@@ -261,11 +274,13 @@ def _judge(
 ) -> EvaluationReport:
     seed = seed_protocol(histogram)
     threshold = _threshold(request, detector)
+    seen = find_seen(detector.card, index, split=request.split)
     honest: HonestResult | None = None
     reason: str | None = _NO_THRESHOLD
     source = GIVEN_BY_HAND if request.threshold is not None else detector.card.threshold_source
     if threshold is not None:
-        note = None if request.threshold is not None else _note(request, detector.card, index)
+        by_hand = request.threshold is not None
+        note = optimism_note(detector.card, index, split=request.split, seen=seen, by_hand=by_hand)
         honest, reason = honest_protocol(histogram, threshold, note=note), None
     for_pictures = _first_number(threshold, seed.threshold)
     content: dict[str, Any] = {
@@ -281,7 +296,11 @@ def _judge(
         "images": histogram.images,
         "mode": request.mode,
         "tile_px": detector.tile_px,
-        "seed": {**seed.to_dict(), "note": SEED_NOTE},
+        "seed": {
+            **seed.to_dict(),
+            "note": "; ".join([SEED_NOTE, *(seen.in_training if seen else ())]),
+        },
+        "seen_blocks": seen and seen._asdict(),
         "honest": honest and {**honest.to_dict(), "threshold_source": source},
         "reason": reason,
         "average_precision": to_json_value(seed.average_precision),
@@ -305,28 +324,6 @@ def _first_number(*candidates: float | None) -> float:
     numbers = [value for value in candidates if value is not None and not math.isnan(value)]
     # Without any changed pixel no threshold is better than another; take the middle of the scale.
     return numbers[0] if numbers else 0.5
-
-
-def _note(request: EvaluationRequest, card: ModelCard, index: PairIndex) -> str | None:
-    """Warn where the figures are of images that the model or its threshold has already seen."""
-    if was_chosen_on(card.threshold_source, data_name=index.name, split=request.split):
-        return SELECTION_SET_NOTE
-    trained_on = (card.recipe or {}).get("data", {}).get("train_split")
-    if card.data_name == index.name and trained_on == request.split:
-        return TRAINING_SET_NOTE
-    return None
-
-
-def was_chosen_on(source: str | None, *, data_name: str, split: str) -> bool:
-    """Tell whether a model's threshold was chosen on a split of a data set.
-
-    Args:
-        source: ``threshold_source`` of a model card.
-        data_name: Name of the data set, as its index gives it.
-        split: Name of the split.
-    """
-    found = _CHOSEN_ON.search(source or "")
-    return found is not None and (found["split"], found["data"]) == (split, data_name)
 
 
 def _write_per_image(

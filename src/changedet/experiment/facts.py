@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from changedet.data.index import PairIndex
 from changedet.data.labels import LabelEncoding, scan_labels
+from changedet.data.scenes.record import difference, record_blocks
 from changedet.data.statistics import measure_normalisation
-from changedet.errors import DataError
+from changedet.errors import ConfigError, DataError
 from changedet.experiment.config import ExperimentConfig
 from changedet.types import Normalisation, PixelType
 
@@ -22,6 +23,9 @@ class RunFacts(NamedTuple):
     changed_share: float | None
     normalisation: Normalisation
     pixel_type: PixelType = "uint8"
+    blocks: dict[str, Any] | None = None
+    source_bands: tuple[int, ...] | None = None
+    source_bands_after: tuple[int, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the facts as plain JSON types."""
@@ -32,6 +36,9 @@ class RunFacts(NamedTuple):
             "changed_share": self.changed_share,
             "normalisation": asdict(self.normalisation),
             "pixel_type": self.pixel_type,
+            "source_bands": self.source_bands,
+            "source_bands_after": self.source_bands_after,
+            "blocks": self.blocks,
         }
 
     @classmethod
@@ -48,7 +55,14 @@ class RunFacts(NamedTuple):
             changed_share=fields["changed_share"],
             normalisation=Normalisation(**statistics),
             pixel_type=fields.get("pixel_type", "uint8"),
+            blocks=fields.get("blocks"),
+            source_bands=_tuple_or_none(fields.get("source_bands")),
+            source_bands_after=_tuple_or_none(fields.get("source_bands_after")),
         )
+
+
+def _tuple_or_none(bands: list[int] | None) -> tuple[int, ...] | None:
+    return None if bands is None else tuple(bands)
 
 
 def measure_facts(
@@ -97,6 +111,64 @@ def measure_facts(
         scale=config.data.normalisation,
         channels=config.model.in_channels,
     )
+    scenes = index.scenes
     return RunFacts(
-        root.resolve(), index.name, scan.encoding, share, normalisation, index.pixel_type
+        data=root.resolve(),
+        data_name=index.name,
+        encoding=scan.encoding,
+        changed_share=share,
+        normalisation=normalisation,
+        pixel_type=index.pixel_type,
+        blocks=_blocks(index, config),
+        source_bands=None if scenes is None else scenes.bands,
+        source_bands_after=None if scenes is None else scenes.bands_after,
     )
+
+
+def check_scenes_unchanged(facts: RunFacts, index: PairIndex, config: ExperimentConfig) -> None:
+    """Refuse to go on with other blocks or bands of scenes than a run began with.
+
+    Runs of before the blocks were stored are let through.
+
+    Raises:
+        ConfigError: If they differ.
+    """
+    if facts.blocks is None:
+        return
+    now = _blocks(index, config)
+    if now is None or index.scenes is None:
+        raise ConfigError(
+            f"this run began on scenes, {index.root} holds pairs of files; give the scenes, or "
+            "start anew with --init"
+        )
+    how = difference(facts.blocks, now)
+    if how is not None:
+        raise ConfigError(
+            f"the scenes are cut or split otherwise than when this run began ({how}); restore "
+            f"{index.root}, or start anew with --init"
+        )
+    then = (facts.source_bands, facts.source_bands_after)
+    bands = (index.scenes.bands, index.scenes.bands_after)
+    if then != bands:
+        raise ConfigError(
+            f"the bands of the scenes are others than when this run began ({_shown(then)} then, "
+            f"{_shown(bands)} now); restore {index.root}, or start anew with --init"
+        )
+
+
+def _blocks(index: PairIndex, config: ExperimentConfig) -> dict[str, Any] | None:
+    if index.scenes is None:
+        return None
+    return record_blocks(
+        index.split(config.data.train_split),
+        index.split(config.data.val_split),
+        gap_px=index.scenes.gap_px,
+    )
+
+
+def _shown(bands: tuple[tuple[int, ...] | None, tuple[int, ...] | None]) -> str:
+    before, after = bands
+    if before is None:
+        return "all"
+    text = ", ".join(map(str, before))
+    return text if after is None else f"{text} and for after {', '.join(map(str, after))}"

@@ -34,7 +34,7 @@ from changedet.experiment.config import (
     load_config,
     tile_px,
 )
-from changedet.experiment.facts import RunFacts, measure_facts
+from changedet.experiment.facts import RunFacts, check_scenes_unchanged, measure_facts
 from changedet.experiment.records import RunRecords
 from changedet.experiment.validation import RunValidator, make_exporter
 from changedet.inference.detector import resolve_device
@@ -118,7 +118,12 @@ def run_training(
     if config.training.compile:
         model.compile()
     loader, sampler = build_loader(
-        pairs, config, encoding=facts.encoding, device=device, pixel_type=facts.pixel_type
+        pairs,
+        config,
+        encoding=facts.encoding,
+        device=device,
+        pixel_type=facts.pixel_type,
+        fill=facts.normalisation,
     )
     with _stop_on_signals(say) as caught, contextlib.ExitStack() as stack:
         records = RunRecords(request.out)
@@ -177,6 +182,7 @@ def _prepare(
             )
         config, facts = _stored_run(request)
         index = _index(facts.data, config)
+        check_scenes_unchanged(facts, index, config)
     else:
         if request.data is None:
             raise ConfigError("say where the pairs are: --data DIR (or go on with --resume)")

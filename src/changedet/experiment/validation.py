@@ -73,8 +73,12 @@ class RunValidator:
         return Validation(histogram, seed.max_f1, choose_threshold(histogram), seed.roc_auc)
 
     def _read(self, pair: LabelledPair) -> DecodedPair:
-        channels = self.config.model.in_channels
-        return read_pair(pair, encoding=self.facts.encoding, channels=channels)
+        return read_pair(
+            pair,
+            encoding=self.facts.encoding,
+            channels=self.config.model.in_channels,
+            fill=self.facts.normalisation,
+        )
 
 
 def make_exporter(
@@ -103,6 +107,9 @@ def make_exporter(
                 "The weights follow the terms of the training data and of the encoder's weights."
             ),
             recipe=config.model_dump(mode="json"),
+            blocks=facts.blocks,
+            source_bands=facts.source_bands,
+            source_bands_after=facts.source_bands_after,
             package_version=__version__,
         )
         save_model(path, model, card)

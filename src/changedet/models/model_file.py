@@ -48,6 +48,10 @@ class ModelCard:
         data_name: What it was trained on.
         licence_note: Under which terms it may be used.
         recipe: The resolved configuration that trained it.
+        blocks: Blocks of scenes that it was trained and its threshold chosen on, as
+            :func:`changedet.data.scenes.record.record_blocks` gives them; None for pairs of files.
+        source_bands: Bands of the rasters it was trained on, counted from 1, if they were chosen.
+        source_bands_after: Those of the second date where they differ.
         package_version: Of the package that wrote the file.
         format_version: Of this layout.
 
@@ -67,6 +71,9 @@ class ModelCard:
     data_name: str | None = None
     licence_note: str | None = None
     recipe: dict[str, Any] | None = None
+    blocks: dict[str, Any] | None = None
+    source_bands: tuple[int, ...] | None = None
+    source_bands_after: tuple[int, ...] | None = None
     package_version: str = __version__
     format_version: int = FORMAT_VERSION
 
@@ -177,7 +184,12 @@ def _card(values: Mapping[str, Any]) -> ModelCard:
         name: tuple(value) if isinstance(value, list) else value
         for name, value in values["normalisation"].items()
     }
-    return ModelCard(**{**values, "normalisation": Normalisation(**stated)})
+    bands: dict[str, Any] = {
+        name: tuple(values[name])
+        for name in ("source_bands", "source_bands_after")
+        if values.get(name) is not None
+    }
+    return ModelCard(**{**values, **bands, "normalisation": Normalisation(**stated)})
 
 
 def _rebuild(card: ModelCard, path: Path) -> ChangeModel:

@@ -15,6 +15,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from changedet.errors import DataError, ImageError
 from changedet.raster.environment import gdal_environment
+from changedet.raster.geo_grid import GeoGrid
 from changedet.raster.open import WARNING_FILTERS, open_raster, reading_error, without_secrets
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     import rasterio
 
-    from changedet.raster.geo_grid import GeoGrid, Window
+    from changedet.raster.geo_grid import Window
 
 _COARSE: Final = ("JPEG", "WEBP")
 
@@ -84,6 +85,10 @@ class RasterLayer:
         location: Path or address.
         grid: Grid of the scene.
 
+    Attributes:
+        extent: Grid of the file itself.
+        nodata: Value that means nothing is known, if the file names one.
+
     Raises:
         ImageError: If it cannot be opened or holds no labels.
         DataError: If it cannot be brought onto the grid.
@@ -96,6 +101,9 @@ class RasterLayer:
         with open_raster(location) as dataset:
             _check_labels(dataset, without_secrets(location))
             _check_place(dataset, grid, name=without_secrets(location))
+            crs = None if dataset.crs is None else dataset.crs.to_wkt()
+            self.extent = GeoGrid(crs, dataset.transform, *dataset.shape)
+            self.nodata: float | None = dataset.nodata
 
     def read(self, window: Window) -> LabelPixels:
         """Read a window, (h, w), of the raster's integer type; outside of it nothing is known."""

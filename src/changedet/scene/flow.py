@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import NamedTuple, Protocol, TypeAlias
@@ -12,6 +12,7 @@ import numpy as np
 from changedet.inference.loading import load_ahead
 from changedet.inference.scorer import Image, TileScorer
 from changedet.inference.tiling import mirror_to
+from changedet.raster.gaps import fill_gaps
 from changedet.raster.geo_grid import Window
 from changedet.raster.pair import PairPixels
 from changedet.raster.tile_plan import Mask, RowBlender, Run, Scores, TilePlan
@@ -145,8 +146,7 @@ def _load(
     pixels = read(run.window)
     wanted = inside(run.window)
     wanted &= pixels.valid
-    before = _filled(pixels.before, pixels.valid, _stored_order(fill.mean_before, fill))
-    after = _filled(pixels.after, pixels.valid, _stored_order(fill.mean_after, fill))
+    before, after, _ = fill_gaps(pixels, fill)
     columns = []
     tiles: list[tuple[Image, Image]] = []
     for column in run.columns:
@@ -162,20 +162,6 @@ def _load(
         tuple(second for _, second in tiles),
         wanted,
     )
-
-
-def _stored_order(mean: tuple[float, ...], stats: Normalisation) -> tuple[float, ...]:
-    return mean[::-1] if stats.bands == "bgr" else mean
-
-
-def _filled(image: Image, valid: Mask, mean: Sequence[float]) -> Image:
-    """Put the mean where there is no data; the image may be changed in place."""
-    if not valid.all():
-        filling = np.asarray(mean, np.float64)
-        if np.issubdtype(image.dtype, np.integer):
-            filling = filling.round()
-        image[~valid] = filling.astype(image.dtype)
-    return image
 
 
 class _Writer:

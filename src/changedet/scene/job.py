@@ -15,6 +15,7 @@ from changedet.inference.provenance import model_facts
 from changedet.inference.scorer import TileScorer
 from changedet.raster.facts import RasterFacts
 from changedet.raster.geo_grid import GeoGrid, Window
+from changedet.raster.open import open_raster, without_secrets
 from changedet.raster.pair import PairOptions, RasterPair
 from changedet.raster.region_mask import RegionMask
 from changedet.raster.shift import ShiftEstimate
@@ -82,25 +83,63 @@ class SceneJob(NamedTuple):
         }
 
 
-def open_pair(request: SceneRequest, detector: Detector) -> RasterPair:
+def open_pair(
+    request: SceneRequest,
+    detector: Detector,
+    *,
+    tell: Callable[[str], None] = lambda message: None,
+) -> RasterPair:
     """Open both rasters in the way that suits the model.
+
+    Where no bands are asked for, those that the model was trained on are read, if it knows them
+    and the rasters have them.
+
+    Args:
+        request: As asked.
+        detector: The model.
+        tell: Gets which bands were chosen for the user.
 
     Raises:
         ConfigError: If the bands or values asked for do not fit the rasters or the model.
         DataError: If a raster cannot be read, or the two do not fit each other.
     """
+    bands, bands_after = _choose_bands(request, detector, tell=tell)
     return RasterPair(
         request.before,
         request.after,
         PairOptions(
             channels=detector.in_channels,
             pixel_type=detector.card.pixel_type,
-            bands=request.bands,
-            bands_after=request.bands_after,
+            bands=bands,
+            bands_after=bands_after,
             stretch=request.stretch,
             resampling=request.resampling,
         ),
     )
+
+
+def _choose_bands(
+    request: SceneRequest, detector: Detector, *, tell: Callable[[str], None]
+) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
+    asked = (request.bands, request.bands_after)
+    known = detector.card.source_bands
+    if request.bands is not None or known is None:
+        return asked
+    known_after = request.bands_after or detector.card.source_bands_after
+    listed = ",".join(map(str, known))
+    if known_after is not None and known_after != known:
+        listed += f" (after: {','.join(map(str, known_after))})"
+    for location, bands in ((request.before, known), (request.after, known_after or known)):
+        with open_raster(location) as raster:
+            count = raster.count
+        if max(bands) > count:
+            tell(
+                f"warning: the model was trained on bands {listed} of its rasters, "
+                f"{without_secrets(location)} has {count}; --bands says which to take"
+            )
+            return asked
+    tell(f"bands {listed} are read, as in training; --bands chooses others")
+    return known, known_after
 
 
 def prepare(

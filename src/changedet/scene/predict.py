@@ -76,7 +76,7 @@ def predict_scene(
             say(message)
 
         stack.enter_context(gdal_environment())
-        opened = stack.enter_context(closing(open_pair(request, detector)))
+        opened = stack.enter_context(closing(open_pair(request, detector, tell=tell)))
         for note in opened.notes:
             tell(note)
         job = prepare(

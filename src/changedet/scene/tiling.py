@@ -9,6 +9,7 @@ from changedet.errors import ConfigError
 from changedet.inference.detector import Detector
 from changedet.inference.scorer import TileScorer
 from changedet.inference.tiling import default_overlap
+from changedet.raster.gaps import fill_gaps
 from changedet.raster.geo_grid import GeoGrid, Window
 from changedet.raster.grid import round_up, starts
 from changedet.raster.pair import PairPixels
@@ -102,7 +103,7 @@ def measure_tile_effect(
     differences: list[float] = []
     flips: list[float] = []
     for top, left in _spread(grid, large):
-        pixels = read(Window(top, left, large, large))
+        pixels = fill_gaps(read(Window(top, left, large, large)), scorer.normalisation)
         if not pixels.valid.any():
             continue
         whole = scorer.score([pixels.before], [pixels.after])[0].cpu().numpy()

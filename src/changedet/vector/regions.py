@@ -16,8 +16,8 @@ def read_region(text: str, *, crs: str | None, text_crs: str | None = None) -> s
     """Read an area of interest: a bounding box or a file with polygons.
 
     Args:
-        text: ``XMIN,YMIN,XMAX,YMAX``, or the path of a GeoPackage, GeoJSON file or shapefile, all
-            of whose polygons are united.
+        text: ``XMIN,YMIN,XMAX,YMAX``, or the path of a GeoPackage, GeoJSON file or shapefile
+            with one layer of polygons, which are united.
         crs: CRS to give it in, that of the rasters; None: pixel coordinates.
         text_crs: CRS of the bounding box, if it is another one.
 
@@ -50,13 +50,22 @@ def read_region(text: str, *, crs: str | None, text_crs: str | None = None) -> s
     return box[0]
 
 
-def read_label_polygons(path: Path, *, crs: str | None, bounds: Bounds) -> list[shapely.Polygon]:
+def read_label_polygons(
+    path: Path,
+    *,
+    crs: str | None,
+    bounds: Bounds,
+    layer: str | None = None,
+    key: str | None = None,
+) -> list[shapely.Polygon]:
     """Read the label polygons of a scene.
 
     Args:
         path: GeoPackage, GeoJSON file or shapefile.
         crs: CRS of the scene, to which they are brought; None: pixel coordinates.
         bounds: Left, bottom, right and top of the scene, in ``crs``.
+        layer: Layer that holds them; None: the only layer of polygons.
+        key: What the user can name the layer by, for the message; None: nothing.
 
     Returns:
         The valid single polygons that meet the bounds, not cut off there; maybe none.
@@ -64,7 +73,7 @@ def read_label_polygons(path: Path, *, crs: str | None, bounds: Bounds) -> list[
     Raises:
         DataError: See :func:`changedet.vector.vector_file.read_polygons`.
     """
-    return list(read_polygons(path, crs=crs, bounds=bounds))
+    return list(read_polygons(path, crs=crs, bounds=bounds, layer=layer, key=key))
 
 
 def _bounding_box(text: str) -> Bounds:

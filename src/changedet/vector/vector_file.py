@@ -1,5 +1,7 @@
 """Read polygons from vector files, in the reference system that is wanted."""
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -25,39 +27,79 @@ _PIECES: Final = 64
 
 
 def read_polygons(
-    path: Path, *, crs: str | None, bounds: Bounds | None = None
+    path: Path,
+    *,
+    crs: str | None,
+    bounds: Bounds | None = None,
+    layer: str | None = None,
+    key: str | None = None,
 ) -> NDArray[np.object_]:
-    """Read the polygons of all layers of a GeoPackage, GeoJSON file or shapefile.
+    """Read the polygons of a GeoPackage, GeoJSON file or shapefile.
 
     Args:
         path: The file.
         crs: CRS to bring them to; None: pixel coordinates, which the file must hold.
         bounds: Take only what meets this box, in ``crs``.
+        layer: Layer that holds them; None: the only layer of polygons.
+        key: What the user can name the layer by, for the message; None: nothing.
 
     Returns:
         Valid polygons, (N,), multipolygons as their parts; none where nothing lies in the box.
 
     Raises:
-        DataError: If there is no such file, it cannot be read, has no polygons, lacks a CRS, or has
-            one where there should be none.
+        DataError: If there is no such file, it cannot be read, has several layers of polygons and
+            none is chosen, has features but no polygons (without a box: no polygons), lacks a CRS,
+            or has one where there should be none.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{path}: polygons are read from {', '.join(SUFFIXES)} files, not this one")
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path")
     try:
-        names = [str(name) for name, kind in pyogrio.list_layers(path) if _may_hold_polygons(kind)]
-        found = [_placed(path, name, crs=crs, bounds=bounds) for name in names]
-        has_polygons = any(len(polygons) for polygons in found) or (
-            bounds is not None and any(len(_read(path, name, None)) for name in names)
+        name = _choose_layer(path, layer, key)
+        found = _placed(path, name, crs=crs, bounds=bounds)
+        serves = len(found) > 0 or (
+            bounds is not None and (_is_empty(path, name) or len(_read(path, name, None)) > 0)
         )
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
         raise DataError(
             f"{path}: cannot be read ({' '.join(str(error).split())}); write the file again"
         ) from error
-    if not has_polygons:
-        raise DataError(f"{path}: there are no polygons in it; give a file with polygons")
-    return np.concatenate(found)
+    if not serves:
+        raise _no_polygons(path)
+    return found
+
+
+def polygon_place(path: Path, *, crs: str | None, layer: str | None = None) -> str | None:
+    """Say where the polygons of a file lie, which :func:`read_polygons` takes.
+
+    Args:
+        path: The file.
+        crs: CRS to say it in; where they have no place there, it is said in their own.
+        layer: Layer that holds them; None: the only layer of polygons.
+
+    Returns:
+        Their bounding box in words; None if the layer has no polygons.
+    """
+    name = _choose_layer(path, layer, None)
+    geometry = _read(path, name, None)
+    if len(geometry) == 0:
+        return None
+    left, bottom, right, top = map(float, shapely.total_bounds(geometry))
+    source = _declared_crs(path, name)
+    if crs is not None and source is not None:
+        transformer = pyproj.Transformer.from_crs(source, crs, always_xy=True)
+        moved = transformer.transform_bounds(left, bottom, right, top, densify_pts=21)
+        if np.isfinite(moved).all():
+            return describe_bounds(moved, crs)
+    return describe_bounds((left, bottom, right, top), source)
+
+
+def describe_bounds(bounds: Sequence[float], crs: str | None) -> str:
+    """Say left, bottom, right and top in words, and in which CRS."""
+    left, bottom, right, top = bounds
+    name = "" if crs is None else f" ({pyproj.CRS(crs).name})"
+    return f"x {left:.7g}..{right:.7g}, y {bottom:.7g}..{top:.7g}{name}"
 
 
 def reproject(
@@ -90,6 +132,46 @@ def reproject(
             "check the coordinates and the CRS they are in"
         )
     return moved
+
+
+def _choose_layer(path: Path, layer: str | None, key: str | None) -> str:
+    kinds = {
+        str(name): kind for name, kind in pyogrio.list_layers(path) if _may_hold_polygons(kind)
+    }
+    if layer is not None:
+        if layer not in kinds:
+            raise DataError(
+                f"{path}: has no layer of polygons named {layer!r}; it has "
+                f"{', '.join(map(repr, kinds)) or 'none'}, name one of them"
+            )
+        return layer
+    names = list(kinds)
+    if len(names) > 1:
+        # A layer of any geometry may be one of points.
+        names = [
+            name
+            for name, kind in kinds.items()
+            if "Polygon" in kind or len(_read(path, name, None))
+        ]
+    if not names:
+        raise _no_polygons(path)
+    if len(names) > 1:
+        files = f"{shlex.quote(str(path))} {shlex.quote(names[0])}"
+        export = f"export the one that is meant: ogr2ogr one_layer.gpkg {files}"
+        raise DataError(
+            f"{path}: has several layers of polygons ({', '.join(map(repr, names))}); "
+            f"{f'name the one that is meant in {key}' if key else export}"
+        )
+    return names[0]
+
+
+def _no_polygons(path: Path) -> DataError:
+    return DataError(f"{path}: there are no polygons in it; give a file with polygons")
+
+
+def _is_empty(path: Path, name: str) -> bool:
+    """Tell whether a layer holds no feature at all."""
+    return bool(pyogrio.read_info(path, layer=name, force_feature_count=True)["features"] == 0)
 
 
 def _may_hold_polygons(kind: str | None) -> bool:

@@ -6,7 +6,7 @@ from changedet.cli.info import info
 from changedet.errors import CheckpointError
 from changedet.models.model_file import ModelCard, save_model
 from changedet.models.registry import create_model
-from changedet.types import SEED_NORMALISATION
+from changedet.types import SEED_NORMALISATION, Normalisation
 
 
 @pytest.fixture
@@ -59,3 +59,33 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     path.write_text("nothing")
     with pytest.raises(CheckpointError, match="is no whole"):
         info(path)
+
+
+def test_the_order_of_channels_is_shown_for_three_of_them_and_bands_where_they_are_known(
+    path, tmp_path, capsys
+):
+    info(path)
+    table = capsys.readouterr().out
+    assert "channel order" in table
+    assert "bands of the rasters" not in table
+
+    model = create_model("dasnet", encoder="resnet18", head_width=8, in_channels=4)
+    card = ModelCard(
+        architecture="dasnet",
+        options=model.options,
+        normalisation=Normalisation((1.0,) * 4, (1.0,) * 4, (2.0,) * 4, (2.0,) * 4),
+        source_bands=(4, 3, 2, 8),
+        source_bands_after=(1, 2, 3, 4),
+        blocks={
+            "gap_px": 64,
+            "scenes": [{"training": [[0, 0, 9, 9]] * 37, "validation": [[0, 9, 9, 9]] * 5}],
+        },
+        data_name="town",
+    )
+    save_model(tmp_path / "four.safetensors", model, card)
+    info(tmp_path / "four.safetensors")
+    table = capsys.readouterr().out
+    assert "channel order" not in table
+    assert "bands of the rasters" in table
+    assert "4, 3, 2, 8; after: 1, 2, 3, 4" in table
+    assert "town (37 blocks of scenes, 5 for validation)" in table

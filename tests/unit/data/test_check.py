@@ -170,6 +170,11 @@ def test_a_missing_train_split_is_a_warning_and_another_is_measured(data):
     assert report.measured_split == "val"
 
 
+def test_a_missing_validation_split_is_a_warning(data):
+    (data / "val").rename(data / "elsewhere")
+    assert "there is no val split" in check_pairs(data).warnings
+
+
 def test_declared_values_are_used(data):
     three = np.zeros((16, 16), np.uint8)
     three[0, 0] = 9

@@ -90,6 +90,8 @@ def test_the_data_set_is_named_by_its_folder_or_by_its_file(tmp_path, manifest):
         (f"scenes: [{SCENE}]\nsplit: {{shares: {{train: 0.7}}}}", "must add up to 1, got 0.7"),
         (f"scenes: [{SCENE}]\nsplit: {{shares: {{train: 2}}}}", r"a share in \[0, 1\]"),
         (f"scenes: [{SCENE}]\nsplit: {{shares: {{tset: 1}}}}", "did you mean 'test'"),
+        (f"scenes: [{SCENE[:-1]}, unchanged: maybe}}]", "unchanged must be true or false, got"),
+        (f"scenes: [{SCENE[:-1]}, labels_layer: 3}}]", "labels_layer must be text, got 3"),
         ("scenes: [", "not valid YAML"),
     ],
 )

@@ -11,12 +11,12 @@ from changedet.data.index import index_pairs
 from changedet.data.labels import scan_labels
 from changedet.data.pairs import PairDataset, read_pair
 from changedet.data.prepare import prepare
-from changedet.data.sampling import EpochSampler
+from changedet.data.sampling import EpochSampler, SampleKey
 from changedet.data.statistics import measure_normalisation
 from changedet.data.transforms import Augmentation
 from changedet.errors import ConfigError, DataError
 from changedet.raster.pair import RasterPair
-from changedet.types import IGNORED
+from changedet.types import IGNORED, Normalisation
 
 
 def set_scene(scene, **changes):
@@ -189,9 +189,10 @@ VARIED = Augmentation(
 
 
 def dataset_of(index, **options):
-    encoding = scan_labels(index.pairs).encoding
+    encoding = options.pop("encoding", None) or scan_labels(index.pairs).encoding
     settings = {"crop_px": 32, "seed": 3, "channels": 4, "pixel_type": index.pixel_type}
-    return PairDataset(index.split("train"), encoding=encoding, **{**settings, **options})
+    settings["encoding"] = encoding
+    return PairDataset(index.split("train"), **{**settings, **options})
 
 
 def test_training_reads_windows_alone_and_takes_as_many_crops_as_fit(write_scene, monkeypatch):
@@ -213,6 +214,129 @@ def test_training_reads_windows_alone_and_takes_as_many_crops_as_fit(write_scene
     assert all(sample.before.shape == (4, 32, 32) for sample in samples)
     for window in read:
         assert any(window.intersect(block.window) == window for block in index.split("train"))
+
+
+def write_area(scene, *, bottom, right):
+    """Say that the labels are complete in the first rows and columns only."""
+    import shapely
+
+    area = shapely.box(5e5, 5e6 - 0.5 * bottom, 5e5 + 0.5 * right, 5e6)
+    (scene.folder / "area.geojson").write_text(
+        '{"type": "FeatureCollection", "crs": {"type": "name", "properties": {"name": '
+        '"urn:ogc:def:crs:EPSG::32631"}}, "features": [{"type": "Feature", "properties": {}, '
+        f'"geometry": {shapely.to_geojson(area)}}}]}}'
+    )
+    set_scene(scene, area="area.geojson", split="train", settings="split: {block_px: 256}")
+
+
+def epoch_of(dataset, epoch=0):
+    sampler = EpochSampler(len(dataset), seed=0)
+    sampler.set_epoch(epoch)
+    return list(DataLoader(dataset, batch_size=None, sampler=sampler))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_training_shows_the_mean_where_there_is_no_image(write_scene, dtype):
+    scene = write_scene(dtype=dtype)
+    after = scene.after.copy()
+    after[::3, ::5] = 0
+    restore(scene, "after.tif", after, nodata=0)
+    index = index_pairs(scene.folder)
+    stats = Normalisation(
+        (101.2, 102.2, 103.8), (111.2, 112.2, 113.8), (9.0,) * 3, (9.0,) * 3, bands="bgr"
+    )
+
+    dataset = dataset_of(index, channels=3, fill=stats)
+    seen = 0
+    for sample in epoch_of(dataset):
+        # Nothing else is ignored in this scene.
+        gap = (sample.label == IGNORED).numpy()
+        seen += gap.sum()
+        for image, mean in ((sample.before, stats.mean_before), (sample.after, stats.mean_after)):
+            expected = np.array(mean[::-1])
+            if dtype == "uint8":
+                expected = expected.round()
+            assert (image.numpy()[:, gap] == expected.astype(dtype)[:, None]).all()
+    assert seen > 0
+    # Without statistics a gap holds zeros.
+    unfilled = dataset_of(index, channels=3)[SampleKey(0, 0)]
+    assert not unfilled.after.numpy()[:, (unfilled.label == IGNORED).numpy()].any()
+
+
+def test_crops_are_counted_by_labelled_pixels_and_each_holds_some(write_scene, monkeypatch):
+    scene = write_scene()
+    write_area(scene, bottom=256, right=72)
+    index = index_pairs(scene.folder)
+    dataset = dataset_of(index, channels=3)
+    read = []
+    whole = RasterPair.read
+    monkeypatch.setattr(
+        RasterPair, "read", lambda self, window: read.append(window) or whole(self, window)
+    )
+
+    samples = [sample for epoch in range(3) for sample in epoch_of(dataset, epoch)]
+
+    assert len(dataset) == round(256 * 72 / 32**2)
+    assert all((sample.label != IGNORED).any() for sample in samples)
+    # Windows that are rejected by their label cost no image.
+    assert len(read) == len(samples)
+
+
+def test_crops_without_an_image_are_drawn_again(write_scene):
+    scene = write_scene()
+    after = scene.after.copy()
+    after[:, 90:] = 0
+    restore(scene, "after.tif", after, nodata=0)
+    set_scene(scene, split="train", settings="split: {block_px: 256}")
+    dataset = dataset_of(index_pairs(scene.folder), channels=3)
+
+    assert len(dataset) == round(256 * 90 / 32**2)
+    assert all((sample.label != IGNORED).any() for sample in epoch_of(dataset))
+
+
+def test_crops_of_an_ignored_value_alone_are_drawn_again(write_scene):
+    scene = write_scene(labels="label.tif")
+    label = scene.truth * np.uint8(255)
+    label[128:] = 7
+    restore(scene, "label.tif", label)
+    set_scene(scene, labels="label.tif", split="train", settings="split: {block_px: 256}")
+    index = index_pairs(scene.folder)
+    dataset = dataset_of(
+        index, channels=3, encoding=scan_labels(index.pairs, ignore_value=7).encoding
+    )
+    assert len(dataset) == 2 * round(128 * 160 / 32**2)
+    assert all((sample.label != IGNORED).any() for sample in epoch_of(dataset))
+
+
+def test_a_crop_is_drawn_a_few_times_and_then_taken_as_it_is(write_scene, monkeypatch):
+    scene = write_scene()
+    write_area(scene, bottom=1, right=1)
+    index = index_pairs(scene.folder)
+    dataset = dataset_of(index, channels=3, crop_px=16)
+    read = []
+    whole = RasterPair.read
+    monkeypatch.setattr(
+        RasterPair, "read", lambda self, window: read.append(window) or whole(self, window)
+    )
+    sample = dataset[SampleKey(0, 0)]
+
+    assert len(dataset) == 1
+    assert len(read) == 1
+    assert (sample.label == IGNORED).all()
+    assert sample.before.float().std() > 0
+
+
+def test_samples_of_partly_labelled_scenes_do_not_depend_on_workers(write_scene):
+    scene = write_scene()
+    write_area(scene, bottom=200, right=70)
+    dataset = dataset_of(index_pairs(scene.folder), channels=3, augmentation=VARIED)
+
+    def epoch(workers):
+        sampler = EpochSampler(len(dataset), seed=0)
+        return list(DataLoader(dataset, batch_size=4, sampler=sampler, num_workers=workers))
+
+    for alone, helped in zip(epoch(0), epoch(2), strict=True):
+        assert all(one.equal(other) for one, other in zip(alone, helped, strict=True))
 
 
 def test_samples_of_scenes_do_not_depend_on_workers(write_scene):
@@ -294,6 +418,16 @@ def test_faults_of_a_scene_are_told_in_one_line(write_scene, changes, message):
     with pytest.raises((DataError, ConfigError), match=message) as caught:
         index_pairs(scene.folder)
     assert "\n" not in str(caught.value)
+
+
+def test_blocks_that_the_inset_leaves_nothing_of_are_told_with_the_gap(write_scene):
+    scene = write_scene(shape=(96, 96))
+    # Blocks of 48 px, of which nothing is left.
+    set_scene(scene, settings="split: {block_px: 90, gap_px: 24}")
+    with pytest.raises(DataError, match=r"only 0 of 4 blocks are left after the inset of 24 px"):
+        index_pairs(scene.folder)
+    set_scene(scene, settings="split: {block_px: 90, gap_px: 24, shares: {train: 1}}")
+    assert list(index_pairs(scene.folder).splits) == ["train"]
 
 
 def test_a_scene_whose_dates_hold_values_of_two_kinds_is_refused(write_scene):

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from changedet.errors import CheckpointError, ConfigError, DataError, ImageError
-from changedet.experiment.evaluation import EvaluationRequest, evaluate_model, was_chosen_on
+from changedet.experiment.evaluation import EvaluationRequest, evaluate_model
+from changedet.experiment.seen_before import was_chosen_on
 from changedet.inference.detector import load
 from changedet.metrics.confusion import Confusion
 from changedet.metrics.histogram import SEED_THRESHOLDS

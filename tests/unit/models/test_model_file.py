@@ -219,3 +219,22 @@ def test_the_type_of_the_pixels_is_kept_and_old_files_are_of_bytes(tmp_path, pat
     assert read_card(old).pixel_type == "uint8"
     with pytest.raises(ConfigError, match="pixel_type must be one of uint8, uint16, float32"):
         dataclasses.replace(card, pixel_type="int16")
+
+
+def test_blocks_and_bands_of_scenes_are_kept_and_files_without_them_are_read(
+    tmp_path, path, model, card
+):
+    blocks = {"gap_px": 4, "scenes": [{"name": "town", "training": [[0, 0, 64, 64]]}]}
+    bands = {"source_bands": (3, 2, 1), "source_bands_after": (1, 2, 3)}
+    whole = dataclasses.replace(card, blocks=blocks, **bands)
+    save_model(tmp_path / "scenes.safetensors", model, whole)
+    assert read_card(tmp_path / "scenes.safetensors") == whole
+
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    stated = json.loads(metadata["changedet"])
+    for key in ("blocks", *bands):
+        del stated[key]
+    metadata["changedet"] = json.dumps(stated)
+    safetensors.torch.save_file(safetensors.torch.load_file(path), path, metadata)
+    assert read_card(path) == card

@@ -513,3 +513,45 @@ def test_a_place_that_cannot_be_written_is_found_out_first(tmp_path: Path, run):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot write to --out"):
         run("file/out", model=tmp_path / "gone.safetensors")
+
+
+@pytest.fixture
+def trained_on_bands(model: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def know(before: tuple[int, ...], after: tuple[int, ...] | None = None) -> None:
+        card = ModelCard(
+            "stub", {}, STATS, threshold=0.3, source_bands=before, source_bands_after=after
+        )
+        monkeypatch.setattr(
+            predict_module,
+            "load",
+            lambda path, device: Detector(PixelDifference(), card, device="cpu"),
+        )
+
+    return know
+
+
+def test_bands_of_the_training_are_read_unless_others_are_asked_for(run, trained_on_bands):
+    trained_on_bands((3, 2, 1))
+    report = run("trained")
+    assert report.content["inputs"]["before"]["bands"] == [3, 2, 1]
+    assert report.content["inputs"]["after"]["bands"] == [3, 2, 1]
+    assert any("bands 3,2,1 are read, as in training" in n for n in report.content["notes"])
+
+    asked = run("asked", bands=(1, 2, 3))
+    assert asked.content["inputs"]["before"]["bands"] == [1, 2, 3]
+    assert not any("as in training" in note for note in asked.content["notes"])
+
+    trained_on_bands((3, 2, 1), (1, 3, 2))
+    report = run("two")
+    assert report.content["inputs"]["after"]["bands"] == [1, 3, 2]
+    assert any("bands 3,2,1 (after: 1,3,2) are read" in n for n in report.content["notes"])
+
+
+def test_rasters_without_the_bands_of_the_training_are_warned_of(run, trained_on_bands):
+    trained_on_bands((3, 2, 1), (5, 2, 1))
+    report = run()
+    assert report.content["inputs"]["before"]["bands"] == [1, 2, 3]
+    warning = next(note for note in report.content["notes"] if note.startswith("warning"))
+    assert "bands 3,2,1 (after: 5,2,1)" in warning
+    assert "after.tif has 3" in warning
+    assert "--bands" in warning

@@ -8,6 +8,7 @@ import shapely
 
 from changedet.errors import ConfigError, DataError
 from changedet.vector.regions import read_label_polygons, read_region
+from changedet.vector.vector_file import polygon_place
 
 UTM, DEGREES = "EPSG:32633", "EPSG:4326"
 
@@ -88,13 +89,49 @@ def test_all_polygons_of_a_file_are_united_and_brought_to_the_system(tmp_path, n
     assert top == pytest.approx(to_utm.transform(15.2, 45.1)[1], abs=10)
 
 
-def test_polygons_of_every_layer_count_and_other_geometries_do_not(tmp_path):
-    path = save(tmp_path / "a.gpkg", [shapely.box(0, 0, 1, 1), shapely.Point(9, 9), None])
+def test_the_only_layer_of_polygons_counts_and_other_geometries_do_not(tmp_path):
+    many = shapely.MultiPolygon([shapely.box(2, 2, 3, 3), shapely.box(4, 4, 5, 5)])
+    path = save(tmp_path / "a.gpkg", [many, shapely.Point(9, 9), None])
     line = [shapely.LineString([(0, 0), (50, 50)])]
     save(path, line, layer="b", kind="LineString", append=True)
-    many = shapely.MultiPolygon([shapely.box(2, 2, 3, 3), shapely.box(4, 4, 5, 5)])
-    save(path, [many], layer="c", kind="MultiPolygon", append=True)
-    assert read_region(str(path), crs=UTM).area == 3.0
+    save(path, [shapely.Point(9, 9)], layer="c", append=True)
+    assert read_region(str(path), crs=UTM).area == 2.0
+
+
+def test_several_layers_of_polygons_are_listed_until_one_is_chosen(tmp_path):
+    path = save(tmp_path / "a.gpkg", [shapely.box(0, 0, 1, 1)], kind="Polygon")
+    save(path, [shapely.box(0, 0, 3, 1)], layer="my fields", append=True)
+    save(path, [], layer="planned", kind="MultiPolygon", append=True)
+    bounds = (0, 0, 9, 9)
+
+    with pytest.raises(
+        DataError, match=r"layers of polygons \('a', 'my fields', 'planned'\); export .*ogr2ogr"
+    ):
+        read_region(str(path), crs=UTM)
+    with pytest.raises(DataError, match=r"'planned'\); name the one that is meant in labels_layer"):
+        read_label_polygons(path, crs=UTM, bounds=bounds, key="labels_layer")
+    with pytest.raises(DataError, match="no layer of polygons named 'field'; it has 'a', 'my f"):
+        read_label_polygons(path, crs=UTM, bounds=bounds, layer="field")
+    (chosen,) = read_label_polygons(path, crs=UTM, bounds=bounds, layer="my fields")
+    assert chosen.area == 3.0
+    assert read_label_polygons(path, crs=UTM, bounds=bounds, layer="planned") == []
+
+
+def test_the_place_of_polygons_is_said_in_the_system_that_is_asked_for(tmp_path):
+    path = save(tmp_path / "a.gpkg", [shapely.box(15, 45, 15.1, 45.1), shapely.box(16, 45, 17, 46)])
+    nowhere = save(tmp_path / "b.gpkg", [shapely.box(1e12, 1e12, 2e12, 2e12)])
+    assert polygon_place(path, crs=UTM) == "x 15..17, y 45..46 (WGS 84 / UTM zone 33N)"
+    assert polygon_place(path, crs=DEGREES).startswith("x 10.51139..10.51141, y 0.0004")
+    assert polygon_place(path, crs=DEGREES).endswith("(WGS 84)")
+    assert polygon_place(nowhere, crs=DEGREES).endswith("(WGS 84 / UTM zone 33N)")
+
+
+def test_labels_may_be_empty_but_an_area_of_interest_may_not(tmp_path):
+    empty = save(tmp_path / "a.gpkg", [], kind="Polygon")
+    assert read_label_polygons(empty, crs=UTM, bounds=(0, 0, 9, 9)) == []
+    assert polygon_place(empty, crs=UTM) is None
+    with pytest.raises(DataError, match="no polygons in it"):
+        read_region(str(empty), crs=UTM)
 
 
 def test_a_polygon_that_crosses_itself_is_repaired(tmp_path):

@@ -26,34 +26,65 @@ LayerKind = Literal["polygons", "raster"]
 
 def layer_kind(location: str) -> LayerKind:
     """Tell by the name whether labels are polygons or a raster."""
-    return "polygons" if Path(location).suffix.lower() in SUFFIXES else "raster"
+    # What signs an address follows its name.
+    return "polygons" if Path(without_secrets(location)).suffix.lower() in SUFFIXES else "raster"
 
 
-def open_labels(location: str, grid: GeoGrid) -> LabelLayer:
+def open_labels(location: str, grid: GeoGrid, *, layer: str | None = None) -> LabelLayer:
     """Open the labels of a scene on its grid.
+
+    Args:
+        location: Polygon file or label raster.
+        grid: Grid of the scene.
+        layer: Layer of the polygon file; None: its only layer of polygons.
 
     Raises:
         DataError: If they cannot be read or placed on the grid.
     """
     if layer_kind(location) == "raster":
         return RasterLayer(location, grid)
-    return open_polygons(location, grid)
+    return PolygonLayer(read_labelled(location, grid, layer=layer), grid)
 
 
 def open_polygons(location: str, grid: GeoGrid) -> PolygonLayer:
-    """Read the polygons that meet a scene's grid.
+    """Open the polygons of an area that meet a scene's grid.
 
     Raises:
         DataError: If they cannot be read or placed.
     """
+    return PolygonLayer(read_area(location, grid), grid)
+
+
+def read_labelled(location: str, grid: GeoGrid, *, layer: str | None = None) -> list[Any]:
+    """Read the label polygons that meet a scene's grid; maybe none.
+
+    Raises:
+        DataError: If they cannot be read or placed.
+    """
+    return _read_polygons(location, grid, layer=layer, key="labels_layer")
+
+
+def read_area(location: str, grid: GeoGrid) -> list[Any]:
+    """Read the polygons of an area that meet a scene's grid; maybe none.
+
+    Raises:
+        DataError: If they cannot be read or placed.
+    """
+    return _read_polygons(location, grid, layer=None, key=None)
+
+
+def _read_polygons(
+    location: str, grid: GeoGrid, *, layer: str | None, key: str | None
+) -> list[Any]:
+    name = without_secrets(location)
     if layer_kind(location) != "polygons":
-        raise DataError(
-            f"{without_secrets(location)}: expected polygons ({', '.join(SUFFIXES)}); give such a "
-            "file"
-        )
+        raise DataError(f"{name}: expected polygons ({', '.join(SUFFIXES)}); give such a file")
+    if "://" in location or location.startswith("/vsi"):
+        raise DataError(f"{name}: polygons are read from local files; download it")
     with WARNING_FILTERS:
-        polygons = read_label_polygons(Path(location), crs=grid.crs, bounds=grid.bounds)
-    return PolygonLayer(polygons, grid)
+        return read_label_polygons(
+            Path(location), crs=grid.crs, bounds=grid.bounds, layer=layer, key=key
+        )
 
 
 def decode(

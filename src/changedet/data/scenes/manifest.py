@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import yaml
 
@@ -17,6 +17,8 @@ from changedet.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+#: Name of the layout that it describes.
+LAYOUT: Final = "scenes"
 #: Name of the manifest inside a folder.
 MANIFEST: Final = "scenes.yaml"
 SPLITS: Final = tuple(SPLIT_NAMES)
@@ -41,6 +43,8 @@ class SceneEntry:
         labels: Polygon file or label raster: path or URL.
         area: Polygon file; outside of it the labels are incomplete and do not count.
         split: The split that the whole scene goes to; None: its blocks are dealt.
+        labels_layer: Layer of the polygon file; None: its only layer of polygons.
+        unchanged: Whether it is known that nothing changed, so that labels may show nothing.
     """
 
     name: str
@@ -49,6 +53,8 @@ class SceneEntry:
     labels: str
     area: str | None = None
     split: str | None = None
+    labels_layer: str | None = None
+    unchanged: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,20 @@ class SplitRule:
     shares: Mapping[str, float] = field(
         default_factory=lambda: {"train": 0.70, "val": 0.15, "test": 0.15}
     )
+
+
+class SceneSettings(NamedTuple):
+    """What a manifest says of all its scenes, and a model has to know.
+
+    Attributes:
+        gap_px: Distance that validation and test blocks keep from training blocks, in pixels.
+        bands: Bands that are read, counted from 1; None: all but alpha.
+        bands_after: Those of the second date where they differ.
+    """
+
+    gap_px: int
+    bands: tuple[int, ...] | None = None
+    bands_after: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +112,11 @@ class Manifest:
     def name(self) -> str:
         """Name of the data set: the folder's for ``scenes.yaml``, else the file's."""
         return self.path.resolve().parent.name if self.path.name == MANIFEST else self.path.stem
+
+    @property
+    def settings(self) -> SceneSettings:
+        """What is stored with a model."""
+        return SceneSettings(self.rule.gap_px, self.bands, self.bands_after)
 
 
 def find_manifest(root: Path) -> Path | None:
@@ -140,17 +165,20 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def _scene(entry: object, folder: Path, *, where: str) -> SceneEntry:
-    known = ("name", "before", "after", "labels", "area", "split")
+    known = ("name", "before", "after", "labels", "labels_layer", "area", "split", "unchanged")
     values = _section(entry, known, where=where)
     for key in ("before", "after", "labels"):
         if not isinstance(values.get(key), str):
             raise DataError(f"{where}: {key} must be a path or URL, got {values.get(key)!r}")
-    for key in ("name", "area"):
+    for key in ("name", "area", "labels_layer"):
         if values.get(key) is not None and not isinstance(values[key], str):
             raise DataError(f"{where}: {key} must be text, got {values[key]!r}; put it in quotes")
     split = values.get("split")
     if split is not None and split not in SPLITS:
         raise DataError(f"{where}: split must be one of {', '.join(SPLITS)}, got {split!r}")
+    unchanged = values.get("unchanged", False)
+    if not isinstance(unchanged, bool):
+        raise DataError(f"{where}: unchanged must be true or false, got {unchanged!r}")
     area = values.get("area")
     return SceneEntry(
         name=values.get("name") or Path(values["before"]).stem,
@@ -159,6 +187,8 @@ def _scene(entry: object, folder: Path, *, where: str) -> SceneEntry:
         labels=_location(values["labels"], folder),
         area=None if area is None else _location(area, folder),
         split=split,
+        labels_layer=values.get("labels_layer"),
+        unchanged=unchanged,
     )
 
 

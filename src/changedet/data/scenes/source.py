@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from changedet.data.label_encoding import count_meanings
 from changedet.data.labelled import DecodedPair, Inspection
 from changedet.data.scenes.labels import decode, layer_kind, open_labels, open_polygons
 from changedet.errors import ConfigError
+from changedet.raster.gaps import fill_gaps
 from changedet.raster.geo_grid import Window
+from changedet.raster.label_layer import LabelPixels
 from changedet.raster.open import is_remote
-from changedet.raster.pair import PairOptions, RasterPair
+from changedet.raster.pair import PairOptions, PairPixels, RasterPair
+from changedet.types import IGNORED
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     from changedet.data.scenes.manifest import SceneEntry
     from changedet.raster.geo_grid import GeoGrid
     from changedet.raster.label_layer import LabelLayer
-    from changedet.types import PixelType
+    from changedet.types import Normalisation, PixelType
 
 # Each open scene holds a handle a raster and thread; more scenes than this take turns.
 _OPEN_SCENES = 32
@@ -93,9 +97,19 @@ class Scene:
         Raises:
             DataError: If a file cannot be opened or read.
         """
+        return self._open().read(window)
+
+    def read_labels(self, window: Window) -> LabelPixels:
+        """Read the labels alone; known is what lies in the area, with or without an image.
+
+        Raises:
+            DataError: If a file cannot be opened or read.
+        """
+        return self._open().read_labels(window)
+
+    def _open(self) -> _OpenScene:
         with _OPENING:
-            scene = _opened(self, os.getpid())
-        return scene.read(window)
+            return _opened(self, os.getpid())
 
 
 def open_pair(
@@ -123,17 +137,22 @@ class _OpenScene:
             pixel_type=scene.pixel_type,
             bands=scene.bands,
         )
-        self._labels: LabelLayer = open_labels(scene.entry.labels, scene.grid)
+        self._labels: LabelLayer = open_labels(
+            scene.entry.labels, scene.grid, layer=scene.entry.labels_layer
+        )
         area = scene.entry.area
         self._area = None if area is None else open_polygons(area, scene.grid)
 
     def read(self, window: Window) -> ScenePixels:
         before, after, valid = self._pair.read(window)
+        labels, known = self.read_labels(window)
+        return ScenePixels(before, after, valid, labels, known & valid)
+
+    def read_labels(self, window: Window) -> LabelPixels:
         labels, known = self._labels.read(window)
-        counted = valid & known
         if self._area is not None:
-            counted &= self._area.read(window).values == 1
-        return ScenePixels(before, after, valid, labels, counted)
+            known = known & (self._area.read(window).values == 1)
+        return LabelPixels(labels, known)
 
 
 # By process: a worker must not share the file positions of the handles it inherits. A scene that
@@ -184,18 +203,21 @@ class SceneBlock:
         """Height and width in pixels."""
         return self.window.shape
 
-    def samples(self, crop_px: int) -> int:
-        """As many crops an epoch as fit into the block's area."""
-        return max(1, round(self.window.height * self.window.width / crop_px**2))
+    def samples(self, crop_px: int, *, encoding: LabelEncoding) -> int:
+        """As many crops an epoch as fit into the block's labelled area."""
+        count = count_meanings(self.mask, encoding)
+        return max(1, round((count.changed + count.unchanged) / crop_px**2))
 
-    def open(self, *, encoding: LabelEncoding, channels: int) -> BlockView:
+    def open(
+        self, *, encoding: LabelEncoding, channels: int, fill: Normalisation | None = None
+    ) -> BlockView:
         """Make the block readable; files are opened when the first window is read.
 
         Raises:
             ConfigError: If the scenes are read with another number of bands.
         """
         self._check_channels(channels)
-        return BlockView(self, encoding)
+        return BlockView(self, encoding, fill)
 
     def inspect_label(self) -> MaskFacts:
         """Give the label values that were counted when the scene was cut."""
@@ -230,6 +252,7 @@ class BlockView:
 
     block: SceneBlock
     encoding: LabelEncoding
+    fill: Normalisation | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -242,8 +265,34 @@ class BlockView:
         Raises:
             DataError: If it cannot be read, or a label value is not in the encoding.
         """
-        place = self.block.window
         scene = self.block.scene
-        pixels = scene.read(window.moved(place.top, place.left))
+        pixels = scene.read(self._placed(window))
         label = decode(pixels.labels, pixels.counted, kind=scene.kind, encoding=self.encoding)
+        if self.fill is not None:
+            fill_gaps(PairPixels(pixels.before, pixels.after, pixels.valid), self.fill)
         return DecodedPair(pixels.before, pixels.after, label)
+
+    def read_labelled(self, window: Window) -> DecodedPair | None:
+        """Read a window if a pixel of it is labelled; if not, mostly without reading the images.
+
+        Raises:
+            DataError: As :meth:`read`.
+        """
+        if not self._may_be_labelled(window):
+            return None
+        pair = self.read(window)
+        return pair if (pair.label != IGNORED).any() else None
+
+    def _may_be_labelled(self, window: Window) -> bool:
+        """Look at the label alone, which is cheap; whether there is an image stays open."""
+        ignored = self.encoding.ignore_value
+        if not self.block.mask.ignored and ignored not in self.block.mask.counts:
+            return True
+        labels, known = self.block.scene.read_labels(self._placed(window))
+        if self.block.scene.kind == "raster" and ignored is not None:
+            known = known & (labels != ignored)
+        return bool(known.any())
+
+    def _placed(self, window: Window) -> Window:
+        place = self.block.window
+        return window.moved(place.top, place.left)

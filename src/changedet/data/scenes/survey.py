@@ -15,8 +15,9 @@ from changedet.data.masks import MaskFacts
 from changedet.data.parallel import map_in_order
 from changedet.data.pixel_sums import PixelSums, WideSums
 from changedet.data.scenes.blocks import Candidate, cut, deal, inset
-from changedet.data.scenes.labels import open_labels, open_polygons
-from changedet.data.scenes.manifest import SPLITS, read_manifest
+from changedet.data.scenes.label_checks import check_classes, check_labels
+from changedet.data.scenes.manifest import LAYOUT, SPLITS, read_manifest
+from changedet.data.scenes.overlaps import find_overlaps
 from changedet.data.scenes.source import Scene, SceneBlock, ScenePixels, open_pair
 from changedet.errors import ChangeDetError, ConfigError, DataError
 from changedet.raster.bands import choose_bands
@@ -28,9 +29,7 @@ if TYPE_CHECKING:
 
     from changedet.data.pixel_sums import Sums
     from changedet.data.scenes.manifest import Manifest, SceneEntry, SplitRule
-    from changedet.raster.geo_grid import GeoGrid, Window
-
-LAYOUT = "scenes"
+    from changedet.raster.geo_grid import Window
 
 # Read at once while a block is measured, by each thread.
 _PIECE_PX = 1024
@@ -73,14 +72,14 @@ def survey_scenes(path: Path, *, channels: int) -> Survey:
         DataError: If the manifest cannot be used; what is wrong with a scene becomes a fault.
     """
     manifest = read_manifest(path)
-    found = Survey(path, LAYOUT, manifest.name)
+    found = Survey(path, LAYOUT, manifest.name, scenes=manifest.settings)
     scenes = _open_scenes(manifest, found, channels=channels)
     blocks = [block for scene in scenes for block in _measure_scene(scene, manifest.rule, found)]
     if found.faults:
         return found
     if scenes:
         found.pixel_type = scenes[0].pixel_type
-    found.notes += _overlaps(scenes)
+    found.warnings += find_overlaps(scenes, gap_px=manifest.rule.gap_px)
     labelled = [block for block in blocks if block.whole.counted]
     if len(labelled) < len(blocks):
         found.notes.append(
@@ -128,10 +127,7 @@ def _open_scene(
         scene = Scene(entry, channels, pixel_type, both, pair.grid)
         notes = pair.notes
     # Faults of the labels are to be known before everything is read.
-    open_labels(entry.labels, scene.grid)
-    if entry.area is not None:
-        open_polygons(entry.area, scene.grid)
-    return scene, notes
+    return scene, (*notes, *check_labels(entry, scene.grid))
 
 
 def _probe(
@@ -145,8 +141,8 @@ def _probe(
             )
         except ConfigError as error:
             raise ConfigError(
-                f"{error} (in the manifest: bands: [1, 2, ...]; the model's number of bands: "
-                "--set model.in_channels=N)"
+                f"{error} (in the manifest: bands: [1, 2, ...]; another number of bands: changedet "
+                "data check --channels N, changedet train --set model.in_channels=N)"
             ) from error
         names = {dataset.dtypes[band - 1] for band in bands}
     name = names.pop() if len(names) == 1 else "float32"
@@ -158,10 +154,12 @@ def _measure_scene(scene: Scene, rule: SplitRule, found: Survey) -> list[RawBloc
     # A scene that is in one split as a whole has no neighbours in another.
     gap_px = 0 if scene.entry.split else rule.gap_px
     try:
-        return list(map_in_order(partial(_measure_block, scene, gap_px=gap_px), windows))
+        blocks = list(map_in_order(partial(_measure_block, scene, gap_px=gap_px), windows))
+        check_classes(scene.entry, scene.grid, [block.whole.mask for block in blocks])
     except ChangeDetError as error:
         found.faults.append(f"scene {scene.entry.name!r}: {error}")
         return []
+    return blocks
 
 
 def _measure_block(scene: Scene, window: Window, *, gap_px: int) -> RawBlock:
@@ -234,7 +232,17 @@ def _deal(manifest: Manifest, blocks: Sequence[RawBlock], found: Survey) -> None
         )
         return
     usual = _usual_values(blocks)
-    dealt = iter(deal([_candidate(block, usual) for block in free], rule.shares, seed=rule.seed))
+    candidates = [_candidate(block, usual) for block in free]
+    left = sum(candidate.core_counted > 0 for candidate in candidates)
+    # Only training takes blocks as a whole.
+    if free and left < len(rule.shares) > 1:
+        found.faults.append(
+            f"{manifest.path}: only {left} of {len(free)} blocks are left after the inset of "
+            f"{rule.gap_px} px, too few to split into {', '.join(rule.shares)}; lower "
+            "split.gap_px, or name the split of each scene"
+        )
+        return
+    dealt = iter(deal(candidates, rule.shares, seed=rule.seed))
     splits: dict[str, list[SceneBlock]] = {split: [] for split in SPLITS}
     for block in blocks:
         split = block.scene.entry.split or next(dealt)
@@ -280,24 +288,3 @@ def _how(
     if free and rule.gap_px:
         how += f"; those of val and test are inset by {rule.gap_px} px"
     return how
-
-
-def _overlaps(scenes: Sequence[Scene]) -> list[str]:
-    """Warn where two scenes show the same ground, whose blocks would leak."""
-    notes = []
-    for number, first in enumerate(scenes):
-        for second in scenes[:number]:
-            splits = {first.entry.split, second.entry.split}
-            if _meet(first.grid, second.grid) and (None in splits or len(splits) > 1):
-                notes.append(
-                    f"{second.entry.name} and {first.entry.name} overlap on the ground, so the "
-                    "same place may be in two splits; give both the same split in the manifest"
-                )
-    return notes
-
-
-def _meet(first: GeoGrid, second: GeoGrid) -> bool:
-    if first.crs is None or first.crs != second.crs:
-        return False
-    a, b = first.bounds, second.bounds
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
