@@ -44,9 +44,14 @@ TINY = (
 
 def train(out, data=None, *overrides, mode="new"):
     settings = () if mode == "resume" else TINY
-    return run_training(
-        TrainRequest(out=out, data=data, overrides=(*settings, *overrides), device="cpu", mode=mode)
+    said = []
+    run_training(
+        TrainRequest(
+            out=out, data=data, overrides=(*settings, *overrides), device="cpu", mode=mode
+        ),
+        say=said.append,
     )
+    return said
 
 
 class RangeHandler(SimpleHTTPRequestHandler):
@@ -97,7 +102,8 @@ def scene(write_scene):
 
 def test_a_model_is_trained_on_a_scene_of_four_16_bit_bands_and_judged(scene, tmp_path):
     augmentation = ("augmentation.brightness=0.1", "augmentation.horizontal_flip=0.5")
-    train(tmp_path / "run", scene.folder, *augmentation)
+    said = train(tmp_path / "run", scene.folder, *augmentation)
+    assert said[0].startswith("reading the scenes once")
     model = tmp_path / "run" / "best.safetensors"
     card = read_card(model)
     index = index_pairs(scene.folder, channels=4)
@@ -109,11 +115,14 @@ def test_a_model_is_trained_on_a_scene_of_four_16_bit_bands_and_judged(scene, tm
     heatmaps = list((tmp_path / "run" / "validation").glob("2_*_heatmaps/*.png"))
     assert len(heatmaps) == len(index.split("val"))
 
+    said = []
     report = evaluate_model(
         EvaluationRequest(
             model=model, data=scene.folder, out=tmp_path / "judged", device="cpu", panels=2
-        )
+        ),
+        say=said.append,
     )
+    assert said[0].startswith("reading the scenes once")
     assert report.images == len(index.split("test"))
     assert report.content["data"]["layout"] == "scenes"
     rows = (tmp_path / "judged" / "per_image.csv").read_text().splitlines()

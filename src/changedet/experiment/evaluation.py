@@ -21,6 +21,7 @@ from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels import LabelEncoding, LabelScan, scan_labels
 from changedet.data.pairs import DecodedPair, read_pair
+from changedet.data.scenes.manifest import READING_SCENES, find_manifest
 from changedet.engine.evaluate import Mode, evaluate_pairs, overlap_of
 from changedet.errors import ConfigError, DataError
 from changedet.experiment.plots import write_precision_recall_curve
@@ -140,6 +141,8 @@ def evaluate_model(
     """
     _check_request(request)
     detector = load(request.model, device=request.device)
+    if find_manifest(request.data) is not None:
+        say(READING_SCENES)
     index = index_pairs(request.data, benchmark=request.benchmark, channels=detector.in_channels)
     _check_pixel_type(request, index, detector.card)
     pairs = _labelled(request, index, channels=detector.in_channels)

@@ -15,6 +15,7 @@ from changedet._atomic import write_text
 from changedet._result_folder import remove_entries
 from changedet._version import __version__
 from changedet.data.index import PairIndex, index_pairs
+from changedet.data.scenes.manifest import READING_SCENES, find_manifest
 from changedet.engine.checkpoint import Progress, load_checkpoint
 from changedet.engine.observer import Observer
 from changedet.engine.trainer import Interrupted, Trainer, TrainingParts
@@ -181,7 +182,7 @@ def _prepare(
                 "leave out --init and --start-epoch"
             )
         config, facts = _stored_run(request)
-        index = _index(facts.data, config)
+        index = _index(facts.data, config, say=say)
         check_scenes_unchanged(facts, index, config)
     else:
         if request.data is None:
@@ -192,7 +193,7 @@ def _prepare(
         build_schedule(config)
         tile_px(config)
         build_augmentation(config, pixel_type="uint8")
-        index = _index(request.data, config)
+        index = _index(request.data, config, say=say)
         build_augmentation(config, pixel_type=index.pixel_type)
         for note in index.notes:
             say(note)
@@ -211,7 +212,9 @@ def _check_start(request: TrainRequest, config: ExperimentConfig) -> None:
         read_card(request.init)
 
 
-def _index(root: Path, config: ExperimentConfig) -> PairIndex:
+def _index(root: Path, config: ExperimentConfig, *, say: Callable[[str], None]) -> PairIndex:
+    if find_manifest(root) is not None:
+        say(READING_SCENES)
     index = index_pairs(root, benchmark=config.data.benchmark, channels=config.model.in_channels)
     for split in (config.data.train_split, config.data.val_split):
         index.split(split)

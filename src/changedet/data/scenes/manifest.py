@@ -22,6 +22,8 @@ LAYOUT: Final = "scenes"
 #: Name of the manifest inside a folder.
 MANIFEST: Final = "scenes.yaml"
 SPLITS: Final = tuple(SPLIT_NAMES)
+#: To be said before scenes are surveyed, which may take minutes.
+READING_SCENES: Final = "reading the scenes once, for the split, the labels and the statistics"
 
 _SUFFIXES = (".yaml", ".yml")
 # http://, s3:// and GDAL's own file systems.
