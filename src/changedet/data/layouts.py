@@ -65,6 +65,8 @@ SPLIT_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
+#: Images that may have a place on Earth, hence are no plain pictures.
+RASTER_SUFFIXES: Final = frozenset({".tif", ".tiff"})
 IMAGE_SUFFIXES: Final = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".webp", ".gif"}
 )

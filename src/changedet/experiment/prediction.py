@@ -14,7 +14,7 @@ from changedet._atomic import write_text
 from changedet._result_folder import Existing, check_result_folder, result_folder
 from changedet._version import __version__
 from changedet.data.images import image_size, read_image
-from changedet.data.layouts import Found, images_by_stem, some
+from changedet.data.layouts import RASTER_SUFFIXES, Found, images_by_stem, some
 from changedet.errors import DataError
 from changedet.experiment.display import as_rgb
 from changedet.experiment.pictures import heatmap, overlay, write_png, write_score_png
@@ -26,7 +26,6 @@ from changedet.types import MAX_DISTANCE
 
 #: The file that tells a finished prediction.
 SUMMARY = "summary.json"
-_RASTER_SUFFIXES = frozenset({".tif", ".tiff"})
 
 #: Called with the number of pairs done and the number of all pairs.
 Progress = Callable[[int, int], None]
@@ -207,7 +206,7 @@ def _refuse_rasters(files: list[_Files]) -> None:
     """Pictures have no place on Earth; a raster has one, and to ignore it would be wrong."""
     for pair in files:
         for path in (pair.before, pair.after):
-            if path.suffix.lower() in _RASTER_SUFFIXES:
+            if path.suffix.lower() in RASTER_SUFFIXES:
                 raise DataError(
                     f"{path} is a raster among pictures; put TIFFs into folders of their own: "
                     "these are read by their georeference and give GeoTIFFs"

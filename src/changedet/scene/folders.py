@@ -4,11 +4,10 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache, partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from changedet.data.layouts import IMAGE_SUFFIXES, some
+from changedet.data.layouts import IMAGE_SUFFIXES, RASTER_SUFFIXES, some
 from changedet.errors import (
     ChangeDetError,
     CheckpointError,
@@ -27,10 +26,9 @@ from changedet.scene.predict import predict_scene
 from changedet.scene.request import SceneReport, SceneRequest
 from changedet.scene.summary import SUMMARY, request_facts
 from changedet.scene.tiling import choose_tiling
-from changedet.vector.regions import read_region
+from changedet.vector.regions import read_region, region_sha256
 
-_RASTERS: Final = frozenset({".tif", ".tiff"})
-_PICTURES: Final = IMAGE_SUFFIXES - _RASTERS
+_PICTURES: Final = IMAGE_SUFFIXES - RASTER_SUFFIXES
 # Other rasters that may lie beside TIFFs; unlike .ovr or .xml, they are no part of one.
 _NOT_TAKEN: Final = _PICTURES | {".jp2", ".vrt", ".img"}
 _PLACES: Final = ("before", "after")
@@ -66,7 +64,7 @@ def is_scene(location: str) -> bool:
         return True
     path = Path(location)
     if path.is_dir():
-        return any(file.suffix.lower() in _RASTERS for file in _visible_files(path))
+        return any(file.suffix.lower() in RASTER_SUFFIXES for file in _visible_files(path))
     return path.suffix.lower() not in _PICTURES
 
 
@@ -105,11 +103,11 @@ def predict_scenes(
     finished = set()
     if request.existing == "refuse":
         finished = {stem for stem, pair in pairs.items() if (pair.out / SUMMARY).is_file()}
-    region_sha256 = cache(partial(_region_sha256, request))
+    region_now = cache(partial(_region_sha256, request))
     differences = {}
     for stem in sorted(finished):
         asked = request_facts(pairs[stem], model=model, threshold=threshold)
-        differences[stem] = _differences(pairs[stem], asked, region_sha256)
+        differences[stem] = _differences(pairs[stem], asked, region_now)
     _refuse_any(differences, request.out)
     return _predict_all(pairs, finished, say=say, progress=progress)
 
@@ -169,7 +167,7 @@ def _refuse_any(differences: Mapping[str, list[str]], out: Path) -> None:
 def _differences(
     pair: SceneRequest,
     asked: Mapping[str, Any],
-    region_sha256: Callable[[str | None], str],
+    region_now: Callable[[str | None], str],
 ) -> list[str]:
     """Name what has changed since a finished result was made."""
     try:
@@ -185,7 +183,7 @@ def _differences(
     for date, version in versions.items():
         if _NAMES[date] not in names and version != _version(getattr(pair, date)):
             names.append(f"the content of {date}")
-    if pair.region is not None and _NAMES["region"] not in names and region != region_sha256(crs):
+    if pair.region is not None and _NAMES["region"] not in names and region != region_now(crs):
         names.append(f"the content of {pair.region}")
     return names
 
@@ -216,7 +214,7 @@ def _version(location: str) -> list[int | str | None]:
 def _region_sha256(request: SceneRequest, crs: str | None) -> str:
     """Tell one state of the area of interest from another, as it stands in a summary."""
     geometry = read_region(request.region or "", crs=crs, text_crs=request.region_crs)
-    return sha256(geometry.wkb).hexdigest()
+    return region_sha256(geometry)
 
 
 def _match(before: Path, after: Path, say: Callable[[str], None]) -> list[tuple[str, Path, Path]]:
@@ -240,7 +238,7 @@ def _rasters(folder: Path, say: Callable[[str], None]) -> dict[str, Path]:
     rasters: dict[str, Path] = {}
     ignored = 0
     for path in _visible_files(folder):
-        if path.suffix.lower() not in _RASTERS:
+        if path.suffix.lower() not in RASTER_SUFFIXES:
             ignored += path.suffix.lower() in _NOT_TAKEN
         elif path.stem in rasters:
             raise DataError(

@@ -8,18 +8,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import shapely
-from pyproj import CRS, Transformer
 from shapely.affinity import translate
 from shapely.geometry import MultiPolygon, Polygon, box
 from shapely.geometry.polygon import orient
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from changedet.vector.footprints import lonlat_outline
 
+if TYPE_CHECKING:
     from changedet.raster.geo_grid import GeoGrid
 
-# Steps along one edge: straight edges of a projected grid are curves in longitude and latitude.
-_STEPS: Final = 32
 # Degrees: about 1 m; points that tell nothing more are left out.
 _TOLERANCE: Final = 1e-5
 _DIGITS: Final = 8
@@ -45,38 +42,14 @@ def footprint(grid: GeoGrid) -> Footprint | None:
     """
     if grid.crs is None:
         return None
-    columns, rows = _ring(grid.height, grid.width)
-    t = grid.transform
-    xs, ys = t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f
-    to_lonlat = Transformer.from_crs(CRS.from_user_input(grid.crs), "OGC:CRS84", always_xy=True)
-    lons, lats = (np.asarray(values) for values in to_lonlat.transform(xs, ys))
-    if not (np.isfinite(lons).all() and np.isfinite(lats).all()):
+    outline = lonlat_outline(grid)
+    if outline is None:
         return None
-    parts = _parts(_outline(np.unwrap(lons, period=360.0), lats))
+    parts = _parts(outline.simplify(_TOLERANCE))
     if not parts:
         return None
     shape = parts[0] if len(parts) == 1 else MultiPolygon(parts)
     return Footprint(json.loads(shapely.to_geojson(shape)), _bbox(parts))
-
-
-def _ring(height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Walk once around the pixels: columns and rows, the first point again at the end."""
-    step = np.arange(_STEPS) / _STEPS
-    up, down = 1 - step, step
-    zero, one = np.zeros(_STEPS), np.ones(_STEPS)
-    columns = np.concatenate([down, one, up, zero, [0.0]])
-    rows = np.concatenate([zero, down, one, up, [0.0]])
-    return columns * width, rows * height
-
-
-def _outline(lons: NDArray[np.float64], lats: NDArray[np.float64]) -> Polygon:
-    """Make a polygon of a walk without jumps in longitude; it may leave -180..180."""
-    points = list(zip(lons, lats, strict=True))
-    if abs(lons[-1] - lons[0]) > 180.0:
-        # The walk goes around a pole: the area reaches up to it.
-        pole = math.copysign(90.0, lats.mean())
-        points += [(lons[-1], pole), (lons[0], pole)]
-    return shapely.make_valid(Polygon(points)).simplify(_TOLERANCE)
 
 
 def _parts(outline: Polygon) -> list[Polygon]:

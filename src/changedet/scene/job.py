@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from hashlib import sha256
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +23,7 @@ from changedet.scene.registration import estimate_shift
 from changedet.scene.request import SceneRequest
 from changedet.scene.tiling import TileEffect, Tiling, measure_tile_effect
 from changedet.vector.files import check_polygon_options
-from changedet.vector.regions import read_region
+from changedet.vector.regions import read_region, region_sha256
 
 #: From this residual shift on, in pixels, the user is warned.
 LARGE_SHIFT_PX = 1.0
@@ -202,7 +201,7 @@ def prepare(
         pair=pair,
         grid=grid.crop(target),
         region=region,
-        region_sha256=None if geometry is None else sha256(geometry.wkb).hexdigest(),
+        region_sha256=None if geometry is None else region_sha256(geometry),
         plan=TilePlan(grid.shape, tiling.tile_px, tiling.overlap_px, target),
         tiling=tiling,
         threshold=threshold,

@@ -98,20 +98,24 @@ def make_item(
     return {name: to_json_value(value) for name, value in content.items()}
 
 
+def crs_code(crs: str | None) -> str | None:
+    """Name a CRS by authority and number, if it is a registered one."""
+    if crs is None:
+        return None
+    authority = CRS.from_user_input(crs).to_authority(min_confidence=100)
+    return ":".join(authority) if authority else None
+
+
 def _instant(text: str) -> datetime:
     return pystac.utils.str_to_datetime(text)
 
 
 def _add_projection(item: pystac.Item, grid: GeoGrid) -> None:
-    code = wkt = None
-    if grid.crs is not None:
-        crs = CRS.from_user_input(grid.crs)
-        authority = crs.to_authority(min_confidence=100)
-        code = ":".join(authority) if authority else None
-        wkt = None if authority else crs.to_wkt()
+    code = crs_code(grid.crs)
+    has_wkt = code is None and grid.crs is not None
     ProjectionExtension.ext(item, add_if_missing=True).apply(
         code=code,
-        wkt2=wkt,
+        wkt2=CRS.from_user_input(grid.crs).to_wkt() if has_wkt else None,
         shape=list(grid.shape),
         transform=list(grid.transform)[:6],
     )

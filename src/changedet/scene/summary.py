@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple, get_args
 
-from pyproj import CRS
-
 from changedet._atomic import write_text
 from changedet._version import __version__
 from changedet.metrics.json_values import to_json_value
@@ -20,7 +18,7 @@ from changedet.raster.open import without_secrets
 from changedet.scene.flow import TileCounts
 from changedet.scene.job import SceneJob
 from changedet.scene.request import SceneRequest
-from changedet.scene.stac import make_item
+from changedet.scene.stac import crs_code, make_item
 from changedet.types import MAX_DISTANCE
 from changedet.vector.files import Format, PolygonSummary, file_name
 
@@ -93,7 +91,7 @@ def summarise(job: SceneJob, *, source: str, found: Found, notes: list[str]) -> 
         "request": request_facts(job.request, model=job.model, threshold=job.threshold),
         "grid": {
             "crs": job.grid.crs,
-            "crs_code": _crs_code(job.grid.crs),
+            "crs_code": crs_code(job.grid.crs),
             "transform": list(job.grid.transform)[:6],
             "height": job.grid.height,
             "width": job.grid.width,
@@ -127,12 +125,6 @@ def summarise(job: SceneJob, *, source: str, found: Found, notes: list[str]) -> 
     }
     # Nodata values are often NaN, which JSON does not know.
     return {name: to_json_value(value) for name, value in content.items()}
-
-
-def _crs_code(crs: str | None) -> str | None:
-    """Name a CRS by authority and number, if it is a registered one."""
-    authority = None if crs is None else CRS.from_wkt(crs).to_authority(min_confidence=100)
-    return None if authority is None else ":".join(authority)
 
 
 def _raster_facts(facts: RasterFacts) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Whether two grids show the same ground."""
+"""Where grids lie on Earth, and whether two of them show the same ground."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 import numpy as np
@@ -9,11 +9,10 @@ import shapely
 from numpy.typing import NDArray
 from shapely.affinity import translate
 
+from changedet.raster.align import outline
 from changedet.raster.geo_grid import GeoGrid
 from changedet.raster.pixel_map import is_same_crs
 
-# Steps along one edge: straight edges of a grid are curves in longitude and latitude.
-_STEPS: Final = 32
 # Grids that touch do not meet, even if their corners are rounded.
 _TOLERANCE_PX: Final = 0.01
 
@@ -31,8 +30,8 @@ def do_meet(first: GeoGrid, second: GeoGrid) -> bool | None:
     if first.crs is None or second.crs is None:
         return None
     if _same_crs(first.crs, second.crs):
-        return bool(shapely.Polygon(_ring(first)).intersects(shapely.Polygon(_ring(second))))
-    shapes = _lonlat(first), _lonlat(second)
+        return bool(_inner(first).intersects(_inner(second)))
+    shapes = _inner_lonlat(first), _inner_lonlat(second)
     if shapes[0] is None or shapes[1] is None:
         return None
     return any(shapes[0].intersects(translate(shapes[1], turn)) for turn in (-360, 0, 360))
@@ -44,23 +43,20 @@ def grown(grid: GeoGrid, margin_px: int) -> GeoGrid:
     return GeoGrid(grid.crs, transform, grid.height + 2 * margin_px, grid.width + 2 * margin_px)
 
 
-def _ring(grid: GeoGrid) -> NDArray[np.float64]:
-    """Walk once around a grid in its CRS, (N, 2); the first point comes again at the end."""
-    step = np.arange(_STEPS) / _STEPS
-    zero, one = np.zeros(_STEPS), np.ones(_STEPS)
-    down = np.concatenate([zero, step, one, 1 - step, [0.0]])
-    right = np.concatenate([step, one, 1 - step, zero, [0.0]])
-    columns = _TOLERANCE_PX + right * (grid.width - 2 * _TOLERANCE_PX)
-    rows = _TOLERANCE_PX + down * (grid.height - 2 * _TOLERANCE_PX)
-    t = grid.transform
-    return np.stack([t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f], axis=1)
+def lonlat_outline(grid: GeoGrid, *, inset_px: float = 0.0) -> shapely.Geometry | None:
+    """Outline a grid in degrees (WGS 84) without a jump at the antimeridian.
 
+    Args:
+        grid: Must have a CRS.
+        inset_px: Pixels that are left out all around.
 
-@lru_cache(maxsize=1024)
-def _lonlat(grid: GeoGrid) -> shapely.Geometry | None:
-    """Outline a grid in degrees without a jump at the antimeridian; it may leave -180..180."""
+    Returns:
+        A polygon, or what makes a valid one of it, that may leave -180..180; None if the grid
+        reaches beyond what its CRS describes.
+    """
     to_lonlat = pyproj.Transformer.from_crs(grid.crs, "OGC:CRS84", always_xy=True)
-    lons, lats = (np.asarray(values) for values in to_lonlat.transform(*_ring(grid).T))
+    xs, ys = _ring(grid, inset_px)
+    lons, lats = (np.asarray(values) for values in to_lonlat.transform(xs, ys))
     if not (np.isfinite(lons).all() and np.isfinite(lats).all()):
         return None
     lons = np.unwrap(lons, period=360.0)
@@ -70,3 +66,21 @@ def _lonlat(grid: GeoGrid) -> shapely.Geometry | None:
         pole = np.copysign(90.0, lats.mean())
         points += [(lons[-1], pole), (lons[0], pole)]
     return shapely.make_valid(shapely.Polygon(points))
+
+
+# An outline is asked for once for each other grid that it is compared with.
+_inner_lonlat = lru_cache(maxsize=1024)(partial(lonlat_outline, inset_px=_TOLERANCE_PX))
+
+
+def _inner(grid: GeoGrid) -> shapely.Polygon:
+    """Outline a grid in its own CRS, drawn in a little."""
+    return shapely.Polygon(np.stack(_ring(grid, _TOLERANCE_PX), axis=1))
+
+
+def _ring(grid: GeoGrid, inset_px: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Walk once around a grid in its CRS: x and y; the first point comes again at the end."""
+    around = outline(grid.window)
+    columns = inset_px + np.append(around.x, 0.0) * (1 - 2 * inset_px / grid.width)
+    rows = inset_px + np.append(around.y, 0.0) * (1 - 2 * inset_px / grid.height)
+    t = grid.transform
+    return t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f

@@ -1,5 +1,6 @@
 """Areas of interest and label polygons, as given by the user."""
 
+import hashlib
 import math
 from pathlib import Path
 
@@ -90,3 +91,8 @@ def _bounding_box(text: str) -> Bounds:
             f"a bounding box is XMIN,YMIN,XMAX,YMAX with XMIN < XMAX and YMIN < YMAX, got {text!r}"
         )
     return left, bottom, right, top
+
+
+def region_sha256(region: shapely.Geometry) -> str:
+    """Tell one state of a region from another, whatever file it comes from."""
+    return hashlib.sha256(region.wkb).hexdigest()
