@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 Distance = Literal["l2", "cosine"]
 Attention = Literal["dual", "position", "channel", "none"]
 Head = Literal["dual", "plain"]
+#: How two dates become one at each level: |a - b|, both side by side, or all three.
+Fusion = Literal["difference", "concatenation", "both"]
+Decoder = Literal["fpn", "unet"]
+#: What a pixel's change is read from: a classifier's logit, or the distance of two embeddings.
+Output = Literal["logit", "distance"]
 Branch = Literal["position", "channel", "fused"]
 Branches = Literal["fused", "all"]
 Bands = Literal["rgb", "bgr"]
@@ -26,17 +31,24 @@ IGNORED = 255
 
 
 class BranchOutput(NamedTuple):
-    """Embeddings and distance of one branch, at the branch's own resolution (h, w).
+    """Distance of one branch at the branch's own resolution (h, w), and what it was made of.
 
-    ``before`` and ``after`` are unit vectors along C, (B, C, h, w); ``distance`` is (B, h, w) in
-    [0, 2]. ``levels`` holds the distances of the decoder levels, coarse to fine, the last of them
-    ``distance`` itself; it is empty unless the levels were asked for (spec 1.5).
+    ``distance`` is (B, h, w) in [0, 2]. A branch that compares embeddings has them in ``before``
+    and ``after``, unit vectors along C, (B, C, h, w). A branch that classifies has instead the
+    ``logit`` of change, (B, h, w), any real number; its distance is twice the logit's sigmoid, so
+    that the score (half the distance) is the estimated probability of change.
+
+    ``levels`` holds the distances of the decoder levels, coarse to fine, the last of them
+    ``distance`` itself, and ``level_logits`` likewise the logits; both are empty unless the levels
+    were asked for (spec 1.5).
     """
 
-    before: torch.Tensor
-    after: torch.Tensor
     distance: torch.Tensor
+    before: torch.Tensor | None = None
+    after: torch.Tensor | None = None
     levels: tuple[torch.Tensor, ...] = ()
+    logit: torch.Tensor | None = None
+    level_logits: tuple[torch.Tensor, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,37 +12,185 @@ from changedet.models.model_file import ModelCard, load_model, save_model
 from changedet.models.registry import create_model, list_models
 from changedet.types import MAX_DISTANCE, SEED_NORMALISATION
 
-SMALL = {"encoder": "resnet10t", "head_width": 16}
+TINY = {"encoder": "resnet10t"}
+DASNETS = {name: (name, {**TINY, "head_width": 16}) for name in ("dasnet", "dasnet_v2")}
+PYRAMID = {**TINY, "decoder_width": 16}
+VARIANTS = {
+    **DASNETS,
+    "pyramid of logits": ("siamese_pyramid", {**PYRAMID, "fusion": "both"}),
+    "pyramid of distances": ("siamese_pyramid", {**PYRAMID, "output": "distance"}),
+    "U-Net of logits": ("siamese_pyramid", {**PYRAMID, "decoder": "unet"}),
+}
 
 
-@pytest.mark.parametrize("name", list_models())
-class TestModelContract:
-    @pytest.fixture
-    def make(self, name):
-        def build(**options):
-            torch.manual_seed(0)
-            model = create_model(name, **{**SMALL, **options})
-            for parameter_name, parameter in model.named_parameters():
-                # Attentions start switched off.
-                if parameter_name.endswith("gamma"):
-                    torch.nn.init.constant_(parameter, 0.5)
-            return model.eval()
+@pytest.fixture
+def make(variant):
+    name, small = VARIANTS[variant]
 
-        return build
+    def build(**options):
+        torch.manual_seed(0)
+        model = create_model(name, **{**small, **options})
+        for parameter_name, parameter in model.named_parameters():
+            # Attentions start switched off.
+            if parameter_name.endswith("gamma"):
+                torch.nn.init.constant_(parameter, 0.5)
+        return model.eval()
 
-    @pytest.fixture
-    def pair(self):
-        torch.manual_seed(1)
-        before, after = torch.randn(2, 2, 3, 32, 64)
-        return before, after
+    return build
 
+
+@pytest.fixture
+def pair():
+    torch.manual_seed(1)
+    before, after = torch.randn(2, 2, 3, 64, 128)
+    return before, after
+
+
+def test_every_network_is_tried():
+    assert {name for name, _ in VARIANTS.values()} == set(list_models())
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+class TestEveryModel:
+    def test_scores_have_the_images_size_and_lie_between_0_and_1(self, make, pair):
+        output = make()(*pair)
+        assert output.distance.shape == output.score.shape == (2, 64, 128)
+        assert output.distance.dtype == torch.float32
+        assert output.distance.min() >= 0
+        assert output.distance.max() <= MAX_DISTANCE + 1e-4
+        assert torch.allclose(output.score, output.distance / 2, atol=1e-4)
+
+    def test_a_pair_gives_the_same_alone_and_in_a_batch(self, make, pair):
+        model = make()
+        alone = model(pair[0][:1], pair[1][:1]).distance
+        torch.testing.assert_close(model(*pair).distance[:1], alone, rtol=1e-4, atol=1e-5)
+
+    def test_asking_for_more_leaves_the_fused_distance_unchanged(self, make, pair):
+        model = make()
+        torch.testing.assert_close(
+            model(*pair, branches="all", levels="all").distance, model(*pair).distance
+        )
+
+    def test_levels_go_from_coarse_to_fine_and_end_with_the_distance(self, make, pair):
+        for branch in make()(*pair, branches="all", levels="all").branches.values():
+            heights = [level.shape[-2] for level in branch.levels]
+            assert heights == sorted(heights)
+            assert torch.equal(branch.levels[-1], branch.distance)
+            assert all(0 <= level.min() <= level.max() <= 2.001 for level in branch.levels)
+
+    def test_levels_are_empty_unless_asked_for(self, make, pair):
+        assert make()(*pair).branches["fused"].levels == ()
+
+    def test_every_parameter_learns_from_all_branches_and_levels(self, make, pair):
+        model = make().train()
+        output = model(*pair, levels="all")
+        count = len(output.branches["fused"].levels)
+        criterion = BranchLoss(
+            WeightedDoubleMargin("l2", changed_share=0.3),
+            branch_weights=dict.fromkeys(model.branch_names, 1.0),
+            level_weights=(1.0,) * count,
+        )
+        criterion(output, torch.randint(0, 2, (2, 64, 128), dtype=torch.uint8)).total.backward()
+        for parameter_name, parameter in model.named_parameters():
+            assert parameter.grad is not None, parameter_name
+            assert parameter.grad.isfinite().all(), parameter_name
+
+    def test_a_few_steps_learn_a_pair(self, make):
+        torch.manual_seed(3)
+        before = torch.randn(2, 3, 64, 64)
+        after = before + 0.1 * torch.randn_like(before)
+        label = torch.zeros(2, 64, 64, dtype=torch.uint8)
+        label[:, :, 32:] = 1
+        after[:, :, :, 32:] += 2.0
+        model = make(dropout=0.0).train()
+        criterion = BranchLoss(
+            WeightedDoubleMargin("l2", changed_share=0.5), branch_weights={"fused": 1.0}
+        )
+        optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+        losses = []
+        for _ in range(25):
+            loss = criterion(model(before, after, branches="fused"), label).total
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item())
+        assert losses[-1] < 0.7 * losses[0]
+
+    def test_channels_last_gives_the_same_result(self, make, pair):
+        model = make()
+        plain = model(*pair).distance
+        last = model.to(memory_format=torch.channels_last)(
+            *(images.contiguous(memory_format=torch.channels_last) for images in pair)
+        )
+        torch.testing.assert_close(last.distance, plain, rtol=1e-3, atol=1e-4)
+
+    def test_bfloat16_autocast_stays_near_float32(self, make, pair, variant):
+        # Attention's sums are rougher.
+        model = make(**({"attention": "none"} if variant in DASNETS else {}))
+        exact = model(*pair).distance
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = model(*pair).distance
+        assert rough.dtype == torch.float32
+        torch.testing.assert_close(rough, exact, rtol=0.1, atol=0.01)
+
+    def test_options_rebuild_the_network(self, make):
+        model = make(distance="cosine", in_channels=4)
+        options = json.loads(json.dumps(model.options))
+        again = create_model(model.architecture, **options)
+        assert again.options == model.options
+        again.load_state_dict(model.state_dict())
+
+    def test_save_and_load_give_equal_outputs(self, make, pair, tmp_path):
+        model = make()
+        card = ModelCard(
+            architecture=model.architecture,
+            options=model.options,
+            normalisation=SEED_NORMALISATION,
+        )
+        save_model(tmp_path / "model.safetensors", model, card)
+        loaded, _ = load_model(tmp_path / "model.safetensors")
+        with torch.inference_mode():
+            assert torch.equal(loaded(*pair).distance, model(*pair).distance)
+
+    def test_the_encoders_own_stride_is_the_models(self, make):
+        model = make(encoder="vit_tiny_patch16_224", in_channels=2)
+        assert model.stride == 16
+        images = torch.randn(1, 2, 32, 48)
+        assert model(images, images).distance.shape == (1, 32, 48)
+
+    def test_a_size_that_is_no_multiple_of_the_stride_is_refused(self, make):
+        model = make()
+        images = torch.randn(1, 3, 32, 36)
+        with pytest.raises(ConfigError, match=f"multiples of {model.stride}, got 32 x 36"):
+            model(images, images)
+
+    def test_images_of_different_sizes_are_refused(self, make):
+        with pytest.raises(ConfigError, match=r"equal shape, got \(1, 3, 32, 32\)"):
+            make()(torch.randn(1, 3, 32, 32), torch.randn(1, 3, 32, 64))
+
+    def test_another_number_of_channels_is_refused(self, make):
+        images = torch.randn(1, 4, 32, 32)
+        with pytest.raises(ConfigError, match="takes images of 3 channels, got 4"):
+            make()(images, images)
+
+    def test_unknown_branches_are_refused(self, make, pair):
+        with pytest.raises(ConfigError, match="branches must be one of fused, all, got 'some'"):
+            make()(*pair, branches="some")
+
+    def test_unknown_levels_are_refused(self, make, pair):
+        with pytest.raises(ConfigError, match="levels must be one of last, all, got 'first'"):
+            make()(*pair, levels="first")
+
+
+@pytest.mark.parametrize("variant", DASNETS)
+class TestDualAttentionModels:
     @pytest.mark.parametrize("distance", ["l2", "cosine"])
     @pytest.mark.parametrize("head", ["dual", "plain"])
     def test_distances_have_the_images_size_and_lie_between_0_and_2(
         self, make, pair, distance, head
     ):
         output = make(distance=distance, head=head)(*pair)
-        assert output.distance.shape == (2, 32, 64)
+        assert output.distance.shape == (2, 64, 128)
         assert output.distance.dtype == torch.float32
         assert output.distance.min() >= 0
         assert output.distance.max() <= MAX_DISTANCE + 1e-4
@@ -69,11 +217,6 @@ class TestModelContract:
         distance = make(attention="none")(before, after).distance[0]
         assert distance[:32, :32].mean() > 2 * distance[-32:, -32:].mean()
 
-    def test_a_pair_gives_the_same_alone_and_in_a_batch(self, make, pair):
-        model = make()
-        alone = model(pair[0][:1], pair[1][:1]).distance
-        torch.testing.assert_close(model(*pair).distance[:1], alone, rtol=1e-4, atol=1e-5)
-
     def test_eval_computes_the_fused_branch_and_training_all(self, make, pair):
         model = make()
         assert set(model(*pair).branches) == {"fused"}
@@ -85,41 +228,11 @@ class TestModelContract:
     def test_a_plain_head_has_the_fused_branch_alone(self, make, pair):
         assert set(make(head="plain")(*pair, branches="all").branches) == {"fused"}
 
-    def test_asking_for_more_leaves_the_fused_distance_unchanged(self, make, pair):
-        model = make()
-        torch.testing.assert_close(
-            model(*pair, branches="all", levels="all").distance, model(*pair).distance
-        )
-
     def test_embeddings_are_unit_vectors_of_the_distances_size(self, make, pair):
         for branch in make()(*pair, branches="all").branches.values():
             for embedding in (branch.before, branch.after):
                 assert embedding.shape[-2:] == branch.distance.shape[-2:]
                 assert torch.allclose(embedding.norm(dim=1), torch.ones(()), atol=1e-4)
-
-    def test_levels_go_from_coarse_to_fine_and_end_with_the_distance(self, make, pair):
-        for branch in make()(*pair, branches="all", levels="all").branches.values():
-            heights = [level.shape[-2] for level in branch.levels]
-            assert heights == sorted(heights)
-            assert torch.equal(branch.levels[-1], branch.distance)
-            assert all(0 <= level.min() <= level.max() <= 2.001 for level in branch.levels)
-
-    def test_levels_are_empty_unless_asked_for(self, make, pair):
-        assert make()(*pair).branches["fused"].levels == ()
-
-    def test_every_parameter_learns_from_all_branches_and_levels(self, make, pair):
-        model = make().train()
-        output = model(*pair, levels="all")
-        count = len(output.branches["fused"].levels)
-        criterion = BranchLoss(
-            WeightedDoubleMargin("l2", changed_share=0.3),
-            branch_weights={"position": 1.0, "channel": 1.0, "fused": 1.0},
-            level_weights=(1.0,) * count,
-        )
-        criterion(output, torch.randint(0, 2, (2, 32, 64), dtype=torch.uint8)).total.backward()
-        for parameter_name, parameter in model.named_parameters():
-            assert parameter.grad is not None, parameter_name
-            assert parameter.grad.isfinite().all(), parameter_name
 
     @pytest.mark.parametrize("distance", ["l2", "cosine"])
     def test_identical_images_have_finite_gradients(self, make, pair, distance):
@@ -128,91 +241,13 @@ class TestModelContract:
             WeightedDoubleMargin(distance, changed_share=0.3), branch_weights={"fused": 1.0}
         )
         output = model(pair[0], pair[0].clone(), branches=criterion.branches)
-        criterion(output, torch.ones(2, 32, 64, dtype=torch.uint8)).total.backward()
+        criterion(output, torch.ones(2, 64, 128, dtype=torch.uint8)).total.backward()
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
         assert gradients
         assert all(gradient.isfinite().all() for gradient in gradients)
 
-    def test_a_few_steps_learn_a_pair(self, make):
-        torch.manual_seed(3)
-        before = torch.randn(2, 3, 32, 32)
-        after = before + 0.1 * torch.randn_like(before)
-        label = torch.zeros(2, 32, 32, dtype=torch.uint8)
-        label[:, :, 16:] = 1
-        after[:, :, :, 16:] += 2.0
-        model = make(dropout=0.0).train()
-        criterion = BranchLoss(
-            WeightedDoubleMargin("l2", changed_share=0.5), branch_weights={"fused": 1.0}
-        )
-        optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
-        losses = []
-        for _ in range(12):
-            loss = criterion(model(before, after, branches="fused"), label).total
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            losses.append(loss.item())
-        assert losses[-1] < 0.7 * losses[0]
-
-    def test_channels_last_gives_the_same_result(self, make, pair):
-        model = make()
-        plain = model(*pair).distance
-        last = model.to(memory_format=torch.channels_last)(
-            *(images.contiguous(memory_format=torch.channels_last) for images in pair)
-        )
-        torch.testing.assert_close(last.distance, plain, rtol=1e-3, atol=1e-4)
-
-    def test_bfloat16_autocast_stays_near_float32(self, make, pair):
-        model = make(attention="none")
-        exact = model(*pair).distance
-        with torch.autocast("cpu", torch.bfloat16):
-            rough = model(*pair).distance
-        assert rough.dtype == torch.float32
-        torch.testing.assert_close(rough, exact, rtol=0.1, atol=0.01)
-
-    def test_options_rebuild_the_network(self, make, name):
+    def test_the_attention_is_rebuilt(self, make):
         model = make(distance="cosine", attention="channel", in_channels=4)
-        options = json.loads(json.dumps(model.options))
-        again = create_model(name, **options)
+        again = create_model(model.architecture, **model.options)
         assert again.options == model.options
         again.load_state_dict(model.state_dict())
-
-    def test_save_and_load_give_equal_outputs(self, make, pair, tmp_path):
-        model = make()
-        card = ModelCard(
-            architecture=model.architecture,
-            options=model.options,
-            normalisation=SEED_NORMALISATION,
-        )
-        save_model(tmp_path / "model.safetensors", model, card)
-        loaded, _ = load_model(tmp_path / "model.safetensors")
-        with torch.inference_mode():
-            assert torch.equal(loaded(*pair).distance, model(*pair).distance)
-
-    def test_the_encoders_own_stride_is_the_models(self, make):
-        model = make(encoder="vit_tiny_patch16_224", in_channels=2)
-        assert model.stride == 16
-        images = torch.randn(1, 2, 32, 48)
-        assert model(images, images).distance.shape == (1, 32, 48)
-
-    def test_a_size_that_is_no_multiple_of_the_stride_is_refused(self, make):
-        images = torch.randn(1, 3, 32, 36)
-        with pytest.raises(ConfigError, match="multiples of 8, got 32 x 36"):
-            make()(images, images)
-
-    def test_images_of_different_sizes_are_refused(self, make):
-        with pytest.raises(ConfigError, match=r"equal shape, got \(1, 3, 32, 32\)"):
-            make()(torch.randn(1, 3, 32, 32), torch.randn(1, 3, 32, 64))
-
-    def test_another_number_of_channels_is_refused(self, make):
-        images = torch.randn(1, 4, 32, 32)
-        with pytest.raises(ConfigError, match="takes images of 3 channels, got 4"):
-            make()(images, images)
-
-    def test_unknown_branches_are_refused(self, make, pair):
-        with pytest.raises(ConfigError, match="branches must be one of fused, all, got 'some'"):
-            make()(*pair, branches="some")
-
-    def test_unknown_levels_are_refused(self, make, pair):
-        with pytest.raises(ConfigError, match="levels must be one of last, all, got 'first'"):
-            make()(*pair, levels="first")

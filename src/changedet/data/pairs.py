@@ -10,7 +10,14 @@ from torch.utils.data import Dataset
 from changedet.data.labelled import DecodedPair, LabelledPair, PairView, read_pair
 from changedet.data.labels import LabelEncoding
 from changedet.data.sampling import SampleKey, sample_generator
-from changedet.data.transforms import Augmentation, Draw, apply_transform, draw_transform
+from changedet.data.transforms import (
+    Augmentation,
+    Draw,
+    PairTensors,
+    apply_transform,
+    draw_transform,
+    paste,
+)
 from changedet.errors import ConfigError, DataError
 from changedet.types import Normalisation, PixelType
 
@@ -20,6 +27,8 @@ Cache = Literal["none", "memory"]
 
 # Enough to find one labelled pixel where a tenth of the windows hold some, two times out of three.
 _MOST_DRAWS = 10
+# Share of changed pixels from which on a crop shows some change.
+_LEAST_CHANGE = 0.01
 
 
 class PairSample(NamedTuple):
@@ -103,27 +112,39 @@ class PairDataset(Dataset[PairSample]):
         return len(self._pair_of)
 
     def __getitem__(self, key: SampleKey) -> PairSample:
-        number = int(self._pair_of[key.index])
-        view = self._view(number)
-        draw, seen = self._draw(view, key)
-        sample = apply_transform(
+        draw, sample = self._sample(key)
+        if draw.pasted is not None:
+            donor = int(draw.pasted.donor * len(self))
+            # A stream of its own: the donor must not be cut as its own sample of this epoch is.
+            _, other = self._sample(SampleKey(key.epoch, donor), stream=key.index)
+            sample = paste(sample, other, draw.pasted)
+        return PairSample(*sample, index=torch.tensor(int(self._pair_of[key.index])))
+
+    def _sample(self, key: SampleKey, *, stream: int | None = None) -> tuple[Draw, PairTensors]:
+        view = self._view(int(self._pair_of[key.index]))
+        draw, seen = self._draw(view, key, stream=stream)
+        return draw, apply_transform(
             draw.on_window(), seen.before, seen.after, label=seen.label, crop_px=self._crop_px
         )
-        return PairSample(*sample, index=torch.tensor(number))
 
-    def _draw(self, view: PairView, key: SampleKey) -> tuple[Draw, DecodedPair]:
-        """Draw a sample; where no pixel is labelled it is drawn again, a few times."""
+    def _draw(
+        self, view: PairView, key: SampleKey, *, stream: int | None
+    ) -> tuple[Draw, DecodedPair]:
+        """Draw a sample; where there is nothing to learn it is drawn again, a few times."""
         height, width = view.shape
+        wants_change = False
         for attempt in range(_MOST_DRAWS):
             draw = draw_transform(
                 self._augmentation,
-                sample_generator(self._seed, key, attempt=attempt),
+                sample_generator(self._seed, key, attempt=attempt, stream=stream),
                 height=height,
                 width=width,
                 crop_px=self._crop_px,
             )
+            # The first draw decides, or else asking again would make asking likelier.
+            wants_change = draw.wants_change if attempt == 0 else wants_change
             seen = view.read_labelled(draw.window(height, width))
-            if seen is not None:
+            if seen is not None and (not wants_change or _shows_change(seen)):
                 return draw, seen
         return draw, view.read(draw.window(height, width))
 
@@ -136,3 +157,7 @@ class PairDataset(Dataset[PairSample]):
         if self._cache is not None:
             self._cache[number] = view
         return view
+
+
+def _shows_change(pair: DecodedPair) -> bool:
+    return float(np.mean(pair.label == 1)) >= _LEAST_CHANGE

@@ -12,6 +12,7 @@ from changedet.errors import ConfigError, DataError
 # (seed, epoch, index 0); the spawn key keeps the order apart from what samples draw.
 _ORDER_STREAM = (1,)
 _REDRAW_STREAM = 2
+_PASTE_STREAM = 3
 
 
 class SampleKey(NamedTuple):
@@ -21,15 +22,20 @@ class SampleKey(NamedTuple):
     index: int  # type: ignore[assignment]  # hides tuple.index, which no one calls
 
 
-def sample_generator(seed: int, key: SampleKey, *, attempt: int = 0) -> np.random.Generator:
+def sample_generator(
+    seed: int, key: SampleKey, *, attempt: int = 0, stream: int | None = None
+) -> np.random.Generator:
     """Make the source of all that is random about a sample.
 
     Args:
         seed: Seed of the run.
         key: Names the sample.
         attempt: How many times it was drawn in vain.
+        stream: Index of the sample that a part of this one is pasted into; None: its own use.
     """
     again = (_REDRAW_STREAM, attempt) if attempt else ()
+    if stream is not None:
+        again = (_PASTE_STREAM, stream, *again)
     entropy = np.random.SeedSequence([seed, key.epoch, key.index], spawn_key=again)
     return np.random.default_rng(entropy)
 

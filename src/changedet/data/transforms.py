@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,16 +12,26 @@ from torchvision.transforms.v2 import (  # type: ignore[import-untyped]
 )
 from torchvision.transforms.v2 import functional as image_ops
 
+from changedet.data.histogram_matching import match_histogram
 from changedet.data.labelled import Pixels
 from changedet.errors import ConfigError
 from changedet.raster.geo_grid import Window
 from changedet.types import IGNORED, PixelType
 
-_PROBABILITIES = ("horizontal_flip", "vertical_flip", "quarter_turns", "swap_dates")
+_PROBABILITIES = (
+    "horizontal_flip",
+    "vertical_flip",
+    "quarter_turns",
+    "swap_dates",
+    "match_histograms",
+    "paste",
+    "changed_crops",
+)
 _COLOURS = ("brightness", "contrast", "saturation", "hue")
 _RGB = 3
 _LARGEST_ZOOM = 16.0
 _LARGEST_SHIFT_PX = 64.0
+_HALF = 0.5
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,13 @@ class Augmentation:
         swap_dates: Probability of exchanging before and after; the label stays.
         shift_px: Largest shift of after against before and the label along each axis, in pixels
             of the sample; sub-pixel, bilinear, with the edge replicated.
+        match_histograms: Probability of giving one date, each equally likely, the histogram of the
+            other, channel by channel, before its colour is varied: as if one sensor had taken
+            both on one day.
+        paste: Probability of pasting a rectangle of another sample in, both dates and label: its
+            changes then lie among surroundings that they never had (Yun et al., CutMix, ICCV 2019).
+        changed_crops: Probability of drawing a crop again, a few times at most, until at least one
+            pixel in a hundred has changed.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -60,6 +77,9 @@ class Augmentation:
     hue: float = 0.0
     swap_dates: float = 0.0
     shift_px: float = 0.0
+    match_histograms: float = 0.0
+    paste: float = 0.0
+    changed_crops: float = 0.0
 
     def __post_init__(self) -> None:
         upper = dict.fromkeys((*_PROBABILITIES, *_COLOURS), 1.0)
@@ -112,11 +132,23 @@ class ColourDraw(NamedTuple):
     hue: float
 
 
+class Paste(NamedTuple):
+    """A rectangle of another sample, as shares in [0, 1) of the list of pairs and of the crop."""
+
+    donor: float
+    top: float
+    left: float
+    height: float
+    width: float
+
+
 class Draw(NamedTuple):
     """Everything random about one sample.
 
     ``top``, ``left`` and ``window_px`` are the square of the stored image that is seen, in
-    pixels; ``turns`` counts quarter turns; ``shift_px`` is the (down, right) shift of after.
+    pixels; ``turns`` counts quarter turns; ``shift_px`` is the (down, right) shift of after;
+    ``matched`` names the date that is given the other's histogram; ``wants_change`` asks for
+    another draw where too little has changed.
     """
 
     top: int
@@ -129,6 +161,9 @@ class Draw(NamedTuple):
     shift_px: tuple[float, float]
     before: ColourDraw
     after: ColourDraw
+    matched: Literal["none", "before", "after"] = "none"
+    wants_change: bool = False
+    pasted: Paste | None = None
 
     def window(self, height: int, width: int) -> Window:
         """Give the part of the stored pixels, HEIGHT x WIDTH, that is seen."""
@@ -170,6 +205,8 @@ def draw_transform(
     turns = int(generator.integers(1, 4))
     shift_y, shift_x = generator.uniform(-1.0, 1.0, 2)
     colours = generator.uniform(-1.0, 1.0, (2, len(_COLOURS)))
+    match, match_before, change, paste = generator.random(4)
+    rectangle = Paste(*(float(share) for share in generator.random(5)))
 
     window_px = _window(augmentation.scale, zoom, side_px=min(height, width), crop_px=crop_px)
     return Draw(
@@ -183,7 +220,16 @@ def draw_transform(
         shift_px=(float(shift_y) * augmentation.shift_px, float(shift_x) * augmentation.shift_px),
         before=_colour(augmentation, colours[0]),
         after=_colour(augmentation, colours[1]),
+        matched=_matched(match < augmentation.match_histograms, match_before),
+        wants_change=bool(change < augmentation.changed_crops),
+        pasted=rectangle if paste < augmentation.paste else None,
     )
+
+
+def _matched(is_matched: bool, which: float) -> Literal["none", "before", "after"]:  # noqa: FBT001
+    if not is_matched:
+        return "none"
+    return "before" if which < _HALF else "after"
 
 
 def _window(
@@ -232,11 +278,48 @@ def apply_transform(
         crop_px=crop_px,
         interpolation=InterpolationMode.NEAREST_EXACT,
     )
+    if draw.matched == "before":
+        first = match_histogram(first, second)
+    elif draw.matched == "after":
+        second = match_histogram(second, first)
     return PairTensors(
         before=_recolour(first, draw.before),
         after=_recolour(_shift(second, *draw.shift_px), draw.after),
         label=third[0],
     )
+
+
+def paste(sample: PairTensors, donor: PairTensors, place: Paste) -> PairTensors:
+    """Copy a rectangle of another sample to the same place of this one.
+
+    Args:
+        sample: (C, h, w), (C, h, w) and (h, w).
+        donor: Another sample of the same size.
+        place: Where; each side of the rectangle is a quarter to three quarters of the sample's.
+
+    Returns:
+        Copies; the arguments are left as they are.
+    """
+    height, width = sample.label.shape
+    rows, columns = (
+        _stretch_of(length, share, start=start)
+        for length, share, start in (
+            (height, place.height, place.top),
+            (width, place.width, place.left),
+        )
+    )
+    pasted = []
+    for here, there in zip(sample, donor, strict=True):
+        part = here.clone()
+        part[..., rows, columns] = there[..., rows, columns]
+        pasted.append(part)
+    return PairTensors(*pasted)
+
+
+def _stretch_of(length: int, share: float, *, start: float) -> slice:
+    size = max(1, round(length * (0.25 + 0.5 * share)))
+    first = int(start * (length - size + 1))
+    return slice(first, first + size)
 
 
 def _cut(draw: Draw, image: Pixels, *, fill: str) -> torch.Tensor:

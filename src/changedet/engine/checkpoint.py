@@ -1,6 +1,7 @@
 """The file that a stopped training goes on from: weights, optimiser, position; no pickle."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from changedet._atomic import write_bytes
+from changedet.engine.averaging import AveragedModel
 from changedet.errors import CheckpointError
 
 _META_KEY = "changedet_training"
@@ -50,7 +52,12 @@ class Progress:
 
 
 def save_checkpoint(
-    path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+    path: Path,
+    *,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    average: AveragedModel | None = None,
 ) -> None:
     """Write all that resuming needs; the former file stays until this one is whole.
 
@@ -58,6 +65,9 @@ def save_checkpoint(
         StorageError: If it cannot be written, for example on a full disk.
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    if average is not None:
+        averaged = average.module.state_dict()
+        tensors |= {f"average.{name}": tensor for name, tensor in averaged.items()}
     state = optimizer.state_dict()
     scalars: dict[str, dict[str, Any]] = {}
     for index, entries in state["state"].items():
@@ -77,8 +87,14 @@ def save_checkpoint(
     write_bytes(path, save(content, metadata={_META_KEY: json.dumps(meta)}))
 
 
-def load_checkpoint(path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Put weights and optimiser state back and return the position.
+def load_checkpoint(
+    path: Path,
+    *,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: AveragedModel | None = None,
+) -> Progress:
+    """Put weights, their average and the optimiser's state back and return the position.
 
     Raises:
         CheckpointError: If there is no such file, or it belongs to another model or optimiser.
@@ -100,11 +116,6 @@ def load_checkpoint(path: Path, *, model: nn.Module, optimizer: torch.optim.Opti
             f"{path} is no training checkpoint; resume from checkpoints/last.safetensors of a run"
         )
     meta = json.loads(meta_text)
-    weights = {
-        name.removeprefix("model."): tensor
-        for name, tensor in tensors.items()
-        if name.startswith("model.")
-    }
     state: dict[int, dict[str, Any]] = {
         int(index): dict(values) for index, values in meta["scalars"].items()
     }
@@ -113,7 +124,9 @@ def load_checkpoint(path: Path, *, model: nn.Module, optimizer: torch.optim.Opti
             _, index, entry = name.split(".", 2)
             state.setdefault(int(index), {})[entry] = tensor
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict(_under("model.", tensors))
+        if average is not None:
+            average.module.load_state_dict(_under("average.", tensors))
         optimizer.load_state_dict({"state": state, "param_groups": meta["param_groups"]})
     except (RuntimeError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -122,3 +135,11 @@ def load_checkpoint(path: Path, *, model: nn.Module, optimizer: torch.optim.Opti
             "resume with the settings the run was started with"
         ) from error
     return Progress(**meta["progress"])
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }

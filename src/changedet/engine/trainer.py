@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from changedet.data.pairs import PairSample
 from changedet.data.sampling import EpochSampler
+from changedet.engine.averaging import AveragedModel
 from changedet.engine.checkpoint import Progress, save_checkpoint
 from changedet.engine.observer import LogRow, Observer, ValidationEvent
 from changedet.engine.schedule import Schedule
@@ -92,7 +93,9 @@ class TrainingParts:
     Attributes:
         loader: Batches in the order of ``sampler``; the last batch of an epoch may be smaller.
         names: Files of each pair, by sample index, for messages.
-        export: Writes the model as it is, with the threshold of a validation, to a path.
+        export: Writes the model that is judged, with the threshold of a validation, to a path.
+        average: Moving average of the model's weights, which is then what is validated and
+            exported; None: the model itself.
     """
 
     model: ChangeModel
@@ -105,6 +108,7 @@ class TrainingParts:
     normalisation: Normalisation
     validate: Validator
     export: Callable[[Path, Validation, Progress], None]
+    average: AveragedModel | None = None
 
 
 class Trainer:
@@ -216,13 +220,15 @@ class Trainer:
         if (
             progress.batch + 1
         ) % self.settings.accumulate == 0 or progress.batch + 1 == self.batches:
-            self._step_optimizer()
+            self._step_optimizer(progress)
 
-    def _step_optimizer(self) -> None:
+    def _step_optimizer(self, progress: Progress) -> None:
         if self.settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parts.model.parameters(), self.settings.clip_norm)
         self.parts.optimizer.step()
         self.parts.optimizer.zero_grad(set_to_none=True)
+        if self.parts.average is not None:
+            self.parts.average.update(self.parts.model, step=progress.step + 1)
 
     def _after_step(self, progress: Progress) -> None:
         validation_due = self._validation_due(progress)
@@ -281,6 +287,7 @@ class Trainer:
             model=self.parts.model,
             optimizer=self.parts.optimizer,
             progress=progress,
+            average=self.parts.average,
         )
         self._saved_step = progress.step
 
@@ -328,7 +335,7 @@ class Trainer:
     def _set_learning_rate(self, progress: Progress) -> float:
         rate = self.parts.schedule(progress.epoch, progress.batch / self.batches)
         for group in self.parts.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_factor", 1.0)
         return rate
 
     def _at_step(self, progress: Progress) -> bool:

@@ -16,8 +16,9 @@ from changedet.engine.trainer import TrainerSettings
 from changedet.errors import ConfigError
 from changedet.experiment.config import ExperimentConfig, LossConfig, ModelConfig
 from changedet.losses.contrastive import Margins, WeightedDoubleMargin
+from changedet.losses.segmentation import PixelLossSum, WeightedTerm
 from changedet.losses.supervision import BranchLoss
-from changedet.models.registry import create_model
+from changedet.models.registry import create_model, model_options
 from changedet.types import Branch, Normalisation, PixelType
 
 if TYPE_CHECKING:
@@ -37,13 +38,25 @@ def build_model(config: ModelConfig, *, pretrained: bool) -> "ChangeModel":
     sources: dict[str, bool | str] = {"hub": True, "none": False}
     weights = config.encoder_weights
     source: bool | str | Path = sources.get(weights, weights) if pretrained else False
-    options = config.model_dump(exclude={"name", "encoder_weights"})
-    if config.name == "dasnet":
-        # Its head ends at 1/8 resolution: there is no decoder whose activation could be chosen.
-        if config.activation != "leaky_relu":
-            raise ConfigError("model.activation is a setting of dasnet_v2; leave it out for dasnet")
-        del options["activation"]
-    return create_model(config.name, pretrained=source, **options)
+    return create_model(config.name, pretrained=source, **_model_options(config))
+
+
+def _model_options(config: ModelConfig) -> dict[str, object]:
+    """Pick the settings that the model has; the others must have been left alone.
+
+    Raises:
+        ConfigError: If one of the others was changed.
+    """
+    taken = model_options(config.name)
+    settings = config.model_dump(exclude={"name", "encoder_weights"})
+    for name, value in settings.items():
+        default = ModelConfig.model_fields[name].default
+        if name not in taken and value != default:
+            raise ConfigError(
+                f"model.{name} is no setting of {config.name}, got {value!r}; leave it out, or "
+                f"choose another model.name (settings of {config.name}: {', '.join(taken)})"
+            )
+    return {name: value for name, value in settings.items() if name in taken}
 
 
 def build_seeded_model(config: ExperimentConfig, *, pretrained: bool) -> "ChangeModel":
@@ -71,24 +84,43 @@ def build_loss(
         changed_share: Share of changed pixels p measured from the training labels; the setting
             ``loss.changed_share`` wins over it.
     """
-    share = config.changed_share if config.changed_share is not None else changed_share
-    pixel_loss = WeightedDoubleMargin(
-        model.distance,
-        margins=Margins(*config.margins) if config.margins is not None else None,
-        changed_share=share if config.weighting == "weighted" else None,
-    )
+    terms: dict[str, WeightedTerm] = {}
+    for name, weight in config.terms.items():
+        terms[name] = WeightedTerm(
+            weight,
+            _contrastive(config, model, changed_share=changed_share) if name == "wdmc" else name,
+        )
     return BranchLoss(
-        pixel_loss,
+        PixelLossSum(terms),
         branch_weights=_branch_weights(config, model),
         level_weights=config.level_weights,
     )
 
 
-def build_optimizer(config: ExperimentConfig, model: torch.nn.Module) -> torch.optim.Optimizer:
+def _contrastive(
+    config: LossConfig, model: ModelConfig, *, changed_share: float | None
+) -> WeightedDoubleMargin:
+    share = config.changed_share if config.changed_share is not None else changed_share
+    return WeightedDoubleMargin(
+        model.distance,
+        margins=Margins(*config.margins) if config.margins is not None else None,
+        changed_share=share if config.weighting == "weighted" else None,
+    )
+
+
+def build_optimizer(config: ExperimentConfig, model: "ChangeModel") -> torch.optim.Optimizer:
     """Make the optimiser over all parameters."""
     settings = config.optimizer
     kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
-    return kind(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    if settings.encoder_lr_factor == 1.0:
+        return kind(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    encoder = set(model.encoder.parameters())
+    rest = [parameter for parameter in model.parameters() if parameter not in encoder]
+    groups = [
+        {"params": list(model.encoder.parameters()), "lr_factor": settings.encoder_lr_factor},
+        {"params": rest, "lr_factor": 1.0},
+    ]
+    return kind(groups, lr=settings.lr, weight_decay=settings.weight_decay)
 
 
 def build_schedule(config: ExperimentConfig) -> Schedule:
@@ -112,7 +144,9 @@ def build_augmentation(config: ExperimentConfig, *, pixel_type: PixelType) -> Au
     Raises:
         ConfigError: If images of so many channels and such values cannot be varied like that.
     """
-    augmentation = Augmentation(**config.augmentation.model_dump())
+    augmentation = Augmentation(
+        **config.augmentation.model_dump(), changed_crops=config.data.changed_crops
+    )
     augmentation.check_channels(config.model.in_channels, pixel_type=pixel_type)
     return augmentation
 
@@ -184,8 +218,8 @@ def build_settings(config: ExperimentConfig, device: torch.device) -> TrainerSet
 
 def _branch_weights(loss: LossConfig, model: ModelConfig) -> dict[Branch, float]:
     weights = loss.branch_weights
-    if model.head == "plain":
-        # The plain head has one branch; the weights of the others have nothing to act on.
+    if model.head == "plain" or model.name == "siamese_pyramid":
+        # They have one branch; the weights of the others have nothing to act on.
         return {"fused": weights.fused}
     return {"position": weights.position, "channel": weights.channel, "fused": weights.fused}
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from changedet.errors import ConfigError
-from changedet.types import Attention, Bands, Distance, Head
+from changedet.types import Attention, Bands, Decoder, Distance, Fusion, Head, Output
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -23,7 +23,7 @@ class Section(BaseModel):
 
 
 class ModelConfig(Section):
-    """What is trained (spec 1)."""
+    """What is trained (spec 1); an option that the named model does not have keeps its default."""
 
     name: str = "dasnet_v2"
     encoder: str = "resnet50"
@@ -39,6 +39,10 @@ class ModelConfig(Section):
     in_channels: int = Field(3, ge=1)
     dropout: float = Field(0.1, ge=0.0, lt=1.0)
     activation: Literal["leaky_relu", "relu"] = "leaky_relu"
+    fusion: Fusion = Field("difference", description="siamese_pyramid: of the two dates")
+    decoder: Decoder = Field("fpn", description="siamese_pyramid")
+    decoder_width: int = Field(128, ge=8, description="siamese_pyramid: channels")
+    output: Output = Field("logit", description="siamese_pyramid: what a score is read from")
 
 
 class BranchWeights(Section):
@@ -50,8 +54,13 @@ class BranchWeights(Section):
 
 
 class LossConfig(Section):
-    """Weighted double-margin contrastive loss (spec 2)."""
+    """A weighted sum of pixel losses, over branches and levels (spec 1.6 and 2)."""
 
+    terms: dict[Literal["wdmc", "bce", "dice", "lovasz"], float] = Field(
+        {"wdmc": 1.0},
+        description="weights of weighted double-margin contrastive (of distances), binary "
+        "cross-entropy, Dice and Lovász (of logits)",
+    )
     weighting: Literal["weighted", "unweighted"] = "weighted"
     changed_share: float | None = Field(
         None, gt=0.0, lt=1.0, description="default: measured from the training labels"
@@ -78,6 +87,8 @@ class AugmentationConfig(Section):
     hue: float = Field(0.0, ge=0.0, le=0.5)
     swap_dates: Share = 0.0
     shift_px: float = Field(0.0, ge=0.0)
+    match_histograms: Share = 0.0
+    paste: Share = 0.0
 
 
 class DataConfig(Section):
@@ -94,8 +105,13 @@ class DataConfig(Section):
         "attention: crop_px",
     )
     bands: Bands = "rgb"
-    normalisation: Literal["mean", "mean_std"] = Field(
-        "mean_std", description="per date: subtract the mean, or also divide by the deviation"
+    normalisation: Literal["mean", "mean_std", "encoder"] = Field(
+        "mean_std",
+        description="per date: subtract the training images' mean, or also divide by their "
+        "deviation; 'encoder': what the encoder's weights were trained with (8-bit RGB)",
+    )
+    changed_crops: Share = Field(
+        0.0, description="share of the crops that are drawn again until they show some change"
     )
     ignore_value: int | None = Field(None, ge=0, le=255)
     changed_values: tuple[int, ...] | None = None
@@ -110,6 +126,9 @@ class OptimizerConfig(Section):
     name: Literal["adam", "adamw"] = "adam"
     lr: float = Field(1e-4, gt=0.0)
     weight_decay: float = Field(5e-5, ge=0.0)
+    encoder_lr_factor: float = Field(
+        1.0, gt=0.0, description="learning rate of the encoder, as a factor of the schedule's"
+    )
 
 
 class ScheduleConfig(Section):
@@ -130,6 +149,9 @@ class TrainingConfig(Section):
     batch_size: int = Field(4, ge=1)
     accumulate: int = Field(1, ge=1, description="batches per optimiser step")
     clip_norm: float | None = Field(None, gt=0.0)
+    ema_decay: float | None = Field(
+        None, gt=0.0, lt=1.0, description="moving average of the weights, which is what is judged"
+    )
     seed: int = Field(0, ge=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False
@@ -213,7 +235,8 @@ def tile_px(config: ExperimentConfig) -> int:
             sums grow with the tile, so it is used at the size it was trained on).
     """
     wanted = config.data.tile_px or config.data.crop_px
-    attends = config.model.attention != "none" and config.model.head != "plain"
+    is_dasnet = config.model.name != "siamese_pyramid"
+    attends = is_dasnet and config.model.attention != "none" and config.model.head != "plain"
     if attends and wanted != config.data.crop_px:
         raise ConfigError(
             f"data.tile_px is {wanted} but data.crop_px {config.data.crop_px}: a model with "

@@ -1,17 +1,21 @@
 """What a run measures once on its data: label encoding, class share, normalisation statistics."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from changedet.data.index import PairIndex
+from changedet.data.labelled import LabelledPair
 from changedet.data.labels import LabelEncoding, scan_labels
 from changedet.data.scenes.record import difference, record_blocks
 from changedet.data.statistics import measure_normalisation
 from changedet.errors import ConfigError, DataError
 from changedet.experiment.config import ExperimentConfig
+from changedet.models.weights import encoder_normalisation
 from changedet.types import Normalisation, PixelType
+
+_RGB = 3
 
 
 class RunFacts(NamedTuple):
@@ -105,12 +109,7 @@ def measure_facts(
             f"data.crop_px is {config.data.crop_px}, but images such as {pairs[0].source} are "
             f"{width}x{height}: they are mirrored to that size, which costs time and memory"
         )
-    normalisation = measure_normalisation(
-        pairs,
-        bands=config.data.bands,
-        scale=config.data.normalisation,
-        channels=config.model.in_channels,
-    )
+    normalisation = _normalisation(pairs, index, config)
     scenes = index.scenes
     return RunFacts(
         data=root.resolve(),
@@ -123,6 +122,22 @@ def measure_facts(
         source_bands=None if scenes is None else scenes.bands,
         source_bands_after=None if scenes is None else scenes.bands_after,
     )
+
+
+def _normalisation(
+    pairs: Sequence[LabelledPair], index: PairIndex, config: ExperimentConfig
+) -> Normalisation:
+    scale = config.data.normalisation
+    if scale != "encoder":
+        return measure_normalisation(
+            pairs, bands=config.data.bands, scale=scale, channels=config.model.in_channels
+        )
+    if config.model.in_channels != _RGB or index.pixel_type != "uint8":
+        raise ConfigError(
+            f"data.normalisation=encoder is for 8-bit images of {_RGB} channels, got "
+            f"{index.pixel_type} of {config.model.in_channels}; use mean_std"
+        )
+    return encoder_normalisation(config.model.encoder, bands=config.data.bands)
 
 
 def check_scenes_unchanged(facts: RunFacts, index: PairIndex, config: ExperimentConfig) -> None:

@@ -16,6 +16,7 @@ from changedet._result_folder import remove_entries
 from changedet._version import __version__
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.scenes.manifest import READING_SCENES, find_manifest
+from changedet.engine.averaging import AveragedModel
 from changedet.engine.checkpoint import Progress, load_checkpoint
 from changedet.engine.observer import Observer
 from changedet.engine.trainer import Interrupted, Trainer, TrainingParts
@@ -103,14 +104,18 @@ def run_training(
     pairs = index.split(config.data.train_split)
     replaced = request.mode == "resume" or request.init is not None
     model = build_seeded_model(config, pretrained=not replaced)
+    _check_crop(model, config)
     if request.init is not None:
         _initialise(model, request.init)
     model.to(device).to(memory_format=torch.channels_last)
     optimizer = build_optimizer(config, model)
+    decay = config.training.ema_decay
+    average = None if decay is None else AveragedModel(model, decay=decay)
+    judged = model if average is None else average.module
     progress = Progress(epoch=request.start_epoch)
     last = request.out / "checkpoints" / "last.safetensors"
     if request.mode == "resume":
-        progress = load_checkpoint(last, model=model, optimizer=optimizer)
+        progress = load_checkpoint(last, model=model, optimizer=optimizer, average=average)
         say(f"going on from epoch {progress.epoch}, batch {progress.batch}")
     # Only now, when all that the user can have wrong is read, is an earlier run replaced.
     if request.mode != "resume":
@@ -132,7 +137,7 @@ def run_training(
         for watcher in watchers:
             stack.callback(watcher.close)
         validator = RunValidator(
-            model,
+            judged,
             index.split(config.data.val_split),
             config,
             facts=facts,
@@ -150,7 +155,8 @@ def run_training(
             names=[pair.source for pair in pairs],
             normalisation=facts.normalisation,
             validate=validator,
-            export=make_exporter(model, config, facts),
+            export=make_exporter(judged, config, facts),
+            average=average,
         )
         trainer = Trainer(
             parts,
@@ -210,6 +216,16 @@ def _check_start(request: TrainRequest, config: ExperimentConfig) -> None:
     if request.init is not None:
         # Read before the data: a wrong file must not be found out after minutes of measuring.
         read_card(request.init)
+
+
+def _check_crop(model: ChangeModel, config: ExperimentConfig) -> None:
+    """Refuse crops of which an encoder without dilation leaves a single pixel."""
+    least = 2 * model.stride
+    if config.model.name == "siamese_pyramid" and config.data.crop_px < least:
+        raise ConfigError(
+            f"data.crop_px must be at least {least} for encoder {config.model.encoder} (stride "
+            f"{model.stride}), got {config.data.crop_px}"
+        )
 
 
 def _index(root: Path, config: ExperimentConfig, *, say: Callable[[str], None]) -> PairIndex:

@@ -1,5 +1,6 @@
 """Which distance maps are compared with the label, and how their losses add up."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -34,7 +35,8 @@ class BranchLoss(nn.Module):
 
     Args:
         pixel_loss: Loss of one distance map (B, h, w) against a label (B, h, w) in [0, 1] or
-            ``IGNORED``, a scalar.
+            ``IGNORED``, a scalar; a loss that takes the keyword ``logit`` gets the map's logit
+            (B, h, w), None where there is none.
         branch_weights: Factor of each branch; a branch with weight 0 or left out is not needed.
         level_weights: Factor of each decoder level, coarse to fine; None uses the last level only.
 
@@ -54,6 +56,7 @@ class BranchLoss(nn.Module):
         if level_weights is not None:
             _check_weights("loss.level_weights", list(level_weights))
         self.pixel_loss = pixel_loss
+        self._takes_logit = "logit" in inspect.signature(pixel_loss.forward).parameters
         self.branch_weights = {name: w for name, w in branch_weights.items() if w > 0}
         self.level_weights = level_weights
 
@@ -89,21 +92,29 @@ class BranchLoss(nn.Module):
 
     def _branch_loss(self, branch: BranchOutput, labels: "_ResizedLabels") -> Tensor:
         if self.level_weights is None:
-            return self._map_loss(branch.distance, labels)
+            return self._map_loss(branch.distance, branch.logit, labels)
         if len(branch.levels) != len(self.level_weights):
             raise ConfigError(
                 f"loss.level_weights has {len(self.level_weights)} values, the model gave "
                 f"{len(branch.levels)} levels; give one weight a level, coarse to fine"
             )
+        logits = branch.level_logits or (None,) * len(branch.levels)
         losses = [
-            weight * self._map_loss(distance, labels)
-            for weight, distance in zip(self.level_weights, branch.levels, strict=True)
+            weight * self._map_loss(distance, logit, labels)
+            for weight, distance, logit in zip(
+                self.level_weights, branch.levels, logits, strict=True
+            )
             if weight > 0
         ]
         return torch.stack(losses).sum()
 
-    def _map_loss(self, distance: Tensor, labels: "_ResizedLabels") -> Tensor:
-        loss: Tensor = self.pixel_loss(distance, labels.at(distance.shape[-2], distance.shape[-1]))
+    def _map_loss(self, distance: Tensor, logit: Tensor | None, labels: "_ResizedLabels") -> Tensor:
+        label = labels.at(distance.shape[-2], distance.shape[-1])
+        loss: Tensor = (
+            self.pixel_loss(distance, label, logit=logit)
+            if self._takes_logit
+            else self.pixel_loss(distance, label)
+        )
         return loss
 
 

@@ -1,4 +1,4 @@
-"""What every change-detection network is: two images in, distances out."""
+"""What every change-detection network is: two images in, a change score per pixel out."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from changedet.errors import ConfigError
 from changedet.models.choices import check_choice
 from changedet.nn.distance import distance_map, unit_vectors
-from changedet.nn.encoder import TimmEncoder
+from changedet.nn.encoder import TimmBackbone, TimmEncoder
 from changedet.types import Branch, Branches, BranchOutput, ChangeOutput, Distance
 
 Levels = Literal["last", "all"]
@@ -20,29 +20,30 @@ Features = Mapping[Branch, tuple[Tensor, ...]]
 
 
 class ChangeModel(nn.Module, ABC):
-    """Siamese network: embed each date with the same weights, then compare pixel by pixel.
+    """A network that compares two dates pixel by pixel.
 
-    A subclass says how one date is embedded; comparing is the same for all of them.
+    A subclass says how the two dates are compared; what goes in and what comes out is the same
+    for all of them.
 
     Attributes:
         architecture: Name in the registry and in model files.
         options: JSON-able keyword arguments that rebuild this very network.
         encoder: Shared by both dates.
         branch_names: The branches it can compute.
-        attends: Whether its head holds any attention, so that results depend on the tile's size.
+        attends: Whether it holds any attention, so that results depend on the tile's size.
 
     Args:
-        encoder: Gives the feature map of one date.
-        branch_names: The branches that the subclass embeds.
+        encoder: A timm backbone.
+        branch_names: The branches that the subclass computes.
         attends: See above.
-        options: See above; must hold ``distance``.
+        options: See above.
     """
 
     architecture: ClassVar[str]
 
     def __init__(
         self,
-        encoder: TimmEncoder,
+        encoder: TimmBackbone,
         *,
         branch_names: Sequence[Branch],
         attends: bool,
@@ -53,8 +54,6 @@ class ChangeModel(nn.Module, ABC):
         self.branch_names = tuple(branch_names)
         self.attends = attends
         self.options = dict(options)
-        self.distance: Distance = self.options["distance"]
-        check_choice("distance", self.distance, get_args(Distance))
 
     @property
     def stride(self) -> int:
@@ -62,16 +61,16 @@ class ChangeModel(nn.Module, ABC):
         return self.encoder.stride
 
     @abstractmethod
-    def embed(self, images: Tensor, *, branches: Sequence[Branch]) -> Features:
-        """Embed one date.
+    def compare(
+        self, before: Tensor, after: Tensor, *, branches: Sequence[Branch], levels: Levels
+    ) -> Mapping[str, BranchOutput]:
+        """Compare two batches that were found to fit.
 
         Args:
-            images: (B, C, H, W), normalised.
+            before: (B, C, H, W), normalised.
+            after: Likewise.
             branches: Which branches are wanted.
-
-        Returns:
-            Per wanted branch the feature maps (B, D, h, w), coarse to fine; the last one is the
-            branch's embedding.
+            levels: ``"all"`` gives the output of every decoder level, too.
         """
 
     def forward(
@@ -82,13 +81,13 @@ class ChangeModel(nn.Module, ABC):
         branches: Branches | None = None,
         levels: Levels = "last",
     ) -> ChangeOutput:
-        """Score each pixel by how far the embeddings of the two dates lie apart.
+        """Score each pixel by how much it changed.
 
         Args:
             before: Image batch, (B, C, H, W), float, normalised.
             after: The same place at the second date.
             branches: ``"fused"`` or ``"all"``; None is all in training and fused otherwise.
-            levels: ``"all"`` gives the distance of every decoder level, too (spec 1.5).
+            levels: ``"all"`` gives the output of every decoder level, too (spec 1.5).
 
         Returns:
             The fused distance at full resolution and the branches' outputs at their own.
@@ -99,42 +98,9 @@ class ChangeModel(nn.Module, ABC):
         """
         self._check_images(before, after)
         check_choice("levels", levels, get_args(Levels))
-        wanted = self._wanted(branches)
-        features_before, features_after = self._embed_dates(before, after, wanted)
-        outputs: dict[str, BranchOutput] = {
-            name: self._compare(features_before[name], features_after[name], levels)
-            for name in wanted
-        }
+        outputs = self.compare(before, after, branches=self._wanted(branches), levels=levels)
         size = (before.shape[-2], before.shape[-1])
         return ChangeOutput(distance=_resize(outputs["fused"].distance, size), branches=outputs)
-
-    def _embed_dates(
-        self, before: Tensor, after: Tensor, wanted: tuple[Branch, ...]
-    ) -> tuple[Features, Features]:
-        if self.training:
-            # Spec 1.1: per-date batch statistics absorb the season's and the sensor's shift.
-            return self.embed(before, branches=wanted), self.embed(after, branches=wanted)
-        both = self.embed(torch.cat([before, after]), branches=wanted)
-        halves = {
-            name: [level.chunk(2) for level in feature_maps] for name, feature_maps in both.items()
-        }
-        return (
-            {name: tuple(first for first, _ in pairs) for name, pairs in halves.items()},
-            {name: tuple(second for _, second in pairs) for name, pairs in halves.items()},
-        )
-
-    def _compare(
-        self, before: tuple[Tensor, ...], after: tuple[Tensor, ...], levels: Levels
-    ) -> BranchOutput:
-        unit_before, unit_after = unit_vectors(before[-1]), unit_vectors(after[-1])
-        distance = distance_map(unit_before, unit_after, self.distance)
-        if levels == "last":
-            return BranchOutput(unit_before, unit_after, distance)
-        coarse = tuple(
-            distance_map(unit_vectors(first), unit_vectors(second), self.distance)
-            for first, second in zip(before[:-1], after[:-1], strict=True)
-        )
-        return BranchOutput(unit_before, unit_after, distance, levels=(*coarse, distance))
 
     def _wanted(self, branches: Branches | None) -> tuple[Branch, ...]:
         if branches is None:
@@ -158,6 +124,87 @@ class ChangeModel(nn.Module, ABC):
                 f"image height and width must be multiples of {self.stride}, got {height} x "
                 f"{width}; crop or pad the images, or use changedet.load(...).predict, which tiles"
             )
+
+
+class EmbeddingModel(ChangeModel):
+    """Embed each date with the same weights, then take the distance of the embeddings (spec 1).
+
+    A subclass says how one date is embedded.
+
+    Attributes:
+        distance: How embeddings are compared.
+
+    Args:
+        encoder: Gives the feature map of one date.
+        branch_names: The branches that the subclass embeds.
+        attends: As for :class:`ChangeModel`.
+        options: As for :class:`ChangeModel`; must hold ``distance``.
+    """
+
+    encoder: TimmEncoder
+
+    def __init__(
+        self,
+        encoder: TimmEncoder,
+        *,
+        branch_names: Sequence[Branch],
+        attends: bool,
+        options: Mapping[str, Any],
+    ) -> None:
+        super().__init__(encoder, branch_names=branch_names, attends=attends, options=options)
+        self.distance: Distance = self.options["distance"]
+        check_choice("distance", self.distance, get_args(Distance))
+
+    @abstractmethod
+    def embed(self, images: Tensor, *, branches: Sequence[Branch]) -> Features:
+        """Embed one date.
+
+        Args:
+            images: (B, C, H, W), normalised.
+            branches: Which branches are wanted.
+
+        Returns:
+            Per wanted branch the feature maps (B, D, h, w), coarse to fine; the last one is the
+            branch's embedding.
+        """
+
+    def compare(
+        self, before: Tensor, after: Tensor, *, branches: Sequence[Branch], levels: Levels
+    ) -> Mapping[str, BranchOutput]:
+        """Take the distances of the two dates' embeddings."""
+        features_before, features_after = self._embed_dates(before, after, branches)
+        return {
+            name: self._compare(features_before[name], features_after[name], levels)
+            for name in branches
+        }
+
+    def _embed_dates(
+        self, before: Tensor, after: Tensor, wanted: Sequence[Branch]
+    ) -> tuple[Features, Features]:
+        if self.training:
+            # Spec 1.1: per-date batch statistics absorb the season's and the sensor's shift.
+            return self.embed(before, branches=wanted), self.embed(after, branches=wanted)
+        both = self.embed(torch.cat([before, after]), branches=wanted)
+        halves = {
+            name: [level.chunk(2) for level in feature_maps] for name, feature_maps in both.items()
+        }
+        return (
+            {name: tuple(first for first, _ in pairs) for name, pairs in halves.items()},
+            {name: tuple(second for _, second in pairs) for name, pairs in halves.items()},
+        )
+
+    def _compare(
+        self, before: tuple[Tensor, ...], after: tuple[Tensor, ...], levels: Levels
+    ) -> BranchOutput:
+        unit_before, unit_after = unit_vectors(before[-1]), unit_vectors(after[-1])
+        distance = distance_map(unit_before, unit_after, self.distance)
+        if levels == "last":
+            return BranchOutput(distance, unit_before, unit_after)
+        coarse = tuple(
+            distance_map(unit_vectors(first), unit_vectors(second), self.distance)
+            for first, second in zip(before[:-1], after[:-1], strict=True)
+        )
+        return BranchOutput(distance, unit_before, unit_after, levels=(*coarse, distance))
 
 
 def _resize(distance: Tensor, size: tuple[int, int]) -> Tensor:

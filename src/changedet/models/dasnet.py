@@ -5,13 +5,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from changedet.models.base import ChangeModel, Features
+from changedet.models.base import EmbeddingModel, Features
 from changedet.models.heads import build_head
 from changedet.nn.encoder import TimmEncoder
 from changedet.types import Attention, Branch, Distance, Head
 
 
-class DASNet(ChangeModel):
+class DASNet(EmbeddingModel):
     """Encode, attend, compare (Chen et al., DASNet, JSTARS 2021).
 
     Branch distances are at 1 / stride of the image; the fused one is resized to it.

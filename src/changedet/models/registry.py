@@ -9,16 +9,28 @@ from changedet.models.base import ChangeModel
 from changedet.models.choices import nearest
 from changedet.models.dasnet import DASNet
 from changedet.models.dasnet_v2 import DASNetV2
+from changedet.models.siamese_pyramid import SiamesePyramid
 from changedet.models.weights import initialise_encoder
 
 _MODELS: dict[str, Callable[..., ChangeModel]] = {
-    model.architecture: model for model in (DASNet, DASNetV2)
+    model.architecture: model for model in (DASNet, DASNetV2, SiamesePyramid)
 }
 
 
 def list_models() -> list[str]:
     """Return the names that :func:`create_model` takes."""
     return sorted(_MODELS)
+
+
+def model_options(name: str) -> tuple[str, ...]:
+    """Return the names of the options that a network takes.
+
+    Raises:
+        ConfigError: If there is no network of that name.
+    """
+    if name not in _MODELS:
+        raise ConfigError(f"model {name!r} does not exist; {nearest(name, list_models())}")
+    return tuple(inspect.signature(_MODELS[name]).parameters)
 
 
 def create_model(
@@ -38,9 +50,7 @@ def create_model(
         CheckpointError: If the encoder's weights cannot be had.
         MissingExtraError: If ``"package"`` is not installed.
     """
-    if name not in _MODELS:
-        raise ConfigError(f"model {name!r} does not exist; {nearest(name, list_models())}")
-    known = list(inspect.signature(_MODELS[name]).parameters)
+    known = model_options(name)
     for option in options:
         if option not in known:
             raise ConfigError(f"model {name} has no option {option!r}; {nearest(option, known)}")

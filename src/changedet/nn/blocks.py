@@ -20,6 +20,17 @@ class ConvNormAct(nn.Sequential):
         )
 
 
+class PointNormAct(nn.Sequential):
+    """1x1 convolution without bias, batch norm, ReLU: (B, C, H, W) to (B, D, H, W)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
 class UpBlock(nn.Sequential):
     """Double the resolution: (B, C, H, W) to (B, D, 2H, 2W) (spec 1.4).
 

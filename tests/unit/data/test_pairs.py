@@ -156,3 +156,59 @@ def test_bad_settings_are_refused_at_once(pairs):
         dataset_of(pairs, cache="disk")
     with pytest.raises(ConfigError, match=r"augmentation\.hue"):
         dataset_of(pairs, channels=1, augmentation=Augmentation(hue=0.1))
+
+
+def corner_change(folder, *, seed=0):
+    """A pair whose top left 20 of 96 pixels have changed along each side."""
+    paths = write_pair(folder, f"corner{seed}", size=(96, 96), seed=seed)
+    label = np.zeros((96, 96), np.uint8)
+    label[:20, :20] = 255
+    Image.fromarray(label).save(paths.label)
+    return paths
+
+
+def share_with_change(dataset, epochs=60):
+    shown = [
+        bool((dataset[SampleKey(epoch, 0)].label == 1).any()) for epoch in range(1, epochs + 1)
+    ]
+    return sum(shown) / epochs
+
+
+def test_crops_are_balanced_towards_change(tmp_path):
+    pairs = [corner_change(tmp_path)]
+    plain = share_with_change(dataset_of(pairs))
+    balanced = share_with_change(dataset_of(pairs, augmentation=Augmentation(changed_crops=1.0)))
+    assert plain < 0.4
+    assert balanced > plain + 0.3
+
+
+def test_a_pair_without_change_is_not_searched_for_ever(tmp_path):
+    pairs = [corner_change(tmp_path), write_pair(tmp_path, "none", size=(96, 96))]
+    Image.fromarray(np.zeros((96, 96), np.uint8)).save(pairs[1].label)
+    dataset = dataset_of(pairs, augmentation=Augmentation(changed_crops=1.0))
+    assert dataset[SampleKey(1, 1)].label.max() == 0
+
+
+def test_a_paste_brings_both_dates_and_the_label_of_another_pair(tmp_path):
+    pairs = [write_pair(tmp_path, f"{i}", size=(32, 32), seed=i) for i in range(2)]
+    for number, pair in enumerate(pairs):
+        Image.new("RGB", (32, 32), (number * 100,) * 3).save(pair.before)
+        Image.new("RGB", (32, 32), (number * 100 + 50,) * 3).save(pair.after)
+        Image.new("L", (32, 32), number * 255).save(pair.label)
+    dataset = dataset_of(pairs, augmentation=Augmentation(paste=1.0))
+    mixed = 0
+    for epoch in range(1, 30):
+        sample = dataset[SampleKey(epoch, 0)]
+        assert torch.equal(sample.before[0] == 100, sample.label == 1)
+        assert torch.equal(sample.after[0] == 150, sample.label == 1)
+        mixed += int(0 < (sample.label == 1).sum() < 32 * 32)
+    # Half of the donors are the pair itself.
+    assert 5 < mixed < 25
+
+
+def test_the_same_sample_is_pasted_again_when_a_run_is_resumed(tmp_path):
+    pairs = [corner_change(tmp_path, seed=seed) for seed in range(3)]
+    varied = Augmentation(paste=1.0, changed_crops=0.5, match_histograms=0.5)
+    first, second = (dataset_of(pairs, augmentation=varied)[SampleKey(4, 1)] for _ in range(2))
+    assert torch.equal(first.before, second.before)
+    assert torch.equal(first.label, second.label)

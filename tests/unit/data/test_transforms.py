@@ -8,8 +8,11 @@ from changedet.data.transforms import (
     Augmentation,
     ColourDraw,
     Draw,
+    PairTensors,
+    Paste,
     apply_transform,
     draw_transform,
+    paste,
 )
 from changedet.errors import ConfigError
 from changedet.types import IGNORED
@@ -332,3 +335,61 @@ def test_a_cut_window_gives_the_same_sample_as_the_whole_image(height_px):
             draw.on_window(), before[seen], after[seen], label=label[seen], crop_px=32
         )
         assert all(torch.equal(one, other) for one, other in zip(whole, cut, strict=True))
+
+
+def test_a_matched_date_gets_the_others_histogram_and_keeps_its_geometry():
+    before, after, label = smooth_pair()
+    after = (after // 2 + 90).astype(np.uint8)
+    for date in ("before", "after"):
+        sample = apply_transform(
+            PLAIN._replace(matched=date), before, after, label=label, crop_px=32
+        )
+        # Before and after show the same blob: matched, they are equal but for rounding.
+        difference = sample.before.int() - sample.after.int()
+        assert difference.abs().max() <= 1
+        kept = after if date == "before" else before
+        other = sample.after if date == "before" else sample.before
+        assert np.array_equal(other.permute(1, 2, 0).numpy(), kept)
+
+
+def test_matching_wide_values_keeps_their_type_and_range():
+    before = np.random.default_rng(0).random((32, 32, 2), np.float32) * 5000
+    after = np.random.default_rng(1).random((32, 32, 2), np.float32) * 900
+    label = np.zeros((32, 32), np.uint8)
+    sample = apply_transform(
+        PLAIN._replace(matched="before"), before, after, label=label, crop_px=32
+    )
+    assert sample.before.dtype == torch.float32
+    assert sample.before.max() <= 901
+
+
+def test_each_date_is_matched_as_often_as_the_other():
+    draws = [draw_with(Augmentation(match_histograms=0.5), seed).matched for seed in range(2000)]
+    assert 0.2 < draws.count("before") / 2000 < 0.3
+    assert 0.2 < draws.count("after") / 2000 < 0.3
+
+
+@given(
+    shares=st.tuples(*[st.floats(0, 1, exclude_max=True)] * 4),
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+)
+def test_a_pasted_rectangle_comes_from_the_donor_and_the_rest_stays(shares, height, width):
+    def flat(value):
+        images = torch.full((3, height, width), value, dtype=torch.uint8)
+        return PairTensors(images, images + 1, torch.full((height, width), value // 100).byte())
+
+    sample, donor = flat(0), flat(100)
+    pasted = paste(sample, donor, Paste(0.0, *shares))
+    is_pasted = pasted.label == 1
+    assert 0 < is_pasted.sum() <= max(1, 0.76 * height + 1) * max(1, 0.76 * width + 1)
+    rows, columns = is_pasted.any(dim=1), is_pasted.any(dim=0)
+    assert torch.equal(is_pasted, rows[:, None] & columns)
+    assert torch.equal(pasted.before == 100, is_pasted.expand(3, -1, -1))
+    assert torch.equal(pasted.after == 101, is_pasted.expand(3, -1, -1))
+    assert sample.label.max() == 0
+
+
+def test_pasting_happens_as_often_as_asked():
+    draws = [draw_with(Augmentation(paste=0.3), seed) for seed in range(2000)]
+    assert 0.26 < sum(draw.pasted is not None for draw in draws) / 2000 < 0.34

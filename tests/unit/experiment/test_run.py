@@ -168,6 +168,62 @@ def test_a_stopped_and_resumed_run_equals_one_that_was_not(
     assert_same_run(finished_run, out)
 
 
+PYRAMID = (
+    "model.encoder=test_efficientnet",
+    "model.encoder_weights=none",
+    "model.decoder_width=8",
+    "data.crop_px=64",
+    "data.workers=0",
+    "augmentation.paste=0.5",
+    "training.epochs=2",
+    "training.batch_size=2",
+    "training.checkpoint_every=1",
+    "training.validate_every_epochs=2",
+)
+
+
+def train_pyramid(out, data, *, observers=(), overrides=()):
+    request = TrainRequest(
+        out=out, data=data, recipe="pyramid_small", overrides=(*PYRAMID, *overrides), device="cpu"
+    )
+    return run_training(request, observers=observers)
+
+
+def test_a_resumed_pyramid_ends_with_the_averaged_weights_of_one_that_was_not(
+    pairs_folder, tmp_path
+):
+    train_pyramid(tmp_path / "whole", pairs_folder)
+    with pytest.raises(RuntimeError):
+        train_pyramid(tmp_path / "cut", pairs_folder, observers=[StopAt(3, how="crash")])
+    resume(tmp_path / "cut")
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+    model, card = load_model(tmp_path / "cut" / "best.safetensors")
+    assert card.architecture == "siamese_pyramid"
+    assert card.normalisation.mean_before == (127.5,) * 3
+    last = load_file(tmp_path / "cut" / "checkpoints" / "last.safetensors")
+    # What is judged and kept is the average, not the last step's weights.
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, last[f"average.{name}"]), name
+    assert not torch.equal(last["model.predict.weight"], last["average.predict.weight"])
+
+
+def test_deep_supervision_needs_a_weight_for_each_level(pairs_folder, tmp_path):
+    with pytest.raises(ConfigError, match=r"has 2 values, the model gave 5 levels"):
+        train_pyramid(tmp_path, pairs_folder, overrides=["loss.level_weights=[1, 1]"])
+    weights = "loss.level_weights=[0.2, 0.2, 0.2, 0.2, 1]"
+    train_pyramid(tmp_path / "run", pairs_folder, overrides=[weights])
+
+
+def test_the_encoders_statistics_need_8_bit_images_of_three_bands(pairs_folder, tmp_path):
+    with pytest.raises(ConfigError, match="is for 8-bit images of 3 channels"):
+        train_pyramid(tmp_path, pairs_folder, overrides=["model.in_channels=1", "augmentation.saturation=0"])
+
+
+def test_a_crop_of_which_one_pixel_would_be_left_is_refused(pairs_folder, tmp_path):
+    with pytest.raises(ConfigError, match=r"data.crop_px must be at least 64 .* got 32"):
+        train_pyramid(tmp_path, pairs_folder, overrides=["data.crop_px=32"])
+
+
 def test_worker_processes_change_nothing(finished_run, pairs_folder, tmp_path):
     train(tmp_path / "run", pairs_folder, overrides=["data.workers=2"])
     assert_same_run(finished_run, tmp_path / "run")

@@ -18,7 +18,7 @@ def make_output(*, names=tuple(ALL_BRANCHES), sizes=(8,), seed=0):
     branches = {}
     for name in names:
         levels = tuple(2 * torch.rand(2, size, size, generator=generator) for size in sizes)
-        branches[name] = BranchOutput(vectors, vectors, levels[-1], levels)
+        branches[name] = BranchOutput(levels[-1], vectors, vectors, levels)
     return ChangeOutput(distance=branches["fused"].distance, branches=branches)
 
 

@@ -6,8 +6,8 @@ from changedet.models.registry import create_model, list_models
 SMALL = {"encoder": "resnet18", "head_width": 16}
 
 
-def test_both_networks_of_the_seed_are_listed():
-    assert list_models() == ["dasnet", "dasnet_v2"]
+def test_all_networks_are_listed():
+    assert list_models() == ["dasnet", "dasnet_v2", "siamese_pyramid"]
 
 
 def test_options_reach_the_network():

@@ -9,7 +9,7 @@ import torch
 
 from changedet.errors import CheckpointError, ConfigError, MissingExtraError
 from changedet.models.registry import create_model
-from changedet.models.weights import initialise_encoder
+from changedet.models.weights import encoder_normalisation, initialise_encoder
 from changedet.nn.encoder import TimmEncoder
 
 
@@ -195,3 +195,16 @@ class TestHub:
     def test_an_encoder_that_timm_has_no_weights_of_is_named(self):
         with pytest.raises(ConfigError, match="timm has no weights for encoder 'mixer_s32_224'"):
             initialise_encoder(TimmEncoder("mixer_s32_224"), source=True)
+
+
+def test_an_encoders_statistics_are_those_of_its_weights_in_8_bit_units():
+    statistics = encoder_normalisation("resnet10t", bands="bgr")
+    assert statistics.mean_before == statistics.mean_after
+    assert statistics.mean_before == pytest.approx((0.406 * 255, 0.456 * 255, 0.485 * 255))
+    assert statistics.std_after == pytest.approx((0.225 * 255, 0.224 * 255, 0.229 * 255))
+    assert encoder_normalisation("tf_efficientnet_lite0").std_before == (127.5,) * 3
+
+
+def test_an_unknown_encoder_has_no_statistics():
+    with pytest.raises(ConfigError, match="no statistics for encoder 'nonesuch'"):
+        encoder_normalisation("nonesuch")
