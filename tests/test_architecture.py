@@ -9,6 +9,7 @@ LAYERS = [
     {"vector"},
     {"models", "losses", "metrics", "data"},
     {"inference"},
+    {"floors"},
     {"engine", "scene"},
     {"experiment"},
     {"cli"},
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parents[1] / "src" / "changedet"
 
 # Heavy or optional packages and the only places that may import them.
 ONLY_IN = {
-    "timm": {"nn/encoder.py", "models/weights.py"},
+    "timm": {"nn/encoder.py", "models/weights.py", "engine/averaging.py"},
     "typer": {"cli/"},
     "rich": {"cli/"},
     "matplotlib": {"experiment/"},
@@ -30,7 +31,7 @@ ONLY_IN = {
     "pyogrio": {"vector/"},
     "shapely": {"vector/", "scene/"},
     "pystac": {"scene/"},
-    "skimage": {"raster/"},
+    "skimage": {"raster/", "floors/", "data/histogram_matching.py"},
 }
 
 

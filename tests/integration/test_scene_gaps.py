@@ -58,7 +58,7 @@ def cut_out(source: Path, path: Path, size: int) -> Path:
 def judged_scores(model: Path, data: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> list:
     """Judge a model and give the score map of each pair."""
     found = []
-    judge = evaluation.evaluate_pairs
+    judge = evaluation.count_source
 
     def watched(*args, observer, **options):
         def keep(number, score):
@@ -67,7 +67,7 @@ def judged_scores(model: Path, data: Path, out: Path, monkeypatch: pytest.Monkey
 
         return judge(*args, observer=keep, **options)
 
-    monkeypatch.setattr(evaluation, "evaluate_pairs", watched)
+    monkeypatch.setattr(evaluation, "count_source", watched)
     request = EvaluationRequest(model=model, data=data, out=out, device="cpu", panels=1)
     evaluate_model(request)
     return found

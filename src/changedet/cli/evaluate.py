@@ -1,4 +1,4 @@
-"""``changedet evaluate``: judge a model on labelled pairs, by both protocols."""
+"""``changedet evaluate``: judge a model or an untrained method, by both protocols."""
 
 import json
 import math
@@ -23,7 +23,13 @@ _FIGURES = (
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Model file (.safetensors).")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Model file (.safetensors), or an untrained method: floor:difference, floor:cva, "
+            "floor:ir_mad, floor:deep_difference."
+        ),
+    ],
     *,
     data: Annotated[
         Path, typer.Option(help="Folder of the data set, or manifest of scenes (YAML).")
@@ -40,6 +46,19 @@ def evaluate(
     threshold: Annotated[
         float | None, typer.Option(help="Score in [0, 1] to use instead of the model's own.")
     ] = None,
+    threshold_split: Annotated[
+        str | None,
+        typer.Option(
+            help="Choose the threshold on this split first (best F1) and apply it unchanged."
+        ),
+    ] = None,
+    test_time: Annotated[
+        Literal["none", "mirror", "flips", "turns"] | None,
+        typer.Option(
+            help="Average the scores of mirrored (2 views, flips: 4) and turned (8) tiles.  "
+            "[default: by model]"
+        ),
+    ] = None,
     batch_size: Annotated[
         int, typer.Option(min=1, help="Tiles that go through the model at once.")
     ] = 8,
@@ -51,6 +70,17 @@ def evaluate(
     changed_values: Annotated[
         list[int] | None,
         typer.Option("--changed-value", help="Label value that means changed (repeatable)."),
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(min=1, help="Floors: bands of the images.  [default: 3]")
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="deep_difference: timm encoder.  [default: tf_efficientnet_lite0]"),
+    ] = None,
+    encoder_weights: Annotated[
+        str | None,
+        typer.Option(help="deep_difference: package, hub, none or a file.  [default: package]"),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print metrics.json and nothing else.")
@@ -73,11 +103,16 @@ def evaluate(
         benchmark=benchmark,
         mode=mode,
         threshold=threshold,
+        threshold_split=threshold_split,
+        test_time=test_time,
         batch_size=batch_size,
         device=device,
         panels=panels,
         ignore_value=ignore_value,
         changed_values=tuple(changed_values) if changed_values else None,
+        channels=channels,
+        encoder=encoder,
+        encoder_weights=encoder_weights,
         existing="replace" if overwrite else "refuse",
     )
     with pair_progress("evaluate") as progress:

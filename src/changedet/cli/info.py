@@ -23,35 +23,42 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print the card as JSON.")] = False,
 ) -> None:
     """Print what a model file says of itself; its weights are not read."""
-    from changedet.models.model_file import read_card, read_parameter_count
+    from changedet.models.model_file import read_card, read_parameter_count, read_precision
 
-    card, parameters = read_card(file), read_parameter_count(file)
+    card, parameters, precision = read_card(file), read_parameter_count(file), read_precision(file)
     if as_json:
-        typer.echo(json.dumps({**card.to_dict(), "parameters": parameters}, indent=2))
+        typer.echo(
+            json.dumps(
+                {**card.to_dict(), "parameters": parameters, "precision": precision}, indent=2
+            )
+        )
         return
     from rich.console import Console
 
-    Console().print(_table(card, parameters=parameters, title=str(file)))
+    Console().print(_table(card, parameters=parameters, precision=precision, title=str(file)))
 
 
-def _table(card: "ModelCard", *, parameters: int | None, title: str) -> "Table":
+def _table(card: "ModelCard", *, parameters: int | None, precision: str, title: str) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=title, title_justify="left", show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in _rows(card, parameters=parameters):
+    for name, value in _rows(card, parameters=parameters, precision=precision):
         # As text: a path or a note in square brackets is no markup.
         table.add_row(name, Text(value))
     return table
 
 
-def _rows(card: "ModelCard", *, parameters: int | None) -> Iterable[tuple[str, str]]:
+def _rows(
+    card: "ModelCard", *, parameters: int | None, precision: str
+) -> Iterable[tuple[str, str]]:
     stats = card.normalisation
     yield "architecture", card.architecture
     yield "options", _lines(card.options)
     yield "parameters", _NOT_STATED if parameters is None else f"{parameters / 1e6:.2f} M"
+    yield "weights stored as", precision
     yield "pixels", card.pixel_type
     if card.source_bands is not None:
         yield "bands of the rasters", _bands(card.source_bands, card.source_bands_after)
@@ -62,6 +69,7 @@ def _rows(card: "ModelCard", *, parameters: int | None) -> Iterable[tuple[str, s
     yield "tile", f"{card.tile_px} px"
     yield "threshold (score)", _NOT_STATED if card.threshold is None else f"{card.threshold:.4f}"
     yield "threshold chosen", card.threshold_source or _NOT_STATED
+    yield "test-time augmentation", card.test_time
     yield "metrics", _lines(card.metrics)
     yield "trained on", _data(card)
     yield "label encoding", _lines(card.label or {})

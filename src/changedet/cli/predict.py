@@ -8,6 +8,7 @@ import typer
 from changedet.errors import ChangeDetError, ConfigError
 
 if TYPE_CHECKING:
+    from changedet.inference.test_time import TestTime
     from changedet.scene.request import SceneReport, SceneRequest
 
 _INTERRUPTED = 130
@@ -45,6 +46,13 @@ def predict(
     threshold: Annotated[
         float | None,
         typer.Option(help="Score in [0, 1] from which on a pixel counts as changed."),
+    ] = None,
+    test_time: Annotated[
+        Literal["none", "mirror", "flips", "turns"] | None,
+        typer.Option(
+            help="Average the scores of mirrored (2 views, flips: 4) and turned (8) tiles.  "
+            "[default: by model]"
+        ),
     ] = None,
     batch_size: Annotated[
         int | None,
@@ -122,6 +130,7 @@ def predict(
             model=model,
             out=out,
             threshold=threshold,
+            test_time=test_time,
             batch_size=batch_size,
             device=device,
             overwrite=overwrite,
@@ -137,6 +146,7 @@ def predict(
         model=model,
         out=out,
         threshold=threshold,
+        test_time=test_time,
         device=device,
         batch_size=batch_size,
         tile_px=tile,
@@ -187,6 +197,7 @@ def _predict_pictures(
     model: Path,
     out: Path,
     threshold: float | None,
+    test_time: "TestTime | None",
     batch_size: int | None,
     device: str,
     overwrite: bool,
@@ -201,6 +212,7 @@ def _predict_pictures(
             model=model,
             out=out,
             threshold=threshold,
+            test_time=test_time,
             batch_size=batch_size or 8,
             device=device,
             existing="replace" if overwrite else "refuse",

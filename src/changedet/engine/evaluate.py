@@ -1,7 +1,8 @@
-"""Score labelled pairs with a model and count, so that every metric can be had afterwards."""
+"""Score labelled pairs and count, so that every metric can be had afterwards."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from changedet.errors import DataError
 from changedet.inference.scorer import Image
+from changedet.inference.test_time import TestTime
 from changedet.inference.tiling import default_overlap, score_pairs
 from changedet.metrics.histogram import ScoreCounter, ScoreHistogram
 from changedet.models.base import ChangeModel
@@ -23,6 +25,9 @@ Mode = Literal["whole", "grid"]
 LabelledPair: TypeAlias = tuple[Image, Image, NDArray[np.uint8]]
 #: Gets the number of the pair, from 0, and its scores, (H, W), float32 in [0, 1], on the device.
 Observer: TypeAlias = Callable[[int, Tensor], None]
+#: Turns pairs of images, read one by one, into their scores in the same order, (H, W), float32 in
+#: [0, 1]; it may run some pairs behind, to score them together.
+PairScorer: TypeAlias = Callable[[Iterable[tuple[Image, Image]]], Iterator[Tensor]]
 
 #: Score maps are counted together up to this many pixels, to bound memory with large images.
 _COUNTED_AT_ONCE_PX = 2**22
@@ -37,6 +42,7 @@ def evaluate_pairs(
     device: torch.device,
     batch_size: int = 8,
     mode: Mode = "whole",
+    test_time: TestTime = "none",
     extra_thresholds: Sequence[float] = (),
     observer: Observer | None = None,
 ) -> ScoreHistogram:
@@ -52,6 +58,51 @@ def evaluate_pairs(
         device: Where to compute and count.
         batch_size: Tiles that go through the model at once.
         mode: How images larger than a tile are cut.
+        test_time: Which turned and mirrored views of a tile are scored and averaged.
+        extra_thresholds: Scores at which the counts must be exact, besides the usual ones.
+        observer: Called with each pair's scores, in order, for pictures and the like.
+
+    Raises:
+        DataError: If there is no pair, or a label's size is not that of its images.
+    """
+    tile_px = round_up(tile_px, model.stride)
+    return count_scores(
+        partial(
+            score_pairs,
+            model,
+            normalisation=normalisation,
+            tile_px=tile_px,
+            overlap_px=overlap_of(mode, tile_px),
+            batch_size=batch_size,
+            device=device,
+            test_time=test_time,
+        ),
+        samples,
+        device=device,
+        at_once=batch_size,
+        extra_thresholds=extra_thresholds,
+        observer=observer,
+    )
+
+
+def count_scores(
+    score: PairScorer,
+    samples: Iterable[LabelledPair],
+    *,
+    device: torch.device,
+    at_once: int = 8,
+    extra_thresholds: Sequence[float] = (),
+    observer: Observer | None = None,
+) -> ScoreHistogram:
+    """Count labelled pairs by the scores of anything that scores pairs of images.
+
+    Neither images nor score maps are kept, so a set of any length fits in memory.
+
+    Args:
+        score: Scores the pairs.
+        samples: Labelled pairs, read one by one; sizes may differ between pairs.
+        device: Where to count.
+        at_once: Score maps that are counted together at most.
         extra_thresholds: Scores at which the counts must be exact, besides the usual ones.
         observer: Called with each pair's scores, in order, for pictures and the like.
 
@@ -59,24 +110,14 @@ def evaluate_pairs(
         DataError: If there is no pair, or a label's size is not that of its images.
     """
     labels: deque[NDArray[np.uint8]] = deque()
-    tile_px = round_up(tile_px, model.stride)
-    scores = score_pairs(
-        model,
-        _unlabelled(samples, labels),
-        normalisation=normalisation,
-        tile_px=tile_px,
-        overlap_px=overlap_of(mode, tile_px),
-        batch_size=batch_size,
-        device=device,
-    )
     counts = _GroupedCounter(
-        ScoreCounter(extra_thresholds=extra_thresholds, device=device), batch_size
+        ScoreCounter(extra_thresholds=extra_thresholds, device=device), at_once
     )
     number = -1
-    for number, score in enumerate(scores):
-        counts.add(score, labels.popleft())
+    for number, scores in enumerate(score(_unlabelled(samples, labels))):
+        counts.add(scores, labels.popleft())
         if observer is not None:
-            observer(number, score)
+            observer(number, scores)
     if number < 0:
         raise DataError("there is no labelled pair to evaluate; choose another split or data set")
     return counts.compute()

@@ -1,17 +1,20 @@
-"""What a model has to beat: change scores that nobody trained."""
+"""What the demo's model has to beat: the difference of the two images as they are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels import LabelEncoding
 from changedet.data.pairs import read_pair
+from changedet.engine import evaluate
+from changedet.floors.difference import mean_absolute_difference
 from changedet.inference.loading import load_ahead
 from changedet.inference.scorer import Image
-from changedet.metrics.histogram import ScoreCounter, ScoreHistogram
+from changedet.metrics.histogram import ScoreHistogram
 
 #: Before and after, uint8 (H, W, C), to change scores, float32 (H, W), in [0, 1].
 Scorer = Callable[[Image, Image], NDArray[np.float32]]
@@ -20,6 +23,9 @@ Scorer = Callable[[Image, Image], NDArray[np.float32]]
 def difference_score(before: Image, after: Image) -> NDArray[np.float32]:
     """Score each pixel by the mean absolute difference of its channels, as a share of 255.
 
+    The floor ``difference`` standardises both dates first and scales every image by its own
+    threshold; here the score means the same in all images, for a threshold that other images chose.
+
     Args:
         before: uint8, (H, W, C).
         after: The same shape.
@@ -27,8 +33,7 @@ def difference_score(before: Image, after: Image) -> NDArray[np.float32]:
     Returns:
         Change scores, (H, W), in [0, 1].
     """
-    difference = np.abs(before.astype(np.float32) - after.astype(np.float32))
-    score: NDArray[np.float32] = difference.mean(axis=2) / np.float32(255)
+    score: NDArray[np.float32] = mean_absolute_difference(before, after) / np.float32(255)
     return score
 
 
@@ -44,12 +49,11 @@ def count_scores(
         channels: Channels that the images must have.
 
     Raises:
-        DataError: If a pair cannot be used.
+        DataError: If there is no pair, or one cannot be used.
     """
-    counter = ScoreCounter()
-    for pair in load_ahead(
-        lambda paths: read_pair(paths, encoding=encoding, channels=channels), pairs
-    ):
-        score = torch.from_numpy(scorer(pair.before, pair.after))
-        counter.update(score[None], torch.from_numpy(pair.label)[None])
-    return counter.compute()
+
+    def score_each(images: Iterable[tuple[Image, Image]]) -> Iterator[Tensor]:
+        return (torch.from_numpy(scorer(before, after)) for before, after in images)
+
+    samples = load_ahead(lambda pair: read_pair(pair, encoding=encoding, channels=channels), pairs)
+    return evaluate.count_scores(score_each, samples, device=torch.device("cpu"))

@@ -1,7 +1,5 @@
-"""Evaluate a model file on a data set: both protocols, figures a pair, curve and panels."""
+"""Evaluate a model or floor on a data set: both protocols, figures a pair, curve and panels."""
 
-import csv
-import io
 import json
 import math
 import time
@@ -22,21 +20,25 @@ from changedet.data.labelled import LabelledPair
 from changedet.data.labels import LabelEncoding, LabelScan, scan_labels
 from changedet.data.pairs import DecodedPair, read_pair
 from changedet.data.scenes.manifest import READING_SCENES, find_manifest
-from changedet.engine.evaluate import Mode, evaluate_pairs, overlap_of
+from changedet.engine.evaluate import Mode
 from changedet.errors import ConfigError, DataError
+from changedet.experiment.per_image_table import write_per_image
 from changedet.experiment.plots import write_precision_recall_curve
 from changedet.experiment.prediction import Progress
-from changedet.experiment.seen_before import (
-    find_seen,
-    optimism_note,
-    other_bands_note,
-)
+from changedet.experiment.score_source import ScoreSource, count_source, open_source
+from changedet.experiment.seen_before import find_seen, other_bands_note
 from changedet.experiment.showcase import choose_pairs, write_panels
-from changedet.inference.detector import Detector, checked_threshold, load
+from changedet.experiment.threshold_choice import (
+    ThresholdChoice,
+    chosen_on_split,
+    given_by_hand,
+    own_threshold,
+    threshold_note,
+)
+from changedet.inference.detector import checked_threshold
 from changedet.inference.loading import load_ahead, room_for
-from changedet.inference.provenance import GIVEN_BY_HAND, model_facts
-from changedet.inference.tiling import score_pairs
-from changedet.metrics.confusion import Confusion, per_image
+from changedet.inference.test_time import TestTime
+from changedet.metrics.confusion import per_image
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.json_values import to_json_value
 from changedet.metrics.protocol import (
@@ -52,11 +54,9 @@ METRICS = "metrics.json"
 #: What the seed's protocol is worth, said wherever its figures are.
 SEED_NOTE = "optimistic: its threshold is chosen on this very set"
 _NO_THRESHOLD = (
-    "the model holds no threshold, so there is none to apply unchanged; choose one on a validation "
-    "split (the seed protocol's there) and give it with --threshold"
+    "the model holds no threshold, so there is none to apply unchanged; have one chosen on another "
+    "split (--threshold-split val) or give it with --threshold"
 )
-_CSV_SHARES = ("changed_share", "detected_share")
-_CSV_FIGURES = ("f1", "iou", "precision", "recall")
 
 
 @dataclass(frozen=True)
@@ -64,33 +64,44 @@ class EvaluationRequest:
     """What to evaluate, and how.
 
     Attributes:
-        model: Model file.
+        model: Model file, or ``floor:NAME`` for an untrained method.
         data: Folder of the data set, or manifest of scenes.
         out: Folder for the results.
         split: Name of the split to report.
         benchmark: Name of a known benchmark; None: the layout is found out.
         mode: ``whole``: overlapping tiles that fade into each other; ``grid``: side by side.
         threshold: Score in [0, 1] to use instead of the model's own.
+        threshold_split: Split on which to choose the threshold first, to apply it unchanged.
+        test_time: Views of a tile to average, instead of the model's own choice.
         batch_size: Tiles that go through the model at once.
         device: As for :func:`changedet.inference.detector.resolve_device`.
         panels: Number of pairs to show as pictures.
         ignore_value: Label value that counts neither as changed nor as unchanged.
         changed_values: Label values that mean changed, where the labels do not say it themselves.
+        channels: Bands of the images, for a floor; None: 3.
+        encoder: Encoder of the floor that has one, see
+            :func:`changedet.floors.registry.create_floor`.
+        encoder_weights: Its weights.
         existing: Whether the results of an earlier evaluation in ``out`` may be replaced.
     """
 
-    model: Path
+    model: Path | str
     data: Path
     out: Path
     split: str = "test"
     benchmark: str | None = None
     mode: Mode = "whole"
     threshold: float | None = None
+    threshold_split: str | None = None
+    test_time: TestTime | None = None
     batch_size: int = 8
     device: str = "auto"
     panels: int = 12
     ignore_value: int | None = None
     changed_values: tuple[int, ...] | None = None
+    channels: int | None = None
+    encoder: str | None = None
+    encoder_weights: str | None = None
     existing: Existing = "refuse"
 
 
@@ -123,7 +134,7 @@ def evaluate_model(
     say: Callable[[str], None] = lambda message: None,
     progress: Progress | None = None,
 ) -> EvaluationReport:
-    """Evaluate a model file on a split of any labelled data set (spec 5).
+    """Evaluate a model or an untrained method on a split of any labelled data set (spec 5).
 
     Writes ``metrics.json``, ``per_image.csv``, ``precision_recall.png`` and ``panels/`` to
     ``request.out``, which appears when everything is done.
@@ -140,45 +151,36 @@ def evaluate_model(
         StorageError: If the results cannot be written.
     """
     _check_request(request)
-    detector = load(request.model, device=request.device)
+    source = open_source(
+        request.model,
+        device=request.device,
+        test_time=request.test_time,
+        channels=request.channels,
+        encoder=request.encoder,
+        encoder_weights=request.encoder_weights,
+    )
     if find_manifest(request.data) is not None:
         say(READING_SCENES)
-    index = index_pairs(request.data, benchmark=request.benchmark, channels=detector.in_channels)
-    _check_pixel_type(request, index, detector.card)
-    pairs = _labelled(request, index, channels=detector.in_channels)
-    scan = _scan(request, index, detector.card)
+    index = index_pairs(request.data, benchmark=request.benchmark, channels=source.in_channels)
+    _check_pixel_type(request, index, source)
+    judged = _Judged(request, source, index)
+    scan = _scan(request, index, source.card)
     encoding = scan.encoding
     for sentence in (
         *index.notes,
-        *other_bands_note(detector.card, index),
+        *(other_bands_note(source.card, index) if source.card else ()),
         f"labels: {encoding.describe()}",
         *scan.notes,
     ):
         say(sentence)
     started = time.monotonic()
-    histogram = _count(request, detector, pairs, encoding=encoding, progress=progress)
+    choice, histogram = _count(judged, encoding=encoding, progress=progress)
     seconds = time.monotonic() - started
-    report = _judge(request, detector, index, histogram=histogram)
+    report = _judge(judged, choice, histogram)
     report.content["data"]["label"] = encoding.to_dict()
     report.content["seconds"] = round(seconds, 3)
     with result_folder(request.out, marker=METRICS, existing=request.existing) as folder:
-        counts = per_image(histogram, report.pictures_threshold)
-        _write_per_image(folder / "per_image.csv", pairs, counts)
-        write_precision_recall_curve(
-            folder / "precision_recall.png",
-            histogram,
-            title=f"{index.name}, split {request.split}",
-            threshold=None if report.honest is None else report.honest.threshold,
-        )
-        write_panels(
-            folder / "panels",
-            choose_pairs(counts, request.panels),
-            pairs=pairs,
-            read=lambda pair: _read(detector, pair, encoding),
-            score=lambda pair: _score(detector, pair, request.mode),
-            threshold=report.pictures_threshold,
-        )
-        write_text(folder / METRICS, json.dumps(report.content, indent=2) + "\n")
+        _write_results(folder, judged, report, histogram=histogram, encoding=encoding)
     return report
 
 
@@ -186,22 +188,53 @@ def _check_request(request: EvaluationRequest) -> None:
     check_result_folder(request.out, marker=METRICS, existing=request.existing)
     if request.threshold is not None:
         checked_threshold(request.threshold)
+        if request.threshold_split is not None:
+            raise ConfigError(
+                "--threshold and --threshold-split both say which threshold to apply; give one of "
+                "them"
+            )
     if request.panels < 0:
         raise ConfigError(f"--panels must be at least 0, got {request.panels}")
 
 
-def _check_pixel_type(request: EvaluationRequest, index: PairIndex, card: ModelCard) -> None:
-    if index.pixel_type != card.pixel_type:
+def _check_pixel_type(request: EvaluationRequest, index: PairIndex, source: ScoreSource) -> None:
+    if source.pixel_type not in (None, index.pixel_type):
         raise ConfigError(
-            f"{request.model} was trained on {card.pixel_type} values, {request.data} holds "
+            f"{request.model} was trained on {source.pixel_type} values, {request.data} holds "
             f"{index.pixel_type}; use data of the same kind, or a model that was trained on it"
         )
 
 
+class _Judged:
+    """What is evaluated on what: the scores' source, the data, the pairs of the splits in use."""
+
+    def __init__(self, request: EvaluationRequest, source: ScoreSource, index: PairIndex) -> None:
+        self.request = request
+        self.source = source
+        self.index = index
+        self.pairs = _labelled(request, index, request.split, channels=source.in_channels)
+        self.choosing = (
+            None
+            if request.threshold_split in (None, request.split)
+            else _labelled(request, index, request.threshold_split, channels=source.in_channels)
+        )
+
+    def read(self, pair: LabelledPair, encoding: LabelEncoding) -> DecodedPair:
+        """Read a pair as prediction would show it to the model."""
+        return read_pair(
+            pair, encoding=encoding, channels=self.source.in_channels, fill=self.source.fill
+        )
+
+    def score(self, pair: DecodedPair) -> NDArray[np.float32]:
+        """Score one pair, (H, W)."""
+        images = [(pair.before, pair.after)]
+        scores = self.source.scores(images, mode=self.request.mode, batch_size=1)
+        return next(scores).cpu().numpy()
+
+
 def _labelled(
-    request: EvaluationRequest, index: PairIndex, *, channels: int
+    request: EvaluationRequest, index: PairIndex, split: str, *, channels: int
 ) -> tuple[LabelledPair, ...]:
-    split = request.split
     if split not in index.splits:
         everything = index_pairs(
             request.data, benchmark=request.benchmark, labelled=False, channels=channels
@@ -214,9 +247,10 @@ def _labelled(
     return index.split(split)
 
 
-def _scan(request: EvaluationRequest, index: PairIndex, card: ModelCard) -> LabelScan:
+def _scan(request: EvaluationRequest, index: PairIndex, card: ModelCard | None) -> LabelScan:
     """Decide from all masks of the data set, helped by what was declared when training on it."""
-    declared = card.label if card.label is not None and card.data_name == index.name else {}
+    is_own = card is not None and card.data_name == index.name
+    declared = (card.label if card is not None and is_own else None) or {}
     ignore_value, changed_values = request.ignore_value, request.changed_values
     if ignore_value is None:
         ignore_value = declared.get("ignore_value")
@@ -226,69 +260,57 @@ def _scan(request: EvaluationRequest, index: PairIndex, card: ModelCard) -> Labe
 
 
 def _count(
-    request: EvaluationRequest,
-    detector: Detector,
-    pairs: Sequence[LabelledPair],
-    *,
-    encoding: LabelEncoding,
-    progress: Progress | None,
-) -> ScoreHistogram:
-    def read(pair: LabelledPair) -> DecodedPair:
-        return _read(detector, pair, encoding)
+    judged: _Judged, *, encoding: LabelEncoding, progress: Progress | None
+) -> tuple[ThresholdChoice, ScoreHistogram]:
+    """Settle the threshold, on another split first if it is to be chosen there, and count."""
+    request, index = judged.request, judged.index
+    choosing = judged.choosing or ()
+    total = len(choosing) + len(judged.pairs)
 
-    def count_up(number: int, _: Tensor) -> None:
-        if progress is not None:
-            progress(number + 1, len(pairs))
+    def count(
+        pairs: Sequence[LabelledPair], done: int, extra_thresholds: Sequence[float] = ()
+    ) -> ScoreHistogram:
+        def count_up(number: int, _: Tensor) -> None:
+            if progress is not None:
+                progress(done + number + 1, total)
 
-    threshold = _threshold(request, detector)
-    return evaluate_pairs(
-        detector.model,
-        load_ahead(read, pairs, ahead=room_for(pairs[0].size())),
-        normalisation=detector.card.normalisation,
-        tile_px=detector.tile_px,
-        device=detector.device,
-        batch_size=request.batch_size,
-        mode=request.mode,
-        extra_thresholds=() if threshold is None else (threshold,),
-        observer=count_up,
-    )
+        return count_source(
+            judged.source,
+            load_ahead(
+                lambda pair: judged.read(pair, encoding), pairs, ahead=room_for(pairs[0].size())
+            ),
+            mode=request.mode,
+            batch_size=request.batch_size,
+            extra_thresholds=extra_thresholds,
+            observer=count_up,
+        )
 
-
-def _read(detector: Detector, pair: LabelledPair, encoding: LabelEncoding) -> DecodedPair:
-    """Read a pair as prediction would show it to the model."""
-    return read_pair(
-        pair,
-        encoding=encoding,
-        channels=detector.in_channels,
-        fill=detector.card.normalisation,
-    )
-
-
-def _threshold(request: EvaluationRequest, detector: Detector) -> float | None:
-    return detector.threshold if request.threshold is None else request.threshold
+    if request.threshold is not None:
+        choice = given_by_hand(request.threshold)
+        return choice, count(judged.pairs, 0, [request.threshold])
+    if request.threshold_split is None:
+        return own_threshold(judged.source), count(judged.pairs, 0)
+    if choosing:
+        choice = chosen_on_split(count(choosing, 0), index, request.threshold_split)
+        return choice, count(judged.pairs, len(choosing))
+    histogram = count(judged.pairs, 0)
+    return chosen_on_split(histogram, index, request.threshold_split), histogram
 
 
-def _judge(
-    request: EvaluationRequest,
-    detector: Detector,
-    index: PairIndex,
-    *,
-    histogram: ScoreHistogram,
-) -> EvaluationReport:
+def _judge(judged: _Judged, choice: ThresholdChoice, histogram: ScoreHistogram) -> EvaluationReport:
+    request, source, index = judged.request, judged.source, judged.index
     seed = seed_protocol(histogram)
-    threshold = _threshold(request, detector)
-    seen = find_seen(detector.card, index, split=request.split)
+    seen = None if source.card is None else find_seen(source.card, index, split=request.split)
     honest: HonestResult | None = None
     reason: str | None = _NO_THRESHOLD
-    source = GIVEN_BY_HAND if request.threshold is not None else detector.card.threshold_source
-    if threshold is not None:
-        by_hand = request.threshold is not None
-        note = optimism_note(detector.card, index, split=request.split, seen=seen, by_hand=by_hand)
-        honest, reason = honest_protocol(histogram, threshold, note=note), None
-    for_pictures = _first_number(threshold, seed.threshold)
+    if choice.value is not None:
+        note = threshold_note(choice, source, index, split=request.split, seen=seen)
+        honest, reason = honest_protocol(histogram, choice.value, note=note), None
+    for_pictures = _first_number(choice.value, seed.threshold)
+    is_tiled = source.kind == "model" or request.mode == "grid"
     content: dict[str, Any] = {
         "version": __version__,
-        "model": model_facts(request.model, detector.card),
+        "model": source.facts(),
         "data": {
             "name": index.name,
             "root": str(request.data),
@@ -296,26 +318,28 @@ def _judge(
             "benchmark": request.benchmark,
         },
         "split": request.split,
+        "threshold_split": choice.split,
         "images": histogram.images,
         "mode": request.mode,
-        "tile_px": detector.tile_px,
+        "tile_px": source.tile_px if is_tiled else None,
+        "test_time": source.test_time,
         "seed": {
             **seed.to_dict(),
             "note": "; ".join([SEED_NOTE, *(seen.in_training if seen else ())]),
         },
         "seen_blocks": seen and seen._asdict(),
-        "honest": honest and {**honest.to_dict(), "threshold_source": source},
+        "honest": honest and {**honest.to_dict(), "threshold_source": choice.source},
         "reason": reason,
         "average_precision": to_json_value(seed.average_precision),
         "roc_auc": to_json_value(seed.roc_auc),
         "pictures_threshold": for_pictures,
-        "device": str(detector.device),
+        "device": str(source.device),
     }
     return EvaluationReport(
         images=histogram.images,
         seed=seed,
         honest=honest,
-        threshold_source=None if honest is None else source,
+        threshold_source=None if honest is None else choice.source,
         reason=reason,
         pictures_threshold=for_pictures,
         content=content,
@@ -329,32 +353,28 @@ def _first_number(*candidates: float | None) -> float:
     return numbers[0] if numbers else 0.5
 
 
-def _write_per_image(
-    path: Path, pairs: Sequence[LabelledPair], counts: Sequence[Confusion]
+def _write_results(
+    folder: Path,
+    judged: _Judged,
+    report: EvaluationReport,
+    *,
+    histogram: ScoreHistogram,
+    encoding: LabelEncoding,
 ) -> None:
-    """Write one row a pair; a share or figure that is undefined stays empty."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["name", *_CSV_SHARES, *Confusion._fields, *_CSV_FIGURES])
-    for pair, count in zip(pairs, counts, strict=True):
-        pixels = sum(count) or math.nan
-        shares = [(count.tp + count.fn) / pixels, (count.tp + count.fp) / pixels]
-        figures = [getattr(count, figure) for figure in _CSV_FIGURES]
-        shown = ["" if math.isnan(value) else f"{value:.6f}" for value in (*shares, *figures)]
-        writer.writerow([pair.name, *shown[:2], *count, *shown[2:]])
-    write_text(path, table.getvalue())
-
-
-def _score(detector: Detector, pair: DecodedPair, mode: Mode) -> NDArray[np.float32]:
-    score = next(
-        score_pairs(
-            detector.model,
-            [(pair.before, pair.after)],
-            normalisation=detector.card.normalisation,
-            tile_px=detector.tile_px,
-            overlap_px=overlap_of(mode, detector.tile_px),
-            batch_size=1,
-            device=detector.device,
-        )
+    counts = per_image(histogram, report.pictures_threshold)
+    write_per_image(folder / "per_image.csv", judged.pairs, counts)
+    write_precision_recall_curve(
+        folder / "precision_recall.png",
+        histogram,
+        title=f"{judged.index.name}, split {judged.request.split}",
+        threshold=None if report.honest is None else report.honest.threshold,
     )
-    return score.cpu().numpy()
+    write_panels(
+        folder / "panels",
+        choose_pairs(counts, judged.request.panels),
+        pairs=judged.pairs,
+        read=lambda pair: judged.read(pair, encoding),
+        score=judged.score,
+        threshold=report.pictures_threshold,
+    )
+    write_text(folder / METRICS, json.dumps(report.content, indent=2) + "\n")

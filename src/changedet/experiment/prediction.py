@@ -22,6 +22,7 @@ from changedet.inference.detector import Detector, Prediction, checked_threshold
 from changedet.inference.loading import load_ahead, room_for
 from changedet.inference.provenance import model_facts, settle_threshold
 from changedet.inference.scorer import Image
+from changedet.inference.test_time import TestTime
 from changedet.types import MAX_DISTANCE
 
 #: The file that tells a finished prediction.
@@ -82,6 +83,7 @@ def predict_files(
     model: Path,
     out: Path,
     threshold: float | None = None,
+    test_time: TestTime | None = None,
     device: str = "auto",
     batch_size: int = 8,
     existing: Existing = "refuse",
@@ -100,6 +102,8 @@ def predict_files(
         model: Model file.
         out: Folder for the results.
         threshold: Score in [0, 1] to use instead of the model's own.
+        test_time: Turned and mirrored views of a tile whose scores are averaged; None: as stored
+            with the model.
         device: As for :func:`changedet.inference.detector.resolve_device`.
         batch_size: Tiles that go through the model at once.
         existing: Whether the results of an earlier run in ``out`` may be replaced.
@@ -117,7 +121,7 @@ def predict_files(
     files = _list_pairs(before, after)
     _refuse_rasters(files)
     largest = _check_pairs(files)
-    detector = load(model, device=device)
+    detector = load(model, device=device, test_time=test_time)
     if detector.card.pixel_type != "uint8":
         raise DataError(
             f"{model} was trained on {detector.card.pixel_type} rasters, and pictures are read as "
@@ -130,6 +134,7 @@ def predict_files(
         "threshold": {"score": chosen, "distance": chosen * MAX_DISTANCE, "source": source},
         "device": str(detector.device),
         "tile_px": detector.tile_px,
+        "test_time": detector.test_time,
     }
     with result_folder(out, marker=SUMMARY, existing=existing) as folder:
         single = before.is_file()

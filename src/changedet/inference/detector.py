@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 
 from changedet.errors import ConfigError, DataError
 from changedet.inference.scorer import Image
+from changedet.inference.test_time import TestTime
 from changedet.inference.tiling import default_overlap, score_pairs
 from changedet.models.base import ChangeModel
+from changedet.models.choices import check_choice
 from changedet.models.model_file import ModelCard, load_model
 from changedet.raster.grid import round_up
 from changedet.types import PixelType
@@ -52,19 +55,31 @@ class Detector:
         model: The network, on ``device``.
         card: What the model file says of it.
         device: Where it computes.
+        test_time: Turned and mirrored views of a tile whose scores are averaged.
     """
 
-    def __init__(self, model: ChangeModel, card: ModelCard, *, device: str = "auto") -> None:
+    def __init__(
+        self,
+        model: ChangeModel,
+        card: ModelCard,
+        *,
+        device: str = "auto",
+        test_time: TestTime | None = None,
+    ) -> None:
         """Move a model to a device and make it ready.
 
         Args:
             model: The network; it is moved, not copied.
             card: Its normalisation, tile size and threshold.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+            test_time: ``none``, ``mirror``, ``flips`` or ``turns`` instead of the card's own.
 
         Raises:
-            ConfigError: If the device is unknown or absent.
+            ConfigError: If the device is unknown or absent, or there is no such test-time
+                augmentation.
         """
+        self.test_time = card.test_time if test_time is None else test_time
+        check_choice("test_time", self.test_time, get_args(TestTime))
         self.device = resolve_device(device)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)
         self.card = card
@@ -129,19 +144,25 @@ class Detector:
             overlap_px=default_overlap(self.tile_px),
             batch_size=batch_size,
             device=self.device,
+            test_time=self.test_time,
         )
         return (Prediction(score.cpu().numpy(), threshold) for score in scores)
 
 
-def load(path: str | Path, *, device: str = "auto") -> Detector:
+def load(path: str | Path, *, device: str = "auto", test_time: TestTime | None = None) -> Detector:
     """Open a model file, ready to predict.
+
+    Args:
+        path: Of the model file.
+        device: As for :class:`Detector`.
+        test_time: As for :class:`Detector`.
 
     Raises:
         CheckpointError: If the file is no model file of this package.
-        ConfigError: If the device is unknown or absent.
+        ConfigError: If the device is unknown or absent, or there is no such test-time augmentation.
     """
     model, card = load_model(path)
-    return Detector(model, card, device=device)
+    return Detector(model, card, device=device, test_time=test_time)
 
 
 def resolve_device(name: str) -> torch.device:

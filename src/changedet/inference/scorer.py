@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from changedet.inference.test_time import TestTime, View, views
 from changedet.models.base import ChangeModel
 from changedet.nn.normaliser import normalise
 from changedet.types import ChangeOutput, Normalisation
@@ -37,14 +38,25 @@ class TileScorer:
         model: On ``device``.
         normalisation: Statistics the model was trained with.
         device: Where to compute; CUDA computes in bfloat16.
+        test_time: Which turned and mirrored views of a tile are scored and averaged. They go
+            through the model one after the other, so memory does not grow with their number.
+
+    Raises:
+        ConfigError: If there is no such test-time augmentation.
     """
 
     def __init__(
-        self, model: ChangeModel, normalisation: Normalisation, device: torch.device
+        self,
+        model: ChangeModel,
+        normalisation: Normalisation,
+        device: torch.device,
+        *,
+        test_time: TestTime = "none",
     ) -> None:
         self.model = model
         self.device = device
         self.normalisation = normalisation
+        self.views = views(test_time)
 
     def score(self, before: Sequence[Image], after: Sequence[Image]) -> Tensor:
         """Score a batch; between two of them the model is in the mode in which it was found.
@@ -58,8 +70,18 @@ class TileScorer:
         """
         with evaluating(self.model), torch.inference_mode(), _half_precision(self.device):
             first, second = normalise(self._batch(before), self._batch(after), self.normalisation)
-            output: ChangeOutput = self.model(first, second, branches="fused")
-            return output.score.float()
+            total = self._score_view(self.views[0], first, second)
+            for view in self.views[1:]:
+                total = total + self._score_view(view, first, second)
+            return total / len(self.views)
+
+    def _score_view(self, view: View, before: Tensor, after: Tensor) -> Tensor:
+        first, second = (
+            view.show(batch).contiguous(memory_format=torch.channels_last)
+            for batch in (before, after)
+        )
+        output: ChangeOutput = self.model(first, second, branches="fused")
+        return view.undo(output.score.float())
 
     def _batch(self, images: Sequence[Image]) -> Tensor:
         """Stack tiles to (B, C, h, w) in channels_last order, on the device."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from changedet.errors import ConfigError
 from changedet.inference.scorer import Image, TileScorer
+from changedet.inference.test_time import TestTime
 from changedet.models.base import ChangeModel
 from changedet.raster.grid import blend_weights, round_up, tiles
 from changedet.types import Normalisation
@@ -30,6 +31,7 @@ def score_pairs(
     overlap_px: int,
     batch_size: int,
     device: torch.device,
+    test_time: TestTime = "none",
 ) -> Iterator[Tensor]:
     """Score the change of every pixel of many pairs, in their order, reading them one by one.
 
@@ -46,12 +48,14 @@ def score_pairs(
         overlap_px: Pixels that neighbouring tiles share at least.
         batch_size: Tiles that go through the model at once; it does not change the scores.
         device: Where to compute; CUDA computes in bfloat16.
+        test_time: Which turned and mirrored views of a tile are scored and averaged.
 
     Returns:
         Scores, (H, W), float32 in [0, 1], on ``device``, one map a pair.
 
     Raises:
-        ConfigError: If the tile, overlap or batch size makes no sense.
+        ConfigError: If the tile, overlap or batch size makes no sense, or there is no such
+            test-time augmentation.
     """
     tile_px = round_up(tile_px, model.stride)
     if tile_px < 1:
@@ -60,7 +64,7 @@ def score_pairs(
         raise ConfigError(f"the tile overlap must be in [0, {tile_px}), got {overlap_px}")
     if batch_size < 1:
         raise ConfigError(f"the batch size must be at least 1, got {batch_size}")
-    scorer = TileScorer(model, normalisation, device)
+    scorer = TileScorer(model, normalisation, device, test_time=test_time)
     return _score_tiled(scorer, pairs, tile_px, overlap_px=overlap_px, batch_size=batch_size)
 
 

@@ -7,25 +7,35 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from changedet._atomic import write_bytes
 from changedet._version import __version__
 from changedet.errors import CheckpointError, ConfigError
 from changedet.models.base import ChangeModel
+from changedet.models.choices import check_choice
 from changedet.models.registry import create_model
 from changedet.models.tensor_file import summarise, tensor_differences
 from changedet.types import Normalisation, PixelType
 
+#: How many turned and mirrored views of a tile are scored and averaged: 1, 2, 4 or 8.
+TestTime = Literal["none", "mirror", "flips", "turns"]
+#: Type of the stored weights.
+Precision = Literal["float32", "float16"]
+
 #: Version of the card's layout; a reader refuses newer ones.
 FORMAT_VERSION = 1
-#: Metadata keys of the card and of the number of parameters.
+#: Metadata keys of the card, the number of parameters and the type of the weights.
 _CARD_KEY = "changedet"
 _PARAMETERS_KEY = "parameters"
+_PRECISION_KEY = "precision"
+#: Rounding step of float16: a value between powers of two moves by at most this share of it.
+_HALF_STEP = 2.0**-11
 #: A zip archive (what torch.save writes), or a bare pickle of protocol 2 to 5 (older ones).
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
@@ -43,6 +53,9 @@ class ModelCard:
         tile_px: Tile size that the network was trained on, in pixels.
         threshold: Score in [0, 1] from which a pixel is changed; None if none was chosen.
         threshold_source: How the threshold was chosen.
+        test_time: Views of a tile whose scores are averaged, see
+            :mod:`changedet.inference.test_time`; files written before there was a choice hold
+            ``none``.
         label: How the training labels were encoded.
         metrics: Figures of merit, by name; an undefined one (NaN) becomes None in the file.
         data_name: What it was trained on.
@@ -56,7 +69,8 @@ class ModelCard:
         format_version: Of this layout.
 
     Raises:
-        ConfigError: If the threshold is no score, the tile has no size or there is no such type.
+        ConfigError: If the threshold is no score, the tile has no size, or there is no such pixel
+            type or test-time augmentation.
     """
 
     architecture: str
@@ -66,6 +80,7 @@ class ModelCard:
     tile_px: int = 256
     threshold: float | None = None
     threshold_source: str | None = None
+    test_time: TestTime = "none"
     label: dict[str, Any] | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     data_name: str | None = None
@@ -82,43 +97,90 @@ class ModelCard:
             raise ConfigError(f"threshold must be a score in [0, 1], got {self.threshold:g}")
         if self.tile_px < 1:
             raise ConfigError(f"tile_px must be at least 1, got {self.tile_px}")
-        if self.pixel_type not in get_args(PixelType):
-            raise ConfigError(
-                f"pixel_type must be one of {', '.join(get_args(PixelType))}, "
-                f"got {self.pixel_type!r}"
-            )
+        check_choice("pixel_type", self.pixel_type, get_args(PixelType))
+        check_choice("test_time", self.test_time, get_args(TestTime))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card as JSON-able values."""
         return {key: _without_nan(value) for key, value in dataclasses.asdict(self).items()}
 
 
-def save_model(path: str | Path, model: ChangeModel, card: ModelCard) -> None:
+def save_model(
+    path: str | Path, model: ChangeModel, card: ModelCard, *, precision: Precision = "float32"
+) -> None:
     """Write a network and its card into one ``.safetensors``, whole or not at all.
 
-    Floating-point tensors are stored as float32.
+    Args:
+        path: Of the file.
+        model: The network.
+        card: All that is to be said of it.
+        precision: Type of the stored weights, see :func:`stored_tensors`; ``float16`` halves the
+            file.
 
     Raises:
-        ConfigError: If the card is of another network, or the name has another ending.
+        ConfigError: If the card is of another network, the name has another ending, or there is no
+            such precision.
         StorageError: If it cannot be written.
     """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise ConfigError(f"a model file is a .safetensors, got {path.name!r}; rename it")
+    path = checked_name(path)
     if (card.architecture, card.options) != (model.architecture, model.options):
         raise ConfigError(
             f"the card describes {card.architecture} with {card.options}, the model is "
             f"{model.architecture} with {model.options}; make the card from the model"
         )
-    tensors = {
-        name: (value.float() if value.is_floating_point() else value).detach().cpu().contiguous()
-        for name, value in model.state_dict().items()
-    }
+    tensors = stored_tensors(model, precision=precision)
     metadata = {
         _CARD_KEY: json.dumps(card.to_dict(), allow_nan=False),
         _PARAMETERS_KEY: str(sum(parameter.numel() for parameter in model.parameters())),
+        _PRECISION_KEY: precision,
     }
     write_bytes(path, safetensors.torch.save(tensors, metadata))
+
+
+def checked_name(path: str | Path) -> Path:
+    """Let a path through that a model file may have.
+
+    Raises:
+        ConfigError: If it has another ending.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ConfigError(f"a model file is a .safetensors, got {path.name!r}; rename it")
+    return path
+
+
+def stored_tensors(model: ChangeModel, *, precision: Precision) -> dict[str, Tensor]:
+    """Give the tensors of a network as a model file holds them.
+
+    With ``float16`` the parameters are rounded to it. What stays in float32: buffers, which are the
+    running statistics of normalisation layers (each is divided by on its own, and small variances
+    would vanish), and any parameter of which a value would move by more than 2^-11 of the largest
+    one of its tensor, since it overflows (beyond 65504) or the whole tensor is tiny. Loaded into a
+    network they give the scores that the file will give.
+
+    Raises:
+        ConfigError: If there is no such precision.
+    """
+    check_choice("precision", precision, get_args(Precision))
+    exact = {name for name, _ in model.named_buffers()}
+    if precision == "float32":
+        exact |= {name for name, _ in model.named_parameters()}
+    return {
+        name: _stored(value.detach(), precision="float32" if name in exact else "float16")
+        for name, value in model.state_dict().items()
+    }
+
+
+def _stored(value: Tensor, *, precision: Precision) -> Tensor:
+    if not value.is_floating_point():
+        return value.cpu().contiguous()
+    value = value.float().cpu().contiguous()
+    if precision == "float32":
+        return value
+    rounded = value.half()
+    moved = (rounded.float() - value).abs().max()
+    # Also kept where a value is no number, since no comparison with one holds.
+    return rounded if moved <= _HALF_STEP * value.abs().max() else value
 
 
 def load_model(
@@ -127,7 +189,8 @@ def load_model(
     """Read a model file; nothing in it is ever run.
 
     Returns:
-        The network in eval mode on ``device``, and its card.
+        The network in eval mode on ``device``, in float32 whatever the file's precision, and its
+        card.
 
     Raises:
         CheckpointError: If it is no model file, is cut short, or its weights are of another
@@ -172,6 +235,15 @@ def read_parameter_count(path: str | Path) -> int | None:
     """
     count = _metadata(Path(path)).get(_PARAMETERS_KEY, "")
     return int(count) if count.isdecimal() else None
+
+
+def read_precision(path: str | Path) -> str:
+    """Return the type of the weights that a model file states; older files hold float32.
+
+    Raises:
+        CheckpointError: If it is no model file, or is cut short.
+    """
+    return _metadata(Path(path)).get(_PRECISION_KEY, "float32")
 
 
 def _card(values: Mapping[str, Any]) -> ModelCard:

@@ -19,6 +19,7 @@ from changedet.errors import (
 )
 from changedet.inference.detector import load
 from changedet.inference.provenance import model_facts, settle_threshold
+from changedet.inference.test_time import TestTime
 from changedet.raster.facts import read_facts
 from changedet.raster.open import open_raster
 from changedet.scene.flow import TileProgress
@@ -99,14 +100,14 @@ def predict_scenes(
         stem: replace(request, before=str(before), after=str(after), out=request.out / stem)
         for stem, before, after in matched
     }
-    model, threshold = _check_options(request)
+    settled = _check_options(request)
     finished = set()
     if request.existing == "refuse":
         finished = {stem for stem, pair in pairs.items() if (pair.out / SUMMARY).is_file()}
     region_now = cache(partial(_region_sha256, request))
     differences = {}
     for stem in sorted(finished):
-        asked = request_facts(pairs[stem], model=model, threshold=threshold)
+        asked = request_facts(pairs[stem], **settled._asdict())
         differences[stem] = _differences(pairs[stem], asked, region_now)
     _refuse_any(differences, request.out)
     return _predict_all(pairs, finished, say=say, progress=progress)
@@ -137,9 +138,17 @@ def _prefixed(say: Callable[[str], None], stem: str) -> Callable[[str], None]:
     return lambda text: say(f"{stem}: {text}")
 
 
-def _check_options(request: SceneRequest) -> tuple[dict[str, Any], float]:
-    """Find mistakes that concern all pairs before the first one; give model facts and threshold."""
-    detector = load(request.model, device=request.device)
+class _Settled(NamedTuple):
+    """What is used for all pairs: the model's facts, threshold and test-time augmentation."""
+
+    model: dict[str, Any]
+    threshold: float
+    test_time: TestTime
+
+
+def _check_options(request: SceneRequest) -> _Settled:
+    """Find mistakes that concern all pairs before the first one."""
+    detector = load(request.model, device=request.device, test_time=request.test_time)
     threshold, _ = settle_threshold(detector.card, request.threshold, model=request.model)
     choose_tiling(
         detector,
@@ -147,7 +156,7 @@ def _check_options(request: SceneRequest) -> tuple[dict[str, Any], float]:
         overlap_px=request.overlap_px,
         batch_size=request.batch_size,
     )
-    return model_facts(request.model, detector.card), threshold
+    return _Settled(model_facts(request.model, detector.card), threshold, detector.test_time)
 
 
 def _refuse_any(differences: Mapping[str, list[str]], out: Path) -> None:
@@ -172,7 +181,8 @@ def _differences(
     """Name what has changed since a finished result was made."""
     try:
         summary = json.loads((pair.out / SUMMARY).read_text(encoding="utf-8"))
-        names = list(_differing(summary["request"], asked))
+        # Results of earlier versions were made without test-time augmentation.
+        names = list(_differing({"test_time": "none", **summary["request"]}, asked))
         versions = {
             date: [summary["inputs"][date][fact] for fact in ("size_bytes", "changed_at")]
             for date in _PLACES

@@ -76,6 +76,7 @@ class SceneJob(NamedTuple):
             "--resampling": self.request.resampling,
             "--tile, --overlap or --batch-size": self.tiling._asdict(),
             "--device": self.detector.device.type,
+            "--test-time": self.detector.test_time,
             "the common area": [self.grid.crs, list(self.grid.transform)[:6], self.grid.shape],
             "--aoi": self.region_sha256,
             "--coregister": self.shift_used,
@@ -181,7 +182,12 @@ def prepare(
     pair = opened
     if request.coregister == "global" and shift is not None:
         pair = stack.enter_context(closing(opened.with_shift((shift.down_px, shift.right_px))))
-    scorer = TileScorer(detector.model, detector.card.normalisation, detector.device)
+    scorer = TileScorer(
+        detector.model,
+        detector.card.normalisation,
+        detector.device,
+        test_time=detector.test_time,
+    )
     effect = None
     if detector.model.attends and tiling.tile_px != detector.tile_px:
         effect = measure_tile_effect(

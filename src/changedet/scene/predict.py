@@ -61,7 +61,7 @@ def predict_scene(
     with work_folder(request.out, existing=request.existing) as folder, ExitStack() as stack:
         if request.threshold is not None:
             checked_threshold(request.threshold)
-        detector = load(request.model, device=request.device)
+        detector = load(request.model, device=request.device, test_time=request.test_time)
         threshold, source = settle_threshold(detector.card, request.threshold, model=request.model)
         tiling = choose_tiling(
             detector,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from changedet._result_folder import Existing
+from changedet.inference.test_time import TestTime
 from changedet.raster.cog import MaskCounts
 from changedet.raster.pair import Coverage
 from changedet.raster.shift import ShiftEstimate
@@ -24,6 +25,8 @@ class SceneRequest:
         model: Model file.
         out: Folder for the results.
         threshold: Score in [0, 1] to use instead of the model's own.
+        test_time: Turned and mirrored views of a tile whose scores are averaged; None: as stored
+            with the model.
         device: As for :func:`changedet.inference.detector.resolve_device`.
         batch_size: Tiles that go through the model at once; None: by tile and device.
         tile_px: Height and width of a tile; None: what suits the model.
@@ -44,6 +47,7 @@ class SceneRequest:
     model: Path
     out: Path
     threshold: float | None = None
+    test_time: TestTime | None = None
     device: str = "auto"
     batch_size: int | None = None
     tile_px: int | None = None

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, get_args
 
 from changedet._atomic import write_text
 from changedet._version import __version__
+from changedet.inference.test_time import TestTime
 from changedet.metrics.json_values import to_json_value
 from changedet.raster.cog import MaskCounts
 from changedet.raster.facts import RasterFacts
@@ -46,7 +47,7 @@ class Found(NamedTuple):
 
 
 def request_facts(
-    request: SceneRequest, *, model: Mapping[str, Any], threshold: float
+    request: SceneRequest, *, model: Mapping[str, Any], threshold: float, test_time: TestTime
 ) -> dict[str, Any]:
     """Say what was asked for that decides the results, as plain JSON types.
 
@@ -54,13 +55,15 @@ def request_facts(
         request: As asked.
         model: As :func:`changedet.inference.provenance.model_facts` tells it.
         threshold: The one that is used.
+        test_time: The test-time augmentation that is used.
     """
     asked = dataclasses.asdict(request)
-    for name in ("out", "model", "device", "batch_size", "existing", "threshold"):
+    for name in ("out", "model", "device", "batch_size", "existing", "threshold", "test_time"):
         del asked[name]
     for name in ("before", "after"):
         asked[name] = without_secrets(asked[name])
-    facts = {"model_sha256": model["sha256"], "threshold": threshold, **asked}
+    used = {"model_sha256": model["sha256"], "threshold": threshold, "test_time": test_time}
+    facts = {**used, **asked}
     return {name: to_json_value(value) for name, value in facts.items()}
 
 
@@ -88,7 +91,12 @@ def summarise(job: SceneJob, *, source: str, found: Found, notes: list[str]) -> 
             "source": source,
         },
         "inputs": {"before": _raster_facts(pair.before), "after": _raster_facts(pair.after)},
-        "request": request_facts(job.request, model=job.model, threshold=job.threshold),
+        "request": request_facts(
+            job.request,
+            model=job.model,
+            threshold=job.threshold,
+            test_time=job.detector.test_time,
+        ),
         "grid": {
             "crs": job.grid.crs,
             "crs_code": crs_code(job.grid.crs),

@@ -121,6 +121,29 @@ def test_labels_of_three_values_can_be_declared(tmp_path: Path, model: Path, dat
     assert sum(json.loads(printed)["honest"]["confusion"].values()) == 2 * 1024 - 512
 
 
+def test_an_untrained_method_stands_where_a_model_could(tmp_path: Path, data: Path, run):
+    out = tmp_path / "out"
+    code, printed, errors = run("evaluate", "floor:cva", "--data", data, "--out", out)
+    assert code == 0, errors
+    assert "honest protocol: threshold Otsu of each image" in printed
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["model"]["floor"] == "cva"
+    words = ["--threshold-split", "val", "--json", "--overwrite"]
+    code, printed, errors = run("evaluate", "floor:cva", "--data", data, "--out", out, *words)
+    assert code == 0, errors
+    honest = json.loads(printed)["honest"]
+    assert honest["threshold_source"] == "max-F1 on split 'val' of TINY (2 images)"
+    assert honest["note"] is None
+
+
+def test_the_encoder_of_an_untrained_method_can_be_chosen(tmp_path: Path, data: Path, run):
+    words = ["--encoder", "resnet10t", "--encoder-weights", "none", "--json", "--panels", 0]
+    floor = ["evaluate", "floor:deep_difference", "--data", data, "--out", tmp_path / "out"]
+    code, printed, errors = run(*floor, *words)
+    assert code == 0, errors
+    assert json.loads(printed)["model"]["encoder"] == "resnet10t"
+
+
 def test_the_users_mistake_is_one_line_and_exit_2(tmp_path: Path, model: Path, data: Path, run):
     out = ["--out", tmp_path / "out"]
     for mistake, message in (
@@ -129,6 +152,9 @@ def test_the_users_mistake_is_one_line_and_exit_2(tmp_path: Path, model: Path, d
         (["evaluate", model, "--data", data, "--split", "night", *out], "no split 'night'"),
         (["evaluate", model, "--data", data, "--threshold", "7", *out], "half the distance"),
         (["evaluate", model, "--data", data, "--out", data], "holds other files"),
+        (["evaluate", "floor:cvaa", "--data", data, *out], "did you mean 'cva'?"),
+        (["evaluate", "floor:cva", "--data", data, "--encoder", "resnet18", *out], "no encoder"),
+        (["evaluate", model, "--data", data, "--channels", 4, *out], "--channels is for floors"),
     ):
         code, printed, errors = run(*mistake)
         assert (code, printed) == (2, "")

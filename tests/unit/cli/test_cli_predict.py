@@ -82,3 +82,11 @@ def test_the_users_mistake_is_one_line_and_exit_2(tmp_path: Path, model: Path, p
         assert message in errors
         assert errors.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_test_time_augmentation_is_handed_on(tmp_path: Path, model: Path, pair, run):
+    out = tmp_path / "out"
+    words = ["predict", *pair, "--model", model, "--out", out, "--threshold", 0.1]
+    code, _, errors = run(*words, "--test-time", "flips", "--device", "cpu")
+    assert code == 0, errors
+    assert json.loads((out / "summary.json").read_text())["test_time"] == "flips"

@@ -1,10 +1,12 @@
+import dataclasses
 import json
+import re
 
 import pytest
 
 from changedet.cli.info import info
 from changedet.errors import CheckpointError
-from changedet.models.model_file import ModelCard, save_model
+from changedet.models.model_file import ModelCard, load_model, save_model
 from changedet.models.registry import create_model
 from changedet.types import SEED_NORMALISATION, Normalisation
 
@@ -89,3 +91,16 @@ def test_the_order_of_channels_is_shown_for_three_of_them_and_bands_where_they_a
     assert "bands of the rasters" in table
     assert "4, 3, 2, 8; after: 1, 2, 3, 4" in table
     assert "town (37 blocks of scenes, 5 for validation)" in table
+
+
+def test_the_type_of_the_weights_and_the_test_time_augmentation_are_stated(path, capsys):
+    info(path)
+    table = capsys.readouterr().out
+    assert re.search(r"weights stored as\W+float32", table)
+    assert re.search(r"test-time augmentation\W+none", table)
+
+    model, card = load_model(path)
+    save_model(path, model, dataclasses.replace(card, test_time="turns"), precision="float16")
+    info(path, as_json=True)
+    card = json.loads(capsys.readouterr().out)
+    assert (card["test_time"], card["precision"]) == ("turns", "float16")

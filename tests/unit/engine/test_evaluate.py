@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from changedet.engine.evaluate import LabelledPair, evaluate_pairs, overlap_of
+from changedet.engine.evaluate import LabelledPair, count_scores, evaluate_pairs, overlap_of
 from changedet.errors import ConfigError, DataError
 from changedet.metrics.confusion import confusion_at, per_image
 from changedet.metrics.histogram import ScoreHistogram
@@ -127,3 +127,34 @@ def test_a_label_of_another_size_is_refused():
 def test_a_threshold_that_is_no_score_is_refused():
     with pytest.raises(ConfigError, match="half the distance"):
         count([make_sample(32, 32)], extra_thresholds=(1.4,))
+
+
+def test_anything_that_scores_pairs_can_be_counted():
+    samples = [make_sample(32, 32, 0), make_sample(20, 24, 1)]
+
+    def score_one_behind(pairs):
+        # Like a scorer that fills batches before it gives anything back.
+        scores = [
+            torch.from_numpy(np.abs(after[..., 0] / np.float32(255) - before[..., 0] / 255))
+            for before, after in pairs
+        ]
+        yield from (score.float() for score in scores)
+
+    counted = count_scores(score_one_behind, samples, device=torch.device("cpu"))
+    expected = count(samples)
+    np.testing.assert_array_equal(counted.changed, expected.changed)
+    np.testing.assert_array_equal(counted.unchanged, expected.unchanged)
+
+
+def test_views_are_averaged_when_asked_for():
+    class Row(PixelDifference):
+        """Sees the row of a pixel, so that turned tiles are told apart."""
+
+        def forward(self, before: Tensor, after: Tensor, *, branches: str) -> ChangeOutput:
+            output = super().forward(before, after, branches=branches)
+            weights = torch.linspace(0, 1, before.shape[-2])[:, None]
+            return ChangeOutput(distance=output.distance * weights, branches={})
+
+    samples = [make_sample(32, 32)]
+    plain, turned = count(samples, model=Row()), count(samples, model=Row(), test_time="flips")
+    assert not np.array_equal(plain.changed, turned.changed)

@@ -1,5 +1,6 @@
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 from changedet.errors import CheckpointError, ConfigError, DataError, ImageError
 from changedet.experiment.evaluation import EvaluationRequest, evaluate_model
 from changedet.experiment.seen_before import was_chosen_on
+from changedet.floors.registry import create_floor
 from changedet.inference.detector import load
 from changedet.metrics.confusion import Confusion
 from changedet.metrics.histogram import SEED_THRESHOLDS
@@ -78,7 +80,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_data(tmp_path_factory.mktemp("data") / "TINY")
 
 
-def request(model: Path, data: Path, out: Path, **options: Any) -> EvaluationRequest:
+def request(model: Path | str, data: Path, out: Path, **options: Any) -> EvaluationRequest:
     return EvaluationRequest(model, data, out, **{"device": "cpu", "panels": 0, **options})
 
 
@@ -371,3 +373,101 @@ def test_another_runs_results_are_kept_unless_told(tmp_path: Path, model: Path, 
     assert json.loads((out / "metrics.json").read_text())["split"] == "test"
     evaluate_model(request(model, data, out, split="val", existing="replace"))
     assert json.loads((out / "metrics.json").read_text())["split"] == "val"
+
+
+def compare_floor(name: str, data: Path, split: str, threshold: float) -> list[Confusion]:
+    """Count an untrained method by hand, image by image."""
+    floor, found = create_floor(name), []
+    for path in sorted((data / split / "A").iterdir()):
+        score = floor.score(read_pixels(path), read_pixels(data / split / "B" / path.name))
+        changed = read_pixels(data / split / "label" / path.name) == 255
+        mask = score >= np.float32(threshold)
+        hits, misses = (mask & changed).sum(), (~mask & changed).sum()
+        alarms, rest = (mask & ~changed).sum(), (~mask & ~changed).sum()
+        found.append(Confusion(int(hits), int(alarms), int(misses), int(rest)))
+    return found
+
+
+def test_an_untrained_method_is_evaluated_like_a_model(tmp_path: Path, data: Path):
+    out = tmp_path / "out"
+    report = evaluate_model(request("floor:difference", data, out, panels=2))
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics == report.content
+    by_hand = compare_floor("difference", data, "test", 0.5)
+    assert metrics["honest"]["confusion"] == pooled(by_hand)._asdict()
+    assert metrics["honest"]["f1"] > 0.8
+    assert metrics["honest"]["threshold"] == 0.5
+    assert metrics["honest"]["threshold_source"] == "Otsu of each image"
+    assert metrics["honest"]["note"] is None
+    assert metrics["model"] == {"floor": "difference", "title": "image difference"}
+    assert metrics["tile_px"] is None
+    assert len(list((out / "panels").iterdir())) == 2
+    assert (out / "per_image.csv").read_text().count("\n") == 5
+
+
+def test_an_untrained_method_judges_tiles_of_a_grid_for_themselves(tmp_path: Path):
+    data = write_data(tmp_path / "LARGE")
+    write_pair(data, "test", 8, side=300)
+    after = read_pixels(data / "test/B/test_8.png").copy()
+    # Too faint to stand out in the whole image, but alone in its tile.
+    after[270:290, 270:290] = after[270:290, 270:290] // 4 * 3
+    Image.fromarray(after).save(data / "test/B/test_8.png")
+    contents = [
+        evaluate_model(request("floor:cva", data, tmp_path / mode, mode=mode)).content
+        for mode in ("whole", "grid")
+    ]
+    whole, grid = (content["honest"]["confusion"] for content in contents)
+    assert sum(whole.values()) == sum(grid.values()) == 4 * 1600 + 90_000
+    assert grid["fp"] > whole["fp"]
+    assert contents[1]["tile_px"] == 256
+
+
+def test_a_threshold_is_chosen_on_another_split_and_applied_unchanged(
+    tmp_path: Path, model: Path, data: Path
+):
+    steps: list[tuple[int, int]] = []
+    report = evaluate_model(
+        request(model, data, tmp_path / "out", threshold_split="val"),
+        progress=lambda *step: steps.append(step),
+    )
+    honest = report.content["honest"]
+    threshold = honest["threshold"]
+    assert threshold != THRESHOLD
+    assert honest["confusion"] == pooled(compare(model, data, "test", threshold))._asdict()
+    best = pooled(compare(model, data, "val", threshold)).f1
+    others = [k / 1024 for k in (1, 2, 3, 8)]
+    assert best >= max(pooled(compare(model, data, "val", other)).f1 for other in others)
+    assert honest["threshold_source"] == "max-F1 on split 'val' of TINY (3 images)"
+    assert honest["note"] is None
+    assert report.content["threshold_split"] == "val"
+    assert steps == [(number, 7) for number in range(1, 8)]
+
+
+def test_the_split_that_chose_the_threshold_is_called_optimistic(tmp_path: Path, data: Path):
+    report = evaluate_model(
+        request("floor:cva", data, tmp_path / "out", split="val", threshold_split="val")
+    )
+    assert report.content["honest"]["note"] == "selection set, optimistic"
+    confusion = pooled(compare_floor("cva", data, "val", report.honest.threshold))
+    assert report.content["honest"]["confusion"] == confusion._asdict()
+
+
+def test_a_split_that_cannot_choose_a_threshold_is_named(
+    tmp_path: Path, model: Path, blank_labels: Callable[[Path], None]
+):
+    data = write_data(tmp_path / "TINY")
+    blank_labels(data / "val")
+    with pytest.raises(DataError, match=r"split 'val' of .*no pixel of the 3 images"):
+        evaluate_model(request(model, data, tmp_path / "out", threshold_split="val"))
+    with pytest.raises(DataError, match="no split 'night'"):
+        evaluate_model(request(model, data, tmp_path / "out", threshold_split="night"))
+    with pytest.raises(ConfigError, match="--threshold and --threshold-split both"):
+        evaluate_model(request(model, data, tmp_path / "out", threshold=0.2, threshold_split="val"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_views_that_are_averaged_are_told(tmp_path: Path, model: Path, data: Path):
+    plain = evaluate_model(request(model, data, tmp_path / "plain")).content
+    turned = evaluate_model(request(model, data, tmp_path / "turned", test_time="turns")).content
+    assert (plain["test_time"], turned["test_time"]) == ("none", "turns")
+    assert plain["roc_auc"] != turned["roc_auc"]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from changedet._version import __version__
 from changedet.errors import CheckpointError, ConfigError, DataError, ImageError
-from changedet.experiment.prediction import predict_files
+from changedet.experiment.prediction import SUMMARY, predict_files
 from changedet.inference.detector import load
 from changedet.models.model_file import ModelCard, save_model
 from changedet.models.registry import create_model
@@ -300,3 +300,15 @@ def test_pictures_are_refused_by_a_model_of_16_bit(tmp_path: Path):
     before, after = write_pair(tmp_path)
     with pytest.raises(DataError, match=r"trained on uint16 rasters.*give GeoTIFFs"):
         predict_files(before, after, model=tmp_path / "deep.safetensors", out=tmp_path / "out")
+
+
+def test_test_time_augmentation_can_be_asked_for_and_is_noted(tmp_path: Path, model: Path):
+    before, after = write_pair(tmp_path)
+    predict_files(
+        before, after, model=model, out=tmp_path / "out", test_time="mirror", device="cpu"
+    )
+    detector = load(model, device="cpu", test_time="mirror")
+    expected = detector.predict(read_pixels(before), read_pixels(after)).score
+    stored = read_pixels(tmp_path / "out" / "score.png")
+    np.testing.assert_array_equal(stored, np.round(expected * 65535).astype(np.uint16))
+    assert json.loads((tmp_path / "out" / SUMMARY).read_text())["test_time"] == "mirror"

@@ -216,7 +216,9 @@ def test_deep_supervision_needs_a_weight_for_each_level(pairs_folder, tmp_path):
 
 def test_the_encoders_statistics_need_8_bit_images_of_three_bands(pairs_folder, tmp_path):
     with pytest.raises(ConfigError, match="is for 8-bit images of 3 channels"):
-        train_pyramid(tmp_path, pairs_folder, overrides=["model.in_channels=1", "augmentation.saturation=0"])
+        train_pyramid(
+            tmp_path, pairs_folder, overrides=["model.in_channels=1", "augmentation.saturation=0"]
+        )
 
 
 def test_a_crop_of_which_one_pixel_would_be_left_is_refused(pairs_folder, tmp_path):

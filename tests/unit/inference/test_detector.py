@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -186,3 +187,25 @@ def test_a_model_of_16_bit_takes_its_own_values_and_refuses_8_bit():
     np.testing.assert_array_equal(deep.predict(*(w.astype(np.float32) for w in wide)).score, score)
     with pytest.raises(DataError, match=r"before image .*trained on \(uint16.*got uint8"):
         deep.predict(before, after)
+
+
+def test_the_cards_augmentation_is_used_unless_another_is_asked_for(tmp_path: Path):
+    plain = make_detector(threshold=0.5)
+    turning = replace(plain.card, test_time="turns")
+    path = tmp_path / "turns.safetensors"
+    save_model(path, plain.model, turning)
+    before, after = make_image(64, 64, 3), make_image(64, 64, 3, seed=1)
+    stored = load(path, device="cpu")
+    assert stored.test_time == "turns"
+    turned = [np.rot90(image).copy() for image in (before, after)]
+    score = stored.predict(before, after).score
+    np.testing.assert_allclose(stored.predict(*turned).score, np.rot90(score), rtol=0, atol=1e-5)
+    asked = load(path, device="cpu", test_time="none").predict(before, after).score
+    np.testing.assert_array_equal(asked, plain.predict(before, after).score)
+    assert np.abs(asked - score).max() > 1e-5
+
+
+def test_an_unknown_augmentation_is_refused():
+    plain = make_detector()
+    with pytest.raises(ConfigError, match="test_time must be one of none, mirror, flips, turns"):
+        Detector(plain.model, plain.card, device="cpu", test_time="rotate")

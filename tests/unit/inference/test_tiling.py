@@ -240,3 +240,26 @@ def test_settings_that_make_no_sense_are_refused(options: dict[str, int], messag
 
 def test_the_default_overlap_is_a_quarter_of_the_tile():
     assert default_overlap(256) == 64
+
+
+class BrightOnTheRight(BlurredDifference):
+    """Scores what lies in the right half of a tile twice as high."""
+
+    def forward(self, before: Tensor, after: Tensor, *, branches: str) -> ChangeOutput:
+        plain = super().forward(before, after, branches=branches).distance
+        weight = torch.ones(plain.shape[-1])
+        weight[: plain.shape[-1] // 2] = 0.5
+        return ChangeOutput(distance=plain * weight, branches={})
+
+
+def test_test_time_augmentation_applies_to_every_tile_whatever_its_shape():
+    pairs = [make_pair(40, 100, seed=1), make_pair(64, 64, seed=2)]
+    plain = scores_of(BlurredDifference(), *pairs)
+    mirrored = scores_of(BrightOnTheRight(), *pairs, test_time="mirror")
+    for score, expected in zip(mirrored, plain, strict=True):
+        torch.testing.assert_close(score, 0.75 * expected)
+    model = BlurredDifference()
+    turned = scores_of(model, *pairs, test_time="turns")
+    for score, expected in zip(turned, plain, strict=True):
+        torch.testing.assert_close(score, expected)
+    assert {shape[2:] for shape in model.shapes} == {(40, 64), (64, 40), (64, 64)}

@@ -3,7 +3,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from changedet.losses.lovasz import lovasz_hinge
@@ -38,6 +38,7 @@ def brute_force(logits, labels):
     return loss
 
 
+@settings(deadline=None)
 @given(pixels)
 def test_the_loss_is_the_lovasz_extension_of_the_jaccard_loss(drawn):
     logits, labels = zip(*drawn, strict=True)

@@ -12,7 +12,9 @@ from changedet.models.model_file import (
     load_model,
     read_card,
     read_parameter_count,
+    read_precision,
     save_model,
+    stored_tensors,
 )
 from changedet.models.registry import create_model
 from changedet.types import SEED_NORMALISATION
@@ -238,3 +240,85 @@ def test_blocks_and_bands_of_scenes_are_kept_and_files_without_them_are_read(
     metadata["changedet"] = json.dumps(stated)
     safetensors.torch.save_file(safetensors.torch.load_file(path), path, metadata)
     assert read_card(path) == card
+
+
+def test_float16_stores_parameters_in_half_the_room_and_loads_as_float32(
+    tmp_path, path, model, card
+):
+    half = tmp_path / "half.safetensors"
+    save_model(half, model, card, precision="float16")
+    assert half.stat().st_size < 0.52 * path.stat().st_size
+    loaded, read = load_model(half)
+    assert read == card
+    assert {value.dtype for value in loaded.state_dict().values()} == {torch.float32, torch.int64}
+    for name, value in model.named_parameters():
+        rounded = dict(loaded.named_parameters())[name]
+        assert torch.equal(rounded, value.half().float()), name
+    for name, value in model.named_buffers():
+        assert torch.equal(dict(loaded.named_buffers())[name], value), name
+
+
+def test_running_statistics_and_what_float16_cannot_hold_stay_exact(tmp_path, card):
+    odd = make_model()
+    norm = odd.encoder.backbone.bn1
+    with torch.no_grad():
+        # A variance that float16 would round to 0, which the layer divides by.
+        norm.running_var.fill_(1e-9)
+        norm.running_mean.fill_(1e5)
+        norm.weight.fill_(1e5 / 3)
+        norm.weight[0] = 1e5
+        norm.bias.fill_(1e-9 / 3)
+        odd.encoder.backbone.conv1.weight.view(-1)[0] = 1e-9
+    save_model(tmp_path / "odd.safetensors", odd, card, precision="float16")
+    stored = safetensors.torch.load_file(tmp_path / "odd.safetensors")
+    for name in ("running_var", "running_mean", "weight", "bias"):
+        value = stored[f"encoder.backbone.bn1.{name}"]
+        assert value.dtype == torch.float32
+        assert torch.equal(value, getattr(norm, name).detach())
+    # One tiny value among ordinary ones is no reason.
+    assert stored["encoder.backbone.conv1.weight"].dtype == torch.float16
+
+
+def test_a_loaded_file_computes_what_its_stored_tensors_compute(tmp_path, card):
+    model = make_model()
+    before, after = torch.randn(2, 1, 3, 32, 32)
+    save_model(tmp_path / "half.safetensors", model, card, precision="float16")
+    model.load_state_dict(stored_tensors(model, precision="float16"))
+    loaded, _ = load_model(tmp_path / "half.safetensors")
+    with torch.inference_mode():
+        assert torch.equal(loaded(before, after).distance, model.eval()(before, after).distance)
+
+
+def test_the_precision_is_stated_and_older_files_hold_float32(tmp_path, path, model, card):
+    assert read_precision(path) == "float32"
+    save_model(tmp_path / "half.safetensors", model, card, precision="float16")
+    assert read_precision(tmp_path / "half.safetensors") == "float16"
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    del metadata["precision"]
+    safetensors.torch.save_file(safetensors.torch.load_file(path), path, metadata)
+    assert read_precision(path) == "float32"
+
+
+def test_an_unknown_precision_is_refused_and_nothing_is_written(tmp_path, model, card):
+    with pytest.raises(ConfigError, match="precision must be one of float32, float16, got 'int8'"):
+        save_model(tmp_path / "model.safetensors", model, card, precision="int8")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_test_time_augmentation_is_kept_and_files_without_it_have_none(tmp_path, path, model, card):
+    turning = dataclasses.replace(card, test_time="turns")
+    save_model(tmp_path / "turns.safetensors", model, turning)
+    assert read_card(tmp_path / "turns.safetensors").test_time == "turns"
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    stated = json.loads(metadata["changedet"])
+    del stated["test_time"]
+    metadata["changedet"] = json.dumps(stated)
+    safetensors.torch.save_file(safetensors.torch.load_file(path), path, metadata)
+    assert read_card(path).test_time == "none"
+    with pytest.raises(ConfigError, match="test_time must be one of none, mirror, flips, turns"):
+        dataclasses.replace(card, test_time="rotate")
+    rewrite(path, test_time="rotate")
+    with pytest.raises(CheckpointError, match=r"test_time must be one of.*update changedet"):
+        read_card(path)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from changedet.errors import ConfigError, DataError, StorageError
 from changedet.inference.detector import Detector
-from changedet.models.model_file import ModelCard, save_model
+from changedet.models.model_file import ModelCard, TestTime, save_model
 from changedet.models.registry import create_model
 from changedet.scene import predict as predict_module
 from changedet.scene.flow import TilesDone
@@ -57,7 +57,9 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(
         predict_module,
         "load",
-        lambda path, device: Detector(PixelDifference(), card, device="cpu"),
+        lambda path, device, test_time: Detector(
+            PixelDifference(), card, device="cpu", test_time=test_time
+        ),
     )
     monkeypatch.setattr("changedet.scene.tiling._LARGE_TILE_PX", 64)
     path = tmp_path / "stub.safetensors"
@@ -524,7 +526,9 @@ def trained_on_bands(model: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
         monkeypatch.setattr(
             predict_module,
             "load",
-            lambda path, device: Detector(PixelDifference(), card, device="cpu"),
+            lambda path, device, test_time: Detector(
+                PixelDifference(), card, device="cpu", test_time=test_time
+            ),
         )
 
     return know
@@ -555,3 +559,40 @@ def test_rasters_without_the_bands_of_the_training_are_warned_of(run, trained_on
     assert "bands 3,2,1 (after: 5,2,1)" in warning
     assert "after.tif has 3" in warning
     assert "--bands" in warning
+
+
+@pytest.mark.usefixtures("saves_at_once")
+def test_another_test_time_augmentation_starts_anew_and_is_named(tmp_path: Path, run):
+    killed(run, test_time="turns")
+    said: list[str] = []
+    begun: list[TilesDone] = []
+    report = run(test_time="flips", say=said.append, progress=begun.append)
+    assert begun[0].done == 0
+    assert any("discarded, for these have changed: --test-time" in text for text in said)
+    assert report.content["request"]["test_time"] == "flips"
+    killed(run, out="again", test_time="flips")
+    run("again", test_time="flips", progress=begun.append)
+    assert begun[-1].done > 0
+
+
+class CountingDifference(PixelDifference):
+    calls = 0
+
+    def forward(self, before: Tensor, after: Tensor, *, branches: str) -> ChangeOutput:
+        self.calls += 1
+        return super().forward(before, after, branches=branches)
+
+
+def test_the_models_own_augmentation_is_used_and_noted(run, monkeypatch: pytest.MonkeyPatch):
+    card = ModelCard("stub", {}, STATS, tile_px=64, threshold=0.3, test_time="flips")
+    models: list[PixelDifference] = []
+
+    def load(path: Path, device: str, test_time: TestTime | None) -> Detector:
+        models.append(CountingDifference())
+        return Detector(models[-1], card, device="cpu", test_time=test_time)
+
+    monkeypatch.setattr(predict_module, "load", load)
+    own, without = run("own"), run("without", test_time="none")
+    assert own.content["request"]["test_time"] == "flips"
+    assert without.content["request"]["test_time"] == "none"
+    assert models[0].calls == 4 * models[1].calls

@@ -60,7 +60,9 @@ def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SceneRequest:
     for module in ("predict", "folders"):
         monkeypatch.setattr(
             f"changedet.scene.{module}.load",
-            lambda path, device: Detector(PixelDifference(), card, device="cpu"),
+            lambda path, device, test_time: Detector(
+                PixelDifference(), card, device="cpu", test_time=test_time
+            ),
         )
     monkeypatch.setattr("changedet.scene.tiling._LARGE_TILE_PX", 64)
     (tmp_path / "stub.safetensors").write_bytes(b"stub")
@@ -179,6 +181,7 @@ def test_finished_pairs_are_done_again_when_told(finished: SceneRequest) -> None
     ("options", "name"),
     [
         ({"threshold": 0.9}, "--threshold"),
+        ({"test_time": "turns"}, "--test-time"),
         ({"bands": (3, 2, 1)}, "--bands"),
         ({"stretch": (0.0, 9.0)}, "--stretch"),
         ({"resampling": "cubic"}, "--resampling"),
@@ -214,6 +217,19 @@ def test_what_does_not_decide_the_result_may_differ(
         finished, before="A", after="B", model=moved, threshold=0.3, batch_size=1, device="cpu"
     )
     assert list(predict_scenes(same)) == []
+
+
+def test_results_of_versions_without_test_time_augmentation_count_as_made_without(
+    finished: SceneRequest,
+) -> None:
+    for stem in STEMS:
+        path = finished.out / stem / "summary.json"
+        summary = json.loads(path.read_text())
+        assert summary["request"].pop("test_time") == "none"
+        path.write_text(json.dumps(summary))
+    assert list(predict_scenes(finished)) == []
+    with pytest.raises(ConfigError, match="differs in --test-time"):
+        predict_scenes(replace(finished, test_time="flips"))
 
 
 def test_a_raster_that_was_replaced_since_is_named(finished: SceneRequest) -> None:

@@ -1,0 +1,171 @@
+"""``changedet benchmark``: measure models against each other and against untrained methods."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from changedet.experiment.accuracy.results import AccuracyReport
+
+app = typer.Typer(
+    help="Measure models against each other and against untrained methods.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def _benchmark() -> None:
+    """Measure models against each other and against untrained methods."""
+
+
+@app.command()
+def accuracy(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL]...", help="Model files, or untrained methods as floor:NAME."
+        ),
+    ] = None,
+    *,
+    data: Annotated[
+        Path, typer.Option(help="Folder of the data set, or manifest of scenes (YAML).")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    split: Annotated[str, typer.Option(help="Split to report.")] = "test",
+    threshold: Annotated[
+        Literal["split", "stored"],
+        typer.Option(help="Choose thresholds on --threshold-split, or take each method's own."),
+    ] = "split",
+    threshold_split: Annotated[str, typer.Option(help="Split that chooses thresholds.")] = "val",
+    floors: Annotated[
+        bool, typer.Option("--floors/--no-floors", help="Judge all untrained methods besides.")
+    ] = True,
+    benchmark: Annotated[
+        str | None, typer.Option(help="Name of a known benchmark; default: layout detected.")
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Tiles that go through a model at once.")
+    ] = 8,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    ignore_value: Annotated[
+        int | None, typer.Option(min=0, max=255, help="Label value of pixels that do not count.")
+    ] = None,
+    changed_values: Annotated[
+        list[int] | None,
+        typer.Option("--changed-value", help="Label value that means changed (repeatable)."),
+    ] = None,
+    gsd: Annotated[
+        float | None,
+        typer.Option(help="Side of a pixel on the ground in metres, for object sizes in m²."),
+    ] = None,
+    duplicate_limit: Annotated[
+        float | None,
+        typer.Option(help="Correlation of near-duplicates between splits; default 0.9."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print accuracy.json and nothing else.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the results of an earlier benchmark.")
+    ] = False,
+) -> None:
+    """Judge models by pixels and objects, as 256 tiles and whole, thresholds from another split."""
+    from rich.console import Console
+
+    from changedet.cli.pair_progress import pair_progress
+    from changedet.experiment.accuracy.benchmark import measure_accuracy
+    from changedet.experiment.accuracy.request import AccuracyRequest
+
+    request = AccuracyRequest(
+        methods=tuple(models or ()),
+        data=data,
+        out=out,
+        split=split,
+        threshold=threshold,
+        threshold_split=threshold_split,
+        floors="all" if floors else "none",
+        benchmark=benchmark,
+        batch_size=batch_size,
+        device=device,
+        ignore_value=ignore_value,
+        changed_values=tuple(changed_values) if changed_values else None,
+        gsd_m=gsd,
+        seed=seed,
+        command=_command_line(),
+        existing="replace" if overwrite else "refuse",
+    )
+    if duplicate_limit is not None:
+        request = replace(request, duplicate_limit=duplicate_limit)
+    with pair_progress("benchmark") as progress:
+        report = measure_accuracy(
+            request, say=lambda message: typer.echo(message, err=True), progress=progress
+        )
+    if as_json:
+        typer.echo(json.dumps(report.to_dict(), indent=2))
+        return
+    console = Console()
+    for number in range(len(report.methods[0].views)):
+        console.print(_table(report, number))
+    for line in _remarks(report):
+        typer.echo(line)
+    typer.echo(f"results: {out}")
+
+
+def _command_line() -> str:
+    import shlex
+    import sys
+
+    return shlex.join(["changedet", *sys.argv[1:]])
+
+
+def _table(report: AccuracyReport, number: int) -> Table:
+    from rich.table import Table
+
+    view = report.methods[0].views[number].view
+    table = Table(title=f"{view.title}, {report.images} pairs", title_justify="left")
+    table.add_column("")
+    for name in ("F1", "95 % interval", "precision", "recall", "object F1", "AP", "threshold"):
+        table.add_column(name, justify="right")
+    for entry in report.methods:
+        result = entry.views[number]
+        pixels = result.pixels
+        low, high = pixels.intervals["f1"]
+        table.add_row(
+            entry.method.title,
+            _number(pixels.f1),
+            "-" if math.isnan(low) else f"{low:.4f} to {high:.4f}",
+            _number(pixels.precision),
+            _number(pixels.recall),
+            _number(result.objects.f1),
+            _number(pixels.average_precision),
+            _number(pixels.threshold),
+        )
+    return table
+
+
+def _remarks(report: AccuracyReport) -> list[str]:
+    remarks = [
+        f"{entry.method.title}: {entry.note}" for entry in report.methods if entry.note is not None
+    ]
+    repeated = report.repeats.of_training
+    if repeated is None:
+        return [*remarks, "near-duplicates of training images: no training split to compare with"]
+    remarks.append(
+        f"near-duplicates of training images: {len(repeated)} of {report.images} pairs"
+        + ("; the results hold the figures without them" if repeated else "")
+    )
+    return remarks
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"

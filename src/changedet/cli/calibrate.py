@@ -1,0 +1,91 @@
+"""``changedet calibrate``: choose a model file's threshold anew, for the way it will be used."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from changedet.experiment.calibration import Operation
+
+
+def calibrate(
+    model: Annotated[Path, typer.Argument(help="Model file (.safetensors).")],
+    out: Annotated[Path, typer.Argument(help="Model file to write (.safetensors).")],
+    *,
+    data: Annotated[
+        Path, typer.Option(help="Folder of the data set, or manifest of scenes (YAML).")
+    ],
+    split: Annotated[str, typer.Option(help="Split that chooses the threshold.")] = "val",
+    benchmark: Annotated[
+        str | None, typer.Option(help="Name of a known benchmark; default: layout detected.")
+    ] = None,
+    mode: Annotated[
+        Literal["whole", "grid"],
+        typer.Option(help="Large images: overlapping blended tiles, or tiles side by side."),
+    ] = "whole",
+    test_time: Annotated[
+        Literal["none", "mirror", "flips", "turns"] | None,
+        typer.Option(
+            help="Average the scores of mirrored (2 views, flips: 4) and turned (8) tiles.  "
+            "[default: by model]"
+        ),
+    ] = None,
+    precision: Annotated[
+        Literal["float32", "float16"],
+        typer.Option(help="Type of the stored weights; float16 halves the file."),
+    ] = "float32",
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Tiles that go through the model at once.")
+    ] = 8,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    ignore_value: Annotated[
+        int | None, typer.Option(min=0, max=255, help="Label value of pixels that do not count.")
+    ] = None,
+    changed_values: Annotated[
+        list[int] | None,
+        typer.Option("--changed-value", help="Label value that means changed (repeatable)."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace OUT if it exists, be it MODEL itself.")
+    ] = False,
+) -> None:
+    """Choose the threshold on a validation split, for test-time augmentation and float16 weights.
+
+    The new file holds the threshold, who chose it, the test-time augmentation and the weights as
+    they were scored; everything else stays.
+    """
+    from changedet.cli.pair_progress import pair_progress
+    from changedet.experiment.calibration import CalibrationRequest, calibrate_model
+    from changedet.metrics.protocol import SELECTION_SET_NOTE
+
+    request = CalibrationRequest(
+        model=model,
+        out=out,
+        data=data,
+        split=split,
+        benchmark=benchmark,
+        mode=mode,
+        test_time=test_time,
+        precision=precision,
+        batch_size=batch_size,
+        device=device,
+        ignore_value=ignore_value,
+        changed_values=tuple(changed_values) if changed_values else None,
+        existing="replace" if overwrite else "refuse",
+    )
+    with pair_progress("calibrate") as progress:
+        report = calibrate_model(
+            request, say=lambda message: typer.echo(message, err=True), progress=progress
+        )
+    typer.echo(f"{data}, split {split}, {report.images} pairs: {SELECTION_SET_NOTE}")
+    typer.echo(f"before: {_operation(report.before)}")
+    typer.echo(f"after:  {_operation(report.after)}")
+    typer.echo(f"model file: {out} ({report.size_bytes / 1e6:.1f} MB)")
+
+
+def _operation(used: "Operation") -> str:
+    how = f"test-time augmentation {used.test_time}, {used.precision} weights"
+    if used.f1 is None or used.threshold is None:
+        return f"no threshold ({how})"
+    return f"F1 {used.f1:.4f} at threshold {used.threshold:.4f} ({how})"

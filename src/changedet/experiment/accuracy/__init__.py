@@ -1,0 +1,1 @@
+"""The accuracy benchmark: models and untrained methods on one split, judged alike."""

@@ -1,0 +1,1 @@
+"""Untrained methods of change detection: what every trained model has to beat."""
