@@ -6,6 +6,9 @@ from typing import Annotated
 import typer
 
 from changedet._version import __version__
+from changedet.cli.ablate import ablate
+from changedet.cli.benchmark import app as benchmark_app
+from changedet.cli.calibrate import calibrate
 from changedet.cli.convert import convert
 from changedet.cli.data import app as data_app
 from changedet.cli.demo import demo
@@ -44,9 +47,10 @@ def _root(
     """What changed between these two satellite or aerial images?"""
 
 
-for command in (train, evaluate, predict, convert, info, recipes, demo):
+for command in (train, evaluate, calibrate, ablate, predict, convert, info, recipes, demo):
     app.command()(command)
 app.add_typer(data_app, name="data")
+app.add_typer(benchmark_app, name="benchmark")
 
 
 def main() -> None:

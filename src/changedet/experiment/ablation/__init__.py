@@ -1,0 +1,1 @@
+"""Ablations: many trainings that differ in one ingredient each, and what they show."""

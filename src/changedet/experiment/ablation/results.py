@@ -1,0 +1,226 @@
+"""Everything that the runs of an ablation left behind, by row, and what they say to the claims."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from changedet.errors import ConfigError, StorageError
+from changedet.experiment.ablation.estimates import (
+    Estimate,
+    estimate_correlation,
+    estimate_f1,
+    loss_spread,
+)
+from changedet.experiment.ablation.plan import RUNS
+from changedet.experiment.ablation.record import (
+    Judgement,
+    RunLogs,
+    RunRecord,
+    read_judgement,
+    read_logs,
+    read_record,
+    read_run_resources,
+)
+from changedet.experiment.ablation.resources import Resources
+from changedet.experiment.ablation.scoring import Protocol
+from changedet.experiment.ablation.table import AblationTable, Row, parse_table
+from changedet.experiment.config import ExperimentConfig, load_config
+
+MARKER = "ablation.json"
+SETTINGS = "settings.yaml"
+FLOORS = "floors"
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """A run that was trained and judged."""
+
+    folder: Path
+    record: RunRecord
+    config: ExperimentConfig
+    judgement: Judgement
+    resources: Resources
+    logs: RunLogs
+
+    @property
+    def loss_spread(self) -> float:
+        """How far the loss terms lie apart, see :func:`loss_spread`; NaN with one term."""
+        return loss_spread(self.logs.loss_terms)
+
+
+@dataclass(frozen=True, eq=False)
+class RowResult:
+    """A row of the table with its runs.
+
+    Attributes:
+        row: The row.
+        runs: Its judged runs, by seed.
+        open: Its other runs: begun, or failed.
+    """
+
+    row: Row
+    runs: tuple[RunResult, ...]
+    open: tuple[RunRecord, ...]
+
+    def estimate(self, protocol: Protocol) -> Estimate | None:
+        """F1 over its seeds by a protocol; None where no run was judged by it."""
+        counts = [
+            run.judgement.scores[protocol].counts
+            for run in self.runs
+            if protocol in run.judgement.scores
+        ]
+        return estimate_f1(counts) if counts else None
+
+    def correlation(self) -> Estimate:
+        """Rank correlation of max-F and AUC over the validations of its runs."""
+        return estimate_correlation([(run.logs.max_f1, run.logs.roc_auc) for run in self.runs])
+
+    def loss_spread(self) -> float:
+        """Mean over its runs of how far the loss terms lie apart; NaN with one term."""
+        return mean([run.loss_spread for run in self.runs])
+
+    def absence(self) -> str:
+        """Why there is no judged run of it."""
+        failed = next((record for record in self.open if record.reason), None)
+        if failed is not None:
+            return f"row {self.row.name} failed: {failed.reason}"
+        return f"row {self.row.name} was {'not finished' if self.open else 'not run'}"
+
+
+@dataclass(frozen=True, eq=False)
+class FloorResult:
+    """An untrained method.
+
+    Attributes:
+        name: Its name in the registry.
+        folder: Where its results are.
+        judgement: Its figures; None if it failed.
+        reason: Why it failed.
+    """
+
+    name: str
+    folder: Path
+    judgement: Judgement | None
+    reason: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class AblationResults:
+    """An ablation as it stands.
+
+    Attributes:
+        table: The table.
+        rows: All of its rows, also those without a run.
+        floors: The untrained methods.
+        command: The command that made it.
+        val_split: Split of the seed protocol.
+        test_split: Split of the honest protocol, if there is one.
+        data: Folder of the data set.
+        shown: Pairs whose heat maps are shown.
+        notes: What a reader must know of the data.
+        problems: What went wrong.
+    """
+
+    table: AblationTable
+    rows: tuple[RowResult, ...]
+    floors: tuple[FloorResult, ...]
+    command: str
+    val_split: str
+    test_split: str | None
+    data: str
+    shown: tuple[str, ...]
+    notes: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def protocols(self) -> tuple[Protocol, ...]:
+        """Protocols that there are figures of."""
+        return ("seed",) if self.test_split is None else ("seed", "honest")
+
+    def row(self, name: str) -> RowResult:
+        """Find the row of a name that is in the table."""
+        return next(row for row in self.rows if row.row.name == name)
+
+
+def collect_results(out: Path) -> AblationResults:
+    """Read everything that the runs in a folder left behind.
+
+    Raises:
+        ConfigError: If it holds no ablation.
+        StorageError: If a result is damaged.
+    """
+    stored = _read_marker(out)
+    table = parse_table(stored["table"], origin=str(out / MARKER))
+    rows = tuple(_collect_row(out, row) for row in table.rows)
+    problems = [
+        f"row {record.row}, seed {record.seed}: {record.reason}"
+        for row in rows
+        for record in row.open
+        if record.status == "failed"
+    ]
+    splits = stored["splits"]
+    return AblationResults(
+        table=table,
+        rows=rows,
+        floors=_collect_floors(out),
+        command=stored["command"],
+        val_split=splits["val_split"],
+        test_split=splits["test_split"],
+        data=splits["data"],
+        shown=tuple(splits["shown"]),
+        notes=tuple(stored["notes"]),
+        problems=(*stored["problems"], *problems),
+    )
+
+
+def mean(values: Sequence[float]) -> float:
+    """Mean of the values that are numbers; NaN where there is none."""
+    numbers = [value for value in values if not math.isnan(value)]
+    return sum(numbers) / len(numbers) if numbers else math.nan
+
+
+def _read_marker(out: Path) -> dict[str, Any]:
+    path = out / MARKER
+    if not path.is_file():
+        raise ConfigError(f"{out} holds no ablation (no {MARKER}); give the folder of one")
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{path} cannot be read ({error}); run the ablation again") from error
+    return content
+
+
+def _collect_row(out: Path, row: Row) -> RowResult:
+    folders = sorted(
+        (out / RUNS / row.name).glob("seed_*"), key=lambda folder: int(folder.name[len("seed_") :])
+    )
+    found = [(folder, record) for folder in folders if (record := read_record(folder)) is not None]
+    return RowResult(
+        row=row,
+        runs=tuple(
+            RunResult(
+                folder=folder,
+                record=record,
+                config=load_config(folder / SETTINGS),
+                judgement=read_judgement(folder),
+                resources=read_run_resources(folder),
+                logs=read_logs(folder),
+            )
+            for folder, record in found
+            if record.status == "finished"
+        ),
+        open=tuple(record for _, record in found if record.status != "finished"),
+    )
+
+
+def _collect_floors(out: Path) -> tuple[FloorResult, ...]:
+    floors = []
+    for folder in sorted((out / FLOORS).glob("*")):
+        record = read_record(folder)
+        if record is not None and record.status != "begun":
+            judgement = read_judgement(folder) if record.status == "finished" else None
+            floors.append(FloorResult(folder.name, folder, judgement, record.reason))
+    return tuple(floors)

@@ -1,0 +1,269 @@
+"""Run an ablation: every run that is not done yet, the floors, the report of what there is."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from changedet._atomic import write_text
+from changedet._result_folder import remove_entries
+from changedet.errors import ConfigError
+from changedet.experiment.ablation.plan import (
+    RUNS,
+    AblationPlan,
+    AblationRequest,
+    PlannedRun,
+    make_plan,
+)
+from changedet.experiment.ablation.process import StepProcesses
+from changedet.experiment.ablation.record import (
+    LOG,
+    RESOURCES,
+    TRAINING,
+    RunRecord,
+    Status,
+    read_record,
+    read_run_resources,
+    settings_hash,
+    write_record,
+)
+from changedet.experiment.ablation.report import REPORT_FILES, write_report
+from changedet.experiment.ablation.results import (
+    FLOORS,
+    MARKER,
+    SETTINGS,
+    AblationResults,
+    collect_results,
+)
+from changedet.experiment.ablation.table import dump_table
+from changedet.experiment.config import dump_config
+from changedet.experiment.score_source import FLOOR_PREFIX
+from changedet.experiment.software import software_facts
+from changedet.floors.registry import list_floors
+from changedet.inference.detector import resolve_device
+
+Say = Callable[[str], None]
+_ENTRIES = (RUNS, FLOORS, *REPORT_FILES, MARKER)
+
+
+class AblationOutcome(NamedTuple):
+    """How an ablation ended: what was found, what went wrong, the signal that stopped it."""
+
+    results: AblationResults
+    problems: tuple[str, ...]
+    stopped_by: int | None
+
+
+def run_ablation(request: AblationRequest, *, say: Say = lambda message: None) -> AblationOutcome:
+    """Train and judge every row with every seed, then report.
+
+    A row that cannot be run or fails is recorded with its reason, and the others go on. Stopped or
+    killed, it goes on with ``mode="resume"``: finished runs are kept, begun ones resumed.
+
+    Args:
+        request: What to run, on what, where to.
+        say: Gets sentences for the user.
+
+    Raises:
+        ConfigError: If the table or an option is wrong, or ``out`` holds something else.
+        DataError: If the data cannot be used.
+        TrainingError: If nothing could be judged on the validation split.
+        StorageError: If results cannot be written.
+    """
+    resolve_device(request.device)
+    plan = make_plan(request, say=say)
+    _prepare_folder(request, plan)
+    for sentence in (*plan.notes, *plan.problems):
+        say(sentence)
+    for row, fault in {run.row.name: run.fault for run in plan.runs if run.fault}.items():
+        say(f"row {row} cannot be run: {fault}; the other rows are run")
+    _write_marker(request, plan)
+    processes = StepProcesses()
+    with processes.listening():
+        work = _Work(request, plan, processes, say=say)
+        for number, run in enumerate(plan.runs, start=1):
+            if processes.stopped_by is None:
+                work.run(run, f"[{number}/{len(plan.runs)}] {run.row.name}, seed {run.seed}")
+        if request.floors == "all" and processes.stopped_by is None:
+            work.judge_floors()
+    return _report(request.out, stopped_by=processes.stopped_by)
+
+
+def report_ablation(out: Path) -> AblationOutcome:
+    """Write the report of an ablation anew from what its runs left behind.
+
+    Raises:
+        ConfigError: If ``out`` holds no ablation.
+        StorageError: If the report cannot be written, or a result is damaged.
+    """
+    return _report(out, stopped_by=None)
+
+
+def _report(out: Path, *, stopped_by: int | None) -> AblationOutcome:
+    results = collect_results(out)
+    write_report(out, results)
+    return AblationOutcome(results, results.problems, stopped_by)
+
+
+class _Work:
+    """The steps of an ablation, each in a process of its own."""
+
+    def __init__(
+        self,
+        request: AblationRequest,
+        plan: AblationPlan,
+        processes: StepProcesses,
+        *,
+        say: Say,
+    ) -> None:
+        self.request = request
+        self.plan = plan
+        self.processes = processes
+        self.say = say
+        self.device = str(resolve_device(request.device))
+        self.software = software_facts()
+
+    def run(self, run: PlannedRun, title: str) -> None:
+        """Bring one run to its end, or record why it has none."""
+        found = read_record(run.folder)
+        if found is not None and found.status == "finished":
+            self.say(f"{title}: done before")
+            return
+        record = self._record(run.row.name, run.settings, seed=run.seed, command=run.command)
+        if run.config is None:
+            self._end(run.folder, record, run.fault)
+            return
+        if found is None or found.settings != run.settings:
+            shutil.rmtree(run.folder, ignore_errors=True)
+        write_text(run.folder / SETTINGS, dump_config(run.config))
+        write_record(run.folder, record)
+        reason = self._train(run, title) or self._judge_run(run)
+        if self.processes.stopped_by is None:
+            self._end(run.folder, record, reason)
+            self.say(f"{title}: {reason or 'done'}")
+
+    def judge_floors(self) -> None:
+        """Judge the untrained methods on the same splits."""
+        for name in list_floors():
+            folder = self.request.out / FLOORS / name
+            settings = settings_hash({**asdict(self.plan.splits), "label": self.plan.label})
+            found = read_record(folder)
+            is_done = found is not None and found.status == "finished"
+            if self.processes.stopped_by is not None or (
+                is_done and found is not None and found.settings == settings
+            ):
+                continue
+            self.say(f"judging the untrained method {name}")
+            source = f"{FLOOR_PREFIX}{name}"
+            reason = self._judge(folder, source, label=self.plan.label, channels=self.plan.channels)
+            if self.processes.stopped_by is None:
+                record = self._record(source, settings, seed=0, command="")
+                self._end(folder, record, reason)
+
+    def _train(self, run: PlannedRun, title: str) -> str | None:
+        """Train, or go on with it; say why it failed."""
+        if read_run_resources(run.folder).state != "begun":
+            return None
+        training = run.folder / TRAINING
+        can_resume = (training / "checkpoints" / "last.safetensors").is_file()
+        if not can_resume:
+            remove_entries(run.folder, (TRAINING, RESOURCES))
+        self.say(f"{title}: {'going on' if can_resume else 'training'}; log: {run.folder / LOG}")
+        reason = self.processes.run(
+            "train",
+            {
+                "folder": str(run.folder),
+                "settings": str(run.folder / SETTINGS),
+                "data": str(self.request.data),
+                "device": self.device,
+                "minutes": self.request.minutes,
+                "mode": "resume" if can_resume else "new",
+            },
+            log=run.folder / LOG,
+        )
+        has_validated = (training / "best.safetensors").is_file()
+        if reason is None and not has_validated:
+            return (
+                "the budget ended before the first validation; raise --minutes, or validate "
+                "earlier with --set training.validate_every=N"
+            )
+        return reason
+
+    def _judge_run(self, run: PlannedRun) -> str | None:
+        if self.processes.stopped_by is not None:
+            return None
+        training = run.folder / TRAINING
+        facts = json.loads((training / "run.json").read_text(encoding="utf-8"))
+        model = str(training / "best.safetensors")
+        return self._judge(run.folder, model, label=facts["label"], channels=None)
+
+    def _judge(
+        self, folder: Path, source: str, *, label: dict[str, Any], channels: int | None
+    ) -> str | None:
+        splits = {**asdict(self.plan.splits), "data": str(self.plan.splits.data)}
+        job = {
+            "folder": str(folder),
+            "source": source,
+            "device": self.device,
+            "label": label,
+            "splits": splits,
+            "channels": channels,
+        }
+        return self.processes.run("judge", job, log=folder / LOG)
+
+    def _record(self, row: str, settings: str, *, seed: int, command: str) -> RunRecord:
+        return RunRecord(
+            row=row,
+            seed=seed,
+            status="begun",
+            settings=settings,
+            command=command,
+            software=self.software,
+            device=self.device,
+        )
+
+    @staticmethod
+    def _end(folder: Path, record: RunRecord, reason: str | None) -> None:
+        status: Status = "finished" if reason is None else "failed"
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        write_record(folder, replace(record, status=status, reason=reason, finished=now))
+
+
+def _prepare_folder(request: AblationRequest, plan: AblationPlan) -> None:
+    out = request.out
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out {out} is a file; choose a folder")
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if not (out / MARKER).is_file():
+        raise ConfigError(f"--out {out} holds files that are no ablation; choose another folder")
+    if request.mode == "new":
+        raise ConfigError(
+            f"--out {out} holds an ablation; go on with --resume, replace it with --overwrite"
+        )
+    if request.mode == "overwrite":
+        remove_entries(out, _ENTRIES)
+        return
+    for run in plan.runs:
+        record = read_record(run.folder)
+        is_other = record is not None and record.settings != run.settings
+        if record is not None and is_other and record.status != "failed":
+            raise ConfigError(
+                f"row {run.row.name}, seed {run.seed} in {out} was made with other settings, data "
+                "or budget; repeat those, or choose another folder, or --overwrite"
+            )
+
+
+def _write_marker(request: AblationRequest, plan: AblationPlan) -> None:
+    content = {
+        "table": dump_table(plan.table),
+        "command": request.command(),
+        "splits": {**asdict(plan.splits), "data": str(plan.splits.data)},
+        "minutes": request.minutes,
+        "notes": plan.notes,
+        "problems": plan.problems,
+    }
+    write_text(request.out / MARKER, json.dumps(content, indent=2) + "\n")

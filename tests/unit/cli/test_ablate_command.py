@@ -1,0 +1,125 @@
+"""``changedet ablate``: options become a request, the outcome a table and an exit status."""
+
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from changedet.cli.ablate import ablate
+from changedet.errors import ConfigError
+from changedet.experiment.ablation import runner
+from changedet.experiment.ablation.plan import AblationRequest
+from changedet.experiment.ablation.results import AblationResults, RowResult
+from changedet.experiment.ablation.runner import AblationOutcome
+from changedet.experiment.ablation.table import parse_table
+
+app = typer.Typer(pretty_exceptions_enable=False)
+app.command()(ablate)
+TABLE = "{title: T, base: default, rows: [{name: one, title: First row}]}"
+
+
+def outcome(problems: tuple[str, ...] = (), stopped_by: int | None = None) -> AblationOutcome:
+    table = parse_table(TABLE, origin="t")
+    results = AblationResults(
+        table=table,
+        rows=(RowResult(table.rows[0], (), ()),),
+        floors=(),
+        command="",
+        val_split="val",
+        test_split="test",
+        data="",
+        shown=(),
+        notes=(),
+        problems=problems,
+    )
+    return AblationOutcome(results, problems, stopped_by)
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[AblationRequest]:
+    """Requests that would have been run; the outcome is the list's attribute, set by the test."""
+    requests: list[AblationRequest] = []
+
+    def note(request, *, say) -> AblationOutcome:
+        requests.append(request)
+        say("a sentence")
+        return outcome()
+
+    monkeypatch.setattr(runner, "run_ablation", note)
+    return requests
+
+
+def invoke(*arguments: str):
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_options_become_the_request(asked):
+    result = invoke(
+        *("seed", "--data", "D", "--out", "O", "--seeds", "0,2", "--minutes", "1.5"),
+        *("--set", "data.workers=0", "--set", "model.dropout=0", "--rows", "a, b", "--resume"),
+        *("--no-floors", "--test-split", "holdout", "--device", "cpu"),
+    )
+    assert result.exit_code == 0, result.output
+    assert asked == [
+        AblationRequest(
+            out=Path("O"),
+            data=Path("D"),
+            table="seed",
+            seeds=(0, 2),
+            minutes=1.5,
+            overrides=("data.workers=0", "model.dropout=0"),
+            rows=("a", "b"),
+            device="cpu",
+            test_split="holdout",
+            floors="none",
+            mode="resume",
+        )
+    ]
+    command = asked[0].command()
+    assert command.startswith("changedet ablate seed --data D --out O --seeds 0,2 --minutes 1.5")
+    assert command.endswith("--rows a,b --test-split holdout --device cpu --no-floors")
+
+
+def test_the_table_on_the_terminal_shows_a_dash_where_there_is_no_figure(asked):
+    result = invoke("--data", "D", "--out", "O")
+    assert "First row" in result.output
+    assert "optimistic" in result.output
+    assert "report.html" in result.output.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("ended", "status", "words"),
+    [
+        (outcome(("row one, seed 0: out of memory",)), 1, "row one, seed 0: out of memory"),
+        (outcome(stopped_by=2), 130, "go on with the same command and --resume"),
+    ],
+)
+def test_a_failed_run_exits_1_and_ctrl_c_130(monkeypatch, ended, status, words):
+    monkeypatch.setattr(runner, "run_ablation", lambda request, say: ended)
+    result = invoke("--data", "D", "--out", "O")
+    assert result.exit_code == status
+    assert words in result.output
+
+
+def test_report_only_runs_nothing(monkeypatch, asked):
+    folders = []
+    monkeypatch.setattr(runner, "report_ablation", lambda out: folders.append(out) or outcome())
+    assert invoke("--out", "O", "--report-only").exit_code == 0
+    assert folders == [Path("O")]
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "--data DIR"),
+        (("--data", "D", "--seeds", "0;1"), "whole numbers"),
+        (("--data", "D", "--resume", "--overwrite"), "leave out one"),
+    ],
+)
+def test_wrong_options_are_refused(asked, arguments, message):
+    result = invoke("--out", "O", *arguments)
+    assert isinstance(result.exception, ConfigError)
+    assert message in str(result.exception)
+    assert asked == []

@@ -1,0 +1,442 @@
+"""Ablations on tiny data: rows, failures, resuming, reports. Steps run in this process."""
+
+import csv
+import json
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from changedet.errors import ConfigError, DataError, StorageError, TrainingError
+from changedet.experiment.ablation import step
+from changedet.experiment.ablation.plan import AblationRequest
+from changedet.experiment.ablation.process import StepProcesses
+from changedet.experiment.ablation.record import read_judgement, read_logs, read_record
+from changedet.experiment.ablation.runner import (
+    AblationOutcome,
+    report_ablation,
+    run_ablation,
+)
+
+TABLE = """
+title: Two distances
+base: default
+rows:
+  - {name: l2, title: "L2 | plain", set: {model.distance: l2}}
+  - {name: cosine, title: Cosine, note: the default}
+  - {name: faulty, title: Faulty, set: {model.activatoin: relu}}
+claims:
+  - {text: cosine gains, kind: difference, row: cosine, against: l2, difference: 0.01}
+  - {text: faulty gains, kind: difference, row: faulty, against: l2, difference: 0.01}
+  - {text: terms stay equal, kind: loss_spread, row: l2, at_most: 5.0}
+  - {text: both rise, kind: rank_correlation}
+  - {text: same work, kind: lower_cost, row: cosine, against: l2, quantity: gflop}
+  - {text: less memory, kind: lower_cost, row: faulty, against: l2, quantity: peak_memory}
+"""
+TINY = (
+    "model.encoder=test_efficientnet",
+    "model.encoder_weights=none",
+    "model.head_width=16",
+    "data.crop_px=32",
+    "data.workers=0",
+    "training.epochs=1",
+    "training.batch_size=4",
+    "training.log_every=1",
+)
+
+
+class StepsHere:
+    """Does each step in this process and notes it; ``fails`` says why a step does not work."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, str]] = []
+        self.fails = lambda name, job: None
+
+    def run(self, processes: StepProcesses, name, job, *, log: Path) -> str | None:
+        self.done.append((name, job.get("source") or job["folder"]))
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch()
+        reason = self.fails(name, job)
+        if reason is None:
+            with torch.random.fork_rng():
+                status = step.main([name, json.dumps(job)])
+            reason = None if status == 0 else f"exit status {status}"
+        return reason
+
+    def names(self, kind: str) -> list[str]:
+        return [f"{Path(p).parent.name}/{Path(p).name}" for name, p in self.done if name == kind]
+
+
+@pytest.fixture
+def steps(monkeypatch) -> StepsHere:
+    here = StepsHere()
+    monkeypatch.setattr(
+        StepProcesses, "run", lambda self, name, job, log: here.run(self, name, job, log=log)
+    )
+    return here
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("table") / "table.yaml"
+    path.write_text(TABLE)
+    return str(path)
+
+
+def ablate(out: Path, data: Path, table: str, *, overrides=(), say=None, **request):
+    asked = AblationRequest(
+        out=out,
+        data=data,
+        table=table,
+        overrides=(*TINY, *overrides),
+        device="cpu",
+        **{"floors": "none", "shown": 1, **request},
+    )
+    return run_ablation(asked, say=say or (lambda message: None))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, pairs_folder, table) -> tuple[Path, AblationOutcome, list[str]]:
+    """Two good rows and a faulty one, with floors."""
+    out = tmp_path_factory.mktemp("ablation") / "out"
+    here, said = StepsHere(), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            StepProcesses, "run", lambda self, name, job, log: here.run(self, name, job, log=log)
+        )
+        outcome = ablate(out, pairs_folder, table, floors="all", shown=2, say=said.append)
+    return out, outcome, said
+
+
+def test_a_row_with_an_unknown_option_is_said_first_and_the_others_run(finished):
+    out, outcome, said = finished
+    first = next(line for line in said if line.startswith("row faulty"))
+    assert "did you mean 'activation'" in first
+    assert said.index(first) < next(i for i, line in enumerate(said) if "training" in line)
+    assert [len(row.runs) for row in outcome.results.rows] == [1, 1, 0]
+    assert len(outcome.problems) == 1
+    assert outcome.stopped_by is None
+    assert read_record(out / "runs" / "faulty" / "seed_0").status == "failed"
+
+
+def test_figures_are_those_of_the_training_and_of_an_evaluation(finished, pairs_folder):
+    from changedet.experiment.evaluation import EvaluationRequest, evaluate_model
+
+    out, outcome, _ = finished
+    run = outcome.results.row("cosine").runs[0]
+    best = run.logs.max_f1.max()
+    assert run.judgement.scores["seed"].estimate().mean == pytest.approx(best)
+    model = run.folder / "training" / "best.safetensors"
+    target = out.parent / "evaluation"
+    report = evaluate_model(
+        EvaluationRequest(model=model, data=pairs_folder, out=target, device="cpu", panels=0)
+    )
+    honest = run.judgement.scores["honest"]
+    assert honest.split == "test"
+    assert honest.threshold == report.honest.threshold
+    assert honest.estimate().mean == pytest.approx(report.honest.f1, nan_ok=True)
+    assert honest.note is None
+    assert "optimistic" in run.judgement.scores["seed"].note
+
+
+def test_the_report_holds_every_row_claim_and_floor(finished):
+    out, outcome, _ = finished
+    page, text = ((out / f"report.{kind}").read_text() for kind in ("html", "md"))
+    for content in (page, text):
+        for words in ("Cosine", "cosine gains", "IR-MAD", "selection set, optimistic", "GFLOP"):
+            assert words in content
+        assert "row faulty, seed 0" in content
+        assert "row faulty failed" in content
+        assert "changedet ablate" in content
+    # Three pictures of a pair, and a heat map of two rows and of each floor.
+    assert page.count("data:image/png") == 2 * (3 + 2 + len(outcome.results.floors))
+    assert "L2 \\| plain" in text
+    assert "l2/seed_0/heatmaps/01_score.png" in text
+
+
+def test_claims_get_a_verdict_by_each_protocol_or_the_reason_for_none(finished):
+    out, _, _ = finished
+    claims = json.loads((out / "results.json").read_text())["claims"]
+    verdicts = [(claim["text"], claim["protocol"], claim["verdict"]) for claim in claims]
+    assert verdicts[2:] == [
+        ("faulty gains", "seed", "not run"),
+        ("faulty gains", "honest", "not run"),
+        ("terms stay equal", None, "holds"),
+        ("both rise", None, "not run"),
+        ("same work", None, "does not hold"),
+        ("less memory", None, "not run"),
+    ]
+    assert [protocol for _, protocol, _ in verdicts[:2]] == ["seed", "honest"]
+    assert "did you mean" in claims[2]["why"]
+    assert "four validations" in claims[5]["why"]
+
+
+def test_tables_hold_a_line_for_each_row_and_run(finished):
+    out, outcome, _ = finished
+    rows, runs = (
+        list(csv.DictReader((out / f"{name}.csv").read_text().splitlines()))
+        for name in ("rows", "runs")
+    )
+    assert [row["row"] for row in rows] == ["l2", "cosine", "faulty"]
+    assert rows[2]["seed_f1_mean"] == ""
+    assert "activatoin" in rows[2]["reason"]
+    run = outcome.results.row("l2").runs[0]
+    assert float(rows[0]["parameters"]) == run.judgement.parameters > 1000
+    assert float(runs[0]["honest_f1"]) == pytest.approx(float(rows[0]["honest_f1_mean"]))
+    assert int(runs[0]["epochs"]) == 1
+
+
+def test_resuming_a_finished_ablation_trains_nothing_and_adds_what_is_new(
+    finished, pairs_folder, table, steps, tmp_path
+):
+    import shutil
+
+    out = tmp_path / "copy"
+    shutil.copytree(finished[0], out)
+    said: list[str] = []
+    outcome = ablate(
+        out, pairs_folder, table, mode="resume", rows=("l2", "cosine"), say=said.append
+    )
+    assert steps.done == []
+    assert sum("done before" in line for line in said) == 2
+    assert outcome.results.row("l2").runs
+    outcome = ablate(out, pairs_folder, table, mode="resume", rows=("l2",), seeds=(0, 3))
+    assert steps.names("train") == ["l2/seed_3"]
+    row = outcome.results.row("l2")
+    assert [run.record.seed for run in row.runs] == [0, 3]
+    assert row.estimate("honest").std is not None
+    assert row.runs[0].config.training.seed == 0
+    assert not np.array_equal(*(run.logs.loss_terms["fused"] for run in row.runs))
+    with pytest.raises(ConfigError, match=r"row l2, seed 0 .* made with other settings"):
+        ablate(out, pairs_folder, table, mode="resume", overrides=["training.batch_size=2"])
+    with pytest.raises(ConfigError, match="--resume, replace it with --overwrite"):
+        ablate(out, pairs_folder, table)
+    (out / "report.html").unlink()
+    report_ablation(out)
+    assert (out / "report.html").is_file()
+
+
+def test_a_failed_run_is_recorded_the_others_go_on_and_resuming_tries_it_again(
+    pairs_folder, table, steps, tmp_path
+):
+    out = tmp_path / "out"
+    steps.fails = lambda name, job: "out of memory" if "runs/l2" in job["folder"] else None
+    outcome = ablate(out, pairs_folder, table, rows=("l2", "cosine"))
+    assert outcome.problems == ("row l2, seed 0: out of memory",)
+    assert len(outcome.results.row("cosine").runs) == 1
+    assert "row l2 failed: out of memory" in (out / "report.md").read_text()
+    # Judging fails now: the training is not repeated afterwards.
+    steps.fails = lambda name, job: "no room" if name == "judge" else None
+    outcome = ablate(out, pairs_folder, table, rows=("l2",), mode="resume")
+    assert outcome.problems == ("row l2, seed 0: no room",)
+    steps.fails = lambda name, job: None
+    steps.done.clear()
+    outcome = ablate(out, pairs_folder, table, rows=("l2",), mode="resume")
+    assert [name for name, _ in steps.done] == ["judge"]
+    assert outcome.problems == ()
+
+
+def test_a_stopped_ablation_leaves_its_run_begun_and_goes_on_with_it(
+    pairs_folder, table, steps, tmp_path
+):
+    out = tmp_path / "out"
+
+    def stop(name, job) -> str | None:
+        signal.raise_signal(signal.SIGINT)
+        return None
+
+    steps.fails = stop
+    outcome = ablate(
+        out,
+        pairs_folder,
+        table,
+        rows=("l2", "cosine"),
+        floors="all",
+        overrides=["training.epochs=2"],
+    )
+    assert outcome.stopped_by == signal.SIGINT
+    assert [name for name, _ in steps.done] == ["train"]
+    folder = out / "runs" / "l2" / "seed_0"
+    assert read_record(folder).status == "begun"
+    assert outcome.results.row("l2").absence() == "row l2 was not finished"
+    steps.fails = lambda name, job: None
+    outcome = ablate(
+        out,
+        pairs_folder,
+        table,
+        rows=("l2",),
+        mode="resume",
+        overrides=["training.epochs=2"],
+    )
+    assert read_logs(folder).epochs == 2
+    assert len(outcome.results.row("l2").runs) == 1
+
+
+def test_a_budget_before_the_first_validation_fails_the_row_with_the_remedy(
+    pairs_folder, table, steps, tmp_path
+):
+    outcome = ablate(tmp_path / "out", pairs_folder, table, rows=("cosine",), minutes=1e-9)
+    assert "the budget ended before the first validation; raise --minutes" in outcome.problems[0]
+
+
+def test_a_budget_after_a_validation_ends_the_run_and_its_best_one_counts(
+    pairs_folder, table, steps, tmp_path
+):
+    out = tmp_path / "out"
+    outcome = ablate(
+        out,
+        pairs_folder,
+        table,
+        rows=("cosine",),
+        minutes=0.01,
+        overrides=["training.epochs=2000", "training.validate_every=1"],
+    )
+    run = outcome.results.row("cosine").runs[0]
+    assert outcome.problems == ()
+    assert run.resources.state == "budget spent"
+    assert run.resources.seconds >= 0.6
+    assert run.judgement.scores["seed"].estimate().mean == pytest.approx(run.logs.max_f1.max())
+
+
+def test_without_a_test_split_there_is_the_optimistic_protocol_alone_and_a_warning(
+    own_pairs_folder, table, steps, tmp_path
+):
+    import shutil
+
+    shutil.rmtree(own_pairs_folder / "test")
+    said: list[str] = []
+    out = tmp_path / "out"
+    outcome = ablate(out, own_pairs_folder, table, rows=("cosine",), say=said.append)
+    assert any("WARNING" in line and "selection set, optimistic" in line for line in said)
+    assert set(outcome.results.row("cosine").runs[0].judgement.scores) == {"seed"}
+    assert "no honest protocol" in (out / "report.md").read_text()
+    assert outcome.problems == ()
+
+
+def test_a_test_split_without_positives_is_a_problem_and_the_rows_are_kept(
+    own_pairs_folder, blank_labels, table, steps, tmp_path
+):
+    blank_labels(own_pairs_folder / "test")
+    outcome = ablate(tmp_path / "out", own_pairs_folder, table, rows=("cosine",))
+    assert len(outcome.results.row("cosine").runs) == 1
+    assert "no changed pixel" in outcome.problems[0]
+
+
+def test_a_validation_split_without_positives_ends_it_before_any_run(
+    own_pairs_folder, blank_labels, table, steps, tmp_path
+):
+    blank_labels(own_pairs_folder / "val")
+    with pytest.raises(TrainingError, match=r"'val' .* no changed pixel") as error:
+        ablate(tmp_path / "out", own_pairs_folder, table)
+    assert error.value.exit_code == 1
+    assert steps.done == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_rows_that_would_be_judged_on_other_pairs_are_refused(pairs_folder, steps, tmp_path):
+    table = tmp_path / "table.yaml"
+    table.write_text(TABLE.replace("note: the default", "set: {data.val_split: test}"))
+    outcome = ablate(
+        tmp_path / "out", pairs_folder, str(table), rows=("l2", "cosine"), test_split="train"
+    )
+    assert "all rows must be judged alike" in outcome.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"epochs": 1, "minutes": 1.0}, "--epochs or --minutes"),
+        ({"epochs": 0}, "--epochs must be at least 1"),
+        ({"minutes": 0.0}, "--minutes must be above 0"),
+        ({"seeds": (0, 0)}, "--seeds takes different"),
+        ({"seeds": ()}, "--seeds takes different"),
+        ({"rows": ("l2", "l2")}, "names a row twice"),
+        ({"rows": ("l3",)}, "did you mean 'l2'"),
+        ({"rows": ("faulty",)}, "no row can be run"),
+        ({"test_split": "val"}, "chooses models and thresholds"),
+        ({"mode": "resume"}, "no ablation"),
+        ({"mode": "overwrite"}, "no ablation"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_anything_is_written(
+    request_, message, pairs_folder, table, tmp_path
+):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "precious.txt").write_text("mine")
+    with pytest.raises(ConfigError, match=message):
+        ablate(out, pairs_folder, table, **request_)
+    assert [path.name for path in out.iterdir()] == ["precious.txt"]
+
+
+def test_a_split_that_is_not_there_and_a_file_as_folder_are_refused(pairs_folder, table, tmp_path):
+    with pytest.raises(DataError, match="no split 'tset'"):
+        ablate(tmp_path / "out", pairs_folder, table, test_split="tset")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="is a file"):
+        ablate(tmp_path / "file", pairs_folder, table)
+
+
+def test_overwriting_replaces_what_is_the_ablations_own(pairs_folder, table, steps, tmp_path):
+    out = tmp_path / "out"
+    ablate(out, pairs_folder, table, rows=("cosine",))
+    (out / "precious.txt").write_text("mine")
+    steps.fails = lambda name, job: "no"
+    outcome = ablate(out, pairs_folder, table, rows=("l2",), mode="overwrite")
+    assert not outcome.results.row("cosine").runs
+    assert not (out / "runs" / "cosine").exists()
+    assert (out / "precious.txt").is_file()
+
+
+def test_a_floor_that_cannot_be_judged_is_shown_with_its_reason(
+    pairs_folder, table, steps, tmp_path
+):
+    out = tmp_path / "out"
+    steps.fails = lambda name, job: "not installed" if job["folder"].endswith("cva") else None
+    outcome = ablate(out, pairs_folder, table, rows=("cosine",), floors="all")
+    failed = [floor.name for floor in outcome.results.floors if floor.judgement is None]
+    assert failed == ["cva"]
+    assert outcome.problems == ()
+    assert "untrained: cva (not judged: not installed)" in (out / "report.md").read_text()
+    steps.done.clear()
+    steps.fails = lambda name, job: None
+    ablate(out, pairs_folder, table, rows=("cosine",), floors="all", mode="resume")
+    assert [source for _, source in steps.done] == ["floor:cva"]
+
+
+def test_damaged_results_are_named(pairs_folder, tmp_path):
+    with pytest.raises(ConfigError, match="holds no ablation"):
+        report_ablation(tmp_path)
+    (tmp_path / "ablation.json").write_text("{")
+    with pytest.raises(StorageError, match="cannot be read"):
+        report_ablation(tmp_path)
+    with pytest.raises(StorageError, match=r"judgement\.json cannot be read"):
+        read_judgement(tmp_path)
+    with pytest.raises(StorageError, match=r"train\.csv cannot be read"):
+        read_logs(tmp_path)
+
+
+def test_a_mistake_within_a_step_is_one_line_and_its_exit_status(caplog, monkeypatch):
+    job = {"folder": "x", "source": "floor:diference", "device": "cpu", "label": {}, "splits": {}}
+    assert step.main(["judge", json.dumps(job)]) == 2
+    assert "diference" in caplog.messages[-1]
+    assert "\n" not in caplog.messages[-1]
+
+    def interrupt(**job) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(step._STEPS, "judge", interrupt)
+    assert step.main(["judge", "{}"]) == 130
+
+
+@pytest.mark.slow
+def test_real_processes_train_and_judge(pairs_folder, table, tmp_path):
+    outcome = ablate(tmp_path / "out", pairs_folder, table, rows=("cosine",))
+    assert outcome.problems == ()
+    resources = outcome.results.row("cosine").runs[0].resources
+    assert resources.state == "finished"
+    if sys.platform == "linux":
+        assert resources.peak_bytes > 1e8
