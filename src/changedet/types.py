@@ -23,6 +23,10 @@ Branches = Literal["fused", "all"]
 Bands = Literal["rgb", "bgr"]
 #: Kinds of stored values: what is neither uint8 nor uint16 is handled as float32.
 PixelType = Literal["uint8", "uint16", "float32"]
+#: How many turned and mirrored views of a tile are scored and averaged: 1, 2, 4 or 8.
+TestTime = Literal["none", "mirror", "flips", "turns"]
+#: Type of stored weights.
+Precision = Literal["float32", "float16"]
 
 #: Largest distance of two unit vectors (both distances): score = distance / MAX_DISTANCE (spec 5).
 MAX_DISTANCE = 2.0

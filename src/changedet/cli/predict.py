@@ -8,8 +8,8 @@ import typer
 from changedet.errors import ChangeDetError, ConfigError
 
 if TYPE_CHECKING:
-    from changedet.inference.test_time import TestTime
     from changedet.scene.request import SceneReport, SceneRequest
+    from changedet.types import TestTime
 
 _INTERRUPTED = 130
 _FAILED = 1

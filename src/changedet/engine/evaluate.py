@@ -12,12 +12,11 @@ from torch import Tensor
 
 from changedet.errors import DataError
 from changedet.inference.scorer import Image
-from changedet.inference.test_time import TestTime
 from changedet.inference.tiling import default_overlap, score_pairs
 from changedet.metrics.histogram import ScoreCounter, ScoreHistogram
 from changedet.models.base import ChangeModel
 from changedet.raster.grid import round_up
-from changedet.types import Normalisation
+from changedet.types import Normalisation, TestTime
 
 #: ``whole``: overlapping tiles that fade into each other; ``grid``: tiles side by side.
 Mode = Literal["whole", "grid"]

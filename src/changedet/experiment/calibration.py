@@ -22,7 +22,6 @@ from changedet.experiment.prediction import Progress
 from changedet.experiment.seen_before import find_seen, other_bands_note
 from changedet.inference.detector import Detector, resolve_device
 from changedet.inference.loading import load_ahead, room_for
-from changedet.inference.test_time import TestTime
 from changedet.inference.tiling import score_pairs
 from changedet.metrics.confusion import Confusion, confusion_at
 from changedet.metrics.curve import average_precision
@@ -31,13 +30,13 @@ from changedet.metrics.protocol import SELECTION_SET_NOTE, choose_threshold
 from changedet.models.base import ChangeModel
 from changedet.models.model_file import (
     ModelCard,
-    Precision,
     checked_name,
     load_model,
     read_precision,
     save_model,
     stored_tensors,
 )
+from changedet.types import Precision, TestTime
 
 
 @dataclass(frozen=True)

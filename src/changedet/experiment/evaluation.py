@@ -37,7 +37,6 @@ from changedet.experiment.threshold_choice import (
 )
 from changedet.inference.detector import checked_threshold
 from changedet.inference.loading import load_ahead, room_for
-from changedet.inference.test_time import TestTime
 from changedet.metrics.confusion import per_image
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.json_values import to_json_value
@@ -48,6 +47,7 @@ from changedet.metrics.protocol import (
     seed_protocol,
 )
 from changedet.models.model_file import ModelCard
+from changedet.types import TestTime
 
 #: The file that tells a finished evaluation.
 METRICS = "metrics.json"

@@ -22,8 +22,7 @@ from changedet.inference.detector import Detector, Prediction, checked_threshold
 from changedet.inference.loading import load_ahead, room_for
 from changedet.inference.provenance import model_facts, settle_threshold
 from changedet.inference.scorer import Image
-from changedet.inference.test_time import TestTime
-from changedet.types import MAX_DISTANCE
+from changedet.types import MAX_DISTANCE, TestTime
 
 #: The file that tells a finished prediction.
 SUMMARY = "summary.json"

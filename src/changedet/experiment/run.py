@@ -18,6 +18,7 @@ from changedet.data.index import PairIndex, index_pairs
 from changedet.data.scenes.manifest import READING_SCENES, find_manifest
 from changedet.engine.averaging import AveragedModel
 from changedet.engine.checkpoint import Progress, load_checkpoint
+from changedet.engine.memory import keep_freed_memory
 from changedet.engine.observer import Observer
 from changedet.engine.trainer import Interrupted, Trainer, TrainingParts
 from changedet.errors import CheckpointError, ConfigError, StorageError
@@ -100,6 +101,8 @@ def run_training(
         StorageError: If results cannot be written.
     """
     device = resolve_device(request.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     config, facts, index = _prepare(request, say=say)
     pairs = index.split(config.data.train_split)
     replaced = request.mode == "resume" or request.init is not None

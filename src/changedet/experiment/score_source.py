@@ -21,12 +21,11 @@ from changedet.floors.registry import Floor, create_floor
 from changedet.inference.detector import Detector, load, resolve_device
 from changedet.inference.provenance import model_facts
 from changedet.inference.scorer import Image
-from changedet.inference.test_time import TestTime
 from changedet.inference.tiling import score_pairs
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.models.model_file import ModelCard
 from changedet.raster.grid import round_up
-from changedet.types import Normalisation, PixelType
+from changedet.types import Normalisation, PixelType, TestTime
 
 #: What the name of an untrained method begins with where a model file could stand.
 FLOOR_PREFIX = "floor:"

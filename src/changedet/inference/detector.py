@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from changedet.errors import ConfigError, DataError
 from changedet.inference.scorer import Image
-from changedet.inference.test_time import TestTime
 from changedet.inference.tiling import default_overlap, score_pairs
 from changedet.models.base import ChangeModel
 from changedet.models.choices import check_choice
 from changedet.models.model_file import ModelCard, load_model
 from changedet.raster.grid import round_up
-from changedet.types import PixelType
+from changedet.types import PixelType, TestTime
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from changedet.inference.test_time import TestTime, View, views
+from changedet.inference.test_time import View, views
 from changedet.models.base import ChangeModel
 from changedet.nn.normaliser import normalise
-from changedet.types import ChangeOutput, Normalisation
+from changedet.types import ChangeOutput, Normalisation, TestTime
 
 #: Stored pixel values, (H, W, C): mostly uint8, else float32.
 Image: TypeAlias = NDArray[Any]

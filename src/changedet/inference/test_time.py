@@ -5,9 +5,7 @@ from typing import Final, NamedTuple, get_args
 from torch import Tensor
 
 from changedet.models.choices import check_choice
-from changedet.models.model_file import TestTime
-
-__all__ = ["TestTime", "View", "views"]
+from changedet.types import TestTime
 
 _ROWS, _COLUMNS = -2, -1
 

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from changedet.errors import ConfigError
 from changedet.inference.scorer import Image, TileScorer
-from changedet.inference.test_time import TestTime
 from changedet.models.base import ChangeModel
 from changedet.raster.grid import blend_weights, round_up, tiles
-from changedet.types import Normalisation
+from changedet.types import Normalisation, TestTime
 
 
 def default_overlap(tile_px: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import safetensors.torch
 import torch
@@ -21,12 +21,7 @@ from changedet.models.base import ChangeModel
 from changedet.models.choices import check_choice
 from changedet.models.registry import create_model
 from changedet.models.tensor_file import summarise, tensor_differences
-from changedet.types import Normalisation, PixelType
-
-#: How many turned and mirrored views of a tile are scored and averaged: 1, 2, 4 or 8.
-TestTime = Literal["none", "mirror", "flips", "turns"]
-#: Type of the stored weights.
-Precision = Literal["float32", "float16"]
+from changedet.types import Normalisation, PixelType, Precision, TestTime
 
 #: Version of the card's layout; a reader refuses newer ones.
 FORMAT_VERSION = 1

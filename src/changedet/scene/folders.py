@@ -19,7 +19,6 @@ from changedet.errors import (
 )
 from changedet.inference.detector import load
 from changedet.inference.provenance import model_facts, settle_threshold
-from changedet.inference.test_time import TestTime
 from changedet.raster.facts import read_facts
 from changedet.raster.open import open_raster
 from changedet.scene.flow import TileProgress
@@ -27,6 +26,7 @@ from changedet.scene.predict import predict_scene
 from changedet.scene.request import SceneReport, SceneRequest
 from changedet.scene.summary import SUMMARY, request_facts
 from changedet.scene.tiling import choose_tiling
+from changedet.types import TestTime
 from changedet.vector.regions import read_region, region_sha256
 
 _PICTURES: Final = IMAGE_SUFFIXES - RASTER_SUFFIXES

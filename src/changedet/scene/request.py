@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from changedet._result_folder import Existing
-from changedet.inference.test_time import TestTime
 from changedet.raster.cog import MaskCounts
 from changedet.raster.pair import Coverage
 from changedet.raster.shift import ShiftEstimate
+from changedet.types import TestTime
 from changedet.vector.files import PolygonOptions, PolygonSummary
 
 Resampling = Literal["nearest", "bilinear", "cubic"]

@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple, get_args
 
 from changedet._atomic import write_text
 from changedet._version import __version__
-from changedet.inference.test_time import TestTime
 from changedet.metrics.json_values import to_json_value
 from changedet.raster.cog import MaskCounts
 from changedet.raster.facts import RasterFacts
@@ -20,7 +19,7 @@ from changedet.scene.flow import TileCounts
 from changedet.scene.job import SceneJob
 from changedet.scene.request import SceneRequest
 from changedet.scene.stac import crs_code, make_item
-from changedet.types import MAX_DISTANCE
+from changedet.types import MAX_DISTANCE, TestTime
 from changedet.vector.files import Format, PolygonSummary, file_name
 
 #: The file that tells a finished prediction.

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from changedet.errors import ConfigError
 from changedet.inference.scorer import TileScorer
-from changedet.inference.test_time import TestTime, views
-from changedet.types import ChangeOutput, Normalisation
+from changedet.inference.test_time import views
+from changedet.types import ChangeOutput, Normalisation, TestTime
 
 PLAIN = Normalisation((0.0,) * 3, (0.0,) * 3, (255.0,) * 3, (255.0,) * 3)
 COUNTS: dict[TestTime, int] = {"none": 1, "mirror": 2, "flips": 4, "turns": 8}

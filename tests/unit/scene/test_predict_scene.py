@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from changedet.errors import ConfigError, DataError, StorageError
 from changedet.inference.detector import Detector
-from changedet.models.model_file import ModelCard, TestTime, save_model
+from changedet.models.model_file import ModelCard, save_model
 from changedet.models.registry import create_model
 from changedet.scene import predict as predict_module
 from changedet.scene.flow import TilesDone
 from changedet.scene.predict import predict_scene
 from changedet.scene.request import SceneReport, SceneRequest
-from changedet.types import ChangeOutput, Normalisation
+from changedet.types import ChangeOutput, Normalisation, TestTime
 from changedet.vector.files import PolygonOptions
 
 UTM = Affine(2.0, 0.0, 500_000.0, 0.0, -2.0, 5_400_000.0)
