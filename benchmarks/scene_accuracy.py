@@ -5,7 +5,8 @@
 The chips of a split are laid side by side into one scene in UTM; the second date is warped into
 EPSG:4326 at a finer resolution and with a shift of a fraction of a pixel, as other people's rasters
 come. `predict_scene` brings it back. F1 is pooled over all pixels at the model's threshold, for the
-scene and for the chips one by one, with the same model and tiles.
+scene and for the chips one by one, with the same model, tiles and test-time augmentation (that of
+the model file).
 """
 
 import argparse
@@ -140,6 +141,7 @@ def main() -> None:
         overlap_px=tiling.overlap_px,
         batch_size=tiling.batch_size,
         device=detector.device,
+        test_time=detector.test_time,
     )
     for pair, score in zip(pairs, scores, strict=True):
         top, left = places[pair.name]
@@ -170,6 +172,7 @@ def main() -> None:
         "pixels": int((truth != 255).sum()),
         "shape": scene.shape,
         "threshold": report.threshold,
+        "test_time": detector.test_time,
         "shift": report.content["shift"],
         "coverage": report.content["coverage"],
     }

@@ -4,7 +4,8 @@
 
 Pure inference scores the very same batches of tiles, held in memory, in a loop and does nothing
 else. It and the flow (reading GeoTIFFs, blending, writing) take turns within each round, because
-machines are noisy; the ratio of each round is what counts.
+machines are noisy; the ratio of each round is what counts. Both use the test-time augmentation that
+the model file names.
 """
 
 import argparse
@@ -43,7 +44,12 @@ def main() -> None:
             write_scene(scene, options.size, seed=seed)
     detector = load(options.model, device=options.device)
     tiling = choose_tiling(detector, tile_px=None, overlap_px=None, batch_size=None)
-    scorer = TileScorer(detector.model, detector.card.normalisation, detector.device)
+    scorer = TileScorer(
+        detector.model,
+        detector.card.normalisation,
+        detector.device,
+        test_time=detector.test_time,
+    )
     with gdal_environment(), RasterPair(*map(str, scenes), PairOptions()) as pair:
         plan = TilePlan(pair.grid.shape, tiling.tile_px, tiling.overlap_px, pair.grid.window)
         rng = np.random.default_rng(0)
@@ -69,7 +75,10 @@ def main() -> None:
                     journal=Journal(folder, {}, first_row=0),
                 )
 
-        print(f"{plan.count} tiles, {tiling}, {torch.get_num_threads()} threads, {detector.device}")
+        print(
+            f"{plan.count} tiles, {tiling}, test-time augmentation {detector.test_time}, "
+            f"{torch.get_num_threads()} threads, {detector.device}"
+        )
         ratios = []
         for number in range(options.rounds):
             seconds = {}

@@ -52,6 +52,17 @@ def accuracy(
     benchmark: Annotated[
         str | None, typer.Option(help="Name of a known benchmark; default: layout detected.")
     ] = None,
+    test_time: Annotated[
+        Literal["none", "mirror", "flips", "turns"] | None,
+        typer.Option(
+            help="Models: average the scores of mirrored (2 views, flips: 4) and turned (8) tiles. "
+            " [default: by model]"
+        ),
+    ] = None,
+    encoder_weights: Annotated[
+        str | None,
+        typer.Option(help="deep_difference: package, hub, none or a file.  [default: package]"),
+    ] = None,
     batch_size: Annotated[
         int, typer.Option(min=1, help="Tiles that go through a model at once.")
     ] = 8,
@@ -95,6 +106,8 @@ def accuracy(
         threshold_split=threshold_split,
         floors="all" if floors else "none",
         benchmark=benchmark,
+        test_time=test_time,
+        encoder_weights=encoder_weights,
         batch_size=batch_size,
         device=device,
         ignore_value=ignore_value,

@@ -69,6 +69,7 @@ def _rows(
     yield "tile", f"{card.tile_px} px"
     yield "threshold (score)", _NOT_STATED if card.threshold is None else f"{card.threshold:.4f}"
     yield "threshold chosen", card.threshold_source or _NOT_STATED
+    yield "weights chosen", card.selection_source or _NOT_STATED
     yield "test-time augmentation", card.test_time
     yield "metrics", _lines(card.metrics)
     yield "trained on", _data(card)

@@ -17,10 +17,12 @@ def recipes(
         typer.echo(dump_config(load_config(name)), nl=False)
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table("recipe", "epochs", "what it is", box=None, pad_edge=False)
+    table = Table("recipe", "epochs", box=None, pad_edge=False)
+    table.add_column("what it is", overflow="fold")
     for recipe in list_recipes():
         config = load_config(recipe)
-        table.add_row(recipe, str(config.training.epochs), config.description)
+        table.add_row(recipe, str(config.training.epochs), escape(config.description))
     Console(soft_wrap=False).print(table)

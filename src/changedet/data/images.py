@@ -68,7 +68,7 @@ _MEANING_OF_MODE: Final = {
 }
 
 
-def read_image(path: Path, *, channels: int = 3) -> npt.NDArray[np.uint8]:
+def read_image(path: str | Path, *, channels: int = 3) -> npt.NDArray[np.uint8]:
     """Read an 8-bit image, (H, W, C), values 0..255 in stored (RGB) order.
 
     Palette and 1-bit images are converted; nothing else is, so that neither an alpha band nor the
@@ -81,7 +81,7 @@ def read_image(path: Path, *, channels: int = 3) -> npt.NDArray[np.uint8]:
     Raises:
         ImageError: If the file is missing, damaged, too large or of another kind.
     """
-    with open_pixels(path) as image:
+    with open_pixels(Path(path)) as image:
         bands: PillowImage.Image = image
         if image.mode in ("P", "1") and "transparency" not in image.info:
             bands = image.convert("L" if channels == 1 else "RGB")

@@ -12,14 +12,20 @@ from changedet._result_folder import Existing
 from changedet._version import __version__
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labelled import LabelledPair
-from changedet.data.labels import LabelEncoding, scan_labels
+from changedet.data.labels import LabelEncoding
 from changedet.data.pairs import DecodedPair, read_pair
 from changedet.data.scenes.manifest import READING_SCENES, find_manifest
 from changedet.data.scenes.record import record_blocks
 from changedet.engine.evaluate import Mode, count_scores, overlap_of
 from changedet.errors import ConfigError
+from changedet.experiment.model_data import check_pixel_type, scan_labels_as_trained
 from changedet.experiment.prediction import Progress
-from changedet.experiment.seen_before import find_seen, other_bands_note
+from changedet.experiment.seen_before import (
+    CALIBRATION,
+    find_seen,
+    other_bands_note,
+    selection_source,
+)
 from changedet.inference.detector import Detector, resolve_device
 from changedet.inference.loading import load_ahead, room_for
 from changedet.inference.tiling import score_pairs
@@ -161,8 +167,9 @@ def calibrate_model(
             f"calibrated with mode {request.mode}, test-time augmentation {test_time}, "
             f"{request.precision} weights"
         ),
+        selection_source=selection_source(card),
         test_time=test_time,
-        metrics={**card.metrics, "calibration": _figures(request, new, confusion)},
+        metrics={**card.metrics, CALIBRATION: _figures(request, new, confusion)},
         blocks=_with_selection_blocks(card.blocks, split),
         package_version=__version__,
     )
@@ -182,20 +189,12 @@ class _Split:
 
 def _open_split(request: CalibrationRequest, card: ModelCard, *, channels: int) -> _Split:
     index = index_pairs(request.data, benchmark=request.benchmark, channels=channels)
-    if index.pixel_type != card.pixel_type:
-        raise ConfigError(
-            f"{request.model} was trained on {card.pixel_type} values, {request.data} holds "
-            f"{index.pixel_type}; use data of the same kind, or a model that was trained on it"
-        )
+    check_pixel_type(request.model, card.pixel_type, index, data=request.data)
     pairs = index.split(request.split)
     _refuse_training_split(request, card, index)
-    declared = card.label if card.label is not None and card.data_name == index.name else {}
-    ignore_value, changed_values = request.ignore_value, request.changed_values
-    if ignore_value is None:
-        ignore_value = declared.get("ignore_value")
-    if changed_values is None and declared.get("kind") == "declared":
-        changed_values = tuple(declared["changed"])
-    scan = scan_labels(index.pairs, ignore_value=ignore_value, changed_values=changed_values)
+    scan = scan_labels_as_trained(
+        index, [card], ignore_value=request.ignore_value, changed_values=request.changed_values
+    )
     notes = (
         *index.notes,
         *other_bands_note(card, index),

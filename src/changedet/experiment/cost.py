@@ -7,8 +7,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from changedet.inference.scorer import evaluating
+from changedet.inference.test_time import views
 from changedet.metrics.json_values import JsonValue, to_json_value
 from changedet.models.base import ChangeModel
+from changedet.types import TestTime
 
 
 @dataclass(frozen=True)
@@ -17,20 +19,29 @@ class Cost:
 
     Attributes:
         parameters: Number of trained values; what batch norm measures is not counted.
-        gflop: 10^9 floating-point operations, 2 x MAC (spec 5), for the score map of one pair.
+        gflop: 10^9 floating-point operations, 2 x MAC (spec 5), for the score map of one pair,
+            all views of test-time augmentation together.
         side_px: Height and width of that pair.
+        views: Number of those views; 1 without test-time augmentation.
     """
 
     parameters: int
     gflop: float
     side_px: int
+    views: int
 
     def to_dict(self) -> dict[str, JsonValue]:
         """Return the figures as plain JSON types."""
         return {name: to_json_value(value) for name, value in asdict(self).items()}
 
 
-def measure_cost(model: ChangeModel, *, side_px: int = 256, channels: int | None = None) -> Cost:
+def measure_cost(
+    model: ChangeModel,
+    *,
+    side_px: int = 256,
+    channels: int | None = None,
+    test_time: TestTime = "none",
+) -> Cost:
     """Count parameters and operations of one pair in prediction, without computing anything.
 
     Counted are convolutions, matrix products and attention, in the shapes in which they are done;
@@ -40,10 +51,12 @@ def measure_cost(model: ChangeModel, *, side_px: int = 256, channels: int | None
         model: The network; it is left as it was.
         side_px: Height and width of the pair, a multiple of the model's stride.
         channels: Channels of the images; None: those of the model.
+        test_time: Turned and mirrored views of which each is scored; of a square all cost the same.
 
     Raises:
-        ConfigError: If the model cannot take such images.
+        ConfigError: If the model cannot take such images, or there is no such augmentation.
     """
+    times = len(views(test_time))
     # Shapes alone decide the count, and the "meta" device works on nothing but shapes.
     shapes = copy.deepcopy(model).to("meta")
     depth = shapes.encoder.in_channels if channels is None else channels
@@ -52,6 +65,7 @@ def measure_cost(model: ChangeModel, *, side_px: int = 256, channels: int | None
         shapes(pair[0], pair[1])
     return Cost(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        gflop=counter.get_total_flops() / 1e9,
+        gflop=times * counter.get_total_flops() / 1e9,
         side_px=side_px,
+        views=times,
     )

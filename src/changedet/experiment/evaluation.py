@@ -17,11 +17,12 @@ from changedet._result_folder import Existing, check_result_folder, result_folde
 from changedet._version import __version__
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labelled import LabelledPair
-from changedet.data.labels import LabelEncoding, LabelScan, scan_labels
+from changedet.data.labels import LabelEncoding
 from changedet.data.pairs import DecodedPair, read_pair
 from changedet.data.scenes.manifest import READING_SCENES, find_manifest
 from changedet.engine.evaluate import Mode
 from changedet.errors import ConfigError, DataError
+from changedet.experiment.model_data import check_pixel_type, scan_labels_as_trained
 from changedet.experiment.per_image_table import write_per_image
 from changedet.experiment.plots import write_precision_recall_curve
 from changedet.experiment.prediction import Progress
@@ -46,7 +47,6 @@ from changedet.metrics.protocol import (
     honest_protocol,
     seed_protocol,
 )
-from changedet.models.model_file import ModelCard
 from changedet.types import TestTime
 
 #: The file that tells a finished evaluation.
@@ -162,9 +162,14 @@ def evaluate_model(
     if find_manifest(request.data) is not None:
         say(READING_SCENES)
     index = index_pairs(request.data, benchmark=request.benchmark, channels=source.in_channels)
-    _check_pixel_type(request, index, source)
+    check_pixel_type(request.model, source.pixel_type, index, data=request.data)
     judged = _Judged(request, source, index)
-    scan = _scan(request, index, source.card)
+    scan = scan_labels_as_trained(
+        index,
+        [] if source.card is None else [source.card],
+        ignore_value=request.ignore_value,
+        changed_values=request.changed_values,
+    )
     encoding = scan.encoding
     for sentence in (
         *index.notes,
@@ -195,14 +200,6 @@ def _check_request(request: EvaluationRequest) -> None:
             )
     if request.panels < 0:
         raise ConfigError(f"--panels must be at least 0, got {request.panels}")
-
-
-def _check_pixel_type(request: EvaluationRequest, index: PairIndex, source: ScoreSource) -> None:
-    if source.pixel_type not in (None, index.pixel_type):
-        raise ConfigError(
-            f"{request.model} was trained on {source.pixel_type} values, {request.data} holds "
-            f"{index.pixel_type}; use data of the same kind, or a model that was trained on it"
-        )
 
 
 class _Judged:
@@ -245,18 +242,6 @@ def _labelled(
                 "add them, or use `changedet predict`, which needs none"
             )
     return index.split(split)
-
-
-def _scan(request: EvaluationRequest, index: PairIndex, card: ModelCard | None) -> LabelScan:
-    """Decide from all masks of the data set, helped by what was declared when training on it."""
-    is_own = card is not None and card.data_name == index.name
-    declared = (card.label if card is not None and is_own else None) or {}
-    ignore_value, changed_values = request.ignore_value, request.changed_values
-    if ignore_value is None:
-        ignore_value = declared.get("ignore_value")
-    if changed_values is None and declared.get("kind") == "declared":
-        changed_values = tuple(declared["changed"])
-    return scan_labels(index.pairs, ignore_value=ignore_value, changed_values=changed_values)
 
 
 def _count(

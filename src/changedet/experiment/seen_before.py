@@ -10,6 +10,9 @@ from changedet.models.model_file import ModelCard
 #: For figures on the very images the model was trained on.
 TRAINING_SET_NOTE = "training set, optimistic"
 
+#: Name of the figures that a calibration adds to a model card.
+CALIBRATION = "calibration"
+
 #: As training writes it: max-F1 on split 'val' of NAME (120 images), epoch 3, batch 40.
 _CHOSEN_ON = re.compile(r"on split '(?P<split>[^']*)' of (?P<data>.*) \(\d+ images?\)")
 
@@ -22,27 +25,48 @@ def find_seen(card: ModelCard, index: PairIndex, *, split: str) -> Seen | None:
 
 
 def optimism_note(
-    card: ModelCard, index: PairIndex, *, split: str, seen: Seen | None, by_hand: bool
+    card: ModelCard,
+    index: PairIndex,
+    *,
+    split: str,
+    seen: Seen | None,
+    threshold_source: str | None,
 ) -> str | None:
     """Warn where the figures are of images that the model or its threshold has already seen.
+
+    Images that chose the weights count whichever threshold is applied: another checkpoint was left
+    aside because it did worse on them.
 
     Args:
         card: Of the model.
         index: What it is judged on.
         split: Name of the split that is reported.
-        seen: Of its blocks, where that is known; else names of data set and split decide.
-        by_hand: Whether the user gave the threshold, so that no images of the run chose it.
+        seen: Of its blocks, where that is known; where it shows nothing, the names of data set and
+            split decide.
+        threshold_source: What chose the threshold that is applied, if the model brought it.
     """
     if seen is not None and seen.trained_on == seen.blocks:
         return TRAINING_SET_NOTE
     parts = [] if seen is None else list(seen.in_training)
-    if seen is not None and seen.chosen_on and not by_hand:
+    if seen is not None and seen.chosen_on:
         if seen.chosen_on == seen.blocks and not parts:
             return SELECTION_SET_NOTE
-        parts.append(f"{seen.chosen_on} of {seen.blocks} blocks chose the threshold")
+        parts.append(f"{seen.chosen_on} of {seen.blocks} blocks chose the model or its threshold")
     if parts:
         return f"{'; '.join(parts)}; optimistic"
-    return None if by_hand else _note_by_name(card, index, split=split)
+    return _note_by_name(card, index, split=split, threshold_source=threshold_source)
+
+
+def selection_source(card: ModelCard) -> str | None:
+    """Say how the weights of a model were chosen, also for files older than that field.
+
+    In those the threshold was chosen together with the weights unless it was calibrated later.
+    """
+    if card.selection_source is not None:
+        return card.selection_source
+    source = card.threshold_source
+    is_of_training = source is not None and CALIBRATION not in card.metrics
+    return source if is_of_training and _CHOSEN_ON.search(source or "") else None
 
 
 def other_bands_note(card: ModelCard, index: PairIndex) -> list[str]:
@@ -61,10 +85,10 @@ def other_bands_note(card: ModelCard, index: PairIndex) -> list[str]:
 
 
 def was_chosen_on(source: str | None, *, data_name: str, split: str) -> bool:
-    """Tell whether a model's threshold was chosen on a split of a data set.
+    """Tell whether a model's weights or threshold were chosen on a split of a data set.
 
     Args:
-        source: ``threshold_source`` of a model card.
+        source: ``selection_source`` or ``threshold_source`` of a model card.
         data_name: Name of the data set, as its index gives it.
         split: Name of the split.
     """
@@ -72,13 +96,17 @@ def was_chosen_on(source: str | None, *, data_name: str, split: str) -> bool:
     return found is not None and (found["split"], found["data"]) == (split, data_name)
 
 
-def _note_by_name(card: ModelCard, index: PairIndex, *, split: str) -> str | None:
-    if was_chosen_on(card.threshold_source, data_name=index.name, split=split):
-        return SELECTION_SET_NOTE
-    trained_on = (card.recipe or {}).get("data", {}).get("train_split")
-    if card.data_name == index.name and trained_on == split:
+def _note_by_name(
+    card: ModelCard, index: PairIndex, *, split: str, threshold_source: str | None
+) -> str | None:
+    for source in (threshold_source, selection_source(card)):
+        if was_chosen_on(source, data_name=index.name, split=split):
+            return SELECTION_SET_NOTE
+    splits = (card.recipe or {}).get("data", {}) if card.data_name == index.name else {}
+    if splits.get("train_split") == split:
         return TRAINING_SET_NOTE
-    return None
+    # A file that was calibrated before selection_source was kept: only the recipe still tells.
+    return SELECTION_SET_NOTE if splits.get("val_split") == split else None
 
 
 def _listed(bands: tuple[int, ...] | None) -> str:

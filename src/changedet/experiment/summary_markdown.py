@@ -77,7 +77,9 @@ def _table(table: Table) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    # A vertical bar would begin another cell, a line break another row.
+    clean = [" ".join(cell.replace("|", "\\|").split()) for cell in cells]
+    return f"| {' | '.join(clean)} |"
 
 
 def _cell(cell: Cell) -> str:

@@ -1,6 +1,6 @@
 """Which threshold an evaluation applies, who chose it, and what that makes of the figures."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from changedet.data.index import PairIndex
 from changedet.data.scenes.record import Seen
@@ -67,7 +67,9 @@ def threshold_note(
     split: str,
     seen: Seen | None,
 ) -> str | None:
-    """Warn where the reported images were seen by the training or by the choice of the threshold.
+    """Warn where the reported images were seen before, or the threshold is for other scores.
+
+    Seen before: in training, in the choice of the weights, or in that of the threshold.
 
     Args:
         choice: The threshold that is applied.
@@ -77,17 +79,26 @@ def threshold_note(
         seen: Of its blocks, where the model file and the data tell; see
             :func:`changedet.experiment.seen_before.find_seen`.
     """
-    if choice.split is None:
-        if source.card is None:
-            return None
-        return optimism_note(source.card, index, split=split, seen=seen, by_hand=choice.by_hand)
-    notes = [_overlap_note(index, split, chosen_on=choice.split)]
+    notes = [None if choice.split is None else _overlap_note(index, split, chosen_on=choice.split)]
     if source.card is not None:
-        # What once chose the stored threshold no longer counts, only what was trained on.
-        card = replace(source.card, threshold_source=None)
-        by_hand = seen is not None
-        notes.append(optimism_note(card, index, split=split, seen=seen, by_hand=by_hand))
-    return "; ".join(note for note in notes if note) or None
+        is_own = choice.split is None and not choice.by_hand
+        own_source = source.threshold_source if is_own else None
+        notes += [
+            optimism_note(source.card, index, split=split, seen=seen, threshold_source=own_source),
+            other_views_note(source) if is_own else None,
+        ]
+    return "; ".join(dict.fromkeys(note for note in notes if note)) or None
+
+
+def other_views_note(source: ScoreSource) -> str | None:
+    """Say that a model's own threshold was chosen for other test-time augmentation than is used."""
+    card = source.card
+    if card is None or card.threshold is None or card.test_time == source.test_time:
+        return None
+    return (
+        f"the threshold was chosen for test-time augmentation {card.test_time}, "
+        f"{source.test_time} is used"
+    )
 
 
 def _overlap_note(index: PairIndex, split: str, *, chosen_on: str) -> str | None:

@@ -89,6 +89,10 @@ def make_exporter(
     def export(path: Path, result: Validation, progress: Progress) -> None:
         split = config.data.val_split
         images = len(result.histogram.changed)
+        chosen_by = (
+            f"max-F1 on split {split!r} of {facts.data_name} ({images} images), "
+            f"epoch {progress.epoch}, batch {progress.batch}"
+        )
         card = ModelCard(
             architecture=model.architecture,
             options=model.options,
@@ -96,10 +100,8 @@ def make_exporter(
             pixel_type=facts.pixel_type,
             tile_px=tile_px(config),
             threshold=result.threshold,
-            threshold_source=(
-                f"max-F1 on split {split!r} of {facts.data_name} ({images} images), "
-                f"epoch {progress.epoch}, batch {progress.batch}"
-            ),
+            threshold_source=chosen_by,
+            selection_source=chosen_by,
             label=facts.encoding.to_dict(),
             metrics={"validation": seed_protocol(result.histogram).to_dict()},
             data_name=facts.data_name,

@@ -72,27 +72,28 @@ class PixelLossSum(nn.Module):
     """Add up losses of one map of change.
 
     Args:
-        terms: Losses by name, with their weights.
+        terms: Losses by name, with their weights; a loss of weight 0 is left out.
 
     Raises:
-        ConfigError: If there is no term, or a weight is not above 0.
+        ConfigError: If there is no loss of weight above 0, or a weight is below 0.
     """
 
     def __init__(self, terms: Mapping[str, WeightedTerm]) -> None:
         super().__init__()
         weights = {name: term.weight for name, term in terms.items()}
-        if not terms or min(weights.values()) <= 0:
+        if min(weights.values(), default=-1.0) < 0 or max(weights.values()) == 0:
             raise ConfigError(
-                f"loss.terms must give at least one loss a weight above 0, got {weights}; "
-                "leave out what is not wanted"
+                f"loss.terms must give at least one loss a weight above 0 and none one below, got "
+                f"{weights}"
             )
+        terms = {name: term for name, term in terms.items() if term.weight > 0}
         self.of_distance = nn.ModuleDict(
             {name: term.loss for name, term in terms.items() if isinstance(term.loss, nn.Module)}
         )
         self.of_logit = {
             name: term.loss for name, term in terms.items() if isinstance(term.loss, str)
         }
-        self.weights = weights
+        self.weights = {name: term.weight for name, term in terms.items()}
 
     def forward(self, distance: Tensor, label: Tensor, *, logit: Tensor | None = None) -> Tensor:
         """Return the weighted sum.

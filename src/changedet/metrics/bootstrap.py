@@ -51,15 +51,24 @@ def bootstrap_intervals(
         images, np.full(images, 1.0 / images), size=resamples
     )
     pooled = draws.astype(np.float64) @ counts
-    tail = (1.0 - level) / 2.0
     tp, fp, fn, tn = pooled.T
     return {
-        name: _interval(ratio(part, whole), tail)
+        name: quantile_interval(ratio(part, whole), level)
         for name, (part, whole) in fractions(tp=tp, fp=fp, fn=fn, tn=tn).items()
     }
 
 
-def _interval(values: FloatArray, tail: float) -> tuple[float, float]:
+def quantile_interval(values: FloatArray, level: float) -> tuple[float, float]:
+    """Give the ends between which the middle share of a figure's draws lies.
+
+    Args:
+        values: The figure in each draw, (R,); NaN where it is undefined, which counts for nothing.
+        level: Share of the draws inside the interval, in (0, 1).
+
+    Returns:
+        Low and high end, NaN if the figure is undefined in every draw.
+    """
+    tail = (1.0 - level) / 2.0
     defined = values[~np.isnan(values)]
     if not defined.size:
         return math.nan, math.nan

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from changedet.errors import ConfigError, DataError
+from changedet.metrics.bootstrap import quantile_interval
 from changedet.metrics.confusion import ratio
 from changedet.metrics.json_values import to_json_value
 from changedet.types import IGNORED
@@ -258,7 +259,7 @@ def object_result(
     # A single image says nothing of how much images differ.
     drawn = _figures(draws.astype(np.float64) @ columns) if counts.images > 1 else None
     intervals = [
-        (math.nan, math.nan) if drawn is None else _interval(drawn[row], level)
+        (math.nan, math.nan) if drawn is None else quantile_interval(drawn[row], level)
         for row in range(len(figures))
     ]
     named = dict(zip(_FIGURES, figures.tolist(), strict=False))
@@ -298,14 +299,6 @@ def _figures(pooled: FloatArray) -> FloatArray:
             *(ratio(part, whole) for part, whole in zip(found, by_size, strict=True)),
         ]
     )
-
-
-def _interval(values: FloatArray, level: float) -> tuple[float, float]:
-    defined = values[~np.isnan(values)]
-    if not defined.size:
-        return math.nan, math.nan
-    low, high = np.quantile(defined, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
-    return float(low), float(high)
 
 
 def _size_fields(entry: SizeRecall, gsd_m: float | None) -> dict[str, Any]:

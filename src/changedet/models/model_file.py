@@ -48,6 +48,8 @@ class ModelCard:
         tile_px: Tile size that the network was trained on, in pixels.
         threshold: Score in [0, 1] from which a pixel is changed; None if none was chosen.
         threshold_source: How the threshold was chosen.
+        selection_source: How these weights were chosen from those of the training, which stays
+            when another threshold is; None if they were not, or the file is older than this field.
         test_time: Views of a tile whose scores are averaged, see
             :mod:`changedet.inference.test_time`; files written before there was a choice hold
             ``none``.
@@ -75,6 +77,7 @@ class ModelCard:
     tile_px: int = 256
     threshold: float | None = None
     threshold_source: str | None = None
+    selection_source: str | None = None
     test_time: TestTime = "none"
     label: dict[str, Any] | None = None
     metrics: dict[str, Any] = field(default_factory=dict)

@@ -55,6 +55,13 @@ def test_the_note_of_a_method_is_printed_and_a_missing_comparison_said(run, pair
     assert "change vector analysis: selection set, optimistic" in optimistic.stdout
 
 
+def test_views_and_weights_that_fit_no_method_are_refused(run):
+    turned = run("floor:cva", "--no-floors", "--test-time", "flips")
+    assert str(turned.exception).startswith("--test-time is for models")
+    weights = run("floor:cva", "--no-floors", "--encoder-weights", "hub")
+    assert str(weights.exception).startswith("--encoder-weights is for floor:deep_difference")
+
+
 def test_nothing_to_judge_is_an_error(run):
     result = run("--no-floors")
     assert isinstance(result.exception, ConfigError)

@@ -199,3 +199,9 @@ def test_encoded_png_holds_the_same_pixels_in_one_band(tmp_path):
     with open_pixels(path) as image:
         assert image.mode == "L"
     assert np.array_equal(read_image(path, channels=1)[:, :, 0], mask)
+
+
+def test_a_path_may_be_text(tmp_path):
+    path = tmp_path / "image.png"
+    path.write_bytes(encode_png(np.full((3, 4, 3), 7, np.uint8)))
+    assert read_image(str(path)).shape == (3, 4, 3)

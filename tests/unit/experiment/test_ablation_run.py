@@ -86,12 +86,12 @@ def table(tmp_path_factory) -> str:
     return str(path)
 
 
-def ablate(out: Path, data: Path, table: str, *, overrides=(), say=None, **request):
+def ablate(out: Path, data: Path, table: str, *, tiny=TINY, overrides=(), say=None, **request):
     asked = AblationRequest(
         out=out,
         data=data,
         table=table,
-        overrides=(*TINY, *overrides),
+        overrides=(*tiny, *overrides),
         device="cpu",
         **{"floors": "none", "shown": 1, **request},
     )
@@ -217,6 +217,47 @@ def test_resuming_a_finished_ablation_trains_nothing_and_adds_what_is_new(
     (out / "report.html").unlink()
     report_ablation(out)
     assert (out / "report.html").is_file()
+
+
+def test_a_network_with_one_loss_term_and_the_seeds_networks_share_a_table(
+    pairs_folder, steps, tmp_path
+):
+    table = tmp_path / "table.yaml"
+    table.write_text(
+        """
+title: A pyramid
+base: pyramid_small
+rows:
+  - {name: logit, title: Logit}
+  - {name: distance, title: Distance, set: {model.output: distance, loss.terms: {wdmc: 1.0}}}
+claims:
+  - {text: logit gains, kind: difference, row: logit, against: distance, difference: 0.01}
+  - {text: terms stay equal, kind: loss_spread, row: logit, at_most: 5.0}
+"""
+    )
+    out = tmp_path / "out"
+    crops = ("data.crop_px=64", "data.tile_px=64", "model.decoder_width=16")
+    outcome = ablate(
+        out,
+        pairs_folder,
+        str(table),
+        tiny=[setting for setting in TINY if "head_width" not in setting],
+        overrides=crops,
+    )
+    assert outcome.problems == ()
+    for row in outcome.results.rows:
+        (run,) = row.runs
+        assert run.config.model.name == "siamese_pyramid"
+        assert run.judgement.gflop > 0.0
+        assert set(run.judgement.scores) == {"seed", "honest"}
+        assert set(run.logs.loss_terms) == {"fused"}
+        assert np.isnan(run.loss_spread)
+    content = json.loads((out / "results.json").read_text())
+    assert [row["loss_spread"] for row in content["rows"]] == [None, None]
+    verdicts = {claim["text"]: claim["verdict"] for claim in content["claims"]}
+    assert verdicts["logit gains"] != "not run"
+    assert verdicts["terms stay equal"] == "not run"
+    assert "| Logit |" in (out / "report.md").read_text()
 
 
 def test_a_failed_run_is_recorded_the_others_go_on_and_resuming_tries_it_again(

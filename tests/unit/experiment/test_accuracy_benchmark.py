@@ -10,10 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from changedet.errors import ConfigError, DataError
+from changedet.errors import ChangeDetError, ConfigError, DataError
 from changedet.experiment.accuracy import methods as methods_module
 from changedet.experiment.accuracy.benchmark import measure_accuracy
 from changedet.experiment.accuracy.request import AccuracyRequest
+from changedet.experiment.cost import measure_cost
 from changedet.experiment.score_source import count_source, open_source
 from changedet.inference.detector import load
 from changedet.metrics.objects import ObjectCounter, object_result
@@ -182,6 +183,43 @@ def test_stored_thresholds_are_applied_and_need_no_other_split(tmp_path, own_dat
     assert "each method at its own threshold" in (tmp_path / "out" / "accuracy.md").read_text()
 
 
+def test_views_that_are_averaged_are_the_models_own_or_those_asked_for(tmp_path, data):
+    turning = write_model(tmp_path / "m.safetensors", test_time="mirror")
+    own = measure_accuracy(request(data, tmp_path / "own", turning)).to_dict()["methods"]
+    asked = measure_accuracy(
+        request(data, tmp_path / "asked", turning, test_time="turns", threshold="stored")
+    ).to_dict()["methods"]
+    assert [entry["test_time"] for entry in own] == ["mirror", "none"]
+    assert [entry["test_time"] for entry in asked] == ["turns", "none"]
+    one = measure_cost(load(turning, device="cpu").model).gflop
+    for entry, times in ((own[0], 2), (asked[0], 8)):
+        assert entry["cost"]["views"] == times
+        assert entry["cost"]["gflop"] == pytest.approx(times * one)
+    assert own[0]["note"] is None
+    sentence = "the threshold was chosen for test-time augmentation mirror, turns is used"
+    assert [entry["note"] for entry in asked] == [sentence, None]
+    text = (tmp_path / "asked" / "accuracy.md").read_text()
+    assert "of all views of test-time augmentation together" in text
+    assert sentence in text
+
+
+def test_the_weights_of_the_deep_floor_can_be_chosen(tmp_path, data, monkeypatch):
+    opened = []
+
+    def spy(spec, **options):
+        opened.append((spec, options["encoder_weights"]))
+        return open_source(spec, **options)
+
+    monkeypatch.setattr(methods_module, "open_source", spy)
+    monkeypatch.setattr(methods_module, "list_floors", lambda: ["difference", "deep_difference"])
+    report = measure_accuracy(request(data, tmp_path / "out", encoder_weights="none"))
+    assert opened == [("floor:difference", None), ("floor:deep_difference", "none")]
+    assert report.methods[1].to_dict()["facts"]["encoder_weights"] == "none"
+    # Weights that were named and cannot be had are no reason to go on without them.
+    with pytest.raises(ChangeDetError, match=r"nowhere\.safetensors"):
+        measure_accuracy(request(data, tmp_path / "no", encoder_weights="nowhere.safetensors"))
+
+
 def test_a_model_without_a_threshold_is_refused_where_its_own_is_asked_for(tmp_path, data):
     bare = write_model(tmp_path / "bare.safetensors", threshold=None, threshold_source=None)
     with pytest.raises(ConfigError, match=r"bare\.safetensors holds no threshold; let a split"):
@@ -271,6 +309,11 @@ def test_a_floor_that_is_named_is_judged_once_and_files_of_one_name_are_told_apa
     ("options", "message"),
     [
         ({"floors": "none"}, "there is nothing to judge"),
+        ({"test_time": "turns"}, "--test-time is for models and none is given"),
+        (
+            {"methods": ("floor:cva",), "floors": "none", "encoder_weights": "hub"},
+            "--encoder-weights is for floor:deep_difference, which is not judged",
+        ),
         ({"gsd_m": 0.0}, "--gsd is the side of a pixel in metres, above 0, got 0"),
         ({"duplicate_limit": 1.5}, r"--duplicate-limit is a correlation in \(0, 1\], got 1.5"),
         ({"resamples": 0}, "at least 1 draw"),
@@ -278,8 +321,9 @@ def test_a_floor_that_is_named_is_judged_once_and_files_of_one_name_are_told_apa
     ],
 )
 def test_settings_that_make_no_sense_are_refused_first(tmp_path, options, message):
+    methods = options.pop("methods", ())
     with pytest.raises(ConfigError, match=message):
-        measure_accuracy(request(tmp_path / "nowhere", tmp_path / "out", **options))
+        measure_accuracy(request(tmp_path / "nowhere", tmp_path / "out", *methods, **options))
 
 
 def test_a_method_that_is_named_twice_is_refused(tmp_path):

@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from changedet.experiment.calibration import (
     CalibrationRequest,
     calibrate_model,
 )
+from changedet.experiment.evaluation import EvaluationRequest, evaluate_model
 from changedet.experiment.seen_before import find_seen, was_chosen_on
 from changedet.inference.detector import load
 from changedet.metrics.confusion import Confusion
@@ -148,7 +150,9 @@ def test_the_new_card_says_how_it_was_chosen_and_keeps_the_rest(run, model: Path
     assert new.metrics["validation"] == {"max_f1": 0.5}
     assert new.metrics["calibration"]["f1"] == pytest.approx(report.after.f1)
     assert new.metrics["calibration"]["note"] == SELECTION_SET_NOTE
-    changed = {"threshold", "threshold_source", "test_time", "metrics"}
+    # The first file is from before selection_source: there its threshold's origin tells.
+    assert (old.selection_source, new.selection_source) == (None, old.threshold_source)
+    changed = {"threshold", "threshold_source", "selection_source", "test_time", "metrics"}
     for field in dataclasses.fields(ModelCard):
         if field.name not in changed:
             assert getattr(new, field.name) == getattr(old, field.name), field.name
@@ -172,6 +176,34 @@ def test_a_stored_augmentation_stays_unless_another_is_asked_for(run, tmp_path: 
     third = run(model=first.out, out=tmp_path / "third.safetensors", test_time="none")
     assert third.before == first.after
     assert third.card.test_time == "none"
+
+
+def test_figures_are_optimistic_where_the_weights_were_chosen_and_where_the_threshold_was(
+    run, data: Path, tmp_path: Path
+):
+    other = tmp_path / "OTHER"
+    shutil.copytree(data, other)
+
+    def note(calibrated: Path, root: Path, split: str) -> str | None:
+        target = tmp_path / "judged"
+        report = evaluate_model(
+            EvaluationRequest(
+                str(calibrated), root, target, split, device="cpu", panels=0, existing="replace"
+            )
+        )
+        return report.honest.note
+
+    once = run(data=other).out
+    again = run(model=once, data=other, split="test", out=tmp_path / "again.safetensors").out
+    for file, optimistic in (
+        (once, [(data, "val"), (other, "val")]),
+        # What the threshold comes from no more counts no more.
+        (again, [(data, "val"), (other, "test")]),
+    ):
+        for root, split in [(data, "val"), (data, "test"), (other, "val"), (other, "test")]:
+            expected = SELECTION_SET_NOTE if (root, split) in optimistic else None
+            assert note(file, root, split) == expected, (file.name, root.name, split)
+    assert note(again, data, "train") == "training set, optimistic"
 
 
 def test_side_by_side_tiles_choose_for_themselves(run):

@@ -55,7 +55,22 @@ def test_parameters_are_those_of_the_module():
     model = create_model("dasnet", **TINY)
     cost = measure_cost(model, side_px=64)
     assert cost.parameters == sum(value.numel() for value in model.parameters())
-    assert cost.to_dict() == {"parameters": cost.parameters, "gflop": cost.gflop, "side_px": 64}
+    assert cost.to_dict() == {
+        "parameters": cost.parameters,
+        "gflop": cost.gflop,
+        "side_px": 64,
+        "views": 1,
+    }
+
+
+def test_every_view_of_test_time_augmentation_costs_as_much_as_the_first():
+    model = create_model("dasnet", **TINY)
+    plain, turned = (
+        measure_cost(model, side_px=64, test_time=views) for views in ("none", "turns")
+    )
+    assert (plain.views, turned.views) == (1, 8)
+    assert turned.gflop == pytest.approx(8 * plain.gflop)
+    assert turned.parameters == plain.parameters
 
 
 def test_images_that_the_model_cannot_take_are_refused():

@@ -211,7 +211,8 @@ def test_a_threshold_given_by_hand_is_applied_and_said(tmp_path: Path, model: Pa
     honest = report.content["honest"]
     assert honest["threshold"] == 0.00077
     assert honest["threshold_source"] == "given by hand"
-    assert honest["note"] is None
+    # The split chose the weights.
+    assert honest["note"] == "selection set, optimistic"
     assert honest["confusion"] == pooled(compare(model, data, "val", 0.00077))._asdict()
 
 
@@ -471,3 +472,7 @@ def test_views_that_are_averaged_are_told(tmp_path: Path, model: Path, data: Pat
     turned = evaluate_model(request(model, data, tmp_path / "turned", test_time="turns")).content
     assert (plain["test_time"], turned["test_time"]) == ("none", "turns")
     assert plain["roc_auc"] != turned["roc_auc"]
+    assert plain["honest"]["note"] is None
+    assert turned["honest"]["note"] == (
+        "the threshold was chosen for test-time augmentation none, turns is used"
+    )

@@ -129,6 +129,7 @@ def test_the_best_model_is_named_by_the_epoch_and_batch_it_was_found_at(finished
     card = read_card(finished_run / "best.safetensors")
     assert card.metrics["validation"]["max_f1"] == pytest.approx(float(best["max_f1"]))
     assert f"epoch {best['epoch']}, batch {best['batch']}" in card.threshold_source
+    assert card.selection_source == card.threshold_source
 
 
 def test_the_model_file_is_all_that_prediction_needs(finished_run, pairs_folder):

@@ -90,7 +90,21 @@ def test_distances_of_0_and_2_have_finite_losses_and_gradients():
     assert distance.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("terms", [{}, {"bce": WeightedTerm(0.0, "bce")}])
+def test_a_loss_of_weight_0_is_left_out():
+    terms = {"bce": WeightedTerm(0.0, "bce"), "dice": WeightedTerm(1.0, "dice")}
+    loss = PixelLossSum(terms)
+    assert loss.weights == {"dice": 1.0}
+    torch.testing.assert_close(loss(LOGIT, LABEL, logit=LOGIT), dice(LOGIT, LABEL))
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {},
+        {"bce": WeightedTerm(0.0, "bce")},
+        {"bce": WeightedTerm(1.0, "bce"), "dice": WeightedTerm(-1.0, "dice")},
+    ],
+)
 def test_a_sum_without_a_weight_is_refused(terms):
     with pytest.raises(ConfigError, match=r"loss\.terms must give at least one loss a weight"):
         PixelLossSum(terms)

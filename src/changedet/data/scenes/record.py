@@ -33,7 +33,7 @@ class Seen(NamedTuple):
         blocks: All that were compared.
         trained_on: Those that share pixels with training blocks.
         too_close: Others that lie closer to a training block than ``gap_px``.
-        chosen_on: Those that share pixels with blocks that chose the model and its threshold.
+        chosen_on: Those that share pixels with blocks that chose the model or its threshold.
         gap_px: Distance that the split of the run keeps, in pixels.
     """
 

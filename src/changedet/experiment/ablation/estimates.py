@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata, t
 
+from changedet.metrics.bootstrap import quantile_interval
 from changedet.metrics.json_values import JsonValue, to_json_value
 
 Counts: TypeAlias = NDArray[np.int64]
@@ -183,10 +184,9 @@ def _student(freedom: float) -> float:
 
 def _joined(mean: float, spread: FloatArray, over_seeds: float) -> tuple[float, float]:
     """Add the bootstrap's and the seeds' distances from the mean in quadrature, side by side."""
-    defined = spread[~np.isnan(spread)]
-    if not defined.size or math.isnan(mean):
+    low, high = quantile_interval(spread, LEVEL)
+    if math.isnan(low) or math.isnan(mean):
         return math.nan, math.nan
-    low, high = (float(end) for end in np.quantile(defined, [_TAIL, 1.0 - _TAIL]))
     below = math.hypot(max(0.0, mean - low), over_seeds)
     above = math.hypot(max(0.0, high - mean), over_seeds)
     return mean - below, mean + above

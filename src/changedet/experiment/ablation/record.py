@@ -61,7 +61,8 @@ class Judgement:
         title: Name for tables.
         scores: Figures by protocol.
         parameters: Trained values; None for a floor.
-        gflop: 10^9 operations for a 256 x 256 pair; None for a floor.
+        gflop: 10^9 operations for a 256 x 256 pair, all views of test-time augmentation together;
+            None for a floor.
     """
 
     title: str

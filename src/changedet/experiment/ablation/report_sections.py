@@ -149,7 +149,8 @@ def _cost(results: AblationResults) -> Table:
             "epochs",
         ],
         [_cost_cells(row) for row in results.rows],
-        note=f"Peak memory of training: {' and '.join(memories) or '-'}, the largest of the seeds. "
+        note="GFLOP of all views together where a model averages several (test-time augmentation). "
+        f"Peak memory of training: {' and '.join(memories) or '-'}, the largest of the seeds. "
         "Pairs/s without validation. Minutes and epochs of one run, mean over the seeds; a run "
         "that its budget ended counts with its best validation.",
     )

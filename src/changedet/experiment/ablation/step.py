@@ -25,9 +25,8 @@ from changedet.experiment.ablation.resources import ResourceMeter
 from changedet.experiment.ablation.scoring import JudgedSplits, judge_source
 from changedet.experiment.cost import measure_cost
 from changedet.experiment.run import TrainRequest, run_training
-from changedet.experiment.score_source import open_source
+from changedet.experiment.score_source import ModelSource, open_source
 from changedet.inference.detector import resolve_device
-from changedet.models.model_file import load_model
 
 _INTERRUPTED = 130
 _logger = logging.getLogger(__name__)
@@ -100,7 +99,9 @@ def judge(
     scores = judge_source(
         opened, judged, encoding=LabelEncoding.from_dict(label), folder=Path(folder) / PICTURES
     )
-    cost = measure_cost(load_model(Path(source))[0]) if opened.kind == "model" else None
+    cost = None
+    if isinstance(opened, ModelSource):
+        cost = measure_cost(opened.detector.model, test_time=opened.test_time)
     write_judgement(
         Path(folder),
         Judgement(

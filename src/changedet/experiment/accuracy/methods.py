@@ -21,6 +21,8 @@ from changedet.floors.registry import list_floors
 #: Height and width of the pair whose operations are counted.
 COST_SIDE_PX = 256
 _MEGABYTE = 1e6
+#: The one untrained method that has an encoder.
+_DEEP = f"{FLOOR_PREFIX}deep_difference"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,7 @@ class Method:
             "title": self.title,
             "spec": self.source.spec,
             "kind": self.source.kind,
+            "test_time": self.source.test_time,
             "facts": self.source.facts(),
             "cost": None if self.cost is None else self.cost.to_dict(),
             "file_mb": self.file_mb,
@@ -57,10 +60,12 @@ def open_methods(request: AccuracyRequest, *, say: Callable[[str], None]) -> lis
     A floor that nobody named and that cannot be opened is left out, which is said.
 
     Raises:
-        ConfigError: If a method does not exist, or has no threshold of its own where it needs one.
-        CheckpointError: If a model file cannot be used.
+        ConfigError: If a method does not exist, has no threshold of its own where it needs one, or
+            an option fits none of them.
+        CheckpointError: If a model file, or the encoder's weights that were named, cannot be used.
     """
-    opened = [open_source(spec, device=request.device) for spec in request.methods]
+    _check_options(request)
+    opened = [_open(request, spec, channels=None) for spec in request.methods]
     _check_thresholds(request, opened)
     channels = opened[0].in_channels if opened else None
     named = set(request.methods)
@@ -69,8 +74,10 @@ def open_methods(request: AccuracyRequest, *, say: Callable[[str], None]) -> lis
         if spec in named:
             continue
         try:
-            opened.append(open_source(spec, device=request.device, channels=channels))
+            opened.append(_open(request, spec, channels=channels))
         except ChangeDetError as error:
+            if spec == _DEEP and request.encoder_weights is not None:
+                raise
             say(f"{spec} is left out: {error}")
     if not opened:
         raise ConfigError("none of the untrained methods can be used here; give a model file")
@@ -79,6 +86,25 @@ def open_methods(request: AccuracyRequest, *, say: Callable[[str], None]) -> lis
         _weighed(source, source.title if times[source.title] == 1 else source.spec)
         for source in opened
     ]
+
+
+def _open(request: AccuracyRequest, spec: str, *, channels: int | None) -> ScoreSource:
+    """Open a method with those of the options that are for its kind."""
+    return open_source(
+        spec,
+        device=request.device,
+        test_time=None if is_floor(spec) else request.test_time,
+        channels=channels,
+        encoder_weights=request.encoder_weights if spec == _DEEP else None,
+    )
+
+
+def _check_options(request: AccuracyRequest) -> None:
+    if request.test_time is not None and all(map(is_floor, request.methods)):
+        raise ConfigError("--test-time is for models and none is given; leave it out")
+    is_deep = request.floors == "all" or _DEEP in request.methods
+    if request.encoder_weights is not None and not is_deep:
+        raise ConfigError(f"--encoder-weights is for {_DEEP}, which is not judged; leave it out")
 
 
 def _check_thresholds(request: AccuracyRequest, sources: list[ScoreSource]) -> None:
@@ -98,6 +124,11 @@ def _weighed(source: ScoreSource, title: str) -> Method:
     return Method(
         source,
         title,
-        measure_cost(source.detector.model, side_px=COST_SIDE_PX, channels=source.in_channels),
+        measure_cost(
+            source.detector.model,
+            side_px=COST_SIDE_PX,
+            channels=source.in_channels,
+            test_time=source.test_time,
+        ),
         Path(source.spec).stat().st_size / _MEGABYTE,
     )

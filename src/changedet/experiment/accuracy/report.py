@@ -4,13 +4,12 @@ import json
 import math
 from pathlib import Path
 
-from changedet._atomic import write_text
 from changedet.data.near_duplicates import NearDuplicate
 from changedet.experiment.accuracy.chart import write_size_recall_chart
-from changedet.experiment.accuracy.markdown import render_markdown
 from changedet.experiment.accuracy.methods import COST_SIDE_PX
 from changedet.experiment.accuracy.repeats import METHOD, SplitRepeats
 from changedet.experiment.accuracy.results import AccuracyReport, MethodResult
+from changedet.experiment.summary_markdown import write_markdown
 from changedet.experiment.summary_page import (
     Block,
     Cell,
@@ -45,7 +44,7 @@ def write_report(folder: Path, report: AccuracyReport) -> None:
     title = f"Accuracy on {report.data['name']}, split {report.data['split']}"
     subtitle = f"{report.images} pairs; {_threshold_rule(report)}"
     write_summary(folder / PAGE, title=title, sections=sections, subtitle=subtitle)
-    write_text(folder / MARKDOWN, render_markdown(title, sections, subtitle=subtitle))
+    write_markdown(folder / MARKDOWN, title=title, sections=sections, subtitle=subtitle)
 
 
 def _sections(report: AccuracyReport, chart: Path) -> list[Section]:
@@ -242,15 +241,23 @@ def _cost(report: AccuracyReport) -> Table:
             [
                 entry.method.title,
                 None if cost is None else cost.parameters,
+                None if cost is None else cost.views,
                 _NO_VALUE if cost is None else f"{cost.gflop:.2f}",
                 _NO_VALUE if size_mb is None else f"{size_mb:.2f}",
             ]
         )
     return Table(
         "What each method costs",
-        ("method", "parameters", f"GFLOP a {COST_SIDE_PX} x {COST_SIDE_PX} pair", "file in MB"),
+        (
+            "method",
+            "parameters",
+            "views",
+            f"GFLOP a {COST_SIDE_PX} x {COST_SIDE_PX} pair",
+            "file in MB",
+        ),
         rows,
-        note="GFLOP are counted, 2 x MAC; a dash: not a network of ours, nothing is stored",
+        note="GFLOP are counted, 2 x MAC, of all views of test-time augmentation together (those "
+        "of one view times their number); a dash: not a network of ours, nothing is stored",
     )
 
 

@@ -8,6 +8,7 @@ from changedet._result_folder import Existing
 from changedet.data.near_duplicates import DEFAULT_LIMIT
 from changedet.engine.evaluate import Mode
 from changedet.errors import ConfigError
+from changedet.types import TestTime
 
 #: ``split``: chosen on the threshold split, for each way of viewing; ``stored``: the method's own.
 ThresholdPolicy = Literal["split", "stored"]
@@ -28,6 +29,9 @@ class AccuracyRequest:
         threshold_split: Name of the split that chooses thresholds.
         floors: Whether to judge all untrained methods besides.
         benchmark: Name of a known benchmark; None: the layout is found out.
+        test_time: Turned and mirrored views of a tile that models average; None: as each says.
+        encoder_weights: Weights of the encoder of ``floor:deep_difference``, as for
+            :func:`changedet.floors.registry.create_floor`; None: those of the package.
         batch_size: Tiles that go through a model at once.
         device: As for :func:`changedet.inference.detector.resolve_device`.
         ignore_value: Label value that counts neither as changed nor as unchanged.
@@ -48,6 +52,8 @@ class AccuracyRequest:
     threshold_split: str = "val"
     floors: Floors = "all"
     benchmark: str | None = None
+    test_time: TestTime | None = None
+    encoder_weights: str | None = None
     batch_size: int = 8
     device: str = "auto"
     ignore_value: int | None = None

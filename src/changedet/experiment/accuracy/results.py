@@ -76,7 +76,7 @@ class MethodResult:
 
     Attributes:
         method: What was judged.
-        note: Why all of its figures are optimistic, if they are.
+        note: What must be said of all of its figures: why they are optimistic, if they are.
         views: One entry for each way of showing the images.
     """
 

@@ -1,21 +1,21 @@
 """The splits of a benchmark: what is reported, what chooses thresholds, what was trained on."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labelled import DecodedPair, LabelledPair
-from changedet.data.labels import LabelEncoding, LabelScan, scan_labels
+from changedet.data.labels import LabelEncoding
 from changedet.data.pairs import read_pair
-from changedet.errors import ConfigError, DataError
+from changedet.errors import DataError
 from changedet.experiment.accuracy.methods import Method
 from changedet.experiment.accuracy.request import AccuracyRequest
+from changedet.experiment.model_data import check_pixel_type, scan_labels_as_trained
 from changedet.experiment.score_source import ScoreSource
 from changedet.experiment.seen_before import find_seen, optimism_note, other_bands_note
+from changedet.experiment.threshold_choice import other_views_note
 from changedet.inference.loading import load_ahead, room_for
 from changedet.metrics.protocol import SELECTION_SET_NOTE
-from changedet.models.model_file import ModelCard
 
 _USUAL_TRAINING_SPLIT = "train"
 
@@ -44,11 +44,18 @@ class BenchmarkData:
         self._by_channels: dict[int, PairIndex] = {}
         self.index = self.index_for(methods[0].source)
         for method in methods:
-            _check_pixel_type(method, self.index_for(method.source), request.data)
+            source = method.source
+            index = self.index_for(source)
+            check_pixel_type(source.spec, source.pixel_type, index, data=request.data)
         splits = {request.split, *self._choosing()}
         for name in sorted(splits):
             self.index.split(name)
-        self.scan = self._scan()
+        self.scan = scan_labels_as_trained(
+            self.index,
+            self._cards,
+            ignore_value=request.ignore_value,
+            changed_values=request.changed_values,
+        )
         for name in sorted(splits):
             if self.scan.share_of(self.index.split(name)) == 0.0:
                 raise DataError(
@@ -126,47 +133,24 @@ class BenchmarkData:
         return load_ahead(read_one, pairs, ahead=room_for(pairs[0].size()))
 
     def note_for(self, source: ScoreSource) -> str | None:
-        """Say why figures of a method on the reported split are optimistic, if they are."""
-        request, notes = self._request, []
+        """Say why figures of a method on the reported split are optimistic, or off, if they are."""
+        request = self._request
+        notes: list[str | None] = []
         if request.threshold == "split" and request.threshold_split == request.split:
             notes.append(SELECTION_SET_NOTE)
         card = source.card
         if card is not None:
             index = self.index_for(source)
             seen = find_seen(card, index, split=request.split)
-            # Also where another split gives the threshold: the run kept the weights that were best
-            # on the split that its own threshold comes from.
-            notes.append(
-                optimism_note(card, index, split=request.split, seen=seen, by_hand=False) or ""
-            )
+            own_source = source.threshold_source if request.threshold == "stored" else None
+            notes += [
+                optimism_note(
+                    card, index, split=request.split, seen=seen, threshold_source=own_source
+                ),
+                other_views_note(source) if request.threshold == "stored" else None,
+            ]
         return "; ".join(dict.fromkeys(note for note in notes if note)) or None
 
     def _choosing(self) -> list[str]:
         request = self._request
         return [request.threshold_split] if request.threshold == "split" else []
-
-    def _scan(self) -> LabelScan:
-        ignore_value, changed_values = self._request.ignore_value, self._request.changed_values
-        declared = _declared(self._cards, self.index.name)
-        if ignore_value is None:
-            ignore_value = declared.get("ignore_value")
-        if changed_values is None and declared.get("kind") == "declared":
-            changed_values = tuple(declared["changed"])
-        return scan_labels(
-            self.index.pairs, ignore_value=ignore_value, changed_values=changed_values
-        )
-
-
-def _declared(cards: Sequence[ModelCard], data_name: str) -> dict[str, Any]:
-    """What was declared of the labels when one of the models was trained on this data set."""
-    known = (card.label for card in cards if card.data_name == data_name)
-    return next((label for label in known if label is not None), {})
-
-
-def _check_pixel_type(method: Method, index: PairIndex, data: Path) -> None:
-    wanted = method.source.pixel_type
-    if wanted is not None and wanted != index.pixel_type:
-        raise ConfigError(
-            f"{method.source.spec} was trained on {wanted} values, {data} holds "
-            f"{index.pixel_type}; leave it out, or use data of the same kind"
-        )

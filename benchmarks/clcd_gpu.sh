@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# The runs on CLCD that need a GPU: the seed's table on ResNet-50, the large recipe, the ingredients.
+#
+#   benchmarks/clcd_gpu.sh CLCD resnet50_imagenet.safetensors OUT [EPOCHS] [SEEDS]
+#
+# Each part can be stopped and started again: what is finished is kept. EPOCHS bounds each run of
+# the two tables (default 60); the large recipe keeps its own length.
+set -euo pipefail
+data=$1 weights=$2 out=$3 epochs=${4:-60} seeds=${5:-0}
+mkdir -p "$out"
+
+# A run that was begun goes on; a finished one ends at once.
+resume() { if [ -e "$1/$2" ]; then echo --resume; fi; }
+
+large() {
+  local run=$out/large
+  if [ -e "$run/checkpoints/last.safetensors" ]; then
+    changedet train --out "$run" --resume
+  else
+    changedet train pyramid_large --data "$data" --out "$run" \
+      --set model.encoder_weights="$weights" --set data.cache=memory
+  fi
+  changedet calibrate "$run/best.safetensors" "$out/large.safetensors" --data "$data" --split val \
+    --test-time turns --overwrite
+  changedet benchmark accuracy "$out/large.safetensors" --data "$data" --split val \
+    --threshold-split val --out "$out/accuracy" --overwrite
+}
+
+# shellcheck disable=SC2046 # no option where there is nothing to resume
+tables() {
+  changedet ablate seed --data "$data" --out "$out/seed" --epochs "$epochs" --seeds "$seeds" \
+    --set model.encoder_weights="$weights" --set data.cache=memory $(resume "$out/seed" ablation.json) || true
+  changedet ablate pyramid --data "$data" --out "$out/pyramid" --epochs "$epochs" --seeds "$seeds" \
+    --set data.cache=memory $(resume "$out/pyramid" ablation.json) || true
+}
+
+large
+tables
