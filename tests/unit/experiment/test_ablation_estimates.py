@@ -51,6 +51,11 @@ def test_a_spread_over_seeds_widens_the_interval():
     assert wide.high - wide.mean > 12.7 * 0.05 > same.high - same.mean
 
 
+def test_no_interval_of_an_f1_leaves_0_to_1():
+    estimate = estimate_f1([counts([0.1] * 8), counts([0.9] * 8)])
+    assert (estimate.low, estimate.high) == (0.0, 1.0)
+
+
 def test_the_same_gain_on_every_image_is_certain_although_images_differ_much():
     ours, theirs = counts([f1 + 0.02 for f1 in IMAGES]), counts(IMAGES)
     paired = estimate_difference([ours], [theirs])

@@ -319,8 +319,11 @@ def test_a_stopped_ablation_leaves_its_run_begun_and_goes_on_with_it(
 def test_a_budget_before_the_first_validation_fails_the_row_with_the_remedy(
     pairs_folder, table, steps, tmp_path
 ):
-    outcome = ablate(tmp_path / "out", pairs_folder, table, rows=("cosine",), minutes=1e-9)
-    assert "the budget ended before the first validation; raise --minutes" in outcome.problems[0]
+    for mode in ("new", "resume"):
+        outcome = ablate(
+            tmp_path / "out", pairs_folder, table, rows=("cosine",), minutes=1e-9, mode=mode
+        )
+        assert "ended before the first validation; raise --minutes" in outcome.problems[0]
 
 
 def test_a_budget_after_a_validation_ends_the_run_and_its_best_one_counts(

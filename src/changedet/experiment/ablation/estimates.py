@@ -68,6 +68,8 @@ def estimate_f1(runs: Sequence[Counts]) -> Estimate:
     std = float(f1.std(ddof=1)) if len(f1) > 1 else None
     over_seeds = 0.0 if std is None else _student(len(f1) - 1) * std / math.sqrt(len(f1))
     low, high = _joined(float(f1.mean()), spread, over_seeds)
+    # Few seeds make the interval wide, but no F1 lies outside of [0, 1]; NaN stays NaN.
+    low, high = (float(np.clip(end, 0.0, 1.0)) for end in (low, high))
     return Estimate(float(f1.mean()), std, low, high, len(f1))
 
 

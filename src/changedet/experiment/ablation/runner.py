@@ -165,9 +165,10 @@ class _Work:
 
     def _train(self, run: PlannedRun, title: str) -> str | None:
         """Train, or go on with it; say why it failed."""
-        if read_run_resources(run.folder).state != "begun":
-            return None
         training = run.folder / TRAINING
+        has_ended = read_run_resources(run.folder).state != "begun"
+        if has_ended and (training / "best.safetensors").is_file():
+            return None
         can_resume = (training / "checkpoints" / "last.safetensors").is_file()
         if not can_resume:
             remove_entries(run.folder, (TRAINING, RESOURCES))
