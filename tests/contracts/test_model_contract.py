@@ -106,7 +106,7 @@ class TestEveryModel:
         criterion = BranchLoss(
             WeightedDoubleMargin("l2", changed_share=0.5), branch_weights={"fused": 1.0}
         )
-        optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+        optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
         losses = []
         for _ in range(25):
             loss = criterion(model(before, after, branches="fused"), label).total

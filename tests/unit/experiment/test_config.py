@@ -33,7 +33,12 @@ def test_every_row_of_the_seed_has_its_recipe(recipe, name, distance, terms, att
 @pytest.mark.parametrize("recipe", FAITHFUL)
 def test_faithful_recipes_keep_the_seed_s_input_and_optimiser(recipe):
     config = load_config(recipe)
-    assert config.optimizer.model_dump() == {"name": "adam", "lr": 1e-4, "weight_decay": 5e-5}
+    assert config.optimizer.model_dump() == {
+        "name": "adam",
+        "lr": 1e-4,
+        "weight_decay": 5e-5,
+        "encoder_lr_factor": 1.0,
+    }
     assert (config.data.bands, config.data.normalisation) == ("bgr", "mean")
     assert (config.data.crop_px, config.model.encoder) == (256, "resnet50")
     assert config.training.batch_size == (12 if config.model.name == "dasnet" else 4)

@@ -200,7 +200,7 @@ def test_a_resumed_pyramid_ends_with_the_averaged_weights_of_one_that_was_not(
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
     model, card = load_model(tmp_path / "cut" / "best.safetensors")
     assert card.architecture == "siamese_pyramid"
-    assert card.normalisation.mean_before == (127.5,) * 3
+    assert card.normalisation.mean_before == pytest.approx((123.675, 116.28, 103.53))
     last = load_file(tmp_path / "cut" / "checkpoints" / "last.safetensors")
     # What is judged and kept is the average, not the last step's weights.
     for name, value in model.state_dict().items():
