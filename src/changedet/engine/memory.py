@@ -14,9 +14,9 @@ def keep_freed_memory() -> bool:
     """Let the C library keep what is freed instead of handing it back to the system at once.
 
     A training step on a CPU frees gigabytes of activations and the next one asks for them again.
-    By default glibc maps each large block anew, and the system zeroes it page by page: about half
-    of a step's time, see docs/results.md. Kept memory stays with the process until it ends; the
-    peak is that of a step either way.
+    By default glibc maps each large block anew, and the system zeroes it page by page, which may
+    cost as much as computing; benchmarks/training_memory.py measures it. Kept memory stays with
+    the process until it ends; the peak is that of a step either way.
 
     Returns:
         Whether there is a glibc that took the setting; elsewhere nothing is changed.
