@@ -1,3 +1,4 @@
+import importlib
 import json
 import re
 import sys
@@ -55,6 +56,10 @@ def raster(path: Path, *, seed: int = 0, **profile: object) -> Path:
     with rasterio.open(path, "w", **options) as file:
         file.write(rng.integers(1, 250, (count, height, width)).astype(options["dtype"]))
     return path
+
+
+# Imported before any test replaces predict_scene: it would keep the replacement.
+importlib.import_module("changedet.scene.folders")
 
 
 @pytest.fixture
@@ -388,7 +393,7 @@ def test_a_bad_pair_is_told_at_the_end_and_the_others_are_done(tmp_path: Path, r
     raster(tmp_path / "B" / "west.tif", crs=None)
     words = [tmp_path / "A", tmp_path / "B", "--out", tmp_path / "out"]
     code, printed, errors = run(*words)
-    assert code == 1
+    assert code == 1, printed + errors
     lines = errors.splitlines()
     assert [line.split(": ")[:2] for line in lines[-2:]] == [
         ["changedet", "north"],
