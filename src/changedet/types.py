@@ -23,8 +23,11 @@ Branches = Literal["fused", "all"]
 Bands = Literal["rgb", "bgr"]
 #: Kinds of stored values: what is neither uint8 nor uint16 is handled as float32.
 PixelType = Literal["uint8", "uint16", "float32"]
-#: How many turned and mirrored views of a tile are scored and averaged: 1, 2, 4 or 8.
-TestTime = Literal["none", "mirror", "flips", "turns"]
+#: How an image larger than a tile is scored: ``whole``, by overlapping tiles that fade into each
+#: other, or by a ``grid`` of tiles side by side, each without its surroundings.
+Mode = Literal["whole", "grid"]
+#: Which views of a tile are scored and averaged: turned, mirrored, or coarser ones.
+TestTime = Literal["none", "mirror", "flips", "turns", "scales"]
 #: Type of stored weights.
 Precision = Literal["float32", "float16"]
 

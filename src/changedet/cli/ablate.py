@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from changedet.cli.options import DeviceOption
+
 if TYPE_CHECKING:
     from changedet.experiment.ablation.runner import AblationOutcome
 
@@ -30,7 +32,7 @@ def ablate(
         typer.Option("--set", help="Change a setting of every row: data.workers=0 (repeatable)."),
     ] = None,
     rows: Annotated[str | None, typer.Option(help="Run these rows only: a,b.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: DeviceOption = "auto",
     test_split: Annotated[
         str | None,
         typer.Option(help="Split of the honest protocol; default: test, where there is one."),

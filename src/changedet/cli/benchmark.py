@@ -10,6 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from changedet.cli.options import (
+    BatchSizeOption,
+    BenchmarkOption,
+    ChangedValuesOption,
+    DataOption,
+    DeviceOption,
+    FloorEncoderWeightsOption,
+    IgnoreValueOption,
+    TestTimeOption,
+)
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -36,9 +47,7 @@ def accuracy(
         ),
     ] = None,
     *,
-    data: Annotated[
-        Path, typer.Option(help="Folder of the data set, or manifest of scenes (YAML).")
-    ],
+    data: DataOption,
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     split: Annotated[str, typer.Option(help="Split to report.")] = "test",
     threshold: Annotated[
@@ -49,31 +58,13 @@ def accuracy(
     floors: Annotated[
         bool, typer.Option("--floors/--no-floors", help="Judge all untrained methods besides.")
     ] = True,
-    benchmark: Annotated[
-        str | None, typer.Option(help="Name of a known benchmark; default: layout detected.")
-    ] = None,
-    test_time: Annotated[
-        Literal["none", "mirror", "flips", "turns"] | None,
-        typer.Option(
-            help="Models: average the scores of mirrored (2 views, flips: 4) and turned (8) tiles. "
-            " [default: by model]"
-        ),
-    ] = None,
-    encoder_weights: Annotated[
-        str | None,
-        typer.Option(help="deep_difference: package, hub, none or a file.  [default: package]"),
-    ] = None,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Tiles that go through a model at once.")
-    ] = 8,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    ignore_value: Annotated[
-        int | None, typer.Option(min=0, max=255, help="Label value of pixels that do not count.")
-    ] = None,
-    changed_values: Annotated[
-        list[int] | None,
-        typer.Option("--changed-value", help="Label value that means changed (repeatable)."),
-    ] = None,
+    benchmark: BenchmarkOption = None,
+    test_time: TestTimeOption = None,
+    encoder_weights: FloorEncoderWeightsOption = None,
+    batch_size: BatchSizeOption = 8,
+    device: DeviceOption = "auto",
+    ignore_value: IgnoreValueOption = None,
+    changed_values: ChangedValuesOption = None,
     gsd: Annotated[
         float | None,
         typer.Option(help="Side of a pixel on the ground in metres, for object sizes in m²."),

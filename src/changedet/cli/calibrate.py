@@ -5,6 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from changedet.cli.options import (
+    BatchSizeOption,
+    BenchmarkOption,
+    ChangedValuesOption,
+    DataOption,
+    DeviceOption,
+    IgnoreValueOption,
+    ModeOption,
+    TestTimeOption,
+)
+
 if TYPE_CHECKING:
     from changedet.experiment.calibration import Operation
 
@@ -13,39 +24,19 @@ def calibrate(
     model: Annotated[Path, typer.Argument(help="Model file (.safetensors).")],
     out: Annotated[Path, typer.Argument(help="Model file to write (.safetensors).")],
     *,
-    data: Annotated[
-        Path, typer.Option(help="Folder of the data set, or manifest of scenes (YAML).")
-    ],
+    data: DataOption,
     split: Annotated[str, typer.Option(help="Split that chooses the threshold.")] = "val",
-    benchmark: Annotated[
-        str | None, typer.Option(help="Name of a known benchmark; default: layout detected.")
-    ] = None,
-    mode: Annotated[
-        Literal["whole", "grid"],
-        typer.Option(help="Large images: overlapping blended tiles, or tiles side by side."),
-    ] = "whole",
-    test_time: Annotated[
-        Literal["none", "mirror", "flips", "turns"] | None,
-        typer.Option(
-            help="Average the scores of mirrored (2 views, flips: 4) and turned (8) tiles.  "
-            "[default: by model]"
-        ),
-    ] = None,
+    benchmark: BenchmarkOption = None,
+    mode: ModeOption = "whole",
+    test_time: TestTimeOption = None,
     precision: Annotated[
         Literal["float32", "float16"],
         typer.Option(help="Type of the stored weights; float16 halves the file."),
     ] = "float32",
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Tiles that go through the model at once.")
-    ] = 8,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    ignore_value: Annotated[
-        int | None, typer.Option(min=0, max=255, help="Label value of pixels that do not count.")
-    ] = None,
-    changed_values: Annotated[
-        list[int] | None,
-        typer.Option("--changed-value", help="Label value that means changed (repeatable)."),
-    ] = None,
+    batch_size: BatchSizeOption = 8,
+    device: DeviceOption = "auto",
+    ignore_value: IgnoreValueOption = None,
+    changed_values: ChangedValuesOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace OUT if it exists, be it MODEL itself.")
     ] = False,

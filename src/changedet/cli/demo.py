@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from changedet.cli.options import DeviceOption
+
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything.")] = Path("demo"),
@@ -17,7 +19,7 @@ def demo(
     counts: Annotated[
         tuple[int, int, int], typer.Option(help="Pairs for training, validation and test.")
     ] = (200, 30, 40),
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: DeviceOption = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier demo.")
     ] = False,

@@ -3,9 +3,21 @@
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from changedet.cli.options import (
+    BatchSizeOption,
+    BenchmarkOption,
+    ChangedValuesOption,
+    DataOption,
+    DeviceOption,
+    FloorEncoderWeightsOption,
+    IgnoreValueOption,
+    ModeOption,
+    TestTimeOption,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,18 +43,11 @@ def evaluate(
         ),
     ],
     *,
-    data: Annotated[
-        Path, typer.Option(help="Folder of the data set, or manifest of scenes (YAML).")
-    ],
+    data: DataOption,
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     split: Annotated[str, typer.Option(help="Split to report.")] = "test",
-    benchmark: Annotated[
-        str | None, typer.Option(help="Name of a known benchmark; default: layout detected.")
-    ] = None,
-    mode: Annotated[
-        Literal["whole", "grid"],
-        typer.Option(help="Large images: overlapping blended tiles, or tiles side by side."),
-    ] = "whole",
+    benchmark: BenchmarkOption = None,
+    mode: ModeOption = "whole",
     threshold: Annotated[
         float | None, typer.Option(help="Score in [0, 1] to use instead of the model's own.")
     ] = None,
@@ -52,25 +57,12 @@ def evaluate(
             help="Choose the threshold on this split first (best F1) and apply it unchanged."
         ),
     ] = None,
-    test_time: Annotated[
-        Literal["none", "mirror", "flips", "turns"] | None,
-        typer.Option(
-            help="Average the scores of mirrored (2 views, flips: 4) and turned (8) tiles.  "
-            "[default: by model]"
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Tiles that go through the model at once.")
-    ] = 8,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    test_time: TestTimeOption = None,
+    batch_size: BatchSizeOption = 8,
+    device: DeviceOption = "auto",
     panels: Annotated[int, typer.Option(min=0, help="Number of pairs shown as pictures.")] = 12,
-    ignore_value: Annotated[
-        int | None, typer.Option(min=0, max=255, help="Label value of pixels that do not count.")
-    ] = None,
-    changed_values: Annotated[
-        list[int] | None,
-        typer.Option("--changed-value", help="Label value that means changed (repeatable)."),
-    ] = None,
+    ignore_value: IgnoreValueOption = None,
+    changed_values: ChangedValuesOption = None,
     channels: Annotated[
         int | None, typer.Option(min=1, help="Floors: bands of the images.  [default: 3]")
     ] = None,
@@ -78,10 +70,7 @@ def evaluate(
         str | None,
         typer.Option(help="deep_difference: timm encoder.  [default: tf_efficientnet_lite0]"),
     ] = None,
-    encoder_weights: Annotated[
-        str | None,
-        typer.Option(help="deep_difference: package, hub, none or a file.  [default: package]"),
-    ] = None,
+    encoder_weights: FloorEncoderWeightsOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print metrics.json and nothing else.")
     ] = False,

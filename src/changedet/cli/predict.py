@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from changedet.cli.options import DeviceOption, TestTimeOption
 from changedet.errors import ChangeDetError, ConfigError
 
 if TYPE_CHECKING:
@@ -47,18 +48,12 @@ def predict(
         float | None,
         typer.Option(help="Score in [0, 1] from which on a pixel counts as changed."),
     ] = None,
-    test_time: Annotated[
-        Literal["none", "mirror", "flips", "turns"] | None,
-        typer.Option(
-            help="Average the scores of mirrored (2 views, flips: 4) and turned (8) tiles.  "
-            "[default: by model]"
-        ),
-    ] = None,
+    test_time: TestTimeOption = None,
     batch_size: Annotated[
         int | None,
         typer.Option(min=1, help="Tiles that go through the model at once.  [default: by device]"),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: DeviceOption = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the results of an earlier prediction.")
     ] = False,

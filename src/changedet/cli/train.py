@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from changedet.cli.options import DeviceOption
+
 
 def train(
     config: Annotated[
@@ -32,7 +34,7 @@ def train(
             "--start-epoch", "--start_epoch", min=1, help="Epoch at which the schedule starts."
         ),
     ] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: DeviceOption = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier run in the folder.")
     ] = False,

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -16,10 +16,8 @@ from changedet.inference.tiling import default_overlap, score_pairs
 from changedet.metrics.histogram import ScoreCounter, ScoreHistogram
 from changedet.models.base import ChangeModel
 from changedet.raster.grid import round_up
-from changedet.types import Normalisation, TestTime
+from changedet.types import Mode, Normalisation, TestTime
 
-#: ``whole``: overlapping tiles that fade into each other; ``grid``: tiles side by side.
-Mode = Literal["whole", "grid"]
 #: Before and after, (H, W, C), and the label, (H, W), in {0, 1, 255}; all uint8.
 LabelledPair: TypeAlias = tuple[Image, Image, NDArray[np.uint8]]
 #: Gets the number of the pair, from 0, and its scores, (H, W), float32 in [0, 1], on the device.
@@ -57,7 +55,7 @@ def evaluate_pairs(
         device: Where to compute and count.
         batch_size: Tiles that go through the model at once.
         mode: How images larger than a tile are cut.
-        test_time: Which turned and mirrored views of a tile are scored and averaged.
+        test_time: Which views of a tile, turned, mirrored or coarser, are scored and averaged.
         extra_thresholds: Scores at which the counts must be exact, besides the usual ones.
         observer: Called with each pair's scores, in order, for pictures and the like.
 

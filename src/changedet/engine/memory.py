@@ -1,7 +1,9 @@
-"""How the process keeps its memory while it trains on a CPU."""
+"""How the process keeps its memory while it computes on a CPU."""
 
 import ctypes
 import sys
+
+import torch
 
 # Names and numbers of glibc's <malloc.h>.
 _M_TRIM_THRESHOLD = -1
@@ -10,17 +12,22 @@ _M_MMAP_MAX = -4
 _TOP_PAD_BYTES = 256 * 2**20
 
 
-def keep_freed_memory() -> bool:
+def keep_freed_memory(device: torch.device) -> bool:
     """Let the C library keep what is freed instead of handing it back to the system at once.
 
-    A training step on a CPU frees gigabytes of activations and the next one asks for them again.
+    A batch on a CPU frees its activations, in training gigabytes, and the next asks for them again.
     By default glibc maps each large block anew, and the system zeroes it page by page, which may
     cost as much as computing; benchmarks/training_memory.py measures it. Kept memory stays with
     the process until it ends; the peak is that of a step either way.
 
+    Args:
+        device: Where is computed; on other devices than a CPU nothing is changed.
+
     Returns:
         Whether there is a glibc that took the setting; elsewhere nothing is changed.
     """
+    if device.type != "cpu":
+        return False
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -9,10 +9,9 @@ from torch import Tensor
 
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels import LabelEncoding
-from changedet.data.pairs import read_pair
 from changedet.engine import evaluate
+from changedet.experiment.model_data import PairReader
 from changedet.floors.difference import mean_absolute_difference
-from changedet.inference.loading import load_ahead
 from changedet.inference.scorer import Image
 from changedet.metrics.histogram import ScoreHistogram
 
@@ -55,5 +54,5 @@ def count_scores(
     def score_each(images: Iterable[tuple[Image, Image]]) -> Iterator[Tensor]:
         return (torch.from_numpy(scorer(before, after)) for before, after in images)
 
-    samples = load_ahead(lambda pair: read_pair(pair, encoding=encoding, channels=channels), pairs)
+    samples = PairReader(encoding, channels).read_ahead(pairs)
     return evaluate.count_scores(score_each, samples, device=torch.device("cpu"))

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,13 +12,13 @@ from changedet._version import __version__
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels import LabelEncoding
-from changedet.data.pairs import DecodedPair, read_pair
 from changedet.data.scenes.manifest import READING_SCENES, find_manifest
 from changedet.data.scenes.record import record_blocks
-from changedet.engine.evaluate import Mode, count_scores, overlap_of
+from changedet.engine.memory import keep_freed_memory
 from changedet.errors import ConfigError
-from changedet.experiment.model_data import check_pixel_type, scan_labels_as_trained
+from changedet.experiment.model_data import PairReader, check_pixel_type, scan_labels_as_trained
 from changedet.experiment.prediction import Progress
+from changedet.experiment.score_source import ModelSource, count_source
 from changedet.experiment.seen_before import (
     CALIBRATION,
     find_seen,
@@ -27,8 +26,6 @@ from changedet.experiment.seen_before import (
     selection_source,
 )
 from changedet.inference.detector import Detector, resolve_device
-from changedet.inference.loading import load_ahead, room_for
-from changedet.inference.tiling import score_pairs
 from changedet.metrics.confusion import Confusion, confusion_at
 from changedet.metrics.curve import average_precision
 from changedet.metrics.histogram import ScoreHistogram
@@ -42,7 +39,7 @@ from changedet.models.model_file import (
     save_model,
     stored_tensors,
 )
-from changedet.types import Precision, TestTime
+from changedet.types import Mode, Precision, TestTime
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ class CalibrationRequest:
         split: Name of the split that chooses the threshold.
         benchmark: Name of a known benchmark; None: the layout is found out.
         mode: ``whole``: overlapping tiles that fade into each other; ``grid``: side by side.
-        test_time: Turned and mirrored views whose scores are averaged; None: as stored.
+        test_time: Turned, mirrored or coarser views whose scores are averaged; None: as stored.
         precision: Type of the weights in ``out``; the scores are those of the rounded weights.
         batch_size: Tiles that go through the model at once.
         device: As for :func:`changedet.inference.detector.resolve_device`.
@@ -144,7 +141,7 @@ def calibrate_model(
     out = checked_name(request.out)
     if request.existing == "refuse" and out.exists():
         raise ConfigError(f"{out} exists; choose another name, or give --overwrite")
-    resolve_device(request.device)
+    keep_freed_memory(resolve_device(request.device))
     model, card = load_model(request.model)
     if find_manifest(request.data) is not None:
         say(READING_SCENES)
@@ -267,29 +264,13 @@ def _count(
     *,
     observer: Callable[[int, torch.Tensor], None],
 ) -> ScoreHistogram:
-    def read(pair: LabelledPair) -> DecodedPair:
-        return read_pair(
-            pair,
-            encoding=split.encoding,
-            channels=detector.in_channels,
-            fill=detector.card.normalisation,
-        )
-
-    return count_scores(
-        partial(
-            score_pairs,
-            detector.model,
-            normalisation=detector.card.normalisation,
-            tile_px=detector.tile_px,
-            overlap_px=overlap_of(request.mode, detector.tile_px),
-            batch_size=request.batch_size,
-            device=detector.device,
-            test_time=detector.test_time,
-        ),
-        load_ahead(read, split.pairs, ahead=room_for(split.pairs[0].size())),
-        device=detector.device,
-        at_once=request.batch_size,
-        extra_thresholds=() if detector.threshold is None else (detector.threshold,),
+    source = ModelSource(request.model, detector)
+    reader = PairReader(split.encoding, source.in_channels, source.fill)
+    return count_source(
+        source,
+        reader.read_ahead(split.pairs),
+        mode=request.mode,
+        batch_size=request.batch_size,
         observer=observer,
     )
 

@@ -11,7 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from changedet.errors import ConfigError
-from changedet.types import Attention, Bands, Decoder, Distance, Fusion, Head, Output
+from changedet.types import (
+    Attention,
+    Bands,
+    Decoder,
+    Distance,
+    Fusion,
+    Head,
+    Mode,
+    Output,
+    TestTime,
+)
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -116,7 +126,12 @@ class DataConfig(Section):
     )
     ignore_value: int | None = Field(None, ge=0, le=255)
     changed_values: tuple[int, ...] | None = None
-    evaluation: Literal["whole", "grid"] = "whole"
+    evaluation: Mode = "whole"
+    test_time: TestTime = Field(
+        "none",
+        description="views of a tile whose scores are averaged in validation, and in prediction "
+        "from then on",
+    )
     workers: int = Field(2, ge=0)
     cache: Literal["none", "memory"] = "none"
 

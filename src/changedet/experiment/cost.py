@@ -51,21 +51,23 @@ def measure_cost(
         model: The network; it is left as it was.
         side_px: Height and width of the pair, a multiple of the model's stride.
         channels: Channels of the images; None: those of the model.
-        test_time: Turned and mirrored views of which each is scored; of a square all cost the same.
+        test_time: Views of which each is scored; turned ones cost as much, coarser ones less.
 
     Raises:
         ConfigError: If the model cannot take such images, or there is no such augmentation.
     """
-    times = len(views(test_time))
+    seen = views(test_time)
     # Shapes alone decide the count, and the "meta" device works on nothing but shapes.
     shapes = copy.deepcopy(model).to("meta")
     depth = shapes.encoder.in_channels if channels is None else channels
-    pair = torch.zeros((2, 1, depth, side_px, side_px), device="meta")
     with evaluating(shapes), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        shapes(pair[0], pair[1])
+        for view in seen:
+            size = view.size((side_px, side_px), multiple=model.stride)
+            pair = torch.zeros((2, 1, depth, *size), device="meta")
+            shapes(pair[0], pair[1])
     return Cost(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        gflop=times * counter.get_total_flops() / 1e9,
+        gflop=counter.get_total_flops() / 1e9,
         side_px=side_px,
-        views=times,
+        views=len(seen),
     )

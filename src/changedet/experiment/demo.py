@@ -10,7 +10,6 @@ from typing import Literal
 from changedet._result_folder import remove_entries
 from changedet.data.index import PairIndex, files_of, index_pairs
 from changedet.data.labels import scan_labels
-from changedet.data.pairs import read_pair
 from changedet.data.synthetic import write_sample
 from changedet.engine.evaluate import evaluate_pairs
 from changedet.engine.observer import Observer
@@ -19,6 +18,7 @@ from changedet.experiment.baselines import count_scores, difference_score
 from changedet.experiment.build import build_seeded_model
 from changedet.experiment.config import ExperimentConfig, load_config, tile_px
 from changedet.experiment.evaluation import EvaluationReport, EvaluationRequest, evaluate_model
+from changedet.experiment.model_data import PairReader
 from changedet.experiment.prediction import PredictionReport, predict_files
 from changedet.experiment.run import TrainRequest, run_training
 from changedet.experiment.summary_page import (
@@ -33,7 +33,6 @@ from changedet.experiment.summary_page import (
     write_summary,
 )
 from changedet.inference.detector import resolve_device
-from changedet.inference.loading import load_ahead
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.protocol import HonestResult, choose_threshold, honest_protocol
 from changedet.models.model_file import read_card
@@ -178,7 +177,7 @@ def _floors(
     def untrained(split: str) -> ScoreHistogram:
         return evaluate_pairs(
             network,
-            load_ahead(lambda pair: read_pair(pair, encoding=encoding), index.split(split)),
+            PairReader(encoding).read_ahead(index.split(split)),
             normalisation=normalisation,
             tile_px=tile_px(config),
             device=place,

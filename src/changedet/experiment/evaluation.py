@@ -18,11 +18,10 @@ from changedet._version import __version__
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels import LabelEncoding
-from changedet.data.pairs import DecodedPair, read_pair
+from changedet.data.pairs import DecodedPair
 from changedet.data.scenes.manifest import READING_SCENES, find_manifest
-from changedet.engine.evaluate import Mode
 from changedet.errors import ConfigError, DataError
-from changedet.experiment.model_data import check_pixel_type, scan_labels_as_trained
+from changedet.experiment.model_data import PairReader, check_pixel_type, scan_labels_as_trained
 from changedet.experiment.per_image_table import write_per_image
 from changedet.experiment.plots import write_precision_recall_curve
 from changedet.experiment.prediction import Progress
@@ -37,7 +36,6 @@ from changedet.experiment.threshold_choice import (
     threshold_note,
 )
 from changedet.inference.detector import checked_threshold
-from changedet.inference.loading import load_ahead, room_for
 from changedet.metrics.confusion import per_image
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.json_values import to_json_value
@@ -47,7 +45,7 @@ from changedet.metrics.protocol import (
     honest_protocol,
     seed_protocol,
 )
-from changedet.types import TestTime
+from changedet.types import Mode, TestTime
 
 #: The file that tells a finished evaluation.
 METRICS = "metrics.json"
@@ -216,11 +214,9 @@ class _Judged:
             else _labelled(request, index, request.threshold_split, channels=source.in_channels)
         )
 
-    def read(self, pair: LabelledPair, encoding: LabelEncoding) -> DecodedPair:
-        """Read a pair as prediction would show it to the model."""
-        return read_pair(
-            pair, encoding=encoding, channels=self.source.in_channels, fill=self.source.fill
-        )
+    def reader(self, encoding: LabelEncoding) -> PairReader:
+        """Read pairs as prediction would show them to the model."""
+        return PairReader(encoding, self.source.in_channels, self.source.fill)
 
     def score(self, pair: DecodedPair) -> NDArray[np.float32]:
         """Score one pair, (H, W)."""
@@ -250,6 +246,7 @@ def _count(
     """Settle the threshold, on another split first if it is to be chosen there, and count."""
     request, index = judged.request, judged.index
     choosing = judged.choosing or ()
+    reader = judged.reader(encoding)
     total = len(choosing) + len(judged.pairs)
 
     def count(
@@ -261,9 +258,7 @@ def _count(
 
         return count_source(
             judged.source,
-            load_ahead(
-                lambda pair: judged.read(pair, encoding), pairs, ahead=room_for(pairs[0].size())
-            ),
+            reader.read_ahead(pairs),
             mode=request.mode,
             batch_size=request.batch_size,
             extra_thresholds=extra_thresholds,
@@ -358,7 +353,7 @@ def _write_results(
         folder / "panels",
         choose_pairs(counts, judged.request.panels),
         pairs=judged.pairs,
-        read=lambda pair: judged.read(pair, encoding),
+        read=judged.reader(encoding).read,
         score=judged.score,
         threshold=report.pictures_threshold,
     )

@@ -15,6 +15,7 @@ from changedet._result_folder import Existing, check_result_folder, result_folde
 from changedet._version import __version__
 from changedet.data.images import image_size, read_image
 from changedet.data.layouts import RASTER_SUFFIXES, Found, images_by_stem, some
+from changedet.engine.memory import keep_freed_memory
 from changedet.errors import DataError
 from changedet.experiment.display import as_rgb
 from changedet.experiment.pictures import heatmap, overlay, write_png, write_score_png
@@ -101,7 +102,7 @@ def predict_files(
         model: Model file.
         out: Folder for the results.
         threshold: Score in [0, 1] to use instead of the model's own.
-        test_time: Turned and mirrored views of a tile whose scores are averaged; None: as stored
+        test_time: Turned, mirrored or coarser views of a tile to average; None: as stored
             with the model.
         device: As for :func:`changedet.inference.detector.resolve_device`.
         batch_size: Tiles that go through the model at once.
@@ -121,6 +122,7 @@ def predict_files(
     _refuse_rasters(files)
     largest = _check_pairs(files)
     detector = load(model, device=device, test_time=test_time)
+    keep_freed_memory(detector.device)
     if detector.card.pixel_type != "uint8":
         raise DataError(
             f"{model} was trained on {detector.card.pixel_type} rasters, and pictures are read as "

@@ -101,8 +101,7 @@ def run_training(
         StorageError: If results cannot be written.
     """
     device = resolve_device(request.device)
-    if device.type == "cpu":
-        keep_freed_memory()
+    keep_freed_memory(device)
     config, facts, index = _prepare(request, say=say)
     pairs = index.split(config.data.train_split)
     replaced = request.mode == "resume" or request.init is not None

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from changedet.engine.evaluate import (
     LabelledPair,
-    Mode,
     Observer,
     count_scores,
     overlap_of,
 )
+from changedet.engine.memory import keep_freed_memory
 from changedet.errors import ConfigError
 from changedet.floors.mosaic import compute_in_tiles
 from changedet.floors.registry import Floor, create_floor
@@ -25,7 +25,7 @@ from changedet.inference.tiling import score_pairs
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.models.model_file import ModelCard
 from changedet.raster.grid import round_up
-from changedet.types import Normalisation, PixelType, TestTime
+from changedet.types import Mode, Normalisation, PixelType, TestTime
 
 #: What the name of an untrained method begins with where a model file could stand.
 FLOOR_PREFIX = "floor:"
@@ -81,7 +81,7 @@ class ScoreSource(Protocol):
 
     @property
     def test_time(self) -> TestTime:
-        """Turned and mirrored views of a tile whose scores are averaged."""
+        """Turned, mirrored or coarser views of a tile whose scores are averaged."""
 
     @property
     def device(self) -> torch.device:
@@ -150,10 +150,13 @@ def open_source(
             {"channels": channels, "encoder": encoder, "encoder-weights": encoder_weights},
             f"is for floors, {spec} says by itself what it takes",
         )
-        return ModelSource(Path(spec), load(spec, device=device, test_time=test_time))
+        detector = load(spec, device=device, test_time=test_time)
+        keep_freed_memory(detector.device)
+        return ModelSource(Path(spec), detector)
     _refuse({"test-time": test_time}, f"is for models, {spec} is none")
     channels = _CHANNELS if channels is None else channels
     place = resolve_device(device)
+    keep_freed_memory(place)
     floor = create_floor(
         str(spec).removeprefix(FLOOR_PREFIX),
         channels=channels,

@@ -85,12 +85,12 @@ def threshold_note(
         own_source = source.threshold_source if is_own else None
         notes += [
             optimism_note(source.card, index, split=split, seen=seen, threshold_source=own_source),
-            other_views_note(source) if is_own else None,
+            _other_views_note(source) if is_own else None,
         ]
     return "; ".join(dict.fromkeys(note for note in notes if note)) or None
 
 
-def other_views_note(source: ScoreSource) -> str | None:
+def _other_views_note(source: ScoreSource) -> str | None:
     """Say that a model's own threshold was chosen for other test-time augmentation than is used."""
     card = source.card
     if card is None or card.threshold is None or card.test_time == source.test_time:

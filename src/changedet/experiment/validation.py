@@ -8,14 +8,13 @@ from torch import Tensor
 
 from changedet._version import __version__
 from changedet.data.labelled import LabelledPair
-from changedet.data.pairs import DecodedPair, read_pair
 from changedet.engine.checkpoint import Progress
 from changedet.engine.evaluate import evaluate_pairs
 from changedet.engine.trainer import StopRequested, Validation
 from changedet.experiment.config import ExperimentConfig, tile_px
 from changedet.experiment.facts import RunFacts
+from changedet.experiment.model_data import PairReader
 from changedet.experiment.pictures import heatmap, write_png
-from changedet.inference.loading import load_ahead, room_for
 from changedet.metrics.protocol import choose_threshold, seed_protocol
 from changedet.models.base import ChangeModel
 from changedet.models.model_file import ModelCard, save_model
@@ -50,6 +49,9 @@ class RunValidator:
             StopRequested: If the run was asked to stop meanwhile.
             DataError: If a pair cannot be read, or the split has no changed pixel.
         """
+        reader = PairReader(
+            self.facts.encoding, self.config.model.in_channels, self.facts.normalisation
+        )
         heatmaps = self.folder / f"{progress.epoch}_{progress.batch}_heatmaps"
 
         def draw(number: int, score: Tensor) -> None:
@@ -61,24 +63,17 @@ class RunValidator:
 
         histogram = evaluate_pairs(
             self.model,
-            load_ahead(self._read, self.pairs, ahead=room_for(self.pairs[0].size())),
+            reader.read_ahead(self.pairs),
             normalisation=self.facts.normalisation,
             tile_px=tile_px(self.config),
             device=self.device,
             batch_size=max(8, self.config.training.batch_size),
             mode=self.config.data.evaluation,
+            test_time=self.config.data.test_time,
             observer=draw,
         )
         seed = seed_protocol(histogram)
         return Validation(histogram, seed.max_f1, choose_threshold(histogram), seed.roc_auc)
-
-    def _read(self, pair: LabelledPair) -> DecodedPair:
-        return read_pair(
-            pair,
-            encoding=self.facts.encoding,
-            channels=self.config.model.in_channels,
-            fill=self.facts.normalisation,
-        )
 
 
 def make_exporter(
@@ -99,6 +94,7 @@ def make_exporter(
             normalisation=facts.normalisation,
             pixel_type=facts.pixel_type,
             tile_px=tile_px(config),
+            test_time=config.data.test_time,
             threshold=result.threshold,
             threshold_source=chosen_by,
             selection_source=chosen_by,

@@ -54,7 +54,7 @@ class Detector:
         model: The network, on ``device``.
         card: What the model file says of it.
         device: Where it computes.
-        test_time: Turned and mirrored views of a tile whose scores are averaged.
+        test_time: Turned, mirrored or coarser views of a tile whose scores are averaged.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Detector:
             model: The network; it is moved, not copied.
             card: Its normalisation, tile size and threshold.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-            test_time: ``none``, ``mirror``, ``flips`` or ``turns`` instead of the card's own.
+            test_time: Views of a tile to average, instead of the card's own choice.
 
         Raises:
             ConfigError: If the device is unknown or absent, or there is no such test-time

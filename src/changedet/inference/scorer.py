@@ -38,7 +38,7 @@ class TileScorer:
         model: On ``device``.
         normalisation: Statistics the model was trained with.
         device: Where to compute; CUDA computes in bfloat16.
-        test_time: Which turned and mirrored views of a tile are scored and averaged. They go
+        test_time: Which views of a tile are scored and averaged, see :func:`views`. They go
             through the model one after the other, so memory does not grow with their number.
 
     Raises:
@@ -77,11 +77,13 @@ class TileScorer:
 
     def _score_view(self, view: View, before: Tensor, after: Tensor) -> Tensor:
         first, second = (
-            view.show(batch).contiguous(memory_format=torch.channels_last)
+            view.show(batch, multiple=self.model.stride).contiguous(
+                memory_format=torch.channels_last
+            )
             for batch in (before, after)
         )
         output: ChangeOutput = self.model(first, second, branches="fused")
-        return view.undo(output.score.float())
+        return view.undo(output.score.float(), (before.shape[-2], before.shape[-1]))
 
     def _batch(self, images: Sequence[Image]) -> Tensor:
         """Stack tiles to (B, C, h, w) in channels_last order, on the device."""

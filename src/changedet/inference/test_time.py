@@ -1,35 +1,78 @@
-"""Views of a tile, turned and mirrored: a network scores each, the mean is the tile's score."""
+"""Views of a tile, turned, mirrored, coarser: a network scores each, their mean is the score."""
 
-from typing import Final, NamedTuple, get_args
+from typing import Final, NamedTuple, TypeAlias, get_args
 
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from changedet.models.choices import check_choice
 from changedet.types import TestTime
+
+#: Height and width, in pixels.
+Size: TypeAlias = tuple[int, int]
 
 _ROWS, _COLUMNS = -2, -1
 
 
 class View(NamedTuple):
-    """One of the eight symmetries of a square: a transposition, then reflections.
+    """A tile turned, mirrored and shrunk.
+
+    One of the eight symmetries of a square, a transposition and then reflections, and a scale.
 
     Attributes:
         axes: The two axes after the transposition, rows first.
         mirrored: Axes along which the result is reversed.
+        scale: Height and width of the view in those of the tile, in (0, 1].
     """
 
     axes: tuple[int, int]
     mirrored: tuple[int, ...]
+    scale: float = 1.0
 
-    def show(self, images: Tensor) -> Tensor:
-        """Turn or mirror images, (..., H, W), as the network is to see them."""
+    def size(self, tile: Size, *, multiple: int = 1) -> Size:
+        """Give the view's height and width.
+
+        Args:
+            tile: Height and width of the tile, in pixels.
+            multiple: What height and width must be multiples of; a scaled view is rounded.
+        """
+        height, width = tile if self.axes == _UPRIGHT else tile[::-1]
+        if self.scale == 1.0:
+            return height, width
+        return self._shrunk(height, multiple), self._shrunk(width, multiple)
+
+    def show(self, images: Tensor, *, multiple: int = 1) -> Tensor:
+        """Turn, mirror and shrink images as the network is to see them.
+
+        Args:
+            images: (..., H, W); (B, C, H, W) where the view is scaled.
+            multiple: As for :meth:`size`.
+        """
         turned = images if self.axes == _UPRIGHT else images.transpose(*self.axes)
-        return turned.flip(self.mirrored) if self.mirrored else turned
+        shown = turned.flip(self.mirrored) if self.mirrored else turned
+        if self.scale == 1.0:
+            return shown
+        size = self.size((images.shape[_ROWS], images.shape[_COLUMNS]), multiple=multiple)
+        return interpolate(shown, size, mode="bilinear", align_corners=False, antialias=True)
 
-    def undo(self, scores: Tensor) -> Tensor:
-        """Bring what was found in :meth:`show`'s images back to their own place, (..., H, W)."""
+    def undo(self, scores: Tensor, tile: Size) -> Tensor:
+        """Bring what was found in :meth:`show`'s images back to its own place and size.
+
+        Args:
+            scores: (..., h, w); (B, h, w) where the view is scaled.
+            tile: Height and width of the tile, in pixels.
+
+        Returns:
+            The scores, (..., H, W).
+        """
+        if self.scale != 1.0:
+            size = tile if self.axes == _UPRIGHT else tile[::-1]
+            scores = interpolate(scores[:, None], size, mode="bilinear", align_corners=False)[:, 0]
         restored = scores.flip(self.mirrored) if self.mirrored else scores
         return restored if self.axes == _UPRIGHT else restored.transpose(*self.axes)
+
+    def _shrunk(self, length: int, multiple: int) -> int:
+        return max(1, round(length * self.scale / multiple)) * multiple
 
 
 _UPRIGHT = (_ROWS, _COLUMNS)
@@ -41,6 +84,9 @@ _VIEWS: Final[dict[TestTime, tuple[View, ...]]] = {
     "mirror": _UPRIGHT_VIEWS[:2],
     "flips": _UPRIGHT_VIEWS,
     "turns": (*_UPRIGHT_VIEWS, *(View(_TRANSPOSED, mirrored) for mirrored in _REFLECTIONS)),
+    # A coarser view shows more of the surroundings within the network's reach; half the lengths
+    # cost a quarter, so that these three together cost 1.8 times the tile itself.
+    "scales": tuple(View(_UPRIGHT, (), scale) for scale in (1.0, 0.75, 0.5)),
 }
 
 
@@ -50,7 +96,8 @@ def views(test_time: TestTime) -> tuple[View, ...]:
     Args:
         test_time: ``none``: the tile itself; ``mirror``: and its left-right mirror image;
             ``flips``: both mirror images and the half turn, too; ``turns``: all eight turns and
-            mirror images, half of which exchange height and width.
+            mirror images, half of which exchange height and width; ``scales``: the tile itself and
+            at three quarters and half of its height and width.
 
     Raises:
         ConfigError: If there is no such augmentation.

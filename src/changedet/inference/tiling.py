@@ -47,7 +47,7 @@ def score_pairs(
         overlap_px: Pixels that neighbouring tiles share at least.
         batch_size: Tiles that go through the model at once; it does not change the scores.
         device: Where to compute; CUDA computes in bfloat16.
-        test_time: Which turned and mirrored views of a tile are scored and averaged.
+        test_time: Which views of a tile, turned, mirrored or coarser, are scored and averaged.
 
     Returns:
         Scores, (H, W), float32 in [0, 1], on ``device``, one map a pair.

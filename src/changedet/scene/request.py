@@ -25,7 +25,7 @@ class SceneRequest:
         model: Model file.
         out: Folder for the results.
         threshold: Score in [0, 1] to use instead of the model's own.
-        test_time: Turned and mirrored views of a tile whose scores are averaged; None: as stored
+        test_time: Turned, mirrored or coarser views of a tile to average; None: as stored
             with the model.
         device: As for :func:`changedet.inference.detector.resolve_device`.
         batch_size: Tiles that go through the model at once; None: by tile and device.

@@ -4,15 +4,18 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from changedet.engine.memory import keep_freed_memory
+
+CPU = torch.device("cpu")
 
 FREED_AND_TAKEN_AGAIN = """
 import resource, sys
 import torch
 from changedet.engine.memory import keep_freed_memory
 if sys.argv[1] == "kept":
-    keep_freed_memory()
+    keep_freed_memory(torch.device("cpu"))
 def touch():
     torch.ones(16 * 2**20).sum()
 # The heap needs some rounds until its pieces fit.
@@ -35,7 +38,7 @@ def page_faults(how):
     return int(done.stdout)
 
 
-@pytest.mark.skipif(not keep_freed_memory(), reason="there is no glibc")
+@pytest.mark.skipif(not keep_freed_memory(CPU), reason="there is no glibc")
 def test_kept_memory_is_not_mapped_again():
     # Four blocks of 64 MB: mapped anew, each of their pages is a fault (fewer where they are huge).
     assert page_faults("kept") < 50 < page_faults("returned")
@@ -43,9 +46,13 @@ def test_kept_memory_is_not_mapped_again():
 
 def test_other_systems_are_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert keep_freed_memory() is False
+    assert keep_freed_memory(CPU) is False
 
 
 def test_other_c_libraries_are_left_alone(monkeypatch):
     monkeypatch.setattr("changedet.engine.memory.ctypes.CDLL", lambda name: object())
-    assert keep_freed_memory() is False
+    assert keep_freed_memory(CPU) is False
+
+
+def test_other_devices_are_left_alone():
+    assert keep_freed_memory(torch.device("meta")) is False

@@ -51,6 +51,15 @@ def test_measuring_leaves_the_model_as_it_was():
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
 
 
+def test_coarser_views_cost_less_in_the_shapes_in_which_they_are_scored():
+    model = create_model("siamese_pyramid", encoder="test_efficientnet", decoder_width=16)
+    plain, scaled = (
+        measure_cost(model, side_px=256, test_time=views) for views in ("none", "scales")
+    )
+    assert scaled.views == 3
+    assert scaled.gflop == pytest.approx((1 + 0.75**2 + 0.5**2) * plain.gflop, rel=0.01)
+
+
 def test_parameters_are_those_of_the_module():
     model = create_model("dasnet", **TINY)
     cost = measure_cost(model, side_px=64)

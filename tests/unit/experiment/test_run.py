@@ -19,6 +19,7 @@ from changedet.errors import (
     StorageError,
     TrainingError,
 )
+from changedet.experiment.evaluation import EvaluationRequest, evaluate_model
 from changedet.experiment.run import TrainOutcome, TrainRequest, run_training
 from changedet.models.model_file import load_model, read_card
 
@@ -143,6 +144,25 @@ def test_the_model_file_is_all_that_prediction_needs(finished_run, pairs_folder)
 
     before, after = (read_image(pairs_folder / "test" / d / "000.png") for d in "AB")
     assert detector.predict(before, after).mask.shape == (64, 64)
+
+
+def test_the_views_that_validation_averages_go_with_the_model(pairs_folder, tmp_path):
+    # Half of a tile of 64 is still a multiple of the stride, 32.
+    once = ("training.epochs=1", "data.crop_px=64", "data.test_time=scales")
+    train(tmp_path / "run", pairs_folder, overrides=once)
+    model = tmp_path / "run" / "best.safetensors"
+    card = read_card(model)
+    assert card.test_time == "scales"
+
+    def average_precision(**options) -> float:
+        request = EvaluationRequest(
+            model, pairs_folder, tmp_path / "out", split="val", existing="replace", **options
+        )
+        return evaluate_model(request).seed.average_precision
+
+    judged = card.metrics["validation"]["average_precision"]
+    assert average_precision() == pytest.approx(judged, abs=1e-9)
+    assert average_precision(test_time="none") != pytest.approx(judged, abs=1e-9)
 
 
 def test_metric_json_says_that_its_threshold_is_optimistic(finished_run):

@@ -1,3 +1,5 @@
+from typing import get_args
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -49,7 +51,7 @@ def scores(test_time: TestTime, before: list, after: list) -> Tensor:
 def test_undoing_a_view_brings_every_pixel_back_to_its_place(test_time, height, width):
     image = torch.arange(2 * height * width).reshape(2, height, width)
     for view in views(test_time):
-        assert torch.equal(view.undo(view.show(image)), image)
+        assert torch.equal(view.undo(view.show(image), (height, width)), image)
 
 
 @pytest.mark.parametrize(("test_time", "count"), COUNTS.items())
@@ -122,6 +124,50 @@ def test_a_tile_that_is_no_square_goes_through_the_network_in_both_orientations(
     assert model.shapes == [(3, 3, 8, 12)] * 4 + [(3, 3, 12, 8)] * 4
 
 
+def test_coarser_views_show_the_whole_tile_in_fewer_pixels():
+    tile = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    full, three_quarters, half = (view.show(tile) for view in views("scales"))
+    assert torch.equal(full, tile)
+    assert three_quarters.shape == (1, 3, 48, 72)
+    # Half the lengths: about the mean of each 2 x 2 pixels, a little softer (no aliasing).
+    means = torch.nn.functional.avg_pool2d(tile, 2)
+    assert half.shape == means.shape
+    assert torch.corrcoef(torch.stack([half.flatten(), means.flatten()]))[0, 1] > 0.85
+    torch.testing.assert_close(half.mean(), tile.mean(), atol=0.01, rtol=0.0)
+
+
+def test_scores_of_coarser_views_return_to_the_place_and_size_of_the_tile():
+    rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(96.0), indexing="ij")
+    tile = torch.stack([rows, columns, rows + columns])[None]
+    for view in views("scales"):
+        for channel in range(3):
+            found = view.undo(view.show(tile)[:, channel], (64, 96))
+            # A ramp is resized exactly but for the edge, where there is nothing beyond.
+            inner = (..., slice(4, -4), slice(4, -4))
+            torch.testing.assert_close(found[inner], tile[:, channel][inner], atol=0.05, rtol=0.0)
+
+
+def test_coarser_views_have_sizes_that_the_network_takes():
+    model = LooksRight()
+    scorer = TileScorer(model, PLAIN, torch.device("cpu"), test_time="scales")
+    assert scorer.score(*make_images(2, 20, 4)).shape == (2, 20, 4)
+    # 15 and 10 of 20, 3 and 2 of 4, each to the nearest multiple of the stride, which is 4.
+    assert model.shapes == [(2, 3, 20, 4), (2, 3, 16, 4), (2, 3, 8, 4)]
+
+
+def test_the_score_of_several_scales_is_the_mean_of_what_each_gives():
+    before, after = make_images(2, 16, 16)
+    seen = views("scales")
+    parts = []
+    for view in seen:
+        scorer = TileScorer(LooksRight(), PLAIN, torch.device("cpu"))
+        scorer.views = (view,)
+        parts.append(scorer.score(before, after))
+    mean = torch.stack(parts).mean(0)
+    torch.testing.assert_close(scores("scales", before, after), mean)
+    assert (parts[0] - parts[2]).abs().max() > 0.05
+
+
 def test_without_augmentation_the_network_is_asked_once():
     model = LooksRight()
     before, after = make_images(2, 8, 8)
@@ -133,7 +179,7 @@ def test_without_augmentation_the_network_is_asked_once():
 def test_full_scores_stay_within_their_range():
     before, after = make_images(1, 4, 4)
     white, black = [image * 0 + 255 for image in before], [image * 0 for image in after]
-    for test_time in COUNTS:
+    for test_time in get_args(TestTime):
         assert scores(test_time, black, white).max() <= 1.0
 
 

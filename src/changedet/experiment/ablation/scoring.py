@@ -10,20 +10,21 @@ from PIL import Image
 from torch import Tensor
 
 from changedet.data.index import index_pairs
-from changedet.data.labelled import DecodedPair, LabelledPair, read_pair
+from changedet.data.labelled import DecodedPair, LabelledPair
 from changedet.data.labels import LabelEncoding
-from changedet.engine.evaluate import Mode, Observer
+from changedet.engine.evaluate import Observer
 from changedet.errors import DataError
 from changedet.experiment.ablation.estimates import Counts, Estimate, estimate_f1
 from changedet.experiment.display import as_rgb
+from changedet.experiment.model_data import PairReader
 from changedet.experiment.pictures import Pixels, heatmap, label_picture, write_png
 from changedet.experiment.score_source import ScoreSource, count_source
-from changedet.inference.loading import load_ahead, room_for
 from changedet.metrics.confusion import confusion_at, counts_at
 from changedet.metrics.curve import average_precision, max_f1, roc_auc
 from changedet.metrics.histogram import SEED_THRESHOLDS, ScoreHistogram
 from changedet.metrics.json_values import to_json_value
 from changedet.metrics.protocol import SELECTION_SET_NOTE, choose_threshold
+from changedet.types import Mode
 
 Protocol = Literal["seed", "honest"]
 #: Columns of :func:`changedet.metrics.confusion.counts_at` that F1 needs.
@@ -134,7 +135,7 @@ def judge_source(
         name = pairs[number].name
         if name in splits.shown:
             place = folder / f"{splits.shown.index(name) + 1:02d}"
-            _write_pictures(place, _read(pairs[number], source, encoding), score)
+            _write_pictures(place, _reader(source, encoding).read(pairs[number]), score)
 
     val = _count(source, pairs, encoding, mode=splits.mode, draw=draw)
     scores: dict[Protocol, SplitScore] = {
@@ -185,9 +186,7 @@ def _count(
 ) -> ScoreHistogram:
     histogram = count_source(
         source,
-        load_ahead(
-            lambda pair: _read(pair, source, encoding), pairs, ahead=room_for(pairs[0].size())
-        ),
+        _reader(source, encoding).read_ahead(pairs),
         mode=mode,
         observer=draw,
     )
@@ -198,8 +197,8 @@ def _count(
     return histogram
 
 
-def _read(pair: LabelledPair, source: ScoreSource, encoding: LabelEncoding) -> DecodedPair:
-    return read_pair(pair, encoding=encoding, channels=source.in_channels, fill=source.fill)
+def _reader(source: ScoreSource, encoding: LabelEncoding) -> PairReader:
+    return PairReader(encoding, source.in_channels, source.fill)
 
 
 def _score(

@@ -6,9 +6,8 @@ from typing import Literal, NamedTuple
 
 from changedet._result_folder import Existing
 from changedet.data.near_duplicates import DEFAULT_LIMIT
-from changedet.engine.evaluate import Mode
 from changedet.errors import ConfigError
-from changedet.types import TestTime
+from changedet.types import Mode, TestTime
 
 #: ``split``: chosen on the threshold split, for each way of viewing; ``stored``: the method's own.
 ThresholdPolicy = Literal["split", "stored"]
@@ -29,7 +28,7 @@ class AccuracyRequest:
         threshold_split: Name of the split that chooses thresholds.
         floors: Whether to judge all untrained methods besides.
         benchmark: Name of a known benchmark; None: the layout is found out.
-        test_time: Turned and mirrored views of a tile that models average; None: as each says.
+        test_time: Views of a tile that models average, as ``--test-time``; None: as each says.
         encoder_weights: Weights of the encoder of ``floor:deep_difference``, as for
             :func:`changedet.floors.registry.create_floor`; None: those of the package.
         batch_size: Tiles that go through a model at once.

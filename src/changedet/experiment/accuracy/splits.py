@@ -6,16 +6,17 @@ from typing import Any
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labelled import DecodedPair, LabelledPair
 from changedet.data.labels import LabelEncoding
-from changedet.data.pairs import read_pair
 from changedet.errors import DataError
 from changedet.experiment.accuracy.methods import Method
 from changedet.experiment.accuracy.request import AccuracyRequest
-from changedet.experiment.model_data import check_pixel_type, scan_labels_as_trained
+from changedet.experiment.model_data import PairReader, check_pixel_type, scan_labels_as_trained
 from changedet.experiment.score_source import ScoreSource
-from changedet.experiment.seen_before import find_seen, optimism_note, other_bands_note
-from changedet.experiment.threshold_choice import other_views_note
-from changedet.inference.loading import load_ahead, room_for
-from changedet.metrics.protocol import SELECTION_SET_NOTE
+from changedet.experiment.seen_before import find_seen, other_bands_note
+from changedet.experiment.threshold_choice import (
+    ThresholdChoice,
+    own_threshold,
+    threshold_note,
+)
 
 _USUAL_TRAINING_SPLIT = "train"
 
@@ -123,33 +124,17 @@ class BenchmarkData:
 
     def read(self, source: ScoreSource, split: str) -> Iterator[DecodedPair]:
         """Read a split, as prediction would show it to a method."""
-        pairs = self.pairs_of(source, split)
-
-        def read_one(pair: LabelledPair) -> DecodedPair:
-            return read_pair(
-                pair, encoding=self.encoding, channels=source.in_channels, fill=source.fill
-            )
-
-        return load_ahead(read_one, pairs, ahead=room_for(pairs[0].size()))
+        reader = PairReader(self.encoding, source.in_channels, source.fill)
+        return reader.read_ahead(self.pairs_of(source, split))
 
     def note_for(self, source: ScoreSource) -> str | None:
         """Say why figures of a method on the reported split are optimistic, or off, if they are."""
-        request = self._request
-        notes: list[str | None] = []
-        if request.threshold == "split" and request.threshold_split == request.split:
-            notes.append(SELECTION_SET_NOTE)
-        card = source.card
-        if card is not None:
-            index = self.index_for(source)
-            seen = find_seen(card, index, split=request.split)
-            own_source = source.threshold_source if request.threshold == "stored" else None
-            notes += [
-                optimism_note(
-                    card, index, split=request.split, seen=seen, threshold_source=own_source
-                ),
-                other_views_note(source) if request.threshold == "stored" else None,
-            ]
-        return "; ".join(dict.fromkeys(note for note in notes if note)) or None
+        request, index = self._request, self.index_for(source)
+        choice = own_threshold(source)
+        if choice.value is None or request.threshold == "split":
+            choice = ThresholdChoice(None, None, request.threshold_split)
+        seen = None if source.card is None else find_seen(source.card, index, split=request.split)
+        return threshold_note(choice, source, index, split=request.split, seen=seen)
 
     def _choosing(self) -> list[str]:
         request = self._request
