@@ -146,25 +146,6 @@ def test_the_model_file_is_all_that_prediction_needs(finished_run, pairs_folder)
     assert detector.predict(before, after).mask.shape == (64, 64)
 
 
-def test_the_views_that_validation_averages_go_with_the_model(pairs_folder, tmp_path):
-    # Half of a tile of 64 is still a multiple of the stride, 32.
-    once = ("training.epochs=1", "data.crop_px=64", "data.test_time=scales")
-    train(tmp_path / "run", pairs_folder, overrides=once)
-    model = tmp_path / "run" / "best.safetensors"
-    card = read_card(model)
-    assert card.test_time == "scales"
-
-    def average_precision(**options) -> float:
-        request = EvaluationRequest(
-            model, pairs_folder, tmp_path / "out", split="val", existing="replace", **options
-        )
-        return evaluate_model(request).seed.average_precision
-
-    judged = card.metrics["validation"]["average_precision"]
-    assert average_precision() == pytest.approx(judged, abs=1e-9)
-    assert average_precision(test_time="none") != pytest.approx(judged, abs=1e-9)
-
-
 def test_metric_json_says_that_its_threshold_is_optimistic(finished_run):
     figures = json.loads((finished_run / "validation" / "2_4_metric.json").read_text())
     assert figures["note"].startswith("selection set, optimistic")
@@ -226,6 +207,25 @@ def test_a_resumed_pyramid_ends_with_the_averaged_weights_of_one_that_was_not(
     for name, value in model.state_dict().items():
         assert torch.equal(value, last[f"average.{name}"]), name
     assert not torch.equal(last["model.predict.weight"], last["average.predict.weight"])
+
+
+def test_the_views_that_validation_averages_go_with_the_model(pairs_folder, tmp_path):
+    # Half of a tile of 64 is still a multiple of the stride, 32.
+    once = ("training.epochs=1", "data.crop_px=64", "data.test_time=scales")
+    train_pyramid(tmp_path / "run", pairs_folder, overrides=once)
+    model = tmp_path / "run" / "best.safetensors"
+    card = read_card(model)
+    assert card.test_time == "scales"
+
+    def average_precision(**options) -> float:
+        request = EvaluationRequest(
+            model, pairs_folder, tmp_path / "out", split="val", existing="replace", **options
+        )
+        return evaluate_model(request).seed.average_precision
+
+    judged = card.metrics["validation"]["average_precision"]
+    assert average_precision() == pytest.approx(judged, abs=1e-9)
+    assert average_precision(test_time="none") != pytest.approx(judged, abs=1e-9)
 
 
 def test_deep_supervision_needs_a_weight_for_each_level(pairs_folder, tmp_path):
