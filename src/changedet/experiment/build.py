@@ -22,8 +22,6 @@ from changedet.models.registry import create_model, model_options
 from changedet.types import Branch, Normalisation, PixelType
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from changedet.models.base import ChangeModel
 
 
@@ -35,9 +33,7 @@ def build_model(config: ModelConfig, *, pretrained: bool) -> "ChangeModel":
         pretrained: Whether to load the encoder weights that ``config`` names. Not needed where
             all weights are replaced afterwards, as in resuming.
     """
-    sources: dict[str, bool | str] = {"hub": True, "none": False}
-    weights = config.encoder_weights
-    source: bool | str | Path = sources.get(weights, weights) if pretrained else False
+    source = config.encoder_weights if pretrained else False
     return create_model(config.name, pretrained=source, **_model_options(config))
 
 

