@@ -84,9 +84,13 @@ _VIEWS: Final[dict[TestTime, tuple[View, ...]]] = {
     "mirror": _UPRIGHT_VIEWS[:2],
     "flips": _UPRIGHT_VIEWS,
     "turns": (*_UPRIGHT_VIEWS, *(View(_TRANSPOSED, mirrored) for mirrored in _REFLECTIONS)),
-    # A coarser view shows more of the surroundings within the network's reach; half the lengths
-    # cost a quarter, so that these three together cost 1.8 times the tile itself.
-    "scales": tuple(View(_UPRIGHT, (), scale) for scale in (1.0, 0.75, 0.5)),
+    # A coarser view shows more of the surroundings within the network's reach. Half the lengths
+    # cost a quarter: the three together cost 1.8 times the tile. Mirrored, they differ more.
+    "scales": (
+        View(_UPRIGHT, ()),
+        View(_UPRIGHT, (_COLUMNS,), scale=0.75),
+        View(_UPRIGHT, (_ROWS, _COLUMNS), scale=0.5),
+    ),
 }
 
 
@@ -96,8 +100,9 @@ def views(test_time: TestTime) -> tuple[View, ...]:
     Args:
         test_time: ``none``: the tile itself; ``mirror``: and its left-right mirror image;
             ``flips``: both mirror images and the half turn, too; ``turns``: all eight turns and
-            mirror images, half of which exchange height and width; ``scales``: the tile itself and
-            at three quarters and half of its height and width.
+            mirror images, half of which exchange height and width; ``scales``: the tile itself,
+            mirrored left-right at three quarters and turned by half at half of its height and
+            width.
 
     Raises:
         ConfigError: If there is no such augmentation.
