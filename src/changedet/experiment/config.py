@@ -53,6 +53,9 @@ class ModelConfig(Section):
     fusion: Fusion = Field("difference", description="siamese_pyramid: of the two dates")
     decoder: Decoder = Field("fpn", description="siamese_pyramid")
     decoder_width: int = Field(128, ge=8, description="siamese_pyramid: channels")
+    drop_path: float = Field(
+        0.0, ge=0.0, lt=1.0, description="siamese_pyramid: stochastic depth of the encoder"
+    )
     output: Output = Field("logit", description="siamese_pyramid: what a score is read from")
 
 

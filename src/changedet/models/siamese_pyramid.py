@@ -52,6 +52,8 @@ class SiamesePyramid(ChangeModel):
         output: What a pixel's change is read from.
         distance: How embeddings are compared; plays no part with logits.
         dropout: Share of channels dropped before the last convolution in training.
+        drop_path: Stochastic depth of the encoder in training, see
+            :class:`changedet.nn.encoder.PyramidEncoder`.
 
     Raises:
         ConfigError: If an option has a value that does not exist.
@@ -71,16 +73,18 @@ class SiamesePyramid(ChangeModel):
         output: Output = "logit",
         distance: Distance = "l2",
         dropout: float = 0.1,
+        drop_path: float = 0.0,
     ) -> None:
         check_choice("fusion", fusion, get_args(Fusion))
         check_choice("output", output, get_args(Output))
         check_choice("distance", distance, get_args(Distance))
         if decoder_width < 1:
             raise ConfigError(f"decoder_width must be at least 1, got {decoder_width}")
-        if not 0.0 <= dropout < 1.0:
-            raise ConfigError(f"dropout must be in [0, 1), got {dropout:g}")
+        for option, share in (("dropout", dropout), ("drop_path", drop_path)):
+            if not 0.0 <= share < 1.0:
+                raise ConfigError(f"{option} must be in [0, 1), got {share:g}")
         super().__init__(
-            PyramidEncoder(encoder, in_channels=in_channels),
+            PyramidEncoder(encoder, in_channels=in_channels, drop_path=drop_path),
             branch_names=FUSED_ONLY,
             attends=False,
             options={
@@ -92,6 +96,7 @@ class SiamesePyramid(ChangeModel):
                 "output": output,
                 "distance": distance,
                 "dropout": dropout,
+                "drop_path": drop_path,
             },
         )
         self.fusion: Fusion = fusion

@@ -124,13 +124,18 @@ class PyramidEncoder(TimmBackbone):
     Args:
         name: Any timm model that gives feature maps; one that has a single level gives that.
         in_channels: Channels of the input image.
+        drop_path: Stochastic depth in training: the share of images that skip the last block;
+            earlier blocks are skipped less (Huang et al., ECCV 2016).
 
     Raises:
-        ConfigError: If timm does not know the name, or the model gives no feature maps.
+        ConfigError: If timm does not know the name, or the model gives no feature maps or has no
+            stochastic depth.
     """
 
-    def __init__(self, name: str, *, in_channels: int = 3) -> None:
-        super().__init__(name, in_channels=in_channels, choices=({"dynamic_img_size": True}, {}))
+    def __init__(self, name: str, *, in_channels: int = 3, drop_path: float = 0.0) -> None:
+        depth = {"drop_path_rate": drop_path} if drop_path > 0.0 else {}
+        choices = ({**depth, "dynamic_img_size": True}, depth)
+        super().__init__(name, in_channels=in_channels, choices=choices)
         self._first = next(
             (i for i, stride in enumerate(self.strides) if stride >= _FINEST_STRIDE),
             len(self.strides) - 1,

@@ -103,8 +103,22 @@ def test_both_dates_share_their_batch_statistics(pair):
         ({"distance": "l1"}, "distance must be one of l2, cosine"),
         ({"decoder_width": 0}, "decoder_width must be at least 1, got 0"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1"),
+        ({"drop_path": -0.1}, r"drop_path must be in \[0, 1\), got -0.1"),
+        ({"encoder": "vgg11", "drop_path": 0.2}, "vgg11.*drop_path_rate"),
     ],
 )
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         build(**options)
+
+
+def test_stochastic_depth_skips_blocks_in_training_alone(pair):
+    # A ResNet's blocks add nothing before they are trained, so skipping them would not show.
+    options = {"encoder": "tf_efficientnet_lite0", "dropout": 0.0}
+    plain, skipping = (build(**options, drop_path=share) for share in (0.0, 0.9))
+    assert skipping.options["drop_path"] == 0.9
+    torch.testing.assert_close(skipping(*pair).distance, plain(*pair).distance)
+    for model, is_random in ((plain, False), (skipping, True)):
+        model.train()
+        once, again = (model(*pair).distance for _ in range(2))
+        assert torch.equal(once, again) is not is_random
