@@ -136,10 +136,20 @@ def _table(report: AccuracyReport, number: int) -> Table:
     from rich.table import Table
 
     view = report.methods[0].views[number].view
-    table = Table(title=f"{view.title}, {report.images} pairs", title_justify="left")
-    table.add_column("")
-    for name in ("F1", "95 % interval", "precision", "recall", "object F1", "AP", "threshold"):
-        table.add_column(name, justify="right")
+    title = f"{view.title}, {report.images} pairs"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.add_column("", overflow="fold")
+    # Eighty columns: what cannot be broken is kept short.
+    for name in (
+        "F1",
+        "95 %\ninterval",
+        "preci-\nsion",
+        "recall",
+        "object\nF1",
+        "AP",
+        "thres-\nhold",
+    ):
+        table.add_column(name, justify="right", no_wrap=True)
     for entry in report.methods:
         result = entry.views[number]
         pixels = result.pixels
@@ -147,7 +157,7 @@ def _table(report: AccuracyReport, number: int) -> Table:
         table.add_row(
             entry.method.title,
             _number(pixels.f1),
-            "-" if math.isnan(low) else f"{low:.4f} to {high:.4f}",
+            "-" if math.isnan(low) else f"{low:.3f}-{high:.3f}",
             _number(pixels.precision),
             _number(pixels.recall),
             _number(result.objects.f1),
