@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -188,7 +188,7 @@ def load_model(
 
     Returns:
         The network in eval mode on ``device``, in float32 whatever the file's precision, and its
-        card.
+        card. Options that are younger than the file stand in the card with their defaults.
 
     Raises:
         CheckpointError: If it is no model file, is cut short, or its weights are of another
@@ -200,7 +200,7 @@ def load_model(
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
     _check_tensors(tensors, model.state_dict(), path=Path(path))
     model.load_state_dict(tensors)
-    return model.to(device).eval(), card
+    return model.to(device).eval(), replace(card, options=model.options)
 
 
 def read_card(path: str | Path) -> ModelCard:

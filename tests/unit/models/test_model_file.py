@@ -175,6 +175,15 @@ def test_a_card_that_cannot_be_used_is_named(path, changes, message):
         load_model(path)
 
 
+def test_a_file_that_is_older_than_an_option_can_be_read_and_written_again(path, tmp_path, model):
+    older = {name: value for name, value in model.options.items() if name != "activation"}
+    rewrite(path, options=older)
+    again, card = load_model(path)
+    assert card.options == model.options
+    save_model(tmp_path / "again.safetensors", again, card)
+    assert read_card(tmp_path / "again.safetensors").options == model.options
+
+
 def test_weights_of_another_width_are_named(path, model):
     rewrite(path, options={**model.options, "head_width": 16})
     with pytest.raises(CheckpointError, match=r"has head\.position\.reduce\.0\.weight as \(8, "):
