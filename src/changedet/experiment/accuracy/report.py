@@ -256,8 +256,8 @@ def _cost(report: AccuracyReport) -> Table:
             "file in MB",
         ),
         rows,
-        note="GFLOP are counted, 2 x MAC, of all views of test-time augmentation together (those "
-        "of one view times their number); a dash: not a network of ours, nothing is stored",
+        note="GFLOP are counted, 2 x MAC, of all views of test-time augmentation together; "
+        "a dash: not a network of ours, nothing is stored",
     )
 
 
