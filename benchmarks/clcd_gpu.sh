@@ -21,7 +21,7 @@ large() {
       --set model.encoder_weights="$weights" --set data.cache=memory
   fi
   changedet calibrate "$run/best.safetensors" "$out/large.safetensors" --data "$data" --split val \
-    --test-time turns --overwrite
+    --overwrite
   changedet benchmark accuracy "$out/large.safetensors" --data "$data" --split val \
     --threshold-split val --out "$out/accuracy" --overwrite
 }
