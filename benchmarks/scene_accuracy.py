@@ -1,6 +1,6 @@
 """Does a scene give the accuracy of its chips? Mosaics of real pairs against the pairs themselves.
 
-    python benchmarks/scene_accuracy.py --data CLCD --split val --model MODEL --work /tmp/mosaic
+    python benchmarks/scene_accuracy.py --data CLCD --split val --model MODEL --work mosaic
 
 The chips of a split are laid side by side into one scene in UTM; the second date is warped into
 EPSG:4326 at a finer resolution and with a shift of a fraction of a pixel, as other people's rasters

@@ -1,6 +1,6 @@
 """Peak memory of `changedet predict` on scenes of several sizes, each in a process of its own.
 
-    python benchmarks/scene_memory.py --sizes 4096 12288 24576 --work /tmp/scenes
+    python benchmarks/scene_memory.py --sizes 4096 12288 24576 --work scenes
 
 The scenes are synthetic GeoTIFFs; the network is a tiny untrained one (memory of the flow is what
 is measured, and a large network would hide it). Prints one line a size and the growth.

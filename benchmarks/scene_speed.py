@@ -1,6 +1,6 @@
 """How much of the pure inference rate `changedet predict` keeps on a scene.
 
-    python benchmarks/scene_speed.py --model MODEL --size 2048 --rounds 5 --work /tmp/speed
+    python benchmarks/scene_speed.py --model MODEL --size 2048 --rounds 5 --work speed
 
 Pure inference scores the very same batches of tiles, held in memory, in a loop and does nothing
 else. It and the flow (reading GeoTIFFs, blending, writing) take turns within each round, because

@@ -1,6 +1,6 @@
 """What keeping freed memory is worth in training on a CPU.
 
-    python benchmarks/training_memory.py --rounds 5 --steps 6
+    python benchmarks/training_memory.py --rounds 5 --steps 3
 
 Steps of the recipe `pyramid_small` on random crops, in two processes that take turns, because
 machines are noisy: one keeps what is freed, the other leaves the C library as it is. The ratio of

@@ -22,6 +22,7 @@ from changedet.experiment.score_source import ModelSource, count_source
 from changedet.experiment.seen_before import (
     CALIBRATION,
     find_seen,
+    is_same_data_set,
     other_bands_note,
     selection_source,
 )
@@ -208,7 +209,7 @@ def _refuse_training_split(request: CalibrationRequest, card: ModelCard, index: 
         trained, chose = seen.trained_on > 0, seen.chosen_on == seen.blocks
     else:
         splits: Mapping[str, Any] = (card.recipe or {}).get("data", {})
-        is_same = card.data_name == index.name
+        is_same = is_same_data_set(card.data_name, index.name)
         trained = is_same and splits.get("train_split") == request.split
         chose = is_same and splits.get("val_split") == request.split
     if trained and not chose:

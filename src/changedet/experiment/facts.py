@@ -103,12 +103,8 @@ def measure_facts(
             "on it; put pairs with changes into it, or choose another split with --set "
             "data.val_split=NAME"
         )
-    height, width = pairs[0].size()
-    if min(height, width) < config.data.crop_px:
-        say(
-            f"data.crop_px is {config.data.crop_px}, but images such as {pairs[0].source} are "
-            f"{width}x{height}: they are mirrored to that size, which costs time and memory"
-        )
+    for note in _size_notes(config, pairs[0]):
+        say(note)
     normalisation = _normalisation(pairs, index, config)
     scenes = index.scenes
     return RunFacts(
@@ -122,6 +118,25 @@ def measure_facts(
         source_bands=None if scenes is None else scenes.bands,
         source_bands_after=None if scenes is None else scenes.bands_after,
     )
+
+
+def _size_notes(config: ExperimentConfig, pair: LabelledPair) -> list[str]:
+    """Say what crops and zoom cannot do on images of such a size."""
+    height, width = pair.size()
+    crop_px, scale = config.data.crop_px, config.augmentation.scale
+    furthest = crop_px / min(height, width)
+    if furthest > 1.0:
+        return [
+            f"data.crop_px is {crop_px}, but images such as {pair.source} are {width}x{height}: "
+            "they are mirrored to that size, which costs time and memory"
+        ]
+    if scale is not None and scale[0] < furthest:
+        return [
+            f"augmentation.scale zooms out to {scale[0]:g}, but with crops of {crop_px} px images "
+            f"such as {pair.source}, {width}x{height}, are seen whole at {furthest:g}; smaller "
+            "crops (data.crop_px) zoom out further"
+        ]
+    return []
 
 
 def _normalisation(

@@ -9,6 +9,7 @@ from changedet.data.index import PairIndex
 from changedet.data.labelled import DecodedPair, LabelledPair, read_pair
 from changedet.data.labels import LabelEncoding, LabelScan, scan_labels
 from changedet.errors import ConfigError
+from changedet.experiment.seen_before import is_same_data_set
 from changedet.inference.loading import load_ahead, room_for
 from changedet.models.model_file import ModelCard
 from changedet.types import Normalisation, PixelType
@@ -93,5 +94,5 @@ def scan_labels_as_trained(
 
 
 def _declared(cards: Sequence[ModelCard], data_name: str) -> Mapping[str, Any]:
-    known = (card.label for card in cards if card.data_name == data_name)
+    known = (card.label for card in cards if is_same_data_set(card.data_name, data_name))
     return next((label for label in known if label is not None), {})

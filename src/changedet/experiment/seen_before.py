@@ -93,7 +93,14 @@ def was_chosen_on(source: str | None, *, data_name: str, split: str) -> bool:
         split: Name of the split.
     """
     found = _CHOSEN_ON.search(source or "")
-    return found is not None and (found["split"], found["data"]) == (split, data_name)
+    return (
+        found is not None and found["split"] == split and is_same_data_set(found["data"], data_name)
+    )
+
+
+def is_same_data_set(name: str | None, other: str) -> bool:
+    """Compare the names of data sets; "clcd", a folder, and "CLCD", the benchmark, are the same."""
+    return name is not None and name.casefold() == other.casefold()
 
 
 def _note_by_name(
@@ -102,7 +109,9 @@ def _note_by_name(
     for source in (threshold_source, selection_source(card)):
         if was_chosen_on(source, data_name=index.name, split=split):
             return SELECTION_SET_NOTE
-    splits = (card.recipe or {}).get("data", {}) if card.data_name == index.name else {}
+    splits = (
+        (card.recipe or {}).get("data", {}) if is_same_data_set(card.data_name, index.name) else {}
+    )
     if splits.get("train_split") == split:
         return TRAINING_SET_NOTE
     # A file that was calibrated before selection_source was kept: only the recipe still tells.

@@ -196,6 +196,7 @@ def test_the_same_split_of_other_data_is_no_selection_set(tmp_path: Path, model:
     ("source", "expected"),
     [
         ("max-F1 on split 'val' of LEVIR-CD (64 images), epoch 3, batch 40", True),
+        ("max-F1 on split 'val' of levir-cd (64 images), epoch 3, batch 40", True),
         ("max-F1 on split 'val' of LEVIR-CD+ (64 images), epoch 3, batch 40", False),
         ("max-F1 on split 'test' of LEVIR-CD (1 image)", False),
         ("given by hand", False),

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import changedet
+from changedet.data.index import index_pairs
 from changedet.engine.observer import Observer
 from changedet.errors import (
     CheckpointError,
@@ -19,7 +20,9 @@ from changedet.errors import (
     StorageError,
     TrainingError,
 )
+from changedet.experiment.config import load_config
 from changedet.experiment.evaluation import EvaluationRequest, evaluate_model
+from changedet.experiment.facts import measure_facts
 from changedet.experiment.run import TrainOutcome, TrainRequest, run_training
 from changedet.models.model_file import load_model, read_card
 
@@ -432,6 +435,15 @@ def test_a_crop_larger_than_the_images_is_said(own_pairs_folder, tmp_path):
     )
     run_training(request, say=said.append)
     assert any("data.crop_px is 96" in line and "64x64" in line for line in said)
+
+
+@pytest.mark.parametrize(("low", "is_said"), [(0.5, False), (0.4, True)])
+def test_a_zoom_beyond_the_whole_image_is_said(own_pairs_folder, low, is_said):
+    config = load_config("default", overrides=[*TINY, f"augmentation.scale=[{low}, 1.0]"])
+    said: list[str] = []
+    measure_facts(own_pairs_folder, index_pairs(own_pairs_folder), config, say=said.append)
+    # Images of 64 px and crops of 32.
+    assert any("are seen whole at 0.5" in line for line in said) is is_said
 
 
 def test_a_run_without_a_checkpoint_is_not_offered_to_be_resumed(pairs_folder, tmp_path):

@@ -11,7 +11,7 @@ from changedet.experiment.accuracy.methods import Method
 from changedet.experiment.accuracy.request import AccuracyRequest
 from changedet.experiment.model_data import PairReader, check_pixel_type, scan_labels_as_trained
 from changedet.experiment.score_source import ScoreSource
-from changedet.experiment.seen_before import find_seen, other_bands_note
+from changedet.experiment.seen_before import find_seen, is_same_data_set, other_bands_note
 from changedet.experiment.threshold_choice import (
     ThresholdChoice,
     own_threshold,
@@ -76,7 +76,7 @@ class BenchmarkData:
         named |= {
             (card.recipe or {}).get("data", {}).get("train_split", _USUAL_TRAINING_SPLIT)
             for card in self._cards
-            if card.data_name == self.index.name
+            if is_same_data_set(card.data_name, self.index.name)
         }
         return [name for name in self.index.splits if name in named - {self._request.split}]
 
