@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The runs on CLCD that need a GPU: the seed's table on ResNet-50, the large recipe, the ingredients.
 #
-#   benchmarks/clcd_gpu.sh CLCD resnet50_imagenet.safetensors OUT [EPOCHS] [SEEDS]
+#   benchmarks/clcd_gpu.sh CLCD WEIGHTS OUT [EPOCHS] [SEEDS]
 #
-# Each part can be stopped and started again: what is finished is kept. EPOCHS is the length of every
+# WEIGHTS is a file with ImageNet weights of a ResNet-50. Each part can be stopped and started again: what is finished is kept. EPOCHS is the length of every
 # run of both tables (default 60, at most that of the faithful recipes' learning-rate table; the row
 # of 45 epochs then equals the full one, and its claim is not run); the large recipe keeps its own.
 # Where CLCD has its test split, the tables report on it, too: change no recipe by those figures.
