@@ -4,8 +4,9 @@
 #   benchmarks/clcd_gpu.sh CLCD WEIGHTS OUT [EPOCHS] [SEEDS]
 #
 # WEIGHTS is a file with ImageNet weights of a ResNet-50. Each part can be stopped and started
-# again: what is finished is kept. EPOCHS is the length of every run of both tables (default 60, at most that of the faithful recipes' learning-rate table; the row
-# of 45 epochs then equals the full one, and its claim is not run); the large recipe keeps its own.
+# again: what is finished is kept. EPOCHS is the length of every run of both tables (default 60, at
+# most that of the faithful recipes' learning-rate table; the row of 45 epochs then equals the full
+# one, and its claim is not run); the large recipe keeps its own.
 # Where CLCD has its test split, the tables report on it, too: change no recipe by those figures.
 # Needs the extras lite0 and lite2.
 set -euo pipefail

@@ -16,15 +16,15 @@ from changedet.data.scenes.manifest import READING_SCENES, find_manifest
 from changedet.data.scenes.record import record_blocks
 from changedet.engine.memory import keep_freed_memory
 from changedet.errors import ConfigError
-from changedet.experiment.model_data import PairReader, check_pixel_type, scan_labels_as_trained
+from changedet.experiment.model_data import check_pixel_type, scan_labels_as_trained
 from changedet.experiment.prediction import Progress
-from changedet.experiment.score_source import ModelSource, count_source
+from changedet.experiment.score_source import ModelSource, count_source, reader_for
 from changedet.experiment.seen_before import (
     CALIBRATION,
     find_seen,
-    is_same_data_set,
     other_bands_note,
     selection_source,
+    training_data,
 )
 from changedet.inference.detector import Detector, resolve_device
 from changedet.metrics.confusion import Confusion, confusion_at
@@ -208,10 +208,9 @@ def _refuse_training_split(request: CalibrationRequest, card: ModelCard, index: 
     if seen is not None:
         trained, chose = seen.trained_on > 0, seen.chosen_on == seen.blocks
     else:
-        splits: Mapping[str, Any] = (card.recipe or {}).get("data", {})
-        is_same = is_same_data_set(card.data_name, index.name)
-        trained = is_same and splits.get("train_split") == request.split
-        chose = is_same and splits.get("val_split") == request.split
+        splits = training_data(card, index)
+        trained = splits.get("train_split") == request.split
+        chose = splits.get("val_split") == request.split
     if trained and not chose:
         raise ConfigError(
             f"{request.model} was trained on split {request.split!r} of {index.name}, where its "
@@ -266,10 +265,9 @@ def _count(
     observer: Callable[[int, torch.Tensor], None],
 ) -> ScoreHistogram:
     source = ModelSource(request.model, detector)
-    reader = PairReader(split.encoding, source.in_channels, source.fill)
     return count_source(
         source,
-        reader.read_ahead(split.pairs),
+        reader_for(source, split.encoding).read_ahead(split.pairs),
         mode=request.mode,
         batch_size=request.batch_size,
         observer=observer,

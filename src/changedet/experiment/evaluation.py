@@ -21,11 +21,11 @@ from changedet.data.labels import LabelEncoding
 from changedet.data.pairs import DecodedPair
 from changedet.data.scenes.manifest import READING_SCENES, find_manifest
 from changedet.errors import ConfigError, DataError
-from changedet.experiment.model_data import PairReader, check_pixel_type, scan_labels_as_trained
+from changedet.experiment.model_data import check_pixel_type, scan_labels_as_trained
 from changedet.experiment.per_image_table import write_per_image
 from changedet.experiment.plots import write_precision_recall_curve
 from changedet.experiment.prediction import Progress
-from changedet.experiment.score_source import ScoreSource, count_source, open_source
+from changedet.experiment.score_source import ScoreSource, count_source, open_source, reader_for
 from changedet.experiment.seen_before import find_seen, other_bands_note
 from changedet.experiment.showcase import choose_pairs, write_panels
 from changedet.experiment.threshold_choice import (
@@ -214,10 +214,6 @@ class _Judged:
             else _labelled(request, index, request.threshold_split, channels=source.in_channels)
         )
 
-    def reader(self, encoding: LabelEncoding) -> PairReader:
-        """Read pairs as prediction would show them to the model."""
-        return PairReader(encoding, self.source.in_channels, self.source.fill)
-
     def score(self, pair: DecodedPair) -> NDArray[np.float32]:
         """Score one pair, (H, W)."""
         images = [(pair.before, pair.after)]
@@ -246,7 +242,7 @@ def _count(
     """Settle the threshold, on another split first if it is to be chosen there, and count."""
     request, index = judged.request, judged.index
     choosing = judged.choosing or ()
-    reader = judged.reader(encoding)
+    reader = reader_for(judged.source, encoding)
     total = len(choosing) + len(judged.pairs)
 
     def count(
@@ -353,7 +349,7 @@ def _write_results(
         folder / "panels",
         choose_pairs(counts, judged.request.panels),
         pairs=judged.pairs,
-        read=judged.reader(encoding).read,
+        read=reader_for(judged.source, encoding).read,
         score=judged.score,
         threshold=report.pictures_threshold,
     )

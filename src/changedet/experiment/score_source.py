@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
+from changedet.data.labels import LabelEncoding
 from changedet.engine.evaluate import (
     LabelledPair,
     Observer,
@@ -16,6 +17,7 @@ from changedet.engine.evaluate import (
 )
 from changedet.engine.memory import keep_freed_memory
 from changedet.errors import ConfigError
+from changedet.experiment.model_data import PairReader
 from changedet.floors.mosaic import compute_in_tiles
 from changedet.floors.registry import Floor, create_floor
 from changedet.inference.detector import Detector, load, resolve_device
@@ -173,6 +175,11 @@ def _refuse(options: Mapping[str, object], reason: str) -> None:
         raise ConfigError(f"{given[0]} {reason}; leave it out")
 
 
+def reader_for(source: ScoreSource, encoding: LabelEncoding) -> PairReader:
+    """Read labelled pairs as prediction would show them to a source."""
+    return PairReader(encoding, source.in_channels, source.fill)
+
+
 def count_source(
     source: ScoreSource,
     samples: Iterable[LabelledPair],
@@ -187,7 +194,7 @@ def count_source(
 
     Args:
         source: Where the scores come from.
-        samples: Labelled pairs, read one by one, as ``source.fill`` and ``in_channels`` ask.
+        samples: Labelled pairs, read one by one, as :func:`reader_for` reads them.
         mode: As for :meth:`ScoreSource.scores`.
         tile_px: As for :meth:`ScoreSource.scores`.
         batch_size: As for :meth:`ScoreSource.scores`.

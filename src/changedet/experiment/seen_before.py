@@ -1,6 +1,8 @@
 """What a model has seen of the data it is judged on, and what that makes of the figures."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from changedet.data.index import PairIndex
 from changedet.data.scenes.record import Seen, count_seen
@@ -103,15 +105,21 @@ def is_same_data_set(name: str | None, other: str) -> bool:
     return name is not None and name.casefold() == other.casefold()
 
 
+def training_data(card: ModelCard, index: PairIndex) -> Mapping[str, Any]:
+    """Give the recipe's section ``data``, as ``train_split``; empty if of another data set."""
+    if not is_same_data_set(card.data_name, index.name):
+        return {}
+    section: Mapping[str, Any] = (card.recipe or {}).get("data", {})
+    return section
+
+
 def _note_by_name(
     card: ModelCard, index: PairIndex, *, split: str, threshold_source: str | None
 ) -> str | None:
     for source in (threshold_source, selection_source(card)):
         if was_chosen_on(source, data_name=index.name, split=split):
             return SELECTION_SET_NOTE
-    splits = (
-        (card.recipe or {}).get("data", {}) if is_same_data_set(card.data_name, index.name) else {}
-    )
+    splits = training_data(card, index)
     if splits.get("train_split") == split:
         return TRAINING_SET_NOTE
     # A file that was calibrated before selection_source was kept: only the recipe still tells.

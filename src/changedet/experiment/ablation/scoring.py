@@ -16,9 +16,8 @@ from changedet.engine.evaluate import Observer
 from changedet.errors import DataError
 from changedet.experiment.ablation.estimates import Counts, Estimate, estimate_f1
 from changedet.experiment.display import as_rgb
-from changedet.experiment.model_data import PairReader
 from changedet.experiment.pictures import Pixels, heatmap, label_picture, write_png
-from changedet.experiment.score_source import ScoreSource, count_source
+from changedet.experiment.score_source import ScoreSource, count_source, reader_for
 from changedet.metrics.confusion import confusion_at, counts_at
 from changedet.metrics.curve import average_precision, max_f1, roc_auc
 from changedet.metrics.histogram import SEED_THRESHOLDS, ScoreHistogram
@@ -135,7 +134,7 @@ def judge_source(
         name = pairs[number].name
         if name in splits.shown:
             place = folder / f"{splits.shown.index(name) + 1:02d}"
-            _write_pictures(place, _reader(source, encoding).read(pairs[number]), score)
+            _write_pictures(place, reader_for(source, encoding).read(pairs[number]), score)
 
     val = _count(source, pairs, encoding, mode=splits.mode, draw=draw)
     scores: dict[Protocol, SplitScore] = {
@@ -186,7 +185,7 @@ def _count(
 ) -> ScoreHistogram:
     histogram = count_source(
         source,
-        _reader(source, encoding).read_ahead(pairs),
+        reader_for(source, encoding).read_ahead(pairs),
         mode=mode,
         observer=draw,
     )
@@ -195,10 +194,6 @@ def _count(
             "no pixel of the split is labelled changed, so F1 is undefined; choose another split"
         )
     return histogram
-
-
-def _reader(source: ScoreSource, encoding: LabelEncoding) -> PairReader:
-    return PairReader(encoding, source.in_channels, source.fill)
 
 
 def _score(

@@ -9,9 +9,9 @@ from changedet.data.labels import LabelEncoding
 from changedet.errors import DataError
 from changedet.experiment.accuracy.methods import Method
 from changedet.experiment.accuracy.request import AccuracyRequest
-from changedet.experiment.model_data import PairReader, check_pixel_type, scan_labels_as_trained
-from changedet.experiment.score_source import ScoreSource
-from changedet.experiment.seen_before import find_seen, is_same_data_set, other_bands_note
+from changedet.experiment.model_data import check_pixel_type, scan_labels_as_trained
+from changedet.experiment.score_source import ScoreSource, reader_for
+from changedet.experiment.seen_before import find_seen, other_bands_note, training_data
 from changedet.experiment.threshold_choice import (
     ThresholdChoice,
     own_threshold,
@@ -74,9 +74,8 @@ class BenchmarkData:
         """Splits that a method was trained on, as far as names tell; never the reported one."""
         named = {_USUAL_TRAINING_SPLIT}
         named |= {
-            (card.recipe or {}).get("data", {}).get("train_split", _USUAL_TRAINING_SPLIT)
+            training_data(card, self.index).get("train_split", _USUAL_TRAINING_SPLIT)
             for card in self._cards
-            if is_same_data_set(card.data_name, self.index.name)
         }
         return [name for name in self.index.splits if name in named - {self._request.split}]
 
@@ -124,8 +123,7 @@ class BenchmarkData:
 
     def read(self, source: ScoreSource, split: str) -> Iterator[DecodedPair]:
         """Read a split, as prediction would show it to a method."""
-        reader = PairReader(self.encoding, source.in_channels, source.fill)
-        return reader.read_ahead(self.pairs_of(source, split))
+        return reader_for(source, self.encoding).read_ahead(self.pairs_of(source, split))
 
     def note_for(self, source: ScoreSource) -> str | None:
         """Say why figures of a method on the reported split are optimistic, or off, if they are."""
