@@ -97,13 +97,23 @@ def _bands(before: Iterable[int], after: Iterable[int] | None) -> str:
 
 def _lines(values: Mapping[str, object], *, prefix: str = "") -> str:
     """One ``name: value`` a line, nested names dotted."""
-    lines = [
-        _lines(value, prefix=f"{prefix}{name}.")
-        if isinstance(value, Mapping) and value
-        else f"{prefix}{name}: {_value(value)}"
-        for name, value in values.items()
-    ]
+    lines = []
+    for name, value in values.items():
+        nested = _by_name(value)
+        if nested:
+            lines.append(_lines(nested, prefix=f"{prefix}{name}."))
+        else:
+            lines.append(f"{prefix}{name}: {_value(value)}")
     return "\n".join(lines) or _NOT_STATED
+
+
+def _by_name(value: object) -> Mapping[str, object]:
+    """Give the parts of a value that has named ones; those of a list are numbered from 1."""
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, list) and any(isinstance(part, Mapping) for part in value):
+        return {str(number): part for number, part in enumerate(value, start=1)}
+    return {}
 
 
 def _value(value: object) -> str:

@@ -12,6 +12,7 @@ from changedet.cli.calibrate import calibrate
 from changedet.cli.convert import convert
 from changedet.cli.data import app as data_app
 from changedet.cli.demo import demo
+from changedet.cli.ensemble import ensemble
 from changedet.cli.evaluate import evaluate
 from changedet.cli.info import info
 from changedet.cli.predict import predict
@@ -47,7 +48,18 @@ def _root(
     """What changed between these two satellite or aerial images?"""
 
 
-for command in (train, evaluate, calibrate, ablate, predict, convert, info, recipes, demo):
+for command in (
+    train,
+    evaluate,
+    calibrate,
+    ensemble,
+    ablate,
+    predict,
+    convert,
+    info,
+    recipes,
+    demo,
+):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(benchmark_app, name="benchmark")

@@ -22,10 +22,10 @@ from changedet.models.registry import create_model, model_options
 from changedet.types import Branch, Normalisation, PixelType
 
 if TYPE_CHECKING:
-    from changedet.models.base import ChangeModel
+    from changedet.models.base import EncoderModel
 
 
-def build_model(config: ModelConfig, *, pretrained: bool) -> "ChangeModel":
+def build_model(config: ModelConfig, *, pretrained: bool) -> "EncoderModel":
     """Make the model with its encoder weights.
 
     Args:
@@ -55,7 +55,7 @@ def _model_options(config: ModelConfig) -> dict[str, object]:
     return {name: value for name, value in settings.items() if name in taken}
 
 
-def build_seeded_model(config: ExperimentConfig, *, pretrained: bool) -> "ChangeModel":
+def build_seeded_model(config: ExperimentConfig, *, pretrained: bool) -> "EncoderModel":
     """Make the model with first weights that ``training.seed`` alone decides.
 
     The caller's random state is left as it was.
@@ -104,7 +104,7 @@ def _contrastive(
     )
 
 
-def build_optimizer(config: ExperimentConfig, model: "ChangeModel") -> torch.optim.Optimizer:
+def build_optimizer(config: ExperimentConfig, model: "EncoderModel") -> torch.optim.Optimizer:
     """Make the optimiser over all parameters."""
     settings = config.optimizer
     kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam

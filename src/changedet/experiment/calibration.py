@@ -146,7 +146,7 @@ def calibrate_model(
     model, card = load_model(request.model)
     if find_manifest(request.data) is not None:
         say(READING_SCENES)
-    split = _open_split(request, card, channels=model.encoder.in_channels)
+    split = _open_split(request, card, channels=model.in_channels)
     for sentence in split.notes:
         say(sentence)
     precision = read_precision(request.model)

@@ -59,7 +59,7 @@ def measure_cost(
     seen = views(test_time)
     # Shapes alone decide the count, and the "meta" device works on nothing but shapes.
     shapes = copy.deepcopy(model).to("meta")
-    depth = shapes.encoder.in_channels if channels is None else channels
+    depth = shapes.in_channels if channels is None else channels
     with evaluating(shapes), torch.no_grad(), FlopCounterMode(display=False) as counter:
         for view in seen:
             size = view.size((side_px, side_px), multiple=model.stride)

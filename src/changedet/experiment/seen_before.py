@@ -15,8 +15,9 @@ TRAINING_SET_NOTE = "training set, optimistic"
 #: Name of the figures that a calibration adds to a model card.
 CALIBRATION = "calibration"
 
-#: As training writes it: max-F1 on split 'val' of NAME (120 images), epoch 3, batch 40.
-_CHOSEN_ON = re.compile(r"on split '(?P<split>[^']*)' of (?P<data>.*) \(\d+ images?\)")
+#: As training writes it: max-F1 on split 'val' of NAME (120 images), epoch 3, batch 40. There are
+#: several for an ensemble.
+_CHOSEN_ON = re.compile(r"on split '(?P<split>[^']*)' of (?P<data>.*?) \(\d+ images?\)(?=[,;]|$)")
 
 
 def find_seen(card: ModelCard, index: PairIndex, *, split: str) -> Seen | None:
@@ -94,9 +95,9 @@ def was_chosen_on(source: str | None, *, data_name: str, split: str) -> bool:
         data_name: Name of the data set, as its index gives it.
         split: Name of the split.
     """
-    found = _CHOSEN_ON.search(source or "")
-    return (
-        found is not None and found["split"] == split and is_same_data_set(found["data"], data_name)
+    return any(
+        found["split"] == split and is_same_data_set(found["data"], data_name)
+        for found in _CHOSEN_ON.finditer(source or "")
     )
 
 

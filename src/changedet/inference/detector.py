@@ -91,7 +91,7 @@ class Detector:
     @property
     def in_channels(self) -> int:
         """Number of channels of an input image."""
-        return int(self.model.encoder.in_channels)
+        return self.model.in_channels
 
     @property
     def tile_px(self) -> int:

@@ -26,14 +26,16 @@ class ChangeModel(nn.Module, ABC):
     for all of them.
 
     Attributes:
-        architecture: Name in the registry and in model files.
-        options: JSON-able keyword arguments that rebuild this very network.
-        encoder: Shared by both dates.
+        architecture: Name in model files.
+        options: JSON-able values that rebuild this very network.
+        in_channels: Channels of the images.
+        stride: Height and width of the images must be multiples of this, in pixels.
         branch_names: The branches it can compute.
         attends: Whether it holds any attention, so that results depend on the tile's size.
 
     Args:
-        encoder: A timm backbone.
+        in_channels: See above.
+        stride: See above.
         branch_names: The branches that the subclass computes.
         attends: See above.
         options: See above.
@@ -43,22 +45,19 @@ class ChangeModel(nn.Module, ABC):
 
     def __init__(
         self,
-        encoder: TimmBackbone,
         *,
+        in_channels: int,
+        stride: int,
         branch_names: Sequence[Branch],
         attends: bool,
         options: Mapping[str, Any],
     ) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.in_channels = in_channels
+        self.stride = stride
         self.branch_names = tuple(branch_names)
         self.attends = attends
         self.options = dict(options)
-
-    @property
-    def stride(self) -> int:
-        """Height and width of the images must be multiples of this, in pixels."""
-        return self.encoder.stride
 
     @abstractmethod
     def compare(
@@ -115,9 +114,9 @@ class ChangeModel(nn.Module, ABC):
                 f"{tuple(before.shape)} and {tuple(after.shape)}"
             )
         channels, height, width = before.shape[1:]
-        if channels != self.encoder.in_channels:
+        if channels != self.in_channels:
             raise ConfigError(
-                f"the model takes images of {self.encoder.in_channels} channels, got {channels}"
+                f"the model takes images of {self.in_channels} channels, got {channels}"
             )
         if height % self.stride or width % self.stride:
             raise ConfigError(
@@ -126,7 +125,38 @@ class ChangeModel(nn.Module, ABC):
             )
 
 
-class EmbeddingModel(ChangeModel):
+class EncoderModel(ChangeModel):
+    """A network on one encoder, which both dates share; such a one can be trained.
+
+    Attributes:
+        encoder: Shared by both dates.
+
+    Args:
+        encoder: A timm backbone.
+        branch_names: The branches that the subclass computes.
+        attends: As for :class:`ChangeModel`.
+        options: Keyword arguments of the subclass.
+    """
+
+    def __init__(
+        self,
+        encoder: TimmBackbone,
+        *,
+        branch_names: Sequence[Branch],
+        attends: bool,
+        options: Mapping[str, Any],
+    ) -> None:
+        super().__init__(
+            in_channels=encoder.in_channels,
+            stride=encoder.stride,
+            branch_names=branch_names,
+            attends=attends,
+            options=options,
+        )
+        self.encoder = encoder
+
+
+class EmbeddingModel(EncoderModel):
     """Embed each date with the same weights, then take the distance of the embeddings (spec 1).
 
     A subclass says how one date is embedded.

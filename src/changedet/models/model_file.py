@@ -19,7 +19,7 @@ from changedet._version import __version__
 from changedet.errors import CheckpointError, ConfigError
 from changedet.models.base import ChangeModel
 from changedet.models.choices import check_choice
-from changedet.models.registry import create_model
+from changedet.models.registry import rebuild_model
 from changedet.models.tensor_file import summarise, tensor_differences
 from changedet.types import Normalisation, PixelType, Precision, TestTime
 
@@ -40,8 +40,8 @@ class ModelCard:
     """All that a model file says beside its weights.
 
     Attributes:
-        architecture: Name in the registry.
-        options: Keyword arguments that rebuild the network.
+        architecture: Name of the network, in the registry or ``ensemble``.
+        options: What :func:`changedet.models.registry.rebuild_model` builds it from.
         normalisation: How stored pixel values become network input, bands included.
         pixel_type: Kind of the stored values that it was trained on: ``uint8``, ``uint16`` or
             ``float32`` (everything else); files written before there was a choice hold ``uint8``.
@@ -264,8 +264,8 @@ def _card(values: Mapping[str, Any]) -> ModelCard:
 
 def _rebuild(card: ModelCard, path: Path) -> ChangeModel:
     try:
-        return create_model(card.architecture, **card.options)
-    except (ConfigError, TypeError) as error:
+        return rebuild_model(card.architecture, card.options)
+    except (ConfigError, TypeError, KeyError) as error:
         raise CheckpointError(f"{path} cannot be rebuilt: {error}") from error
 
 

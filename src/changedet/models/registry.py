@@ -1,18 +1,20 @@
 """Networks by name."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from changedet.errors import ConfigError
-from changedet.models.base import ChangeModel
+from changedet.models.base import ChangeModel, EncoderModel
 from changedet.models.choices import nearest
 from changedet.models.dasnet import DASNet
 from changedet.models.dasnet_v2 import DASNetV2
+from changedet.models.ensemble import Ensemble
 from changedet.models.siamese_pyramid import SiamesePyramid
 from changedet.models.weights import initialise_encoder
 
-_MODELS: dict[str, Callable[..., ChangeModel]] = {
+_MODELS: dict[str, Callable[..., EncoderModel]] = {
     model.architecture: model for model in (DASNet, DASNetV2, SiamesePyramid)
 }
 
@@ -35,7 +37,7 @@ def model_options(name: str) -> tuple[str, ...]:
 
 def create_model(
     name: str, *, pretrained: bool | str | Path = False, **options: object
-) -> ChangeModel:
+) -> EncoderModel:
     """Build a network, in training mode.
 
     Args:
@@ -58,3 +60,23 @@ def create_model(
     model = _MODELS[name](**options)
     initialise_encoder(model.encoder, source=pretrained)
     return model
+
+
+def rebuild_model(architecture: str, options: Mapping[str, Any]) -> ChangeModel:
+    """Build the network that a model file describes, an ensemble too, with random weights.
+
+    Args:
+        architecture: ``architecture`` of a :class:`~changedet.models.base.ChangeModel`.
+        options: Its ``options``.
+
+    Raises:
+        ConfigError: If there is no such network or option.
+    """
+    if architecture == Ensemble.architecture:
+        return Ensemble(
+            [
+                create_model(member["architecture"], **member["options"])
+                for member in options["members"]
+            ]
+        )
+    return create_model(architecture, **options)

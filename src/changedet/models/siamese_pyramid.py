@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from changedet.errors import ConfigError
-from changedet.models.base import ChangeModel, Levels
+from changedet.models.base import EncoderModel, Levels
 from changedet.models.choices import check_choice
 from changedet.models.heads import FUSED_ONLY
 from changedet.models.pyramid_decoder import build_pyramid_decoder
@@ -30,7 +30,7 @@ from changedet.types import (
 _FIRST_PROBABILITY = 0.1
 
 
-class SiamesePyramid(ChangeModel):
+class SiamesePyramid(EncoderModel):
     """Compare the feature maps of two dates at every level of a timm encoder.
 
     Both dates go through the same encoder as one batch. With ``output="logit"`` each level's two
