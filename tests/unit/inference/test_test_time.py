@@ -136,10 +136,21 @@ def test_coarser_views_show_the_whole_tile_in_fewer_pixels():
     torch.testing.assert_close(half.mean(), tile.mean(), atol=0.01, rtol=0.0)
 
 
-def test_scores_of_coarser_views_return_to_the_place_and_size_of_the_tile():
+def test_coarse_views_leave_out_the_tile_itself():
+    tile = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    first, mirrored, half, turned = (view.show(tile) for view in views("coarse"))
+    assert first.shape == (1, 3, 48, 72)
+    assert half.shape == (1, 3, 32, 48)
+    torch.testing.assert_close(mirrored, first.flip(3))
+    torch.testing.assert_close(turned, half.flip(2, 3))
+    assert not torch.allclose(first, mirrored, atol=0.1)
+
+
+@pytest.mark.parametrize("test_time", ["scales", "coarse"])
+def test_scores_of_coarser_views_return_to_the_place_and_size_of_the_tile(test_time):
     rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(96.0), indexing="ij")
     tile = torch.stack([rows, columns, rows + columns])[None]
-    for view in views("scales"):
+    for view in views(test_time):
         for channel in range(3):
             found = view.undo(view.show(tile)[:, channel], (64, 96))
             # A ramp is resized exactly but for the edge, where there is nothing beyond.
@@ -155,16 +166,17 @@ def test_coarser_views_have_sizes_that_the_network_takes():
     assert model.shapes == [(2, 3, 20, 4), (2, 3, 16, 4), (2, 3, 8, 4)]
 
 
-def test_the_score_of_several_scales_is_the_mean_of_what_each_gives():
+@pytest.mark.parametrize("test_time", ["scales", "coarse"])
+def test_the_score_of_several_scales_is_the_mean_of_what_each_gives(test_time):
     before, after = make_images(2, 16, 16)
-    seen = views("scales")
+    seen = views(test_time)
     parts = []
     for view in seen:
         scorer = TileScorer(LooksRight(), PLAIN, torch.device("cpu"))
         scorer.views = (view,)
         parts.append(scorer.score(before, after))
     mean = torch.stack(parts).mean(0)
-    torch.testing.assert_close(scores("scales", before, after), mean)
+    torch.testing.assert_close(scores(test_time, before, after), mean)
     assert (parts[0] - parts[2]).abs().max() > 0.05
 
 
