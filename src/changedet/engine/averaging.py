@@ -4,23 +4,35 @@ from timm.utils.model_ema import ModelEmaV3
 
 from changedet.models.base import ChangeModel
 
+#: The average looks back over this share of the steps so far. Each of n steps then counts in
+#: proportion to its cube: the power function of Karras et al. (Analyzing and Improving the Training
+#: Dynamics of Diffusion Models, CVPR 2024, section 3.1) with the exponent 3.
+_SHARE_OF_STEPS = 0.25
+
 
 class AveragedModel(ModelEmaV3):
-    """Exponential moving average of all weights and batch-norm statistics.
+    """Moving average of all weights and batch-norm statistics.
 
-    Early on the average is shorter, so that it does not hold on to the first weights: after n
-    steps it looks back over about n^(2/3) of them, and never over more than 1 / (1 - decay). It is
-    a function of the weights and the number of the step alone, so resuming repeats it exactly.
+    It looks back over a quarter of the steps so far, so that it does not hold on to the first
+    weights and is as long, in proportion, in a short run as in a long one; but never over more than
+    1 / (1 - decay) steps, from where on it is an exponential average. It is a function of the
+    weights and the number of the step alone, so resuming repeats it exactly.
 
     Attributes:
         module: The averaged model, in eval mode.
 
     Args:
         model: The model in training, where it will stay: it is copied.
-        decay: Share of the average that a step leaves as it is, in (0, 1).
+        decay: Share of the average that a step leaves as it is at most, in (0, 1).
     """
 
     module: ChangeModel
 
     def __init__(self, model: ChangeModel, *, decay: float) -> None:
-        super().__init__(model, decay=decay, use_warmup=True)
+        super().__init__(
+            model,
+            decay=decay,
+            use_warmup=True,
+            warmup_gamma=1.0 / _SHARE_OF_STEPS,
+            warmup_power=1.0,
+        )

@@ -1,5 +1,6 @@
 """The moving average of the weights, alone and through a checkpoint."""
 
+import pytest
 import torch
 
 from changedet.engine.averaging import AveragedModel
@@ -36,6 +37,27 @@ def test_the_first_weights_are_soon_forgotten():
     for step in range(1, 20):
         average.update(model, step=step)
     torch.testing.assert_close(average.module.predict.bias, model.predict.bias)
+
+
+def averaged_bias(*, steps, decay):
+    """Average a bias that is the number of the step."""
+    model = make()
+    average = AveragedModel(model, decay=decay)
+    for step in range(1, steps + 1):
+        torch.nn.init.constant_(model.predict.bias, step)
+        average.update(model, step=step)
+    return average.module.predict.bias.item()
+
+
+def test_the_average_looks_back_over_a_share_of_the_steps_so_far():
+    # Steps that count in proportion to their cube have the mean 4/5 of the last one.
+    assert averaged_bias(steps=50, decay=0.999) == pytest.approx(0.8 * 50, abs=1.0)
+    assert averaged_bias(steps=200, decay=0.999) == pytest.approx(0.8 * 200, abs=1.0)
+
+
+def test_the_average_never_looks_back_further_than_its_decay_says():
+    # An exponential average of a ramp lags by decay / (1 - decay) steps.
+    assert averaged_bias(steps=200, decay=0.9) == pytest.approx(200 - 9, abs=0.1)
 
 
 def test_batch_statistics_are_averaged_too():
