@@ -1,5 +1,6 @@
 """``changedet ensemble``: put trained models together into one that scores by their mean."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,14 @@ def ensemble(
         f"{report.precision} weights, {report.size_bytes / 1e6:.1f} MB, "
         f"test-time augmentation {report.card.test_time}"
     )
-    typer.echo(
-        "It has no threshold yet; choose one on the validation split:\n"
-        f"changedet calibrate {out} {out} --overwrite --data DIR --precision {report.precision}"
-    )
+    words = ["changedet", "calibrate", str(out), str(out), "--overwrite"]
+    words += ["--precision", report.precision]
+    if report.val_split not in (None, "val"):
+        words += ["--split", str(report.val_split)]
+    command = f"{shlex.join(words)} --data DIR"
+    if report.members_differ_in_views:
+        command = f"{command} --test-time VIEWS"
+        typer.echo(
+            "Its members name different test-time views, so it names none; choose them, too."
+        )
+    typer.echo(f"It has no threshold yet; choose one on the validation split:\n{command}")

@@ -13,7 +13,7 @@ from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels import LabelEncoding
 from changedet.data.scenes.manifest import READING_SCENES, find_manifest
-from changedet.data.scenes.record import record_blocks
+from changedet.data.scenes.record import add_validation, record_blocks
 from changedet.engine.memory import keep_freed_memory
 from changedet.errors import ConfigError
 from changedet.experiment.model_data import check_pixel_type, scan_labels_as_trained
@@ -301,17 +301,4 @@ def _with_selection_blocks(
     chosen = record_blocks([], split.pairs, gap_px=split.index.scenes.gap_px)
     if stored is None:
         return chosen
-    scenes = [dict(scene) for scene in stored["scenes"]]
-    for scene in chosen["scenes"]:
-        known = next((other for other in scenes if _is_same_scene(other, scene)), None)
-        if known is None:
-            scenes.append(scene)
-            continue
-        windows = [list(window) for window in known["validation"]]
-        added = [window for window in scene["validation"] if window not in windows]
-        known["validation"] = [*windows, *added]
-    return {**stored, "scenes": scenes}
-
-
-def _is_same_scene(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    return all(first[key] == second[key] for key in ("name", "before", "crs", "transform"))
+    return add_validation(stored, chosen)

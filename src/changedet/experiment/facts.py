@@ -12,6 +12,7 @@ from changedet.data.scenes.record import difference, record_blocks
 from changedet.data.statistics import measure_normalisation
 from changedet.errors import ConfigError, DataError
 from changedet.experiment.config import ExperimentConfig
+from changedet.inference.test_time import views
 from changedet.models.weights import encoder_normalisation
 from changedet.types import Normalisation, PixelType
 
@@ -125,18 +126,27 @@ def _size_notes(config: ExperimentConfig, pair: LabelledPair) -> list[str]:
     height, width = pair.size()
     crop_px, scale = config.data.crop_px, config.augmentation.scale
     furthest = crop_px / min(height, width)
+    notes = []
     if furthest > 1.0:
-        return [
+        notes.append(
             f"data.crop_px is {crop_px}, but images such as {pair.source} are {width}x{height}: "
             "they are mirrored to that size, which costs time and memory"
-        ]
-    if scale is not None and scale[0] < furthest:
-        return [
+        )
+    elif scale is not None and scale[0] < furthest:
+        notes.append(
             f"augmentation.scale zooms out to {scale[0]:g}, but with crops of {crop_px} px images "
             f"such as {pair.source}, {width}x{height}, are seen whole at {furthest:g}; smaller "
             "crops (data.crop_px) zoom out further"
-        ]
-    return []
+        )
+    reached = 1.0 if scale is None else min(1.0, max(scale[0], furthest))
+    shown = min(view.scale for view in views(config.data.test_time))
+    if shown < reached:
+        notes.append(
+            f"data.test_time={config.data.test_time} judges images at {shown:g} of their size, but "
+            f"training shows none below {reached:g}; take smaller crops (data.crop_px), or other "
+            "views (data.test_time=mirror)"
+        )
+    return notes
 
 
 def _normalisation(

@@ -42,6 +42,7 @@ from changedet.experiment.records import RunRecords
 from changedet.experiment.validation import RunValidator, make_exporter
 from changedet.inference.detector import resolve_device
 from changedet.models.base import ChangeModel
+from changedet.models.ensemble import Ensemble
 from changedet.models.model_file import load_model, read_card
 
 #: Settings that a resumed run may change without becoming another experiment.
@@ -215,9 +216,12 @@ def _check_start(request: TrainRequest, config: ExperimentConfig) -> None:
             f"--start-epoch must be in [1, {config.training.epochs}] (training.epochs), "
             f"got {request.start_epoch}"
         )
-    if request.init is not None:
-        # Read before the data: a wrong file must not be found out after minutes of measuring.
-        read_card(request.init)
+    # Read before the data: a wrong file must not be found out after minutes of measuring.
+    if request.init is not None and read_card(request.init).architecture == Ensemble.architecture:
+        raise ConfigError(
+            f"{request.init} is an ensemble, which is not trained further; give one of the models "
+            "that it was made of"
+        )
 
 
 def _check_crop(model: ChangeModel, config: ExperimentConfig) -> None:

@@ -42,7 +42,7 @@ class Prediction:
             raise ConfigError(
                 "the model has no threshold of its own and none was given, so there is no mask; "
                 "give one (threshold=... in Python, --threshold on the command line); "
-                "`changedet evaluate` on a validation split finds the best one"
+                "`changedet calibrate` chooses one on a validation split"
             )
         return self.score >= np.float32(self.threshold)
 

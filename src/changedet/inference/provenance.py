@@ -30,8 +30,8 @@ def settle_threshold(card: ModelCard, given: float | None, *, model: Path) -> tu
         return checked_threshold(given), GIVEN_BY_HAND
     if card.threshold is None:
         raise ConfigError(
-            f"{model} holds no threshold; give one with --threshold; `changedet evaluate` on a "
-            "validation split (--split val) prints the best one"
+            f"{model} holds no threshold; give one with --threshold, or have one chosen on a "
+            "validation split and stored: `changedet calibrate`"
         )
     return card.threshold, card.threshold_source or "stored with the model"
 

@@ -135,7 +135,15 @@ class PyramidEncoder(TimmBackbone):
     def __init__(self, name: str, *, in_channels: int = 3, drop_path: float = 0.0) -> None:
         depth = {"drop_path_rate": drop_path} if drop_path > 0.0 else {}
         choices = ({**depth, "dynamic_img_size": True}, depth)
-        super().__init__(name, in_channels=in_channels, choices=choices)
+        try:
+            super().__init__(name, in_channels=in_channels, choices=choices)
+        except ConfigError as error:
+            if "drop_path_rate" not in str(error):
+                raise
+            raise ConfigError(
+                f"encoder {name!r} has no stochastic depth; set model.drop_path=0, or choose "
+                "another timm backbone"
+            ) from error
         self._first = next(
             (i for i, stride in enumerate(self.strides) if stride >= _FINEST_STRIDE),
             len(self.strides) - 1,

@@ -1,3 +1,4 @@
+import shlex
 from pathlib import Path
 
 import torch
@@ -14,11 +15,12 @@ app = typer.Typer(pretty_exceptions_enable=False)
 app.command()(ensemble)
 
 
-def make_model(path: Path, *, encoder: str) -> Path:
-    torch.manual_seed(0)
+def make_model(path: Path, *, encoder: str = "resnet18", seed: int = 0, **changes) -> Path:
+    torch.manual_seed(seed)
     network = create_model("dasnet", encoder=encoder, head_width=8, attention="none")
     statistics = Normalisation((120.0,) * 3, (120.0,) * 3, (60.0,) * 3, (60.0,) * 3)
-    save_model(path, network, ModelCard("dasnet", network.options, statistics, tile_px=32))
+    card = ModelCard("dasnet", network.options, statistics, tile_px=32, **changes)
+    save_model(path, network, card)
     return path
 
 
@@ -39,3 +41,20 @@ def test_two_models_become_one_file_and_the_next_step_is_named(tmp_path, capsys)
     table = capsys.readouterr().out
     assert "members.1.options.encoder: resnet18" in table
     assert "members.2.options.encoder: test_efficientnet" in table
+
+
+def test_the_next_step_names_the_split_and_asks_for_views_where_the_members_differ(tmp_path):
+    recipe = {"data": {"train_split": "train", "val_split": "my val"}}
+    models = [
+        make_model(tmp_path / f"{views}.safetensors", seed=seed, test_time=views, recipe=recipe)
+        for seed, views in enumerate(("mirror", "scales"))
+    ]
+    out = tmp_path / "both of them.safetensors"
+    result = CliRunner().invoke(app, [*map(str, models), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "different test-time views" in result.stdout
+    (command,) = [line for line in result.stdout.splitlines() if line.startswith("changedet ")]
+    words = shlex.split(command)
+    assert words[:5] == ["changedet", "calibrate", str(out), str(out), "--overwrite"]
+    assert words[words.index("--split") + 1] == "my val"
+    assert words[-2:] == ["--test-time", "VIEWS"]

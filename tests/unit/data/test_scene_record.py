@@ -8,7 +8,13 @@ import pytest
 from PIL import Image
 
 from changedet.data.index import index_pairs
-from changedet.data.scenes.record import count_blocks, count_seen, difference, record_blocks
+from changedet.data.scenes.record import (
+    add_validation,
+    count_blocks,
+    count_seen,
+    difference,
+    record_blocks,
+)
 
 SPLIT = "block_px: 64, gap_px: 6"
 
@@ -177,3 +183,26 @@ def test_two_scenes_whose_files_have_the_same_names_are_both_recorded(write_scen
 
     assert (west.trained_on, west.chosen_on) == (west.blocks, 0)
     assert (other.trained_on, other.chosen_on) == (0, other.blocks)
+
+
+def test_added_validation_blocks_stand_once_beside_the_records_own(write_scene):
+    scene = write_scene()
+    index = cut(scene)
+    stored = record(index)
+    test = record_blocks([], index.split("test"), gap_px=6)
+    both = add_validation(add_validation(stored, test), stored)
+    windows = stored["scenes"][0]["validation"] + test["scenes"][0]["validation"]
+    assert both["scenes"][0]["validation"] == windows
+    assert difference(stored, both, roles=("training",)) is None
+    assert difference(stored, both) is not None
+    seen = count_seen(both, index.split("test"))
+    assert seen.chosen_on == seen.blocks > 0
+
+
+def test_a_scene_that_is_new_to_a_record_comes_in_without_its_training_blocks(write_scene):
+    stored = record(cut(write_scene()))
+    other = json.loads(json.dumps(stored).replace('"town"', '"village"'))
+    both = add_validation(stored, other)
+    assert [scene["name"] for scene in both["scenes"]] == ["town", "village"]
+    assert both["scenes"][1]["validation"] == stored["scenes"][0]["validation"]
+    assert count_blocks(both, "training") == count_blocks(stored, "training")

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,9 @@ from changedet.experiment.config import load_config
 from changedet.experiment.evaluation import EvaluationRequest, evaluate_model
 from changedet.experiment.facts import measure_facts
 from changedet.experiment.run import TrainOutcome, TrainRequest, run_training
-from changedet.models.model_file import load_model, read_card
+from changedet.models.ensemble import Ensemble
+from changedet.models.model_file import load_model, read_card, save_model
+from changedet.models.registry import create_model
 
 TINY = (
     "model.encoder=test_efficientnet",
@@ -320,6 +323,16 @@ def test_init_of_another_architecture_is_refused(finished_run, pairs_folder, tmp
         )
 
 
+def test_an_ensemble_is_refused_as_a_start_before_the_data_is_read(finished_run, tmp_path):
+    model, card = load_model(finished_run / "best.safetensors")
+    ensemble = Ensemble([model, create_model(card.architecture, **card.options)])
+    path = tmp_path / "both.safetensors"
+    of_both = replace(card, architecture="ensemble", options=ensemble.options)
+    save_model(path, ensemble, of_both)
+    with pytest.raises(ConfigError, match="an ensemble, which is not trained further"):
+        train(tmp_path / "run", tmp_path / "no_data", init=path)
+
+
 @pytest.mark.parametrize(
     "recipe", ["dasnet", "dasnet_v2_l2_multi_scale", "dasnet_v2_l2_plain_head"]
 )
@@ -444,6 +457,30 @@ def test_a_zoom_beyond_the_whole_image_is_said(own_pairs_folder, low, is_said):
     measure_facts(own_pairs_folder, index_pairs(own_pairs_folder), config, say=said.append)
     # Images of 64 px and crops of 32.
     assert any("are seen whole at 0.5" in line for line in said) is is_said
+
+
+@pytest.mark.parametrize(
+    ("settings", "reached"),
+    [
+        # Images of 64 px and crops of 32: a crop can hold the whole image at half of its size.
+        (("augmentation.scale=[0.5, 1.0]", "data.test_time=scales"), None),
+        (("augmentation.scale=[0.75, 1.0]", "data.test_time=scales"), "0.75"),
+        (("augmentation.scale=[0.5, 1.0]", "data.crop_px=48", "data.test_time=scales"), "0.75"),
+        (("augmentation.scale=[0.5, 1.0]", "data.crop_px=96", "data.test_time=coarse"), "1"),
+        (("augmentation.scale=null", "data.test_time=scales"), "1"),
+        (("data.test_time=turns",), None),
+    ],
+)
+def test_views_coarser_than_training_ever_sees_are_said(own_pairs_folder, settings, reached):
+    config = load_config("default", overrides=[*TINY, *settings])
+    said: list[str] = []
+    measure_facts(own_pairs_folder, index_pairs(own_pairs_folder), config, say=said.append)
+    notes = [line for line in said if "judges images at 0.5 of their size" in line]
+    if reached is None:
+        assert not notes
+    else:
+        assert len(notes) == 1
+        assert f"training shows none below {reached};" in notes[0]
 
 
 def test_a_run_without_a_checkpoint_is_not_offered_to_be_resumed(pairs_folder, tmp_path):

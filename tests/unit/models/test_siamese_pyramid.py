@@ -104,7 +104,7 @@ def test_both_dates_share_their_batch_statistics(pair):
         ({"decoder_width": 0}, "decoder_width must be at least 1, got 0"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1"),
         ({"drop_path": -0.1}, r"drop_path must be in \[0, 1\), got -0.1"),
-        ({"encoder": "vgg11", "drop_path": 0.2}, "vgg11.*drop_path_rate"),
+        ({"encoder": "vgg11", "drop_path": 0.2}, r"vgg11.* no stochastic depth; .*drop_path=0"),
     ],
 )
 def test_wrong_options_are_refused(options, message):

@@ -75,9 +75,30 @@ def record_blocks(
     return {"gap_px": gap_px, "scenes": list(scenes.values())}
 
 
-def difference(stored: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """Say how two records differ, None if they hold the same blocks."""
-    for role in ROLES:
+def add_validation(stored: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the validation blocks of another record, so that one tells of all that chose.
+
+    Args:
+        stored: The record that stays as it is otherwise.
+        other: The record whose validation blocks are added; its training blocks are not.
+    """
+    scenes = [dict(scene) for scene in stored["scenes"]]
+    for scene in other["scenes"]:
+        known = next((own for own in scenes if _is_same_scene(own, scene)), None)
+        if known is None:
+            scenes.append({**scene, "training": []})
+            continue
+        windows = [list(window) for window in known["validation"]]
+        added = [window for window in scene["validation"] if list(window) not in windows]
+        known["validation"] = [*windows, *added]
+    return {**stored, "scenes": scenes}
+
+
+def difference(
+    stored: Mapping[str, Any], now: Mapping[str, Any], *, roles: Sequence[str] = ROLES
+) -> str | None:
+    """Say how two records differ, None if they hold the same blocks for these roles."""
+    for role in roles:
         then, later = _flat(stored, role), _flat(now, role)
         if then != later:
             return (
@@ -118,6 +139,10 @@ def count_seen(stored: Mapping[str, Any], pairs: Sequence[LabelledPair]) -> Seen
             too_close += 1
         chosen_on += _meet(validation.get(key, nothing), box, -_ROUNDING_PX * pixel)
     return Seen(len(blocks), trained_on, too_close, chosen_on, gap_px)
+
+
+def _is_same_scene(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    return all(first[key] == second[key] for key in ("name", "before", "crs", "transform"))
 
 
 def _blocks(pairs: Iterable[LabelledPair]) -> list[SceneBlock]:
