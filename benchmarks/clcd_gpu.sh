@@ -16,17 +16,27 @@ mkdir -p "$out"
 # A run that was begun goes on; a finished one ends at once.
 resume() { if [ -e "$1/$2" ]; then echo --resume; fi; }
 
+# The large recipe once for each seed, and the mean of them where there are several.
 large() {
-  local run=$out/large
-  if [ -e "$run/checkpoints/last.safetensors" ]; then
-    changedet train --out "$run" --resume
+  local seed run members=() weights_of=$out/large_mean.safetensors
+  for seed in ${seeds//,/ }; do
+    run=$out/large_$seed
+    if [ -e "$run/checkpoints/last.safetensors" ]; then
+      changedet train --out "$run" --resume
+    else
+      changedet train pyramid_large --data "$data" --out "$run" \
+        --set model.encoder_weights="$weights" --set training.seed="$seed"
+    fi
+    members+=("$run/best.safetensors")
+  done
+  if [ "${#members[@]}" -gt 1 ]; then
+    changedet ensemble "${members[@]}" --out "$weights_of" --overwrite
   else
-    changedet train pyramid_large --data "$data" --out "$run" \
-      --set model.encoder_weights="$weights"
+    weights_of=${members[0]}
   fi
-  changedet calibrate "$run/best.safetensors" "$out/large.safetensors" --data "$data" --split val \
-    --overwrite
-  changedet benchmark accuracy "$out/large.safetensors" --data "$data" --split val \
+  changedet calibrate "$weights_of" "$out/large.safetensors" --data "$data" --split val \
+    --test-time scales --overwrite
+  changedet benchmark accuracy "${members[@]}" "$out/large.safetensors" --data "$data" --split val \
     --threshold-split val --out "$out/accuracy" --overwrite
 }
 
