@@ -157,7 +157,7 @@ def test_a_threshold_given_by_hand_wins_and_is_said(tmp_path: Path, model: Path)
 def test_a_model_without_threshold_asks_for_one(tmp_path: Path, model_without_threshold: Path):
     before, after = write_pair(tmp_path)
     out = tmp_path / "out"
-    with pytest.raises(ConfigError, match=r"bare.*--threshold.*changedet evaluate.*val"):
+    with pytest.raises(ConfigError, match=r"bare.*--threshold.*validation.*changedet calibrate"):
         predict_files(before, after, model=model_without_threshold, out=out)
     assert not out.exists()
     predict_files(

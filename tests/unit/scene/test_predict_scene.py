@@ -45,7 +45,7 @@ class PixelDifference(nn.Module):
 
     stride = 8
     attends = False
-    encoder = SimpleNamespace(in_channels=3)
+    in_channels = 3
 
     def forward(self, before: Tensor, after: Tensor, *, branches: str) -> ChangeOutput:
         return ChangeOutput(distance=2.0 * (after - before).abs().mean(1), branches={})

@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -38,7 +37,7 @@ class PixelDifference(nn.Module):
 
     stride = 8
     attends = False
-    encoder = SimpleNamespace(in_channels=3)
+    in_channels = 3
 
     def forward(self, before: Tensor, after: Tensor, *, branches: str) -> ChangeOutput:
         return ChangeOutput(distance=2.0 * (after - before).abs().mean(1), branches={})
