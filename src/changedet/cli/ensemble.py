@@ -10,7 +10,7 @@ import typer
 def ensemble(
     models: Annotated[
         list[Path],
-        typer.Argument(metavar="MODEL MODEL...", help="Model files, two or more (.safetensors)."),
+        typer.Argument(metavar="MODEL", help="Model files, two or more (.safetensors)."),
     ],
     *,
     out: Annotated[Path, typer.Option(help="Model file to write (.safetensors).")],
