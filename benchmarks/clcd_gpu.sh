@@ -35,7 +35,7 @@ large() {
     weights_of=${members[0]}
   fi
   changedet calibrate "$weights_of" "$out/large.safetensors" --data "$data" --split val \
-    --test-time scales --overwrite
+    --overwrite
   changedet benchmark accuracy "${members[@]}" "$out/large.safetensors" --data "$data" --split val \
     --threshold-split val --out "$out/accuracy" --overwrite
 }

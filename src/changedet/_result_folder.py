@@ -1,4 +1,4 @@
-"""A folder of results that appears whole or not at all, and never replaces what is not its own."""
+"""Results appear whole or not at all, and never replace what is not their own."""
 
 import contextlib
 import os
@@ -13,6 +13,16 @@ from changedet.errors import ConfigError, StorageError
 Existing = Literal["refuse", "replace"]
 
 _STAGING_SUFFIX = ".part"
+
+
+def check_result_file(out: Path, *, existing: Existing) -> None:
+    """Refuse a file that must not be replaced.
+
+    Raises:
+        ConfigError: If it exists and may not be.
+    """
+    if existing == "refuse" and out.exists():
+        raise ConfigError(f"{out} exists; choose another name, or give --overwrite")
 
 
 def check_result_folder(out: Path, *, marker: str, existing: Existing) -> None:

@@ -34,11 +34,10 @@ def convert(
     ] = False,
 ) -> None:
     """Turn a public DASNet or DASNet-V2 checkpoint into a model file; nothing in it is run."""
-    from changedet.errors import ConfigError
+    from changedet._result_folder import check_result_file
     from changedet.models.upstream import convert_checkpoint, parse_normalisation
 
-    if target.exists() and not overwrite:
-        raise ConfigError(f"{target} exists; choose another name, or give --overwrite")
+    check_result_file(target, existing="replace" if overwrite else "refuse")
     card = convert_checkpoint(
         source,
         target,

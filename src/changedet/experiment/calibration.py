@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from changedet._result_folder import Existing
+from changedet._result_folder import Existing, check_result_file
 from changedet._version import __version__
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labelled import LabelledPair
@@ -140,8 +140,7 @@ def calibrate_model(
         StorageError: If the file cannot be written.
     """
     out = checked_name(request.out)
-    if request.existing == "refuse" and out.exists():
-        raise ConfigError(f"{out} exists; choose another name, or give --overwrite")
+    check_result_file(out, existing=request.existing)
     keep_freed_memory(resolve_device(request.device))
     model, card = load_model(request.model)
     if find_manifest(request.data) is not None:

@@ -66,7 +66,7 @@ def measure_cost(
             pair = torch.zeros((2, 1, depth, *size), device="meta")
             shapes(pair[0], pair[1])
     return Cost(
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        parameters=model.parameter_count,
         gflop=counter.get_total_flops() / 1e9,
         side_px=side_px,
         views=len(seen),

@@ -1,16 +1,16 @@
 """Put trained models together into one file whose score is the mean of theirs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 
-from changedet._result_folder import Existing
+from changedet._result_folder import Existing, check_result_file
 from changedet.data.scenes.record import add_validation, difference
 from changedet.errors import ConfigError
-from changedet.experiment.seen_before import is_same_data_set, selection_source
+from changedet.experiment.seen_before import data_settings, is_same_data_set, selection_source
 from changedet.models.base import ChangeModel
 from changedet.models.ensemble import Ensemble
 from changedet.models.model_file import (
@@ -96,7 +96,7 @@ def build_ensemble(
         card=card,
         val_split=_split(members[0].card, "val_split"),
         members_differ_in_views=len({member.card.test_time for member in members}) > 1,
-        parameters=sum(parameter.numel() for parameter in ensemble.parameters()),
+        parameters=ensemble.parameter_count,
         precision=precision,
         size_bytes=out.stat().st_size,
     )
@@ -105,8 +105,7 @@ def build_ensemble(
 def _check_out(out: Path, models: Sequence[Path], *, existing: Existing) -> None:
     if any(out.resolve() == path.resolve() for path in models):
         raise ConfigError(f"{out} is one of the models and would be lost; choose another name")
-    if existing == "refuse" and out.exists():
-        raise ConfigError(f"{out} exists; choose another name, or give --overwrite")
+    check_result_file(out, existing=existing)
 
 
 def _check_fits(first: _Member, second: _Member) -> None:
@@ -175,8 +174,7 @@ def _bands(card: ModelCard) -> tuple[tuple[int, ...] | None, ...]:
 
 
 def _split(card: ModelCard, name: str) -> str | None:
-    section: Mapping[str, Any] = (card.recipe or {}).get("data", {})
-    return section.get(name)
+    return data_settings(card).get(name)
 
 
 def _said(value: object) -> str:

@@ -110,6 +110,11 @@ def training_data(card: ModelCard, index: PairIndex) -> Mapping[str, Any]:
     """Give the recipe's section ``data``, as ``train_split``; empty if of another data set."""
     if not is_same_data_set(card.data_name, index.name):
         return {}
+    return data_settings(card)
+
+
+def data_settings(card: ModelCard) -> Mapping[str, Any]:
+    """Give the recipe's section ``data``, whatever the data set; empty if it has none."""
     section: Mapping[str, Any] = (card.recipe or {}).get("data", {})
     return section
 

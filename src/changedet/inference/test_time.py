@@ -91,7 +91,7 @@ _VIEWS: Final[dict[TestTime, tuple[View, ...]]] = {
         View(_UPRIGHT, (_COLUMNS,), scale=0.75),
         View(_UPRIGHT, (_ROWS, _COLUMNS), scale=0.5),
     ),
-    # Without the tile itself four cost 1.6 times it, which leaves arithmetic for a second network.
+    # Without the tile itself four cost 1.6 times it, less than the three above.
     "coarse": (
         View(_UPRIGHT, (), scale=0.75),
         View(_UPRIGHT, (_COLUMNS,), scale=0.75),

@@ -59,6 +59,11 @@ class ChangeModel(nn.Module, ABC):
         self.attends = attends
         self.options = dict(options)
 
+    @property
+    def parameter_count(self) -> int:
+        """Number of trained values; what batch norm measures is not counted."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
     @abstractmethod
     def compare(
         self, before: Tensor, after: Tensor, *, branches: Sequence[Branch], levels: Levels

@@ -129,7 +129,7 @@ def save_model(
     tensors = stored_tensors(model, precision=precision)
     metadata = {
         _CARD_KEY: json.dumps(card.to_dict(), allow_nan=False),
-        _PARAMETERS_KEY: str(sum(parameter.numel() for parameter in model.parameters())),
+        _PARAMETERS_KEY: str(model.parameter_count),
         _PRECISION_KEY: precision,
     }
     write_bytes(path, safetensors.torch.save(tensors, metadata))
