@@ -440,7 +440,9 @@ def test_a_floor_that_cannot_be_judged_is_shown_with_its_reason(
 ):
     out = tmp_path / "out"
     steps.fails = lambda name, job: "not installed" if job["folder"].endswith("cva") else None
-    outcome = ablate(out, pairs_folder, table, rows=("cosine",), floors="all")
+    said = []
+    outcome = ablate(out, pairs_folder, table, rows=("cosine",), floors="all", say=said.append)
+    assert "untrained method cva not judged: not installed" in said
     failed = [floor.name for floor in outcome.results.floors if floor.judgement is None]
     assert failed == ["cva"]
     assert outcome.problems == ()

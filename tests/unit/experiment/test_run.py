@@ -200,9 +200,15 @@ def train_pyramid(out, data, *, observers=(), overrides=()):
 def test_a_resumed_pyramid_ends_with_the_averaged_weights_of_one_that_was_not(
     pairs_folder, tmp_path
 ):
-    train_pyramid(tmp_path / "whole", pairs_folder)
+    averaged = ("training.ema_decay=0.999",)
+    train_pyramid(tmp_path / "whole", pairs_folder, overrides=averaged)
     with pytest.raises(RuntimeError):
-        train_pyramid(tmp_path / "cut", pairs_folder, observers=[StopAt(3, how="crash")])
+        train_pyramid(
+            tmp_path / "cut",
+            pairs_folder,
+            observers=[StopAt(3, how="crash")],
+            overrides=averaged,
+        )
     resume(tmp_path / "cut")
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
     model, card = load_model(tmp_path / "cut" / "best.safetensors")

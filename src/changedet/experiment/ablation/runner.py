@@ -162,6 +162,8 @@ class _Work:
             if self.processes.stopped_by is None:
                 record = self._record(source, settings, seed=0, command="")
                 self._end(folder, record, reason)
+                if reason is not None:
+                    self.say(f"untrained method {name} not judged: {reason}")
 
     def _train(self, run: PlannedRun, title: str) -> str | None:
         """Train, or go on with it; say why it failed."""
