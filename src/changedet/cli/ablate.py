@@ -57,8 +57,9 @@ def ablate(
     from changedet.experiment.ablation.runner import report_ablation, run_ablation
 
     if report_only:
-        _print(report_ablation(out), out)
-        return
+        outcome = report_ablation(out)
+        _print(outcome, out)
+        raise typer.Exit(1 if outcome.problems else 0)
     if data is None:
         raise ConfigError("say where the pairs are: --data DIR")
     if resume and overwrite:

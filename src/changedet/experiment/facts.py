@@ -90,14 +90,8 @@ def measure_facts(
         f"{len(pairs)} training pairs, {100 * share:.3g} % of the pixels changed; "
         f"{len(index.split(config.data.val_split))} validation pairs"
     )
-    needed = config.loss.weighting == "weighted" and config.loss.changed_share is None
-    if needed and not 0.0 < share < 1.0:
-        extreme = "no changed pixel" if share == 0.0 else "no unchanged pixel"
-        raise DataError(
-            f"the training labels hold {extreme}, so the class weights cannot be measured; "
-            "check the labels ('changedet data check'), or give the share of changed pixels by "
-            "hand with --set loss.changed_share=0.1"
-        )
+    if not 0.0 < share < 1.0:
+        _accept_one_class(config, "changed" if share == 0.0 else "unchanged", say=say)
     if scan.share_of(index.split(config.data.val_split)) == 0.0:
         raise DataError(
             f"the split {config.data.val_split!r} has no changed pixel, so no model can be chosen "
@@ -119,6 +113,21 @@ def measure_facts(
         source_bands=None if scenes is None else scenes.bands,
         source_bands_after=None if scenes is None else scenes.bands_after,
     )
+
+
+def _accept_one_class(
+    config: ExperimentConfig, missing: str, *, say: Callable[[str], None]
+) -> None:
+    """Refuse training labels of one class where its weights are needed, else warn."""
+    lack = f"the training labels hold no {missing} pixel"
+    is_balanced = "wdmc" in config.loss.terms and config.loss.weighting == "weighted"
+    if is_balanced and config.loss.changed_share is None:
+        raise DataError(
+            f"{lack}, so the class weights cannot be measured; "
+            "check the labels ('changedet data check'), or give the share of changed pixels by "
+            "hand with --set loss.changed_share=0.1"
+        )
+    say(f"WARNING: {lack}, so no model can learn what one is; check them ('changedet data check')")
 
 
 def _size_notes(config: ExperimentConfig, pair: LabelledPair) -> list[str]:

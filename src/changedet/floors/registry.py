@@ -21,6 +21,7 @@ from changedet.models.weights import PACKAGE, PACKAGE_ENCODER
 _DEEP = "deep_difference"
 #: Two standardised dates, (H, W, C), to how much each pixel differs, (H, W), at least 0.
 _Magnitude = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
+#: Methods that look at each pixel by itself, so that a list of pixels, (1, N, C), will do.
 _MAGNITUDES: dict[str, tuple[str, _Magnitude]] = {
     "difference": ("image difference", mean_absolute_difference),
     "cva": ("change vector analysis", change_vector_magnitude),
@@ -143,4 +144,10 @@ class _MagnitudeFloor:
                 f"{before.shape[2]}; give --channels {before.shape[2]}"
             )
         pair = standardise(before, after)
-        return otsu_score(self.magnitude(pair.before, pair.after), pair.known)
+        if self.name not in _MAGNITUDES or pair.known.all():
+            return otsu_score(self.magnitude(pair.before, pair.after), pair.known)
+        # Pixels without numbers agree perfectly in both dates and would decide what agreement is.
+        magnitude = np.zeros(pair.known.shape, np.float32)
+        known = (date[pair.known][None] for date in (pair.before, pair.after))
+        magnitude[pair.known] = self.magnitude(*known)[0]
+        return otsu_score(magnitude, pair.known)

@@ -168,6 +168,20 @@ class ObjectCounter:
         )
 
 
+def count_blotches(is_changed: NDArray[np.bool_], label: NDArray[np.uint8]) -> int:
+    """Count the predicted objects of one image without a single pixel that is labelled changed.
+
+    Ignored pixels belong to no object.
+
+    Args:
+        is_changed: The prediction, (H, W).
+        label: Decoded label, (H, W), 0 unchanged, 1 changed, 255 ignored.
+    """
+    objects, number = ndimage.label(is_changed & (label != IGNORED), structure=_TOUCHING)
+    hit = np.unique(objects[label == 1])
+    return int(number - np.count_nonzero(hit))
+
+
 @dataclass(frozen=True)
 class SizeRecall:
     """How many labelled objects of one size are found.

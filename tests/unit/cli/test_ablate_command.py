@@ -78,7 +78,7 @@ def test_options_become_the_request(asked):
     ]
     command = asked[0].command()
     assert command.startswith("changedet ablate seed --data D --out O --seeds 0,2 --minutes 1.5")
-    assert command.endswith("--rows a,b --test-split holdout --device cpu --no-floors")
+    assert command.endswith("--rows a,b --test-split holdout --shown 4 --device cpu --no-floors")
 
 
 def test_the_table_on_the_terminal_shows_a_dash_where_there_is_no_figure(asked):
@@ -108,6 +108,9 @@ def test_report_only_runs_nothing(monkeypatch, asked):
     assert invoke("--out", "O", "--report-only").exit_code == 0
     assert folders == [Path("O")]
     assert asked == []
+    failed = outcome(("row one, seed 0: out of memory",))
+    monkeypatch.setattr(runner, "report_ablation", lambda out: failed)
+    assert invoke("--out", "O", "--report-only").exit_code == 1
 
 
 @pytest.mark.parametrize(

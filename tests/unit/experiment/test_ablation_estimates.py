@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from changedet.experiment.ablation.estimates import (
+    BLOTCHES,
+    CONTRAST,
+    F1,
     estimate_correlation,
     estimate_difference,
-    estimate_f1,
+    estimate_figure,
     loss_spread,
-    pooled_f1,
     rank_correlation,
 )
 
@@ -28,7 +30,7 @@ IMAGES = [0.5, 0.6, 0.7, 0.8, 0.55, 0.65, 0.75, 0.85]
 
 
 def test_f1_is_that_of_the_pooled_pixels_and_lies_in_its_interval():
-    estimate = estimate_f1([counts(IMAGES)])
+    estimate = estimate_figure([counts(IMAGES)])
     assert estimate.mean == pytest.approx(np.mean(IMAGES))
     assert estimate.low < estimate.mean < estimate.high
     assert estimate.std is None
@@ -37,13 +39,13 @@ def test_f1_is_that_of_the_pooled_pixels_and_lies_in_its_interval():
 
 def test_one_image_twice_as_large_counts_twice():
     rows = np.concatenate([counts([0.4], 20_000), counts([0.7])])
-    assert pooled_f1(rows) == pytest.approx((2 * 0.4 + 0.7) / 3)
+    assert F1.pooled(rows) == pytest.approx((2 * 0.4 + 0.7) / 3)
 
 
 def test_a_spread_over_seeds_widens_the_interval():
     level = counts(IMAGES)
     apart = [counts([f1 + shift for f1 in IMAGES]) for shift in (-0.02, 0.02)]
-    same, wide = estimate_f1([level, level]), estimate_f1(apart)
+    same, wide = estimate_figure([level, level]), estimate_figure(apart)
     assert same.mean == pytest.approx(wide.mean)
     assert same.std == 0.0
     assert wide.std == pytest.approx(0.04 / math.sqrt(2))
@@ -52,7 +54,7 @@ def test_a_spread_over_seeds_widens_the_interval():
 
 
 def test_no_interval_of_an_f1_leaves_0_to_1():
-    estimate = estimate_f1([counts([0.1] * 8), counts([0.9] * 8)])
+    estimate = estimate_figure([counts([0.1] * 8), counts([0.9] * 8)])
     assert (estimate.low, estimate.high) == (0.0, 1.0)
 
 
@@ -62,7 +64,7 @@ def test_the_same_gain_on_every_image_is_certain_although_images_differ_much():
     assert paired.mean == pytest.approx(0.02)
     assert paired.low == pytest.approx(0.02)
     assert paired.high == pytest.approx(0.02)
-    assert estimate_f1([ours]).low < estimate_f1([theirs]).high
+    assert estimate_figure([ours]).low < estimate_figure([theirs]).high
 
 
 def test_turning_a_difference_round_turns_its_interval_round():
@@ -95,11 +97,50 @@ def test_with_one_seed_on_either_side_the_seeds_widen_nothing():
 
 def test_without_any_change_there_is_neither_figure_nor_interval():
     nothing = np.zeros((3, 3), dtype=np.int64)
-    estimate = estimate_f1([nothing])
+    estimate = estimate_figure([nothing])
     assert math.isnan(estimate.mean)
     assert math.isnan(estimate.low)
     assert estimate.to_dict()["mean"] is None
     assert math.isnan(estimate_difference([nothing], [nothing]).low)
+
+
+def moments(changed: np.ndarray, unchanged: np.ndarray) -> list[float]:
+    return [
+        figure
+        for scores in (changed, unchanged)
+        for figure in (len(scores), scores.sum(), (scores**2).sum())
+    ]
+
+
+def test_contrast_is_the_sensitivity_index_of_all_pixels_whatever_the_unit():
+    rng = np.random.default_rng(0)
+    images = [(rng.normal(0.7, 0.1, 400), rng.normal(0.2, 0.05, 900)) for _ in range(5)]
+    sums = np.array([moments(*image) for image in images])
+    changed, unchanged = (np.concatenate(side) for side in zip(*images, strict=True))
+    deviation = math.sqrt((changed.var() + unchanged.var()) / 2)
+    estimate = estimate_figure([sums], CONTRAST)
+    assert estimate.mean == pytest.approx((changed.mean() - unchanged.mean()) / deviation)
+    assert estimate.low < estimate.mean < estimate.high
+    scaled = np.array([moments(0.1 * first + 0.3, 0.1 * second + 0.3) for first, second in images])
+    assert CONTRAST.pooled(scaled) == pytest.approx(estimate.mean)
+    assert CONTRAST.pooled(sums[:, [3, 4, 5, 0, 1, 2]]) == pytest.approx(-estimate.mean)
+
+
+@pytest.mark.parametrize(
+    "sums", [[0.0, 0.0, 0.0, 9.0, 3.0, 2.0], [4.0, 2.0, 1.0, 4.0, 2.0, 1.0]], ids=["class", "equal"]
+)
+def test_contrast_is_undefined_without_a_class_or_where_all_scores_are_equal(sums):
+    assert math.isnan(CONTRAST.pooled(np.array([sums])))
+
+
+def test_blotches_are_counted_by_image_and_never_fall_below_0():
+    several = np.array([[4, 1], [0, 1], [2, 1], [2, 1]])
+    assert BLOTCHES.pooled(several) == 2.0
+    none = np.array([[0, 1], [1, 1], [0, 1], [0, 1]])
+    estimate = estimate_figure([several, none], BLOTCHES)
+    assert estimate.mean == pytest.approx(1.125)
+    assert estimate.low == 0.0
+    assert estimate.high > 3.0
 
 
 FIGURES = st.lists(st.integers(0, 9), min_size=3, max_size=12)
@@ -125,7 +166,16 @@ def test_correlation_is_the_mean_over_runs_with_an_interval_from_them():
     assert mixed.mean == pytest.approx(0.0)
     assert (mixed.low, mixed.high) == (-1.0, 1.0)
     sure = estimate_correlation([up, up, up])
-    assert (sure.mean, sure.low, sure.high, sure.seeds) == (1.0, 1.0, 1.0, 3)
+    assert (sure.mean, sure.high, sure.seeds) == (1.0, 1.0, 3)
+    assert 0.99 < sure.low < 1.0
+
+
+def test_runs_that_agree_by_chance_do_not_make_few_validations_certain():
+    weak = (np.arange(4.0), np.array([1.0, 2.0, 0.0, 3.0]))
+    one, two, many = (estimate_correlation([weak] * runs) for runs in (1, 2, 40))
+    assert one.mean == two.mean == many.mean == pytest.approx(0.4)
+    assert one.low < two.low < 0.0 < many.low
+    assert two.std == 0.0
 
 
 def test_the_interval_of_one_run_shrinks_with_its_validations():

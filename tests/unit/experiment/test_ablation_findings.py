@@ -18,15 +18,38 @@ CLAIMS = {
     "difference": "{text: t, kind: difference, row: a, against: b, difference: 0.1}",
     "gflop": "{text: t, kind: lower_cost, row: a, against: b, quantity: gflop}",
     "memory": "{text: t, kind: lower_cost, row: a, against: b, quantity: peak_memory}",
+    "blotches": "{text: t, kind: heat_maps, row: a, against: b, quantity: blotches}",
+    "contrast": "{text: t, kind: heat_maps, row: a, against: b, quantity: contrast}",
     "spread": "{text: t, kind: loss_spread, row: a}",
     "together": "{text: t, kind: rank_correlation, rows: [a]}",
 }
 
 
-def run(hits: int = 80, *, images: int = 6, settings=None, resources=None, terms=None, gflop=2.0):
-    counts = np.tile([hits, 100 - hits, 100 - hits], (images, 1))
+def run(
+    hits: int = 80,
+    *,
+    images: int = 6,
+    blotches: int | None = 2,
+    level: float = 0.8,
+    settings=None,
+    resources=None,
+    terms=None,
+    gflop=2.0,
+):
     figures = dict.fromkeys(("precision", "recall", "average_precision", "roc_auc"), 0.5)
-    score = SplitScore("seed", "val", 0.5, counts, note=None, **figures)
+    score = SplitScore(
+        "seed",
+        "val",
+        0.5,
+        counts=np.tile([hits, 100 - hits, 100 - hits], (images, 1)),
+        blotches=np.tile([blotches or 0, 1], (0 if blotches is None else images, 1)),
+        # Scores of both classes vary by 0.1 about their means.
+        moments=np.tile(
+            [100, 100 * level, 100 * (level**2 + 0.01), 900, 180, 900 * (0.04 + 0.01)], (images, 1)
+        ),
+        note=None,
+        **figures,
+    )
     return RunResult(
         folder=Path(),
         record=RunRecord("a", 0, "finished", "", ""),
@@ -87,6 +110,23 @@ def test_rows_that_differ_in_epochs_need_a_budget_that_lets_them():
     assert "budget" in found.why
 
 
+def test_cleaner_heat_maps_are_measured_on_the_same_images():
+    few = [run(blotches=1)]
+    found = judge("blotches", few, [run(blotches=3, settings=OTHER)])
+    assert found.verdict == "holds"
+    assert found.why.startswith("1 against 3 blotches an image, difference -2 [-2, -2]")
+    assert "no" not in judge("blotches", few, [run(settings=OTHER)]).verdict
+    assert judge("blotches", few, [run(blotches=None, settings=OTHER)]).verdict == "not run"
+    sharp = judge("contrast", [run(level=0.9)], [run(level=0.6, settings=OTHER)])
+    assert sharp.verdict == "holds"
+    assert sharp.why.startswith("7 against 4 deviations, difference +3 ")
+
+
+def test_epochs_that_were_run_stand_beside_the_claim():
+    found = judge("difference", [run(90)], [run(80, settings=OTHER)])
+    assert "; 1 and 1 epochs; one seed" in found.why
+
+
 def test_rows_judged_on_other_images_are_not_compared():
     found = judge("difference", [run(90)], [run(80, images=5, settings=OTHER)])
     assert "different images" in found.why
@@ -104,6 +144,9 @@ def test_costs_are_compared_where_all_of_them_are_known_and_alike():
     small, large = Resources(peak_bytes=10**9), Resources(peak_bytes=2 * 10**9)
     found = judge("memory", [run(resources=small)], [run(resources=large)])
     assert (found.verdict, found.why) == ("holds", "1 against 2 GB")
+    hardly = Resources(peak_bytes=1_001_000_000)
+    close = judge("memory", [run(resources=small)], [run(resources=hardly)])
+    assert close.verdict == "within noise"
     gpu = Resources(peak_bytes=2 * 10**9, memory="gpu")
     assert "GPU" in judge("memory", [run(resources=small)], [run(resources=gpu)]).why
 

@@ -198,18 +198,25 @@ def test_resuming_a_finished_ablation_trains_nothing_and_adds_what_is_new(
     shutil.copytree(finished[0], out)
     said: list[str] = []
     outcome = ablate(
-        out, pairs_folder, table, mode="resume", rows=("l2", "cosine"), say=said.append
+        out, pairs_folder, table, mode="resume", rows=("l2", "cosine"), shown=2, say=said.append
     )
     assert steps.done == []
     assert sum("done before" in line for line in said) == 2
     assert outcome.results.row("l2").runs
-    outcome = ablate(out, pairs_folder, table, mode="resume", rows=("l2",), seeds=(0, 3))
+    outcome = ablate(out, pairs_folder, table, mode="resume", rows=("l2",), seeds=(0, 3), shown=2)
     assert steps.names("train") == ["l2/seed_3"]
     row = outcome.results.row("l2")
     assert [run.record.seed for run in row.runs] == [0, 3]
     assert row.estimate("honest").std is not None
     assert row.runs[0].config.training.seed == 0
     assert not np.array_equal(*(run.logs.loss_terms["fused"] for run in row.runs))
+    # All of the commands, each once.
+    assert [line.count("changedet ablate") for line in outcome.results.command.splitlines()] == [
+        1,
+        1,
+        1,
+    ]
+    assert "--seeds 0,3" in outcome.results.command
     with pytest.raises(ConfigError, match=r"row l2, seed 0 .* made with other settings"):
         ablate(out, pairs_folder, table, mode="resume", overrides=["training.batch_size=2"])
     with pytest.raises(ConfigError, match="--resume, replace it with --overwrite"):
@@ -360,6 +367,108 @@ def test_without_a_test_split_there_is_the_optimistic_protocol_alone_and_a_warni
     assert outcome.problems == ()
 
 
+def test_what_judges_has_changed_so_every_run_is_judged_again_and_none_trained(
+    own_pairs_folder, table, steps, tmp_path
+):
+    out, hidden = tmp_path / "out", tmp_path / "hidden"
+    (own_pairs_folder / "test").rename(hidden)
+    ablate(out, own_pairs_folder, table, rows=("l2",))
+    steps.done.clear()
+    hidden.rename(own_pairs_folder / "test")
+    outcome = ablate(
+        out, own_pairs_folder, table, rows=("cosine",), floors="all", shown=2, mode="resume"
+    )
+    assert steps.names("train") == ["cosine/seed_0"]
+    judged = [source for name, source in steps.done if name == "judge"]
+    assert sum("runs/l2" in source for source in judged) == 1
+    assert set(outcome.results.row("l2").runs[0].judgement.scores) == {"seed", "honest"}
+    assert len(list(csv.DictReader((out / "runs.csv").read_text().splitlines()))) == 2
+    # Both rows show the same two pairs now.
+    assert len(outcome.results.shown) == 2
+    for row in ("l2", "cosine"):
+        folder = outcome.results.row(row).runs[0].folder / "heatmaps"
+        assert len(list(folder.glob("*_score.png"))) == 2
+    steps.done.clear()
+    ablate(out, own_pairs_folder, table, rows=("l2",), floors="all", shown=2, mode="resume")
+    assert steps.done == []
+    steps.fails = lambda name, job: "no room"
+    outcome = ablate(out, own_pairs_folder, table, rows=("l2",), shown=1, mode="resume")
+    assert outcome.problems == ("row l2, seed 0: no room", "row cosine, seed 0: no room")
+
+
+def test_stopped_while_judging_again_the_rest_is_judged_the_next_time(
+    own_pairs_folder, table, steps, tmp_path
+):
+    out = tmp_path / "out"
+    ablate(out, own_pairs_folder, table, rows=("l2", "cosine"))
+
+    def stop(name, job) -> str | None:
+        signal.raise_signal(signal.SIGINT)
+        return None
+
+    steps.fails = stop
+    steps.done.clear()
+    request = {"rows": ("l2", "cosine"), "shown": 2, "mode": "resume"}
+    outcome = ablate(out, own_pairs_folder, table, **request)
+    assert outcome.stopped_by == signal.SIGINT
+    assert len(steps.done) == 1
+    steps.fails = lambda name, job: None
+    steps.done.clear()
+    ablate(out, own_pairs_folder, table, **request)
+    assert [Path(source).parts[-4] for _, source in steps.done] == ["l2", "cosine"]
+
+
+def test_a_damaged_run_is_a_problem_and_hides_no_other(pairs_folder, table, steps, tmp_path):
+    out = tmp_path / "out"
+    ablate(out, pairs_folder, table, rows=("l2", "cosine"))
+    judgement = out / "runs" / "l2" / "seed_0" / "judgement.json"
+    judgement.write_text('{"scores": {"seed": {}}}')
+    outcome = report_ablation(out)
+    assert len(outcome.results.row("cosine").runs) == 1
+    assert "row l2, seed 0: its results are damaged" in outcome.problems[0]
+    judgement.unlink()
+    steps.done.clear()
+    outcome = ablate(out, pairs_folder, table, rows=("l2",), mode="resume")
+    assert [name for name, _ in steps.done] == ["judge"]
+    assert outcome.problems == ()
+
+
+def test_a_validation_split_that_is_called_test_is_no_honest_one(
+    own_pairs_folder, table, steps, tmp_path
+):
+    (own_pairs_folder / "val").rename(tmp_path / "val")
+    said: list[str] = []
+    outcome = ablate(
+        tmp_path / "out",
+        own_pairs_folder,
+        table,
+        rows=("cosine",),
+        overrides=["data.val_split=test"],
+        say=said.append,
+    )
+    assert any("no split but 'test'" in line and "optimistic" in line for line in said)
+    assert set(outcome.results.row("cosine").runs[0].judgement.scores) == {"seed"}
+
+
+def test_training_labels_without_change_are_said_in_the_log(
+    own_pairs_folder, blank_labels, steps, tmp_path, caplog
+):
+    blank_labels(own_pairs_folder / "train")
+    table = tmp_path / "table.yaml"
+    table.write_text(
+        "{title: T, base: pyramid_small, rows: ["
+        "{name: bce, title: BCE}, "
+        "{name: wdmc, title: WDMC, set: {model.output: distance, loss.terms: {wdmc: 1.0}}}]}"
+    )
+    tiny = [setting for setting in TINY if "head_width" not in setting]
+    small = ("data.crop_px=64", "data.tile_px=64", "model.decoder_width=16")
+    with caplog.at_level("INFO"):
+        outcome = ablate(tmp_path / "out", own_pairs_folder, str(table), tiny=tiny, overrides=small)
+    assert "no changed pixel, so no model can learn what one is" in caplog.text
+    assert "no changed pixel, so the class weights cannot be measured" in caplog.text
+    assert [len(row.runs) for row in outcome.results.rows] == [1, 0]
+
+
 def test_a_test_split_without_positives_is_a_problem_and_the_rows_are_kept(
     own_pairs_folder, blank_labels, table, steps, tmp_path
 ):
@@ -380,9 +489,12 @@ def test_a_validation_split_without_positives_ends_it_before_any_run(
     assert not (tmp_path / "out").exists()
 
 
-def test_rows_that_would_be_judged_on_other_pairs_are_refused(pairs_folder, steps, tmp_path):
+@pytest.mark.parametrize(
+    "changed", ["data.val_split: test", "data.ignore_value: 7", "data.changed_values: [255]"]
+)
+def test_rows_that_would_be_judged_otherwise_are_refused(changed, pairs_folder, steps, tmp_path):
     table = tmp_path / "table.yaml"
-    table.write_text(TABLE.replace("note: the default", "set: {data.val_split: test}"))
+    table.write_text(TABLE.replace("note: the default", f"set: {{{changed}}}"))
     outcome = ablate(
         tmp_path / "out", pairs_folder, str(table), rows=("l2", "cosine"), test_split="train"
     )

@@ -5,6 +5,7 @@ import pytest
 from changedet.errors import ConfigError
 from changedet.experiment.ablation.table import (
     DifferenceClaim,
+    HeatMapClaim,
     dump_table,
     list_tables,
     load_table,
@@ -36,8 +37,21 @@ def test_the_seeds_table_holds_its_rows_and_claims_with_settings_that_exist():
         for claim in table.claims
         if isinstance(claim, DifferenceClaim)
     }
-    assert claimed[("v2_l2", "dasnet")] == 0.027
-    assert claimed[("v2_cosine", "v2_l2")] == 0.004
+    assert claimed == {
+        ("v2_l2", "dasnet"): 0.027,
+        ("v2_cosine", "v2_l2"): 0.004,
+        ("v2_fused_only", "v2_l2"): -0.002,
+        ("v2_no_attention", "v2_l2"): -0.002,
+        ("v2_l2_short", "v2_l2"): -0.002,
+    }
+    cleaner = {
+        (claim.row, claim.against, claim.quantity)
+        for claim in table.claims
+        if isinstance(claim, HeatMapClaim)
+    }
+    assert cleaner == {("v2_cosine", "v2_l2", "blotches"), ("v2_cosine", "v2_l2", "contrast")}
+    kinds = [claim.kind for claim in table.claims]
+    assert [kinds.count(k) for k in ("lower_cost", "loss_spread", "rank_correlation")] == [2, 1, 1]
 
 
 @pytest.mark.parametrize("name", list_tables())

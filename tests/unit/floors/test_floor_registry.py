@@ -92,6 +92,23 @@ def test_pixels_that_are_no_numbers_score_0(name):
     assert score[SQUARE].max() > 0.5
 
 
+@pytest.mark.parametrize("name", [name for name in list_floors() if name != "deep_difference"])
+def test_pixels_that_are_no_numbers_have_no_say_in_the_others_scores(name):
+    before, after = make_pair(dtype="float32")
+    holes = np.random.default_rng(3).random(before.shape[:2]) < 0.7
+    torn = [np.where(holes[..., None], np.nan, date) for date in (before, after)]
+    score = floor(name).score(*torn)
+    assert not score[holes].any()
+    kept = [date[~holes][None] for date in (before, after)]
+    np.testing.assert_array_equal(score[~holes], floor(name).score(*kept)[0])
+
+
+@pytest.mark.parametrize("name", list_floors())
+def test_dates_without_a_single_number_hold_no_change(name):
+    nothing = np.full((16, 16, 3), np.nan, np.float32)
+    assert not floor(name).score(nothing, nothing).any()
+
+
 def test_floors_say_what_they_are():
     assert list_floors() == ["difference", "cva", "ir_mad", "deep_difference"]
     plain, deep = floor("cva"), floor("deep_difference")

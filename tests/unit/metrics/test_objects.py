@@ -8,6 +8,7 @@ from changedet.errors import ConfigError, DataError
 from changedet.metrics.objects import (
     SIZE_CLASSES,
     ObjectCounter,
+    count_blotches,
     object_result,
 )
 
@@ -207,3 +208,14 @@ def test_wrong_input_is_refused_in_words():
     for wrong in ({"resamples": 0}, {"level": 1.0}):
         with pytest.raises(ConfigError, match="resamples must be positive and level"):
             object_result(counts, **wrong)
+
+
+def test_blotches_are_found_objects_without_a_changed_pixel():
+    label = squares((10, 10, 10, 10))
+    label[60:] = 255
+    found = squares((12, 19, 4, 6), (10, 40, 2, 2), (12, 42, 2, 2), (40, 40, 1, 1), (65, 5, 3, 3))
+    # One overlaps the change, two touch at a corner and are one, one is ignored.
+    assert count_blotches(found.astype(bool), label) == 2
+    assert count_blotches(np.zeros_like(label, dtype=bool), label) == 0
+    # Beside a change is not on it.
+    assert count_blotches(squares((10, 20, 3, 3)).astype(bool), label) == 1

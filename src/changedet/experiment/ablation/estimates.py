@@ -1,10 +1,11 @@
 """Figures of an ablation with their uncertainty: over images, over seeds, over validations.
 
-Pure arithmetic. Counts of a run are (N, 3): hits, false alarms and misses of N images.
+Pure arithmetic. A run is given as sums of each of N images, (N, K), and a figure is computed from
+the sums over images, drawn with replacement: :data:`F1`, :data:`BLOTCHES`, :data:`CONTRAST`.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
@@ -17,12 +18,33 @@ from changedet.metrics.json_values import JsonValue, to_json_value
 
 Counts: TypeAlias = NDArray[np.int64]
 FloatArray: TypeAlias = NDArray[np.float64]
+#: Sums of each image, (N, K), whole numbers or not.
+Sums: TypeAlias = NDArray[np.int64] | NDArray[np.float64]
 
 LEVEL = 0.95
 _RESAMPLES = 2000
 _TAIL = (1.0 - LEVEL) / 2.0
 #: Fewest validations over which two figures can be said to rise together.
 _FEWEST_VALIDATIONS = 4
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of images pooled.
+
+    Attributes:
+        compute: From sums over images, (..., K), to the figure, (...); NaN where it is undefined.
+        lowest: It cannot lie below.
+        highest: It cannot lie above.
+    """
+
+    compute: Callable[[FloatArray], FloatArray]
+    lowest: float = -math.inf
+    highest: float = math.inf
+
+    def pooled(self, sums: Sums) -> float:
+        """Compute it for all images together, from their sums, (N, K)."""
+        return float(self.compute(sums.sum(axis=0).astype(np.float64)))
 
 
 @dataclass(frozen=True)
@@ -48,46 +70,83 @@ class Estimate:
         return {name: to_json_value(value) for name, value in asdict(self).items()}
 
 
-def pooled_f1(counts: Counts) -> float:
-    """F1 of the pooled counts, in [0, 1]; NaN where nothing has changed and nothing was found."""
-    return float(_f1(counts.sum(axis=0).astype(np.float64)))
+def _f1(sums: FloatArray) -> FloatArray:
+    hits, false_alarms, misses = np.moveaxis(sums, -1, 0)
+    return _ratio(2.0 * hits, 2.0 * hits + false_alarms + misses)
 
 
-def estimate_f1(runs: Sequence[Counts]) -> Estimate:
-    """Estimate the F1 of a row from its runs, one a seed, on the same images.
+def _blotches(sums: FloatArray) -> FloatArray:
+    number, images = np.moveaxis(sums, -1, 0)
+    return _ratio(number, images)
+
+
+def _contrast(sums: FloatArray) -> FloatArray:
+    changed, score, square, unchanged, other_score, other_square = np.moveaxis(sums, -1, 0)
+    mean, other_mean = _ratio(score, changed), _ratio(other_score, unchanged)
+    variances = _ratio(square, changed) - mean**2, _ratio(other_square, unchanged) - other_mean**2
+    # Rounding may carry a variance of 0 below it.
+    deviation = np.sqrt(np.maximum(0.0, (variances[0] + variances[1]) / 2.0))
+    return _ratio(mean - other_mean, deviation)
+
+
+def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
+    """Divide, element by element; NaN where the divisor is not above 0."""
+    part, whole = np.asarray(part), np.asarray(whole)
+    result: FloatArray = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+    return result
+
+
+#: F1 of hits, false alarms and misses, (..., 3), undefined where all of them are 0.
+F1 = Figure(_f1, lowest=0.0, highest=1.0)
+#: Blotches an image, from their number and that of the images, (..., 2).
+BLOTCHES = Figure(_blotches, lowest=0.0)
+#: How far the scores of changed and unchanged pixels lie apart in units of their own deviation:
+#: difference of the means over the root of the mean variance (the sensitivity index d' of signal
+#: detection), from number, sum and sum of squares of the scores of the changed and then of the
+#: unchanged pixels, (..., 6). Above 0 where changed pixels score higher; another unit of the scores
+#: makes no difference. Undefined where a class has no pixel, or no score differs from another.
+CONTRAST = Figure(_contrast)
+
+
+def estimate_figure(runs: Sequence[Sums], figure: Figure = F1) -> Estimate:
+    """Estimate a figure of a row from its runs, one a seed, on the same images.
 
     The interval adds up two independent sources in quadrature: the bootstrap over images of the
     mean over seeds, and, from two seeds on, Student's interval of that mean over seeds.
 
     Args:
-        runs: Counts of each seed's run, all (N, 3).
+        runs: Sums of each seed's run, all (N, K).
+        figure: What to compute from them.
     """
-    f1 = np.array([pooled_f1(counts) for counts in runs])
+    values = np.array([figure.pooled(sums) for sums in runs])
     draws = _draws(len(runs[0]))
-    spread = np.mean([_f1(draws @ counts) for counts in runs], axis=0)
-    std = float(f1.std(ddof=1)) if len(f1) > 1 else None
-    over_seeds = 0.0 if std is None else _student(len(f1) - 1) * std / math.sqrt(len(f1))
-    low, high = _joined(float(f1.mean()), spread, over_seeds)
-    # Few seeds make the interval wide, but no F1 lies outside of [0, 1]; NaN stays NaN.
-    low, high = (float(np.clip(end, 0.0, 1.0)) for end in (low, high))
-    return Estimate(float(f1.mean()), std, low, high, len(f1))
+    spread = np.mean([figure.compute(draws @ sums) for sums in runs], axis=0)
+    std = float(values.std(ddof=1)) if len(values) > 1 else None
+    over_seeds = 0.0 if std is None else _student(len(values) - 1) * std / math.sqrt(len(values))
+    low, high = _joined(float(values.mean()), spread, over_seeds)
+    # Few seeds make the interval wide, but no figure lies outside its range; NaN stays NaN.
+    low, high = (float(np.clip(end, figure.lowest, figure.highest)) for end in (low, high))
+    return Estimate(float(values.mean()), std, low, high, len(values))
 
 
-def estimate_difference(runs: Sequence[Counts], against: Sequence[Counts]) -> Estimate:
-    """Estimate how much the F1 of one row lies above another's, on the same images.
+def estimate_difference(
+    runs: Sequence[Sums], against: Sequence[Sums], figure: Figure = F1
+) -> Estimate:
+    """Estimate how much a figure of one row lies above another's, on the same images.
 
-    As :func:`estimate_f1`, the images drawn alike for both rows (a paired bootstrap), and the seeds
-    of the two rows taken as independent (Welch), since a seed means something else to another
+    As :func:`estimate_figure`, the images drawn alike for both rows (a paired bootstrap), and the
+    seeds of the two rows taken as independent (Welch), since a seed means something else to another
     network. With one seed in either row the interval covers the images alone.
 
     Args:
-        runs: Counts of the row's runs, all (N, 3).
-        against: Counts of the other row's runs, all (N, 3).
+        runs: Sums of the row's runs, all (N, K).
+        against: Sums of the other row's runs, all (N, K).
+        figure: What to compute from them.
     """
     draws = _draws(len(runs[0]))
-    spread = np.mean([_f1(draws @ counts) for counts in runs], axis=0)
-    spread = spread - np.mean([_f1(draws @ counts) for counts in against], axis=0)
-    ours, theirs = (np.array([pooled_f1(c) for c in side]) for side in (runs, against))
+    spread = np.mean([figure.compute(draws @ sums) for sums in runs], axis=0)
+    spread = spread - np.mean([figure.compute(draws @ sums) for sums in against], axis=0)
+    ours, theirs = (np.array([figure.pooled(sums) for sums in side]) for side in (runs, against))
     mean = float(ours.mean() - theirs.mean())
     std, over_seeds = _welch(ours, theirs)
     low, high = _joined(mean, spread, over_seeds)
@@ -97,8 +156,9 @@ def estimate_difference(runs: Sequence[Counts], against: Sequence[Counts]) -> Es
 def estimate_correlation(validations: Sequence[tuple[FloatArray, FloatArray]]) -> Estimate:
     """Estimate the rank correlation of two figures within runs.
 
-    Mean over the runs of Spearman's coefficient over the validations of a run; Student's interval
-    over the runs, or, with one run, the one of Fisher's transformation.
+    Mean over the runs of Spearman's coefficient over the validations of a run. The interval adds up
+    two independent sources in quadrature: how far so few validations determine the coefficients
+    (Fisher's transformation), and, from two runs on, Student's interval of their mean over runs.
 
     Args:
         validations: For each run the two figures, (V,) each. Runs with fewer than four validations
@@ -113,13 +173,13 @@ def estimate_correlation(validations: Sequence[tuple[FloatArray, FloatArray]]) -
     if not usable:
         return Estimate(math.nan, None, math.nan, math.nan, 0)
     rhos = np.array([rho for rho, _ in usable])
-    mean = float(rhos.mean())
-    if len(rhos) > 1:
-        std = float(rhos.std(ddof=1))
-        half = _student(len(rhos) - 1) * std / math.sqrt(len(rhos))
-        return Estimate(mean, std, max(-1.0, mean - half), min(1.0, mean + half), len(rhos))
-    low, high = _fisher_interval(mean, usable[0][1])
-    return Estimate(mean, None, low, high, 1)
+    mean, runs = float(rhos.mean()), len(rhos)
+    std = float(rhos.std(ddof=1)) if runs > 1 else None
+    over_runs = 0.0 if std is None else _student(runs - 1) * std / math.sqrt(runs)
+    low, high = _fisher_interval(rhos, np.array([validations for _, validations in usable]))
+    below = math.hypot(max(0.0, mean - low), over_runs)
+    above = math.hypot(max(0.0, high - mean), over_runs)
+    return Estimate(mean, std, max(-1.0, mean - below), min(1.0, mean + above), runs)
 
 
 def rank_correlation(first: FloatArray, second: FloatArray) -> float:
@@ -157,14 +217,6 @@ def _draws(images: int) -> FloatArray:
     return np.random.default_rng(0).multinomial(images, weights, size=_RESAMPLES).astype(np.float64)
 
 
-def _f1(counts: FloatArray) -> FloatArray:
-    """F1 of (..., 3) pooled counts."""
-    hits, false_alarms, misses = np.moveaxis(counts, -1, 0)
-    whole = np.asarray(2.0 * hits + false_alarms + misses)
-    f1: FloatArray = np.divide(2.0 * hits, whole, out=np.full_like(whole, np.nan), where=whole > 0)
-    return f1
-
-
 def _welch(ours: FloatArray, theirs: FloatArray) -> tuple[float | None, float]:
     """Standard deviation and half Student's interval of the difference of two means over seeds."""
     if min(len(ours), len(theirs)) < 2:
@@ -194,8 +246,10 @@ def _joined(mean: float, spread: FloatArray, over_seeds: float) -> tuple[float, 
     return mean - below, mean + above
 
 
-def _fisher_interval(rho: float, validations: int) -> tuple[float, float]:
-    # Fieller, Hartley & Pearson 1957: the variance of the transformed rank correlation.
-    half = 1.959964 * math.sqrt(1.06 / (validations - 3))
-    middle = math.atanh(min(max(rho, -0.999999), 0.999999))
+def _fisher_interval(rhos: FloatArray, validations: NDArray[np.int64]) -> tuple[float, float]:
+    """Interval of the mean of rank correlations over so many validations each."""
+    # Fieller, Hartley & Pearson 1957: the variance of a transformed rank correlation.
+    variances = 1.06 / (validations - 3)
+    half = 1.959964 * math.sqrt(float(variances.sum())) / len(rhos)
+    middle = float(np.arctanh(np.clip(rhos, -0.999999, 0.999999)).mean())
     return math.tanh(middle - half), math.tanh(middle + half)

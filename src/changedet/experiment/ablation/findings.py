@@ -9,17 +9,19 @@ from changedet.experiment.ablation.estimates import (
     estimate_difference,
 )
 from changedet.experiment.ablation.results import AblationResults, RowResult, RunResult
-from changedet.experiment.ablation.scoring import Protocol
+from changedet.experiment.ablation.scoring import FIGURES, Measure, Protocol
 from changedet.experiment.ablation.table import (
     Claim,
     CostClaim,
     DifferenceClaim,
+    HeatMapClaim,
     LossSpreadClaim,
     RankCorrelationClaim,
 )
 from changedet.experiment.ablation.verdict import (
     Finding,
     judge_at_most,
+    judge_cleaner,
     judge_correlation,
     judge_difference,
     judge_lower,
@@ -29,6 +31,8 @@ from changedet.experiment.ablation.verdict import (
 #: What may differ between two rows that are one experiment all the same.
 _NAMES = ("name", "description")
 _EPOCHS = "training.epochs"
+#: Peak memory of one and the same run differs by about so much from time to time, as a share.
+_MEMORY_NOISE = 0.02
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class ClaimResult:
 
     Attributes:
         claim: The claim.
-        protocol: Protocol of the figure it is about; None where it is about something else.
+        protocol: Protocol by which it was judged; None where it is not about a split's scores.
         finding: The verdict.
     """
 
@@ -47,12 +51,12 @@ class ClaimResult:
 
 
 def judge_claims(results: AblationResults) -> list[ClaimResult]:
-    """Judge every claim of the table; a claim about F1 by each protocol there is."""
+    """Judge every claim of the table; one about F1 or heat maps by each protocol there is."""
     judged: list[ClaimResult] = []
     for claim in results.table.claims:
-        if isinstance(claim, DifferenceClaim):
+        if isinstance(claim, DifferenceClaim | HeatMapClaim):
             judged += [
-                ClaimResult(claim, protocol, _difference(results, claim, protocol))
+                ClaimResult(claim, protocol, _compare(results, claim, protocol))
                 for protocol in results.protocols
             ]
         else:
@@ -70,24 +74,30 @@ def _other(
     return _correlation(results, claim)
 
 
-def _difference(results: AblationResults, claim: DifferenceClaim, protocol: Protocol) -> Finding:
+def _compare(
+    results: AblationResults, claim: DifferenceClaim | HeatMapClaim, protocol: Protocol
+) -> Finding:
     rows = [results.row(name) for name in claim.rows]
     missing = _missing(rows) or _indistinct(*rows)
     if missing is not None:
         return not_run(missing)
-    ours, theirs = (
-        [
-            run.judgement.scores[protocol].counts
-            for run in row.runs
-            if protocol in run.judgement.scores
-        ]
-        for row in rows
-    )
+    measure: Measure = claim.quantity if isinstance(claim, HeatMapClaim) else "f1"
+    ours, theirs = (row.sums(protocol, measure) for row in rows)
     if not ours or not theirs:
         return not_run("one of the rows was not judged on this split")
-    if len({len(counts) for counts in (*ours, *theirs)}) > 1:
+    if len({len(sums) for sums in (*ours, *theirs)}) > 1:
         return not_run("the rows were judged on different images; run them again with --overwrite")
-    return judge_difference(estimate_difference(ours, theirs), claim.difference)
+    figure = FIGURES[measure]
+    measured = estimate_difference(ours, theirs, figure)
+    if isinstance(claim, DifferenceClaim):
+        return judge_difference(measured, claim.difference, epochs=_epochs(rows))
+    means = [sum(map(figure.pooled, side)) / len(side) for side in (ours, theirs)]
+    return judge_cleaner(measured, claim.quantity, ours=means[0], theirs=means[1])
+
+
+def _epochs(rows: Sequence[RowResult]) -> tuple[int, ...]:
+    """Epochs that each row was trained for, the longest of its runs."""
+    return tuple(max(run.logs.epochs for run in row.runs) for row in rows)
 
 
 def _lower_cost(results: AblationResults, claim: CostClaim) -> Finding:
@@ -103,7 +113,8 @@ def _lower_cost(results: AblationResults, claim: CostClaim) -> Finding:
     memories = {run.resources.memory for row in rows for run in row.runs}
     if claim.quantity == "peak_memory" and len(memories) > 1:
         return not_run("some runs were on a GPU, others were not")
-    return judge_lower(known[: len(ours)], known[len(ours) :], unit=unit)
+    tolerance = _MEMORY_NOISE if claim.quantity == "peak_memory" else 0.0
+    return judge_lower(known[: len(ours)], known[len(ours) :], unit=unit, tolerance=tolerance)
 
 
 _QUANTITIES: dict[str, tuple[Callable[[RunResult], float | None], str]] = {

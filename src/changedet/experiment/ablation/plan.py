@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labels import LabelScan, scan_labels
 from changedet.data.scenes.manifest import READING_SCENES, find_manifest
 from changedet.errors import ConfigError, TrainingError
-from changedet.experiment.ablation.record import settings_hash
+from changedet.experiment.ablation.record import JUDGEMENT_FORMAT, settings_hash
 from changedet.experiment.ablation.scoring import JudgedSplits, choose_shown
 from changedet.experiment.ablation.table import (
     DEFAULT_TABLE,
@@ -73,6 +73,7 @@ class AblationRequest:
             *(("--set", override) for override in self.overrides),
             ("--rows", None if self.rows is None else ",".join(self.rows)),
             ("--test-split", self.test_split),
+            ("--shown", self.shown),
             ("--device", self.device),
         ]
         words = ["changedet", "ablate", self.table]
@@ -112,6 +113,7 @@ class AblationPlan:
         table: The table.
         runs: Every run, seed by seed, so that early on there is one of each row.
         splits: What judges.
+        judged: Hash of what judges, down to the names of the pairs.
         label: What the labels' values mean, for the floors.
         channels: Channels of the images, for the floors.
         notes: Sentences for the user and the report.
@@ -121,6 +123,7 @@ class AblationPlan:
     table: AblationTable
     runs: tuple[PlannedRun, ...]
     splits: JudgedSplits
+    judged: str
     label: dict[str, Any]
     channels: int
     notes: tuple[str, ...]
@@ -171,11 +174,13 @@ def make_plan(request: AblationRequest, *, say: Callable[[str], None]) -> Ablati
         shown=tuple(choose_shown(val, shares, count=request.shown)),
         mode=first.data.evaluation,
     )
+    label = scan.encoding.to_dict()
     return AblationPlan(
         table=table,
         runs=tuple(_same_judges(run, first) for run in runs),
         splits=splits,
-        label=scan.encoding.to_dict(),
+        judged=_hash_judges(index, splits, label),
+        label=label,
         channels=first.model.in_channels,
         notes=(*index.notes, *notes),
         problems=tuple(problems),
@@ -215,7 +220,6 @@ def _plan_run(request: AblationRequest, table: AblationTable, row: Row, *, seed:
         "config": config.model_dump(mode="json"),
         "data": str(request.data.resolve()),
         "minutes": request.minutes,
-        "test_split": request.test_split,
     }
     return PlannedRun(
         row=row,
@@ -231,7 +235,7 @@ def _same_judges(run: PlannedRun, first: ExperimentConfig) -> PlannedRun:
     """Refuse a row that would choose its model on other pairs than the first row."""
     if run.config is None:
         return run
-    for key in ("benchmark", "val_split", "evaluation"):
+    for key in ("benchmark", "val_split", "evaluation", "ignore_value", "changed_values"):
         own, others = getattr(run.config.data, key), getattr(first.data, key)
         if own != others:
             fault = (
@@ -250,7 +254,9 @@ def _settle_test_split(
     """Find the split of the honest protocol; what is worth saying of it; what is wrong with it."""
     name = request.test_split or _TEST_SPLIT
     if request.test_split is None and name not in index.splits:
-        return None, [_no_test_split(val_split)], []
+        return None, [_no_honest_split(f"the data set has no split {name!r}", val_split)], []
+    if request.test_split is None and name == val_split:
+        return None, [_no_honest_split(f"no split but {name!r} is named to judge", val_split)], []
     if name == val_split:
         raise ConfigError(
             f"--test-split {name} is the split that chooses models and thresholds; give another"
@@ -264,8 +270,21 @@ def _settle_test_split(
     return name, [], []
 
 
-def _no_test_split(val_split: str) -> str:
+def _no_honest_split(reason: str, val_split: str) -> str:
     return (
-        f"WARNING: the data set has no split {_TEST_SPLIT!r}, so every figure is from the split "
+        f"WARNING: {reason}, so every figure is from the split "
         f"{val_split!r} that also chose the models and the thresholds: selection set, optimistic"
+    )
+
+
+def _hash_judges(index: PairIndex, splits: JudgedSplits, label: dict[str, Any]) -> str:
+    """Hash what a source is judged on, so that it is judged again when that has changed."""
+    names = [splits.val_split, *([] if splits.test_split is None else [splits.test_split])]
+    return settings_hash(
+        {
+            **asdict(splits),
+            "label": label,
+            "pairs": {name: [pair.name for pair in index.split(name)] for name in names},
+            "format": JUDGEMENT_FORMAT,
+        }
     )

@@ -23,6 +23,8 @@ RESOURCES = "resources.json"
 TRAINING = "training"
 PICTURES = "heatmaps"
 LOG = "log.txt"
+#: Counted up when judging gives other figures than before, so that older ones are judged again.
+JUDGEMENT_FORMAT = 2
 _LOSS_TERMS = ("position", "channel", "fused")
 
 
@@ -34,12 +36,13 @@ class RunRecord:
         row: Name of the row.
         seed: Its seed.
         status: ``begun`` until it is judged or has failed.
-        settings: Hash of all that decides the result, see :func:`settings_hash`.
+        settings: Hash of all that decides the trained model, see :func:`settings_hash`.
         command: The training as a command.
         reason: Why it failed.
         software: What it was computed with, see :func:`changedet.experiment.software`.
         device: Where it was computed.
         finished: When, in UTC.
+        judged: Hash of what it was judged on.
     """
 
     row: str
@@ -51,6 +54,7 @@ class RunRecord:
     software: Mapping[str, Any] | None = None
     device: str | None = None
     finished: str | None = None
+    judged: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,9 +135,15 @@ def read_judgement(folder: Path) -> Judgement:
     Raises:
         StorageError: If there is no such file, or it is damaged.
     """
-    content = _read_json(folder / JUDGEMENT)
-    scores = {name: SplitScore.from_dict(score) for name, score in content["scores"].items()}
-    return Judgement(**{**content, "scores": scores})
+    path = folder / JUDGEMENT
+    content = _read_json(path)
+    try:
+        scores = {name: SplitScore.from_dict(score) for name, score in content["scores"].items()}
+        return Judgement(**{**content, "scores": scores})
+    except (KeyError, TypeError, ValueError) as error:
+        raise StorageError(
+            f"{path} does not hold what it should ({error!r}); remove it and run again"
+        ) from error
 
 
 def read_run_resources(folder: Path) -> Resources:

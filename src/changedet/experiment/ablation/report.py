@@ -18,6 +18,7 @@ from changedet.experiment.ablation.results import (
     RunResult,
     mean,
 )
+from changedet.experiment.ablation.scoring import HEAT_MAP_MEASURES, Measure
 from changedet.experiment.summary_markdown import write_markdown
 from changedet.experiment.summary_page import write_summary
 from changedet.metrics.json_values import JsonValue, to_json_value
@@ -46,7 +47,7 @@ def write_report(out: Path, results: AblationResults) -> None:
     write_markdown(out / "report.md", **page)
     write_text(out / "results.json", json.dumps(_content(results, claims), indent=2) + "\n")
     _write_csv(out / "rows.csv", [_flat_row(results, row) for row in results.rows])
-    runs = [_flat_run(run) for row in results.rows for run in row.runs]
+    runs = [_flat_run(results, run) for row in results.rows for run in row.runs]
     _write_csv(out / "runs.csv", runs)
 
 
@@ -86,6 +87,7 @@ def _row(results: AblationResults, row: RowResult) -> dict[str, JsonValue]:
             protocol: None if (f1 := row.estimate(protocol)) is None else f1.to_dict()
             for protocol in results.protocols
         },
+        "heat_maps": {measure: _heat_map(row, measure) for measure in HEAT_MAP_MEASURES},
         "rank_correlation": row.correlation().to_dict(),
         "loss_spread": to_json_value(row.loss_spread()),
         "runs": [_run(run) for run in row.runs],
@@ -93,11 +95,18 @@ def _row(results: AblationResults, row: RowResult) -> dict[str, JsonValue]:
     }
 
 
+def _heat_map(row: RowResult, measure: Measure) -> JsonValue:
+    """A measure of the heat maps of the validation split."""
+    estimate = row.estimate("seed", measure)
+    return None if estimate is None else to_json_value(estimate.to_dict())
+
+
 def _run(run: RunResult) -> dict[str, JsonValue]:
     scores = {protocol: score.to_dict() for protocol, score in run.judgement.scores.items()}
     for score in scores.values():
         # Thousands of numbers that stay in the run's own file.
-        del score["counts"]
+        for name in ("counts", "blotches", "moments"):
+            del score[name]
     return {
         **_plain(vars(run.record)),
         "scores": to_json_value(scores),
@@ -130,18 +139,22 @@ def _flat_row(results: AblationResults, row: RowResult) -> dict[str, Any]:
     flat["gflop"] = row.runs[0].judgement.gflop if row.runs else None
     flat["peak_bytes"] = max((r.peak_bytes for r in resources if r.peak_bytes), default=None)
     flat["pairs_per_second"] = mean([r.pairs_per_second or math.nan for r in resources])
+    for measure in HEAT_MAP_MEASURES:
+        estimate = row.estimate("seed", measure)
+        flat[measure] = None if estimate is None else estimate.mean
     flat["rank_correlation"] = row.correlation().mean
     flat["loss_spread"] = row.loss_spread()
     flat["reason"] = None if row.runs else row.absence()
     return flat
 
 
-def _flat_run(run: RunResult) -> dict[str, Any]:
+def _flat_run(results: AblationResults, run: RunResult) -> dict[str, Any]:
     flat: dict[str, Any] = {"row": run.record.row, "seed": run.record.seed}
-    for protocol, score in run.judgement.scores.items():
-        flat[f"{protocol}_f1"] = score.estimate().mean
+    for protocol in results.protocols:
+        score = run.judgement.scores.get(protocol)
+        flat[f"{protocol}_f1"] = None if score is None else score.estimate().mean
         for name in ("threshold", "precision", "recall", "average_precision", "roc_auc"):
-            flat[f"{protocol}_{name}"] = getattr(score, name)
+            flat[f"{protocol}_{name}"] = None if score is None else getattr(score, name)
     flat["epochs"] = run.logs.epochs
     flat["seconds"] = run.resources.seconds
     flat["state"] = run.resources.state

@@ -13,7 +13,7 @@ from changedet.experiment.ablation.results import (
     RowResult,
     mean,
 )
-from changedet.experiment.ablation.scoring import Protocol
+from changedet.experiment.ablation.scoring import HEAT_MAP_MEASURES, Protocol
 from changedet.experiment.ablation.verdict import RULES
 from changedet.experiment.summary_page import (
     Cell,
@@ -42,6 +42,7 @@ def report_sections(results: AblationResults, claims: Sequence[ClaimResult]) -> 
     if results.problems:
         table = Table("What failed", ["problem"], [[problem] for problem in results.problems])
         sections.append(Section("Failed", [table]))
+    sections.append(Section("Heat maps", [_cleanness(results)]))
     pictures = _heat_maps(results)
     if pictures:
         sections.append(Section("Heat maps side by side", pictures))
@@ -190,6 +191,36 @@ def _course(results: AblationResults) -> Table:
         note="Rank correlation: Spearman's, within each run, mean over the runs. Spread: largest "
         "minus smallest of the loss terms over their mean, median over the log; 0: always equal.",
     )
+
+
+def _cleanness(results: AblationResults) -> Table:
+    rows: list[list[Cell]] = []
+    for row in results.rows:
+        cells: list[Cell] = [row.row.title]
+        for measure in HEAT_MAP_MEASURES:
+            cells += _figure_cells(row.estimate("seed", measure))
+        rows.append(cells)
+    for floor in results.floors:
+        score = None if floor.judgement is None else floor.judgement.scores["seed"]
+        cells = [_floor_title(floor)[0]]
+        for measure in HEAT_MAP_MEASURES:
+            cells += _figure_cells(None if score is None else score.estimate(measure))
+        rows.append(cells)
+    interval = f"{_PERCENT} interval"
+    return Table(
+        f"How clean the heat maps of the split {results.val_split!r} are",
+        ["row", "blotches an image", interval, "contrast", interval],
+        rows,
+        note="Blotches: found objects without a pixel that is labelled changed, at the threshold "
+        "that validation chose (untrained methods: Otsu's). Contrast: difference of the mean "
+        "scores of changed and unchanged pixels over the root of their mean variance.",
+    )
+
+
+def _figure_cells(estimate: Estimate | None) -> list[Cell]:
+    if estimate is None or not estimate.low <= estimate.high:
+        return [None, None]
+    return [f"{estimate.mean:.2f}", f"{estimate.low:.2f} to {estimate.high:.2f}"]
 
 
 def _claims(claims: Sequence[ClaimResult]) -> Table:

@@ -3,15 +3,16 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from changedet.errors import ConfigError, StorageError
 from changedet.experiment.ablation.estimates import (
     Estimate,
+    Sums,
     estimate_correlation,
-    estimate_f1,
+    estimate_figure,
     loss_spread,
 )
 from changedet.experiment.ablation.plan import RUNS
@@ -25,7 +26,7 @@ from changedet.experiment.ablation.record import (
     read_run_resources,
 )
 from changedet.experiment.ablation.resources import Resources
-from changedet.experiment.ablation.scoring import Protocol
+from changedet.experiment.ablation.scoring import FIGURES, Measure, Protocol
 from changedet.experiment.ablation.table import AblationTable, Row, parse_table
 from changedet.experiment.config import ExperimentConfig, load_config
 
@@ -65,14 +66,16 @@ class RowResult:
     runs: tuple[RunResult, ...]
     open: tuple[RunRecord, ...]
 
-    def estimate(self, protocol: Protocol) -> Estimate | None:
-        """F1 over its seeds by a protocol; None where no run was judged by it."""
-        counts = [
-            run.judgement.scores[protocol].counts
-            for run in self.runs
-            if protocol in run.judgement.scores
-        ]
-        return estimate_f1(counts) if counts else None
+    def sums(self, protocol: Protocol, measure: Measure = "f1") -> list[Sums]:
+        """Give what a measure is computed from, one a run that was judged by the protocol."""
+        judged = (run.judgement.scores for run in self.runs)
+        sums = [scores[protocol].sums(measure) for scores in judged if protocol in scores]
+        return [each for each in sums if len(each)]
+
+    def estimate(self, protocol: Protocol, measure: Measure = "f1") -> Estimate | None:
+        """Estimate a measure over its seeds by a protocol; None where no run was judged by it."""
+        sums = self.sums(protocol, measure)
+        return estimate_figure(sums, FIGURES[measure]) if sums else None
 
     def correlation(self) -> Estimate:
         """Rank correlation of max-F and AUC over the validations of its runs."""
@@ -115,7 +118,7 @@ class AblationResults:
         table: The table.
         rows: All of its rows, also those without a run.
         floors: The untrained methods.
-        command: The command that made it.
+        command: The command that made it, or several, one a line, if it was resumed.
         val_split: Split of the seed protocol.
         test_split: Split of the honest protocol, if there is one.
         data: Folder of the data set.
@@ -152,7 +155,7 @@ def collect_results(out: Path) -> AblationResults:
         ConfigError: If it holds no ablation.
         StorageError: If a result is damaged.
     """
-    stored = _read_marker(out)
+    stored = read_marker(out)
     table = parse_table(stored["table"], origin=str(out / MARKER))
     rows = tuple(_collect_row(out, row) for row in table.rows)
     problems = [
@@ -166,7 +169,7 @@ def collect_results(out: Path) -> AblationResults:
         table=table,
         rows=rows,
         floors=_collect_floors(out),
-        command=stored["command"],
+        command="\n".join(stored.get("commands", ())),
         val_split=splits["val_split"],
         test_split=splits["test_split"],
         data=splits["data"],
@@ -182,7 +185,13 @@ def mean(values: Sequence[float]) -> float:
     return sum(numbers) / len(numbers) if numbers else math.nan
 
 
-def _read_marker(out: Path) -> dict[str, Any]:
+def read_marker(out: Path) -> dict[str, Any]:
+    """Read what an ablation is made of.
+
+    Raises:
+        ConfigError: If the folder holds no ablation.
+        StorageError: If the file is damaged.
+    """
     path = out / MARKER
     if not path.is_file():
         raise ConfigError(f"{out} holds no ablation (no {MARKER}); give the folder of one")
@@ -194,25 +203,38 @@ def _read_marker(out: Path) -> dict[str, Any]:
 
 
 def _collect_row(out: Path, row: Row) -> RowResult:
-    folders = sorted(
-        (out / RUNS / row.name).glob("seed_*"), key=lambda folder: int(folder.name[len("seed_") :])
-    )
-    found = [(folder, record) for folder in folders if (record := read_record(folder)) is not None]
-    return RowResult(
-        row=row,
-        runs=tuple(
-            RunResult(
-                folder=folder,
-                record=record,
-                config=load_config(folder / SETTINGS),
-                judgement=read_judgement(folder),
-                resources=read_run_resources(folder),
-                logs=read_logs(folder),
-            )
-            for folder, record in found
-            if record.status == "finished"
-        ),
-        open=tuple(record for _, record in found if record.status != "finished"),
+    runs: list[RunResult] = []
+    unfinished: list[RunRecord] = []
+    for folder in run_folders(out, row.name):
+        record = read_record(folder)
+        if record is None:
+            continue
+        if record.status != "finished":
+            unfinished.append(record)
+            continue
+        try:
+            runs.append(_read_run(folder, record))
+        except (ConfigError, StorageError) as error:
+            # One damaged run must not hide the others.
+            reason = f"its results are damaged: {error}"
+            unfinished.append(replace(record, status="failed", reason=reason))
+    return RowResult(row=row, runs=tuple(runs), open=tuple(unfinished))
+
+
+def run_folders(out: Path, row: str) -> list[Path]:
+    """Folders of the runs of a row, by seed."""
+    folders = (out / RUNS / row).glob("seed_*")
+    return sorted(folders, key=lambda folder: int(folder.name[len("seed_") :]))
+
+
+def _read_run(folder: Path, record: RunRecord) -> RunResult:
+    return RunResult(
+        folder=folder,
+        record=record,
+        config=load_config(folder / SETTINGS),
+        judgement=read_judgement(folder),
+        resources=read_run_resources(folder),
+        logs=read_logs(folder),
     )
 
 

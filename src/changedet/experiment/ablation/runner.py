@@ -20,6 +20,7 @@ from changedet.experiment.ablation.plan import (
 )
 from changedet.experiment.ablation.process import StepProcesses
 from changedet.experiment.ablation.record import (
+    JUDGEMENT,
     LOG,
     RESOURCES,
     TRAINING,
@@ -27,7 +28,6 @@ from changedet.experiment.ablation.record import (
     Status,
     read_record,
     read_run_resources,
-    settings_hash,
     write_record,
 )
 from changedet.experiment.ablation.report import REPORT_FILES, write_report
@@ -37,6 +37,8 @@ from changedet.experiment.ablation.results import (
     SETTINGS,
     AblationResults,
     collect_results,
+    read_marker,
+    run_folders,
 )
 from changedet.experiment.ablation.table import dump_table
 from changedet.experiment.config import dump_config
@@ -87,6 +89,7 @@ def run_ablation(request: AblationRequest, *, say: Say = lambda message: None) -
         for number, run in enumerate(plan.runs, start=1):
             if processes.stopped_by is None:
                 work.run(run, f"[{number}/{len(plan.runs)}] {run.row.name}, seed {run.seed}")
+        work.judge_again()
         if request.floors == "all" and processes.stopped_by is None:
             work.judge_floors()
     return _report(request.out, stopped_by=processes.stopped_by)
@@ -140,27 +143,41 @@ class _Work:
             shutil.rmtree(run.folder, ignore_errors=True)
         write_text(run.folder / SETTINGS, dump_config(run.config))
         write_record(run.folder, record)
-        reason = self._train(run, title) or self._judge_run(run)
+        reason = self._train(run, title) or self._judge_run(run.folder)
         if self.processes.stopped_by is None:
             self._end(run.folder, record, reason)
             self.say(f"{title}: {reason or 'done'}")
+
+    def judge_again(self) -> None:
+        """Judge finished runs that were judged on, or drew, other pairs; planned or not."""
+        rows = [row.name for row in self.plan.table.rows]
+        for folder in [folder for row in rows for folder in run_folders(self.request.out, row)]:
+            record = read_record(folder)
+            if record is None or record.status != "finished":
+                continue
+            if record.judged == self.plan.judged and (folder / JUDGEMENT).is_file():
+                continue
+            self.say(f"{record.row}, seed {record.seed}: judging again")
+            reason = self._judge_run(folder)
+            if self.processes.stopped_by is not None:
+                return
+            self._end(folder, replace(record, judged=self.plan.judged), reason)
 
     def judge_floors(self) -> None:
         """Judge the untrained methods on the same splits."""
         for name in list_floors():
             folder = self.request.out / FLOORS / name
-            settings = settings_hash({**asdict(self.plan.splits), "label": self.plan.label})
             found = read_record(folder)
             is_done = found is not None and found.status == "finished"
             if self.processes.stopped_by is not None or (
-                is_done and found is not None and found.settings == settings
+                is_done and found is not None and found.judged == self.plan.judged
             ):
                 continue
             self.say(f"judging the untrained method {name}")
             source = f"{FLOOR_PREFIX}{name}"
             reason = self._judge(folder, source, label=self.plan.label, channels=self.plan.channels)
             if self.processes.stopped_by is None:
-                record = self._record(source, settings, seed=0, command="")
+                record = self._record(source, "", seed=0, command="")
                 self._end(folder, record, reason)
                 if reason is not None:
                     self.say(f"untrained method {name} not judged: {reason}")
@@ -191,17 +208,18 @@ class _Work:
         if reason is None and not has_validated:
             return (
                 "the budget ended before the first validation; raise --minutes, or validate "
-                "earlier with --set training.validate_every=N"
+                "earlier with --set training.validate_every=N (both apply to every row, so begin "
+                "anew in another folder or with --overwrite)"
             )
         return reason
 
-    def _judge_run(self, run: PlannedRun) -> str | None:
+    def _judge_run(self, folder: Path) -> str | None:
         if self.processes.stopped_by is not None:
             return None
-        training = run.folder / TRAINING
+        training = folder / TRAINING
         facts = json.loads((training / "run.json").read_text(encoding="utf-8"))
         model = str(training / "best.safetensors")
-        return self._judge(run.folder, model, label=facts["label"], channels=None)
+        return self._judge(folder, model, label=facts["label"], channels=None)
 
     def _judge(
         self, folder: Path, source: str, *, label: dict[str, Any], channels: int | None
@@ -226,6 +244,7 @@ class _Work:
             command=command,
             software=self.software,
             device=self.device,
+            judged=self.plan.judged,
         )
 
     @staticmethod
@@ -261,12 +280,20 @@ def _prepare_folder(request: AblationRequest, plan: AblationPlan) -> None:
 
 
 def _write_marker(request: AblationRequest, plan: AblationPlan) -> None:
+    before = [] if request.mode != "resume" else _commands(request.out)
+    command = request.command()
     content = {
         "table": dump_table(plan.table),
-        "command": request.command(),
+        "commands": [*before, *([] if command in before else [command])],
         "splits": {**asdict(plan.splits), "data": str(plan.splits.data)},
         "minutes": request.minutes,
         "notes": plan.notes,
         "problems": plan.problems,
     }
     write_text(request.out / MARKER, json.dumps(content, indent=2) + "\n")
+
+
+def _commands(out: Path) -> list[str]:
+    """The commands that an ablation was made with so far."""
+    found = read_marker(out)
+    return list(found.get("commands", ()))

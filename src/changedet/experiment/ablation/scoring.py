@@ -14,7 +14,23 @@ from changedet.data.labelled import DecodedPair, LabelledPair
 from changedet.data.labels import LabelEncoding
 from changedet.engine.evaluate import Observer
 from changedet.errors import DataError
-from changedet.experiment.ablation.estimates import Counts, Estimate, estimate_f1
+from changedet.experiment.ablation.estimates import (
+    BLOTCHES,
+    CONTRAST,
+    F1,
+    Counts,
+    Estimate,
+    Figure,
+    FloatArray,
+    Sums,
+    estimate_figure,
+)
+from changedet.experiment.ablation.heat_maps import (
+    BLOTCH_COLUMNS,
+    MOMENT_COLUMNS,
+    BlotchCounter,
+    score_moments,
+)
 from changedet.experiment.display import as_rgb
 from changedet.experiment.pictures import Pixels, heatmap, label_picture, write_png
 from changedet.experiment.score_source import ScoreSource, count_source, reader_for
@@ -26,6 +42,11 @@ from changedet.metrics.protocol import SELECTION_SET_NOTE, choose_threshold
 from changedet.types import Mode
 
 Protocol = Literal["seed", "honest"]
+#: What of a source is estimated over images.
+Measure = Literal["f1", "blotches", "contrast"]
+#: Those that say how clean the heat maps are.
+HEAT_MAP_MEASURES: tuple[Literal["blotches", "contrast"], ...] = ("blotches", "contrast")
+FIGURES: dict[Measure, Figure] = {"f1": F1, "blotches": BLOTCHES, "contrast": CONTRAST}
 #: Columns of :func:`changedet.metrics.confusion.counts_at` that F1 needs.
 _F1_COLUMNS = 3
 _PICTURE_PX = 256
@@ -41,6 +62,10 @@ class SplitScore:
         split: The split that is judged.
         threshold: Score from which on a pixel counts as changed; NaN: there is none.
         counts: Hits, false alarms and misses of every image, (N, 3).
+        blotches: Blotches at the source's own threshold, and 1, of every image, (N, 2), see
+            :class:`BlotchCounter`; without a row if it has no threshold.
+        moments: Sums over the scores of both classes of every image, (N, 6), see
+            :func:`score_moments`.
         precision: Precision, NaN where undefined.
         recall: Recall, NaN where undefined.
         average_precision: Area under the precision-recall curve, NaN where undefined.
@@ -52,15 +77,26 @@ class SplitScore:
     split: str
     threshold: float
     counts: Counts
+    blotches: Counts
+    moments: FloatArray
     precision: float
     recall: float
     average_precision: float
     roc_auc: float
     note: str | None
 
-    def estimate(self) -> Estimate:
-        """F1 with its bootstrap interval over images."""
-        return estimate_f1([self.counts])
+    def sums(self, measure: Measure) -> Sums:
+        """Sums of every image that a measure is computed from, (N, K)."""
+        by_measure: dict[Measure, Sums] = {
+            "f1": self.counts,
+            "blotches": self.blotches,
+            "contrast": self.moments,
+        }
+        return by_measure[measure]
+
+    def estimate(self, measure: Measure = "f1") -> Estimate:
+        """Estimate a measure with its bootstrap interval over images."""
+        return estimate_figure([self.sums(measure)], FIGURES[measure])
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain JSON types, undefined figures as null."""
@@ -80,6 +116,8 @@ class SplitScore:
             protocol=fields["protocol"],
             split=fields["split"],
             counts=np.array(fields["counts"], dtype=np.int64).reshape(-1, _F1_COLUMNS),
+            blotches=np.array(fields["blotches"], dtype=np.int64).reshape(-1, BLOTCH_COLUMNS),
+            moments=np.array(fields["moments"], dtype=np.float64).reshape(-1, MOMENT_COLUMNS),
             note=fields["note"],
             **{name: np.nan if fields[name] is None else fields[name] for name in numbers},
         )
@@ -136,10 +174,11 @@ def judge_source(
             place = folder / f"{splits.shown.index(name) + 1:02d}"
             _write_pictures(place, reader_for(source, encoding).read(pairs[number]), score)
 
-    val = _count(source, pairs, encoding, mode=splits.mode, draw=draw)
+    val, blotches = _count(source, pairs, encoding, mode=splits.mode, draw=draw)
     scores: dict[Protocol, SplitScore] = {
         "seed": _score(
             val,
+            blotches,
             max_f1(val, SEED_THRESHOLDS).threshold,
             protocol="seed",
             split=splits.val_split,
@@ -147,9 +186,14 @@ def judge_source(
         )
     }
     if splits.test_split is not None:
-        test = _count(source, index.split(splits.test_split), encoding, mode=splits.mode)
+        test, blotches = _count(source, index.split(splits.test_split), encoding, mode=splits.mode)
         scores["honest"] = _score(
-            test, choose_threshold(val), protocol="honest", split=splits.test_split, note=None
+            test,
+            blotches,
+            choose_threshold(val),
+            protocol="honest",
+            split=splits.test_split,
+            note=None,
         )
     return scores
 
@@ -182,22 +226,35 @@ def _count(
     *,
     mode: Mode,
     draw: Observer | None = None,
-) -> ScoreHistogram:
+) -> tuple[ScoreHistogram, Counts]:
+    counter = BlotchCounter(source.threshold)
+
+    def observe(number: int, score: Tensor) -> None:
+        counter.add(score)
+        if draw is not None:
+            draw(number, score)
+
     histogram = count_source(
         source,
-        reader_for(source, encoding).read_ahead(pairs),
+        counter.reading(reader_for(source, encoding).read_ahead(pairs)),
         mode=mode,
-        observer=draw,
+        observer=observe,
     )
     if not histogram.changed.any():
         raise DataError(
             "no pixel of the split is labelled changed, so F1 is undefined; choose another split"
         )
-    return histogram
+    return histogram, counter.compute()
 
 
 def _score(
-    hist: ScoreHistogram, threshold: float, *, protocol: Protocol, split: str, note: str | None
+    hist: ScoreHistogram,
+    blotches: Counts,
+    threshold: float,
+    *,
+    protocol: Protocol,
+    split: str,
+    note: str | None,
 ) -> SplitScore:
     pooled = confusion_at(hist, threshold)
     return SplitScore(
@@ -205,6 +262,8 @@ def _score(
         split=split,
         threshold=threshold,
         counts=counts_at(hist, threshold)[:, :_F1_COLUMNS],
+        blotches=blotches,
+        moments=score_moments(hist),
         precision=pooled.precision,
         recall=pooled.recall,
         average_precision=average_precision(hist),

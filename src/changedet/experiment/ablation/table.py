@@ -72,6 +72,21 @@ class CostClaim(Section):
         return (self.row, self.against)
 
 
+class HeatMapClaim(Section):
+    """A row's heat maps are cleaner than another's: fewer blotches, or a sharper contrast."""
+
+    kind: Literal["heat_maps"]
+    text: str
+    row: str
+    against: str
+    quantity: Literal["blotches", "contrast"]
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The rows it speaks of."""
+        return (self.row, self.against)
+
+
 class LossSpreadClaim(Section):
     """The loss terms of a row stay nearly equal: their spread is at most ``at_most``."""
 
@@ -95,12 +110,13 @@ class RankCorrelationClaim(Section):
 
 
 Claim: TypeAlias = Annotated[
-    DifferenceClaim | CostClaim | LossSpreadClaim | RankCorrelationClaim,
+    DifferenceClaim | CostClaim | HeatMapClaim | LossSpreadClaim | RankCorrelationClaim,
     Field(discriminator="kind"),
 ]
 _CLAIMS: dict[str, type[BaseModel]] = {
     "difference": DifferenceClaim,
     "lower_cost": CostClaim,
+    "heat_maps": HeatMapClaim,
     "loss_spread": LossSpreadClaim,
     "rank_correlation": RankCorrelationClaim,
 }

@@ -16,9 +16,15 @@ RULES = (
     "within noise. The interval is that of a paired bootstrap over images of the mean over seeds, "
     "joined in quadrature with Welch's interval over the seeds where both rows have two or more; "
     "with one seed it covers the images alone, which is said. The claimed size is compared with "
-    "the interval besides.",
+    "the interval besides. Nothing is corrected for the number of claims: of twenty that are about "
+    "nothing, one leaves the noise by chance.",
+    "Cleaner heat maps are judged in the same way, by blotches (found objects without a pixel that "
+    "is labelled changed, at the threshold that validation chose, per image) or by contrast "
+    "(difference of the mean scores of changed and unchanged pixels over the root of their mean "
+    "variance).",
     "A lower cost holds if every run of the row needs less than every run of the other, does not "
-    "hold if none needs less than any of the other, else it is within noise.",
+    "hold if none needs less than any of the other, else it is within noise; so is a peak memory "
+    "that differs by less than 2 %.",
     "Loss terms stay nearly equal if their spread (largest minus smallest over their mean, median "
     "over the log) is within the limit in every run of the row; it does not hold if it is beyond "
     "the limit in every run; else it is within noise.",
@@ -52,8 +58,14 @@ def not_run(reason: str) -> Finding:
     return Finding("not run", reason)
 
 
-def judge_difference(measured: Estimate, claimed: float) -> Finding:
-    """Judge the claim that a figure differs by ``claimed``, whose sign counts (not 0)."""
+def judge_difference(measured: Estimate, claimed: float, *, epochs: Sequence[int]) -> Finding:
+    """Judge the claim that a figure differs by ``claimed``, whose sign counts (not 0).
+
+    Args:
+        measured: The difference, as a fraction.
+        claimed: What it should be.
+        epochs: How long both rows were trained, which is said.
+    """
     if not measured.low <= measured.high:
         return not_run("the figure is undefined in one of the rows")
     verdict = _by_sign(*_towards(measured, claimed))
@@ -62,8 +74,33 @@ def judge_difference(measured: Estimate, claimed: float) -> Finding:
         f"{_points(measured.mean)} [{_points(measured.low)}, {_points(measured.high)}] points, "
         f"claimed {_points(claimed)}, which lies {'inside' if has_size else 'outside'}"
     )
-    if measured.seeds < 2:
-        why += "; one seed, so the interval covers the images alone"
+    why += f"; {' and '.join(map(str, epochs))} epochs{_one_seed(measured)}"
+    return Finding(verdict, why, measured)
+
+
+def judge_cleaner(
+    measured: Estimate,
+    quantity: Literal["blotches", "contrast"],
+    *,
+    ours: float,
+    theirs: float,
+) -> Finding:
+    """Judge the claim that heat maps have fewer blotches or a sharper contrast.
+
+    Args:
+        measured: The difference between the two rows.
+        quantity: What it is about.
+        ours: The row's figure.
+        theirs: The other row's.
+    """
+    if not measured.low <= measured.high:
+        return not_run("the figure is undefined in one of the rows")
+    verdict = _by_sign(*_towards(measured, -1.0 if quantity == "blotches" else 1.0))
+    unit = "blotches an image" if quantity == "blotches" else "deviations"
+    why = (
+        f"{ours:.3g} against {theirs:.3g} {unit}, difference {measured.mean:+.3g} "
+        f"[{measured.low:+.3g}, {measured.high:+.3g}]{_one_seed(measured)}"
+    )
     return Finding(verdict, why, measured)
 
 
@@ -78,12 +115,23 @@ def judge_correlation(measured: Estimate) -> Finding:
     return Finding(_by_sign(measured.low, measured.high), why, measured)
 
 
-def judge_lower(ours: Sequence[float], theirs: Sequence[float], *, unit: str) -> Finding:
-    """Judge the claim that each of ``ours`` lies below each of ``theirs``; one a run, not empty."""
+def judge_lower(
+    ours: Sequence[float], theirs: Sequence[float], *, unit: str, tolerance: float = 0.0
+) -> Finding:
+    """Judge the claim that each of ``ours`` lies below each of ``theirs``; one a run, not empty.
+
+    Args:
+        ours: Costs of the row's runs.
+        theirs: Costs of the other row's runs.
+        unit: Their unit, for the sentence.
+        tolerance: Differences up to this share of the larger one are noise.
+    """
     why = f"{_span(ours)} against {_span(theirs)} {unit}".rstrip()
-    if max(ours) < min(theirs):
+    gap = tolerance * max(*ours, *theirs)
+    if max(ours) < min(theirs) - gap:
         return Finding("holds", why)
-    return Finding("does not hold" if min(ours) >= max(theirs) else "within noise", why)
+    is_more = min(ours) >= max(theirs) + gap
+    return Finding("does not hold" if is_more else "within noise", why)
 
 
 def judge_at_most(values: Sequence[float], limit: float) -> Finding:
@@ -105,6 +153,10 @@ def _by_sign(low: float, high: float) -> Verdict:
     if low > 0.0:
         return "holds"
     return "does not hold" if high < 0.0 else "within noise"
+
+
+def _one_seed(measured: Estimate) -> str:
+    return "" if measured.seeds > 1 else "; one seed, so the interval covers the images alone"
 
 
 def _points(difference: float) -> str:
