@@ -38,8 +38,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    scenes = [options.work / f"{date}_{options.size}.tif" for date in ("before", "after")]
-    for seed, scene in enumerate(scenes):
+    before, after = (options.work / f"{date}_{options.size}.tif" for date in ("before", "after"))
+    for seed, scene in enumerate((before, after)):
         if not scene.is_file():
             write_scene(scene, options.size, seed=seed)
     detector = load(options.model, device=options.device)
@@ -50,7 +50,7 @@ def main() -> None:
         detector.device,
         test_time=detector.test_time,
     )
-    with gdal_environment(), RasterPair(*map(str, scenes), PairOptions()) as pair:
+    with gdal_environment(), RasterPair(str(before), str(after), PairOptions()) as pair:
         plan = TilePlan(pair.grid.shape, tiling.tile_px, tiling.overlap_px, pair.grid.window)
         rng = np.random.default_rng(0)
         tiles = rng.integers(0, 256, (2, tiling.tile_px, tiling.tile_px, 3), dtype=np.uint8)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from changedet.data.images import read_image
-from changedet.data.index import index_pairs
+from changedet.data.index import PairPaths, index_pairs
 from changedet.raster.geo_grid import GeoGrid, Window
 from changedet.raster.pair import PairPixels
 from changedet.raster.shift import ShiftEstimate, measure_shift
@@ -40,7 +40,8 @@ Estimator: TypeAlias = Callable[[Image, Image], Place | None]
 def moved(image: Image, shift: Place, *, order: int = 3) -> Image:
     """Move the content by (down, right) pixels."""
     values = ndimage.shift(image.astype(np.float64), (*shift, 0), order=order, mode="reflect")
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    result: Image = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return result
 
 
 def scene_estimate(before: Image, after: Image) -> ShiftEstimate | None:
@@ -103,7 +104,11 @@ def main() -> None:
     parser.add_argument("--largest", type=float, default=3.0, help="of the shifts, in px")
     parser.add_argument("--every", type=int, default=1, help="take every n-th pair")
     options = parser.parse_args()
-    paths = index_pairs(options.data).split(options.split)[:: options.every]
+    paths = [
+        pair
+        for pair in index_pairs(options.data).split(options.split)[:: options.every]
+        if isinstance(pair, PairPaths)
+    ]
     rng = np.random.default_rng(options.seed)
     pairs = [(read_image(path.before), read_image(path.after)) for path in paths]
     shifts = rng.uniform(-options.largest, options.largest, (len(pairs), 2))

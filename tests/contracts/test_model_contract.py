@@ -52,6 +52,12 @@ def test_every_network_is_tried():
 
 @pytest.mark.parametrize("variant", VARIANTS)
 class TestEveryModel:
+    def test_it_can_be_made_without_memory_to_count_what_it_costs(self, make, variant):
+        with torch.device("meta"):
+            model = make()
+            image = torch.empty(1, 3, 64, 64)
+            assert model(image, image).score.shape == (1, 64, 64)
+
     def test_scores_have_the_images_size_and_lie_between_0_and_1(self, make, pair):
         output = make()(*pair)
         assert output.distance.shape == output.score.shape == (2, 64, 128)

@@ -1,5 +1,6 @@
 """A segmentation network for two dates: pyramids fused level by level, then decoded (spec 1.6)."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, get_args
 
@@ -113,8 +114,8 @@ class SiamesePyramid(EncoderModel):
         out_channels = 1 if output == "logit" else decoder_width
         self.predict = nn.Conv2d(decoder_width, out_channels, kernel_size=1)
         if output == "logit" and self.predict.bias is not None:
-            logit = torch.logit(torch.tensor(_FIRST_PROBABILITY)).item()
-            nn.init.constant_(self.predict.bias, logit)
+            odds = _FIRST_PROBABILITY / (1.0 - _FIRST_PROBABILITY)
+            nn.init.constant_(self.predict.bias, math.log(odds))
 
     def compare(
         self, before: Tensor, after: Tensor, *, branches: Sequence[Branch], levels: Levels
