@@ -63,6 +63,10 @@ fi
 failed=0
 for part in large seed pyramid; do
   # In a shell of its own, where the first command that fails ends the part.
-  CLCD_PART=$part bash "$0" "$@" || failed=1
+  CLCD_PART=$part bash "$0" "$@" || {
+    failed=$?
+    # Ctrl-C, or a signal, is meant for all of it.
+    if [ "$failed" -ge 128 ]; then exit "$failed"; fi
+  }
 done
-exit "$failed"
+if [ "$failed" -ne 0 ]; then exit 1; fi

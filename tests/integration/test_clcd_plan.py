@@ -10,7 +10,7 @@ PLAN = Path(__file__).parents[2] / "benchmarks" / "clcd_gpu.sh"
 #: Stands for the program: notes what it is asked for, and fails where $FAILS is among that.
 PROGRAM = """#!/usr/bin/env bash
 echo "$*" >> "$NOTES"
-if [ -n "${FAILS:-}" ] && [[ "$*" == *"$FAILS"* ]]; then exit 1; fi
+if [ -n "${FAILS:-}" ] && [[ "$*" == *"$FAILS"* ]]; then exit "$STATUS"; fi
 """
 
 
@@ -24,8 +24,9 @@ def plan(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("NOTES", str(notes))
 
-    def run(seeds: str = "0", fails: str = "") -> tuple[int, list[str]]:
+    def run(seeds: str = "0", fails: str = "", status: int = 1) -> tuple[int, list[str]]:
         notes.write_text("")
+        monkeypatch.setenv("STATUS", str(status))
         monkeypatch.setenv("FAILS", fails)
         arguments = ["CLCD", "weights.pth", str(tmp_path / "out"), "3", seeds]
         ended = subprocess.run(["bash", str(PLAN), *arguments], check=False)
@@ -77,3 +78,9 @@ def test_a_part_that_fails_keeps_no_other_from_running(plan, fails, kept):
     assert status == 1
     programs = [line.split()[0] for line in asked]
     assert programs == (kept or ["train", "calibrate", "benchmark", "ablate", "ablate"])
+
+
+def test_ctrl_c_ends_all_of_it(plan):
+    status, asked = plan(fails="train", status=130)
+    assert status == 130
+    assert len(asked) == 1

@@ -127,9 +127,16 @@ def test_contrast_is_the_sensitivity_index_of_all_pixels_whatever_the_unit():
 
 
 @pytest.mark.parametrize(
-    "sums", [[0.0, 0.0, 0.0, 9.0, 3.0, 2.0], [4.0, 2.0, 1.0, 4.0, 2.0, 1.0]], ids=["class", "equal"]
+    "sums",
+    [
+        [0.0, 0.0, 0.0, 9.0, 3.0, 2.0],
+        [4.0, 2.0, 1.0, 4.0, 2.0, 1.0],
+        # Each class at one score: 0.1 and 0.7, which are no binary fractions.
+        [3.0, 0.1 * 3, 0.1**2 * 3, 7.0, 0.7 * 7, 0.7**2 * 7],
+    ],
+    ids=["class", "equal", "constant"],
 )
-def test_contrast_is_undefined_without_a_class_or_where_all_scores_are_equal(sums):
+def test_contrast_is_undefined_without_a_class_or_where_no_score_of_a_class_differs(sums):
     assert math.isnan(CONTRAST.pooled(np.array([sums])))
 
 
@@ -167,7 +174,7 @@ def test_correlation_is_the_mean_over_runs_with_an_interval_from_them():
     assert (mixed.low, mixed.high) == (-1.0, 1.0)
     sure = estimate_correlation([up, up, up])
     assert (sure.mean, sure.high, sure.seeds) == (1.0, 1.0, 3)
-    assert 0.99 < sure.low < 1.0
+    assert estimate_correlation([up]).low < sure.low < 1.0
 
 
 def test_runs_that_agree_by_chance_do_not_make_few_validations_certain():
@@ -176,6 +183,11 @@ def test_runs_that_agree_by_chance_do_not_make_few_validations_certain():
     assert one.mean == two.mean == many.mean == pytest.approx(0.4)
     assert one.low < two.low < 0.0 < many.low
     assert two.std == 0.0
+
+
+def test_four_validations_in_one_order_are_no_proof_but_eight_are():
+    assert estimate_correlation([rising(4)]).low < 0.0
+    assert estimate_correlation([rising(8)]).low > 0.0
 
 
 def test_the_interval_of_one_run_shrinks_with_its_validations():

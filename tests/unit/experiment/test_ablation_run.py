@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from changedet.errors import ConfigError, DataError, StorageError, TrainingError
 from changedet.experiment.ablation import step
@@ -385,15 +386,97 @@ def test_what_judges_has_changed_so_every_run_is_judged_again_and_none_trained(
     assert len(list(csv.DictReader((out / "runs.csv").read_text().splitlines()))) == 2
     # Both rows show the same two pairs now.
     assert len(outcome.results.shown) == 2
-    for row in ("l2", "cosine"):
-        folder = outcome.results.row(row).runs[0].folder / "heatmaps"
-        assert len(list(folder.glob("*_score.png"))) == 2
+    shown = [pictures_of(outcome, row) for row in ("l2", "cosine")]
+    assert shown[0] == shown[1]
+    assert len(shown[0]) == 2
     steps.done.clear()
     ablate(out, own_pairs_folder, table, rows=("l2",), floors="all", shown=2, mode="resume")
     assert steps.done == []
-    steps.fails = lambda name, job: "no room"
+    # What was judged on, or shows, other pairs stands beside nothing.
+    steps.fails = lambda name, job: "no room" if "runs/l2" in job["folder"] else None
     outcome = ablate(out, own_pairs_folder, table, rows=("l2",), shown=1, mode="resume")
-    assert outcome.problems == ("row l2, seed 0: no room", "row cosine, seed 0: no room")
+    assert outcome.problems == ("row l2, seed 0: no room",)
+    assert len(pictures_of(outcome, "cosine")) == 1
+    assert all("other pairs" in floor.reason for floor in outcome.results.floors)
+    assert not any(floor.judgement for floor in outcome.results.floors)
+    # The trained model is kept, even if the row is not asked for.
+    steps.fails = lambda name, job: None
+    steps.done.clear()
+    outcome = ablate(out, own_pairs_folder, table, rows=("cosine",), shown=1, mode="resume")
+    assert [name for name, _ in steps.done] == ["judge"]
+    assert outcome.problems == ()
+    assert len(outcome.results.row("l2").runs) == 1
+
+
+def pictures_of(outcome: AblationOutcome, row: str) -> list[bytes]:
+    """The pictures of the earlier date that a row's heat maps stand beside."""
+    folder = outcome.results.row(row).runs[0].folder / "heatmaps"
+    return [path.read_bytes() for path in sorted(folder.glob("*_before.png"))]
+
+
+@pytest.mark.parametrize("change", ["data", "pairs", "val_split"])
+def test_other_pairs_for_training_or_choosing_are_refused(
+    change, own_pairs_folder, pairs_folder, table, steps, tmp_path
+):
+    out = tmp_path / "out"
+    ablate(out, own_pairs_folder, table, rows=("l2",))
+    request = {"rows": ("cosine",), "mode": "resume"}
+    if change == "pairs":
+        for kind in (own_pairs_folder / "train").iterdir():
+            min(kind.iterdir()).unlink()
+    elif change == "val_split":
+        request["overrides"] = ["data.val_split=test"]
+    data = pairs_folder if change == "data" else own_pairs_folder
+    steps.done.clear()
+    with pytest.raises(ConfigError, match="other pairs"):
+        ablate(out, data, table, **request)
+    assert steps.done == []
+
+
+def test_a_row_is_judged_as_the_first_of_the_table_even_if_that_is_not_asked_for(
+    pairs_folder, steps, tmp_path
+):
+    table = tmp_path / "table.yaml"
+    table.write_text(TABLE.replace("note: the default", "set: {data.val_split: test}"))
+    out = tmp_path / "out"
+    outcome = ablate(out, pairs_folder, str(table), rows=("cosine",), test_split="train")
+    assert "all rows must be judged alike" in outcome.problems[0]
+    assert steps.done == []
+
+
+def test_a_training_without_its_facts_is_a_problem_and_the_others_are_reported(
+    pairs_folder, table, steps, tmp_path
+):
+    out = tmp_path / "out"
+    ablate(out, pairs_folder, table, rows=("l2", "cosine"))
+    (out / "runs" / "l2" / "seed_0" / "training" / "run.json").unlink()
+    outcome = ablate(out, pairs_folder, table, rows=("l2",), shown=2, mode="resume")
+    assert "row l2, seed 0: its training is damaged" in outcome.problems[0]
+    assert len(outcome.results.row("cosine").runs) == 1
+
+
+def test_a_damaged_floor_is_shown_as_such_and_judged_again_once_removed(
+    pairs_folder, table, steps, tmp_path
+):
+    out = tmp_path / "out"
+    ablate(out, pairs_folder, table, rows=("cosine",), floors="all")
+    judgement = out / "floors" / "cva" / "judgement.json"
+    judgement.write_text("{}")
+    outcome = report_ablation(out)
+    damaged = [floor.name for floor in outcome.results.floors if floor.judgement is None]
+    assert damaged == ["cva"]
+    assert "not judged: its results are damaged" in (out / "report.md").read_text()
+    judgement.unlink()
+    steps.done.clear()
+    request = {"rows": ("cosine",), "floors": "all", "mode": "resume"}
+    outcome = ablate(out, pairs_folder, table, **request)
+    assert [source for _, source in steps.done] == ["floor:cva"]
+    assert all(floor.judgement for floor in outcome.results.floors)
+
+
+def test_resuming_what_was_never_begun_begins_it(pairs_folder, table, steps, tmp_path):
+    outcome = ablate(tmp_path / "out", pairs_folder, table, rows=("cosine",), mode="resume")
+    assert len(outcome.results.row("cosine").runs) == 1
 
 
 def test_stopped_while_judging_again_the_rest_is_judged_the_next_time(
@@ -412,6 +495,9 @@ def test_stopped_while_judging_again_the_rest_is_judged_the_next_time(
     outcome = ablate(out, own_pairs_folder, table, **request)
     assert outcome.stopped_by == signal.SIGINT
     assert len(steps.done) == 1
+    # One of them has other pictures than the other: neither is reported as if it had not.
+    assert [row.runs for row in outcome.results.rows] == [(), (), ()]
+    assert all("other pairs" in problem for problem in outcome.problems)
     steps.fails = lambda name, job: None
     steps.done.clear()
     ablate(out, own_pairs_folder, table, **request)
@@ -450,10 +536,14 @@ def test_a_validation_split_that_is_called_test_is_no_honest_one(
     assert set(outcome.results.row("cosine").runs[0].judgement.scores) == {"seed"}
 
 
-def test_training_labels_without_change_are_said_in_the_log(
-    own_pairs_folder, blank_labels, steps, tmp_path, caplog
+@pytest.mark.parametrize("missing", ["changed", "unchanged"])
+def test_training_labels_of_one_class_are_said_in_the_log(
+    missing, own_pairs_folder, blank_labels, steps, tmp_path, caplog
 ):
     blank_labels(own_pairs_folder / "train")
+    if missing == "unchanged":
+        for path in (own_pairs_folder / "train" / "label").iterdir():
+            Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
     table = tmp_path / "table.yaml"
     table.write_text(
         "{title: T, base: pyramid_small, rows: ["
@@ -464,8 +554,8 @@ def test_training_labels_without_change_are_said_in_the_log(
     small = ("data.crop_px=64", "data.tile_px=64", "model.decoder_width=16")
     with caplog.at_level("INFO"):
         outcome = ablate(tmp_path / "out", own_pairs_folder, str(table), tiny=tiny, overrides=small)
-    assert "no changed pixel, so no model can learn what one is" in caplog.text
-    assert "no changed pixel, so the class weights cannot be measured" in caplog.text
+    assert f"no {missing} pixel, so no model can learn what one is" in caplog.text
+    assert f"no {missing} pixel, so the class weights cannot be measured" in caplog.text
     assert [len(row.runs) for row in outcome.results.rows] == [1, 0]
 
 

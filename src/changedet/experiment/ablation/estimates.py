@@ -23,6 +23,8 @@ Sums: TypeAlias = NDArray[np.int64] | NDArray[np.float64]
 
 LEVEL = 0.95
 _RESAMPLES = 2000
+#: Variances up to this share of the squared means are rounding errors.
+_ROUNDING = 1e-9
 _TAIL = (1.0 - LEVEL) / 2.0
 #: Fewest validations over which two figures can be said to rise together.
 _FEWEST_VALIDATIONS = 4
@@ -84,8 +86,10 @@ def _contrast(sums: FloatArray) -> FloatArray:
     changed, score, square, unchanged, other_score, other_square = np.moveaxis(sums, -1, 0)
     mean, other_mean = _ratio(score, changed), _ratio(other_score, unchanged)
     variances = _ratio(square, changed) - mean**2, _ratio(other_square, unchanged) - other_mean**2
-    # Rounding may carry a variance of 0 below it.
-    deviation = np.sqrt(np.maximum(0.0, (variances[0] + variances[1]) / 2.0))
+    # Where all scores are equal rounding leaves something, above or below 0.
+    variance = (variances[0] + variances[1]) / 2.0
+    is_rounding = variance <= _ROUNDING * (mean**2 + other_mean**2)
+    deviation = np.sqrt(np.where(is_rounding, 0.0, variance))
     return _ratio(mean - other_mean, deviation)
 
 
@@ -251,5 +255,8 @@ def _fisher_interval(rhos: FloatArray, validations: NDArray[np.int64]) -> tuple[
     # Fieller, Hartley & Pearson 1957: the variance of a transformed rank correlation.
     variances = 1.06 / (validations - 3)
     half = 1.959964 * math.sqrt(float(variances.sum())) / len(rhos)
-    middle = float(np.arctanh(np.clip(rhos, -0.999999, 0.999999)).mean())
+    # The transformation is infinite at 1, which four values in one order reach by chance once in 24
+    # times: no coefficient counts as closer to it than one in so many validations.
+    furthest = 1.0 - 1.0 / validations
+    middle = float(np.arctanh(np.clip(rhos, -furthest, furthest)).mean())
     return math.tanh(middle - half), math.tanh(middle + half)

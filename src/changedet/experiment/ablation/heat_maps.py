@@ -59,7 +59,8 @@ class BlotchCounter:
 def score_moments(histogram: ScoreHistogram) -> FloatArray:
     """Sum up the scores of both classes, for :data:`.estimates.CONTRAST`.
 
-    Each score counts as the middle of its bin, which is off by half a bin of 1/1024 at most.
+    Each score counts as the middle of its bin, which is off by half a bin of 1/1024 at most; none
+    counts as more than 1.
 
     Args:
         histogram: Scores of N images.
@@ -68,7 +69,8 @@ def score_moments(histogram: ScoreHistogram) -> FloatArray:
         (N, 6): number, sum and sum of squares of the scores of the changed, then of the unchanged
         pixels.
     """
-    middles = (histogram.edges + np.append(histogram.edges[1:], 1.0)).astype(np.float64) / 2.0
+    edges = np.minimum(histogram.edges.astype(np.float64), 1.0)
+    middles = (edges + np.append(edges[1:], 1.0)) / 2.0
     powers = np.stack([np.ones_like(middles), middles, middles**2], axis=1)
     moments: FloatArray = np.concatenate(
         [histogram.changed @ powers, histogram.unchanged @ powers], axis=1

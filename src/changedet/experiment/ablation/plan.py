@@ -113,6 +113,7 @@ class AblationPlan:
         table: The table.
         runs: Every run, seed by seed, so that early on there is one of each row.
         splits: What judges.
+        choosing: Hash of what trains and chooses the models, down to the names of the pairs.
         judged: Hash of what judges, down to the names of the pairs.
         label: What the labels' values mean, for the floors.
         channels: Channels of the images, for the floors.
@@ -123,6 +124,7 @@ class AblationPlan:
     table: AblationTable
     runs: tuple[PlannedRun, ...]
     splits: JudgedSplits
+    choosing: str
     judged: str
     label: dict[str, Any]
     channels: int
@@ -144,9 +146,9 @@ def make_plan(request: AblationRequest, *, say: Callable[[str], None]) -> Ablati
     runs = tuple(
         _plan_run(request, table, row, seed=seed) for seed in request.seeds for row in rows
     )
-    first = next((run.config for run in runs if run.config is not None), None)
-    if first is None:
+    if all(run.config is None for run in runs):
         raise ConfigError(f"no row can be run; the first of them: {runs[0].fault}")
+    first = _first_config(request, table)
     if find_manifest(request.data) is not None:
         say(READING_SCENES)
     index = index_pairs(
@@ -179,6 +181,7 @@ def make_plan(request: AblationRequest, *, say: Callable[[str], None]) -> Ablati
         table=table,
         runs=tuple(_same_judges(run, first) for run in runs),
         splits=splits,
+        choosing=_hash_choosers(index, splits),
         judged=_hash_judges(index, splits, label),
         label=label,
         channels=first.model.in_channels,
@@ -231,6 +234,13 @@ def _plan_run(request: AblationRequest, table: AblationTable, row: Row, *, seed:
     )
 
 
+def _first_config(request: AblationRequest, table: AblationTable) -> ExperimentConfig:
+    """Settings of the table's first row without a fault, whose judges are those of all rows."""
+    seed = request.seeds[0]
+    configs = (_plan_run(request, table, row, seed=seed).config for row in table.rows)
+    return next(config for config in configs if config is not None)
+
+
 def _same_judges(run: PlannedRun, first: ExperimentConfig) -> PlannedRun:
     """Refuse a row that would choose its model on other pairs than the first row."""
     if run.config is None:
@@ -274,6 +284,24 @@ def _no_honest_split(reason: str, val_split: str) -> str:
     return (
         f"WARNING: {reason}, so every figure is from the split "
         f"{val_split!r} that also chose the models and the thresholds: selection set, optimistic"
+    )
+
+
+def _hash_choosers(index: PairIndex, splits: JudgedSplits) -> str:
+    """Hash the pairs that rows are trained on and models chosen by: all but those of the test."""
+    tests = {_TEST_SPLIT, splits.test_split} - {splits.val_split}
+    return settings_hash(
+        {
+            "data": splits.data,
+            "benchmark": splits.benchmark,
+            "val_split": splits.val_split,
+            "mode": splits.mode,
+            "pairs": {
+                name: [pair.name for pair in pairs]
+                for name, pairs in index.splits.items()
+                if name not in tests
+            },
+        }
     )
 
 

@@ -35,14 +35,14 @@ class RunRecord:
     Attributes:
         row: Name of the row.
         seed: Its seed.
-        status: ``begun`` until it is judged or has failed.
+        status: ``begun``, ``finished`` once it is trained, or ``failed``.
         settings: Hash of all that decides the trained model, see :func:`settings_hash`.
         command: The training as a command.
-        reason: Why it failed.
+        reason: Why it failed, or could not be judged.
         software: What it was computed with, see :func:`changedet.experiment.software`.
         device: Where it was computed.
         finished: When, in UTC.
-        judged: Hash of what it was judged on.
+        judged: Hash of what it was judged on; None: it was not.
     """
 
     row: str

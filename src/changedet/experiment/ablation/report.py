@@ -125,6 +125,10 @@ def _floor(floor: FloorResult) -> dict[str, JsonValue]:
     if floor.judgement is not None:
         for protocol, score in floor.judgement.scores.items():
             figures[protocol] = {**score.estimate().to_dict(), "threshold": score.threshold}
+        figures["heat_maps"] = {
+            measure: to_json_value(floor.judgement.scores["seed"].estimate(measure).to_dict())
+            for measure in HEAT_MAP_MEASURES
+        }
     return {"name": floor.name, "reason": floor.reason, **figures}
 
 

@@ -33,6 +33,7 @@ from changedet.experiment.config import ExperimentConfig, load_config
 MARKER = "ablation.json"
 SETTINGS = "settings.yaml"
 FLOORS = "floors"
+_JUDGED_OTHERWISE = "judged on other pairs than the ablation is now; go on with --resume"
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +158,8 @@ def collect_results(out: Path) -> AblationResults:
     """
     stored = read_marker(out)
     table = parse_table(stored["table"], origin=str(out / MARKER))
-    rows = tuple(_collect_row(out, row) for row in table.rows)
+    judged = stored.get("judged")
+    rows = tuple(_collect_row(out, row, judged=judged) for row in table.rows)
     problems = [
         f"row {record.row}, seed {record.seed}: {record.reason}"
         for row in rows
@@ -168,7 +170,7 @@ def collect_results(out: Path) -> AblationResults:
     return AblationResults(
         table=table,
         rows=rows,
-        floors=_collect_floors(out),
+        floors=_collect_floors(out, judged=judged),
         command="\n".join(stored.get("commands", ())),
         val_split=splits["val_split"],
         test_split=splits["test_split"],
@@ -202,7 +204,7 @@ def read_marker(out: Path) -> dict[str, Any]:
     return content
 
 
-def _collect_row(out: Path, row: Row) -> RowResult:
+def _collect_row(out: Path, row: Row, *, judged: str | None) -> RowResult:
     runs: list[RunResult] = []
     unfinished: list[RunRecord] = []
     for folder in run_folders(out, row.name):
@@ -211,6 +213,11 @@ def _collect_row(out: Path, row: Row) -> RowResult:
             continue
         if record.status != "finished":
             unfinished.append(record)
+            continue
+        if record.judged != judged:
+            # Figures on other pairs, and pictures of others, must not stand beside these.
+            reason = record.reason or _JUDGED_OTHERWISE
+            unfinished.append(replace(record, status="failed", reason=reason))
             continue
         try:
             runs.append(_read_run(folder, record))
@@ -238,11 +245,19 @@ def _read_run(folder: Path, record: RunRecord) -> RunResult:
     )
 
 
-def _collect_floors(out: Path) -> tuple[FloorResult, ...]:
+def _collect_floors(out: Path, *, judged: str | None) -> tuple[FloorResult, ...]:
     floors = []
     for folder in sorted((out / FLOORS).glob("*")):
         record = read_record(folder)
-        if record is not None and record.status != "begun":
-            judgement = read_judgement(folder) if record.status == "finished" else None
-            floors.append(FloorResult(folder.name, folder, judgement, record.reason))
+        if record is None:
+            continue
+        judgement, reason = None, record.reason
+        if record.status == "finished" and record.judged != judged:
+            reason = _JUDGED_OTHERWISE
+        elif record.status == "finished":
+            try:
+                judgement = read_judgement(folder)
+            except StorageError as error:
+                reason = f"its results are damaged: {error}"
+        floors.append(FloorResult(folder.name, folder, judgement, reason))
     return tuple(floors)

@@ -22,6 +22,7 @@ from changedet.experiment.ablation.process import StepProcesses
 from changedet.experiment.ablation.record import (
     JUDGEMENT,
     LOG,
+    PICTURES,
     RESOURCES,
     TRAINING,
     RunRecord,
@@ -86,10 +87,10 @@ def run_ablation(request: AblationRequest, *, say: Say = lambda message: None) -
     processes = StepProcesses()
     with processes.listening():
         work = _Work(request, plan, processes, say=say)
+        work.judge_again()
         for number, run in enumerate(plan.runs, start=1):
             if processes.stopped_by is None:
                 work.run(run, f"[{number}/{len(plan.runs)}] {run.row.name}, seed {run.seed}")
-        work.judge_again()
         if request.floors == "all" and processes.stopped_by is None:
             work.judge_floors()
     return _report(request.out, stopped_by=processes.stopped_by)
@@ -133,52 +134,57 @@ class _Work:
         """Bring one run to its end, or record why it has none."""
         found = read_record(run.folder)
         if found is not None and found.status == "finished":
-            self.say(f"{title}: done before")
+            self.say(f"{title}: {found.reason or 'done before'}")
             return
         record = self._record(run.row.name, run.settings, seed=run.seed, command=run.command)
         if run.config is None:
-            self._end(run.folder, record, run.fault)
+            _end(run.folder, replace(record, status="failed", reason=run.fault))
             return
         if found is None or found.settings != run.settings:
             shutil.rmtree(run.folder, ignore_errors=True)
         write_text(run.folder / SETTINGS, dump_config(run.config))
         write_record(run.folder, record)
-        reason = self._train(run, title) or self._judge_run(run.folder)
-        if self.processes.stopped_by is None:
-            self._end(run.folder, record, reason)
-            self.say(f"{title}: {reason or 'done'}")
+        reason = self._train(run, title)
+        if self.processes.stopped_by is not None:
+            return
+        if reason is not None:
+            _end(run.folder, replace(record, status="failed", reason=reason))
+            self.say(f"{title}: {reason}")
+            return
+        self._judge_run(run.folder, record, title)
 
     def judge_again(self) -> None:
-        """Judge finished runs that were judged on, or drew, other pairs; planned or not."""
+        """Judge trained runs that were not judged, or on other pairs; planned now or before."""
         rows = [row.name for row in self.plan.table.rows]
         for folder in [folder for row in rows for folder in run_folders(self.request.out, row)]:
             record = read_record(folder)
-            if record is None or record.status != "finished":
-                continue
-            if record.judged == self.plan.judged and (folder / JUDGEMENT).is_file():
-                continue
-            self.say(f"{record.row}, seed {record.seed}: judging again")
-            reason = self._judge_run(folder)
             if self.processes.stopped_by is not None:
                 return
-            self._end(folder, replace(record, judged=self.plan.judged), reason)
+            if record is None or record.status != "finished":
+                continue
+            if record.judged != self.plan.judged or not (folder / JUDGEMENT).is_file():
+                title = f"{record.row}, seed {record.seed}"
+                self.say(f"{title}: judging again")
+                self._judge_run(folder, record, title)
 
     def judge_floors(self) -> None:
         """Judge the untrained methods on the same splits."""
         for name in list_floors():
             folder = self.request.out / FLOORS / name
             found = read_record(folder)
-            is_done = found is not None and found.status == "finished"
-            if self.processes.stopped_by is not None or (
-                is_done and found is not None and found.judged == self.plan.judged
-            ):
+            is_done = found is not None and found.judged == self.plan.judged
+            if self.processes.stopped_by is not None:
+                return
+            if is_done and (folder / JUDGEMENT).is_file():
                 continue
             self.say(f"judging the untrained method {name}")
             source = f"{FLOOR_PREFIX}{name}"
             reason = self._judge(folder, source, label=self.plan.label, channels=self.plan.channels)
             if self.processes.stopped_by is None:
+                status: Status = "finished" if reason is None else "failed"
                 record = self._record(source, "", seed=0, command="")
-                self._end(folder, record, reason)
+                judged = self.plan.judged if reason is None else None
+                _end(folder, replace(record, status=status, reason=reason, judged=judged))
                 if reason is not None:
                     self.say(f"untrained method {name} not judged: {reason}")
 
@@ -213,17 +219,25 @@ class _Work:
             )
         return reason
 
-    def _judge_run(self, folder: Path) -> str | None:
-        if self.processes.stopped_by is not None:
-            return None
+    def _judge_run(self, folder: Path, record: RunRecord, title: str) -> None:
+        """Judge a trained run; one that cannot be judged stays trained, with the reason."""
         training = folder / TRAINING
-        facts = json.loads((training / "run.json").read_text(encoding="utf-8"))
-        model = str(training / "best.safetensors")
-        return self._judge(folder, model, label=facts["label"], channels=None)
+        try:
+            label = json.loads((training / "run.json").read_text(encoding="utf-8"))["label"]
+        except (OSError, ValueError, KeyError) as error:
+            reason: str | None = f"its training is damaged ({error}); remove {folder}"
+        else:
+            model = str(training / "best.safetensors")
+            reason = self._judge(folder, model, label=label, channels=None)
+        if self.processes.stopped_by is None:
+            judged = self.plan.judged if reason is None else None
+            _end(folder, replace(record, status="finished", reason=reason, judged=judged))
+            self.say(f"{title}: {reason or 'done'}")
 
     def _judge(
         self, folder: Path, source: str, *, label: dict[str, Any], channels: int | None
     ) -> str | None:
+        remove_entries(folder, (PICTURES, JUDGEMENT))
         splits = {**asdict(self.plan.splits), "data": str(self.plan.splits.data)}
         job = {
             "folder": str(folder),
@@ -244,14 +258,12 @@ class _Work:
             command=command,
             software=self.software,
             device=self.device,
-            judged=self.plan.judged,
         )
 
-    @staticmethod
-    def _end(folder: Path, record: RunRecord, reason: str | None) -> None:
-        status: Status = "finished" if reason is None else "failed"
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        write_record(folder, replace(record, status=status, reason=reason, finished=now))
+
+def _end(folder: Path, record: RunRecord) -> None:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    write_record(folder, replace(record, finished=now))
 
 
 def _prepare_folder(request: AblationRequest, plan: AblationPlan) -> None:
@@ -269,6 +281,12 @@ def _prepare_folder(request: AblationRequest, plan: AblationPlan) -> None:
     if request.mode == "overwrite":
         remove_entries(out, _ENTRIES)
         return
+    before = read_marker(out)
+    if before.get("choosing") != plan.choosing:
+        raise ConfigError(
+            f"the rows in {out} were trained on, or their models chosen by, other pairs (data set, "
+            "splits, or pairs added or removed); choose another folder, or --overwrite"
+        )
     for run in plan.runs:
         record = read_record(run.folder)
         is_other = record is not None and record.settings != run.settings
@@ -280,20 +298,17 @@ def _prepare_folder(request: AblationRequest, plan: AblationPlan) -> None:
 
 
 def _write_marker(request: AblationRequest, plan: AblationPlan) -> None:
-    before = [] if request.mode != "resume" else _commands(request.out)
+    is_begun = request.mode == "resume" and (request.out / MARKER).is_file()
+    before = list(read_marker(request.out).get("commands", ())) if is_begun else []
     command = request.command()
     content = {
         "table": dump_table(plan.table),
         "commands": [*before, *([] if command in before else [command])],
         "splits": {**asdict(plan.splits), "data": str(plan.splits.data)},
+        "choosing": plan.choosing,
+        "judged": plan.judged,
         "minutes": request.minutes,
         "notes": plan.notes,
         "problems": plan.problems,
     }
     write_text(request.out / MARKER, json.dumps(content, indent=2) + "\n")
-
-
-def _commands(out: Path) -> list[str]:
-    """The commands that an ablation was made with so far."""
-    found = read_marker(out)
-    return list(found.get("commands", ()))

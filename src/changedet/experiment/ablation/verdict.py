@@ -21,7 +21,7 @@ RULES = (
     "Cleaner heat maps are judged in the same way, by blotches (found objects without a pixel that "
     "is labelled changed, at the threshold that validation chose, per image) or by contrast "
     "(difference of the mean scores of changed and unchanged pixels over the root of their mean "
-    "variance).",
+    "variance). A row that finds less has fewer blotches, too: read them beside F1.",
     "A lower cost holds if every run of the row needs less than every run of the other, does not "
     "hold if none needs less than any of the other, else it is within noise; so is a peak memory "
     "that differs by less than 2 %.",
