@@ -27,7 +27,7 @@ PixelType = Literal["uint8", "uint16", "float32"]
 #: other, or by a ``grid`` of tiles side by side, each without its surroundings.
 Mode = Literal["whole", "grid"]
 #: Which views of a tile are scored and averaged: turned, mirrored, or coarser ones.
-TestTime = Literal["none", "mirror", "flips", "turns", "scales", "coarse"]
+TestTime = Literal["none", "mirror", "flips", "turns", "scales", "coarse", "coarse_few"]
 #: Type of stored weights.
 Precision = Literal["float32", "float16"]
 

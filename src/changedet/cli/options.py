@@ -20,7 +20,7 @@ TestTimeOption: TypeAlias = Annotated[
     TestTime | None,
     typer.Option(
         help="Average a model's scores of mirrored (2 views, flips: 4), turned (8) or coarser "
-        "(scales: 3, coarse: 4) tiles.  [default: by model]"
+        "(scales: 3, coarse: 4, coarse_few: 2) tiles.  [default: by model]"
     ),
 ]
 BatchSizeOption: TypeAlias = Annotated[

@@ -98,6 +98,8 @@ _VIEWS: Final[dict[TestTime, tuple[View, ...]]] = {
         View(_UPRIGHT, (), scale=0.5),
         View(_UPRIGHT, (_ROWS, _COLUMNS), scale=0.5),
     ),
+    # Once each, 0.8 times the cost of the tile: enough for an ensemble, whose members differ anyway.
+    "coarse_few": (View(_UPRIGHT, (), scale=0.75), View(_UPRIGHT, (), scale=0.5)),
 }
 
 
@@ -110,7 +112,7 @@ def views(test_time: TestTime) -> tuple[View, ...]:
             mirror images, half of which exchange height and width; ``scales``: the tile itself,
             mirrored left-right at three quarters and turned by half at half of its height and
             width; ``coarse``: at three quarters as it is and mirrored left-right, at half as it is
-            and turned by half.
+            and turned by half; ``coarse_few``: at three quarters and at half, once each.
 
     Raises:
         ConfigError: If there is no such augmentation.

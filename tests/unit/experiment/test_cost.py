@@ -53,9 +53,11 @@ def test_measuring_leaves_the_model_as_it_was():
 
 def test_coarser_views_cost_less_in_the_shapes_in_which_they_are_scored():
     model = create_model("siamese_pyramid", encoder="test_efficientnet", decoder_width=16)
-    plain, scaled = (
-        measure_cost(model, side_px=256, test_time=views) for views in ("none", "scales")
+    plain, scaled, few = (
+        measure_cost(model, side_px=256, test_time=views)
+        for views in ("none", "scales", "coarse_few")
     )
+    assert few.gflop == pytest.approx((0.75**2 + 0.5**2) * plain.gflop, rel=0.01)
     assert scaled.views == 3
     assert scaled.gflop == pytest.approx((1 + 0.75**2 + 0.5**2) * plain.gflop, rel=0.01)
 

@@ -136,6 +136,11 @@ def test_coarser_views_show_the_whole_tile_in_fewer_pixels():
     torch.testing.assert_close(half.mean(), tile.mean(), atol=0.01, rtol=0.0)
 
 
+def test_few_coarse_views_are_two_of_the_coarse_ones():
+    first, _, half, _ = views("coarse")
+    assert views("coarse_few") == (first, half)
+
+
 def test_coarse_views_leave_out_the_tile_itself():
     tile = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     first, mirrored, half, turned = (view.show(tile) for view in views("coarse"))
@@ -146,7 +151,7 @@ def test_coarse_views_leave_out_the_tile_itself():
     assert not torch.allclose(first, mirrored, atol=0.1)
 
 
-@pytest.mark.parametrize("test_time", ["scales", "coarse"])
+@pytest.mark.parametrize("test_time", ["scales", "coarse", "coarse_few"])
 def test_scores_of_coarser_views_return_to_the_place_and_size_of_the_tile(test_time):
     rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(96.0), indexing="ij")
     tile = torch.stack([rows, columns, rows + columns])[None]
