@@ -34,10 +34,10 @@ def build_model(config: ModelConfig, *, pretrained: bool) -> "EncoderModel":
             all weights are replaced afterwards, as in resuming.
     """
     source = config.encoder_weights if pretrained else False
-    return create_model(config.name, pretrained=source, **_model_options(config))
+    return create_model(config.name, pretrained=source, **model_settings(config))
 
 
-def _model_options(config: ModelConfig) -> dict[str, object]:
+def model_settings(config: ModelConfig) -> dict[str, object]:
     """Pick the settings that the model has; the others must have been left alone.
 
     Raises:

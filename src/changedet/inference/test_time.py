@@ -98,7 +98,7 @@ _VIEWS: Final[dict[TestTime, tuple[View, ...]]] = {
         View(_UPRIGHT, (), scale=0.5),
         View(_UPRIGHT, (_ROWS, _COLUMNS), scale=0.5),
     ),
-    # Once each, 0.8 times the cost of the tile: enough for an ensemble, whose members differ anyway.
+    # Once each, 0.8 times the cost of the tile: enough for an ensemble, whose members differ.
     "coarse_few": (View(_UPRIGHT, (), scale=0.75), View(_UPRIGHT, (), scale=0.5)),
 }
 

@@ -439,7 +439,7 @@ def test_a_row_is_judged_as_the_first_of_the_table_even_if_that_is_not_asked_for
     table = tmp_path / "table.yaml"
     table.write_text(TABLE.replace("note: the default", "set: {data.val_split: test}"))
     out = tmp_path / "out"
-    outcome = ablate(out, pairs_folder, str(table), rows=("cosine",), test_split="train")
+    outcome = ablate(out, pairs_folder, str(table), rows=("cosine",))
     assert "all rows must be judged alike" in outcome.problems[0]
     assert steps.done == []
 
@@ -455,9 +455,7 @@ def test_a_training_without_its_facts_is_a_problem_and_the_others_are_reported(
     assert len(outcome.results.row("cosine").runs) == 1
 
 
-def test_a_damaged_floor_is_shown_as_such_and_judged_again_once_removed(
-    pairs_folder, table, steps, tmp_path
-):
+def test_a_damaged_floor_is_shown_as_such_and_judged_again(pairs_folder, table, steps, tmp_path):
     out = tmp_path / "out"
     ablate(out, pairs_folder, table, rows=("cosine",), floors="all")
     judgement = out / "floors" / "cva" / "judgement.json"
@@ -466,12 +464,27 @@ def test_a_damaged_floor_is_shown_as_such_and_judged_again_once_removed(
     damaged = [floor.name for floor in outcome.results.floors if floor.judgement is None]
     assert damaged == ["cva"]
     assert "not judged: its results are damaged" in (out / "report.md").read_text()
-    judgement.unlink()
     steps.done.clear()
     request = {"rows": ("cosine",), "floors": "all", "mode": "resume"}
     outcome = ablate(out, pairs_folder, table, **request)
     assert [source for _, source in steps.done] == ["floor:cva"]
     assert all(floor.judgement for floor in outcome.results.floors)
+
+
+def test_a_setting_that_a_rows_network_lacks_is_said_before_anything_is_trained(
+    pairs_folder, table, steps, tmp_path
+):
+    said: list[str] = []
+    with pytest.raises(ConfigError, match=r"model\.decoder_width is no setting of"):
+        ablate(
+            tmp_path / "out",
+            pairs_folder,
+            table,
+            rows=("l2", "cosine"),
+            overrides=["model.decoder_width=16"],
+            say=said.append,
+        )
+    assert steps.done == []
 
 
 def test_resuming_what_was_never_begun_begins_it(pairs_folder, table, steps, tmp_path):
@@ -512,7 +525,6 @@ def test_a_damaged_run_is_a_problem_and_hides_no_other(pairs_folder, table, step
     outcome = report_ablation(out)
     assert len(outcome.results.row("cosine").runs) == 1
     assert "row l2, seed 0: its results are damaged" in outcome.problems[0]
-    judgement.unlink()
     steps.done.clear()
     outcome = ablate(out, pairs_folder, table, rows=("l2",), mode="resume")
     assert [name for name, _ in steps.done] == ["judge"]
@@ -537,7 +549,7 @@ def test_a_validation_split_that_is_called_test_is_no_honest_one(
 
 
 @pytest.mark.parametrize("missing", ["changed", "unchanged"])
-def test_training_labels_of_one_class_are_said_in_the_log(
+def test_training_labels_of_one_class_are_said_first_in_the_report_and_in_the_log(
     missing, own_pairs_folder, blank_labels, steps, tmp_path, caplog
 ):
     blank_labels(own_pairs_folder / "train")
@@ -552,8 +564,18 @@ def test_training_labels_of_one_class_are_said_in_the_log(
     )
     tiny = [setting for setting in TINY if "head_width" not in setting]
     small = ("data.crop_px=64", "data.tile_px=64", "model.decoder_width=16")
+    said: list[str] = []
     with caplog.at_level("INFO"):
-        outcome = ablate(tmp_path / "out", own_pairs_folder, str(table), tiny=tiny, overrides=small)
+        outcome = ablate(
+            tmp_path / "out",
+            own_pairs_folder,
+            str(table),
+            tiny=tiny,
+            overrides=small,
+            say=said.append,
+        )
+    assert any("'train' hold one class alone" in line for line in outcome.results.notes)
+    assert any("'train' hold one class alone" in line for line in said)
     assert f"no {missing} pixel, so no model can learn what one is" in caplog.text
     assert f"no {missing} pixel, so the class weights cannot be measured" in caplog.text
     assert [len(row.runs) for row in outcome.results.rows] == [1, 0]
@@ -585,9 +607,7 @@ def test_a_validation_split_without_positives_ends_it_before_any_run(
 def test_rows_that_would_be_judged_otherwise_are_refused(changed, pairs_folder, steps, tmp_path):
     table = tmp_path / "table.yaml"
     table.write_text(TABLE.replace("note: the default", f"set: {{{changed}}}"))
-    outcome = ablate(
-        tmp_path / "out", pairs_folder, str(table), rows=("l2", "cosine"), test_split="train"
-    )
+    outcome = ablate(tmp_path / "out", pairs_folder, str(table), rows=("l2", "cosine"))
     assert "all rows must be judged alike" in outcome.problems[0]
 
 
@@ -603,6 +623,7 @@ def test_rows_that_would_be_judged_otherwise_are_refused(changed, pairs_folder, 
         ({"rows": ("l3",)}, "did you mean 'l2'"),
         ({"rows": ("faulty",)}, "no row can be run"),
         ({"test_split": "val"}, "chooses models and thresholds"),
+        ({"test_split": "train"}, "nothing is tested by it"),
         ({"mode": "resume"}, "no ablation"),
         ({"mode": "overwrite"}, "no ablation"),
     ],

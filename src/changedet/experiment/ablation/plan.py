@@ -21,7 +21,7 @@ from changedet.experiment.ablation.table import (
     row_config,
     row_overrides,
 )
-from changedet.experiment.build import build_schedule
+from changedet.experiment.build import build_schedule, model_settings
 from changedet.experiment.config import ExperimentConfig, tile_px
 
 _TEST_SPLIT = "test"
@@ -166,7 +166,12 @@ def make_plan(request: AblationRequest, *, say: Callable[[str], None]) -> Ablati
             "can be judged; put pairs with changes into it, or choose another split with --set "
             "data.val_split=NAME"
         )
-    test, notes, problems = _settle_test_split(request, index, scan, val_split=first.data.val_split)
+    test, notes, problems = _settle_test_split(request, index, scan, first=first)
+    if not 0.0 < scan.share_of(index.split(first.data.train_split)) < 1.0:
+        notes.append(
+            f"WARNING: the labels of the split {first.data.train_split!r} hold one class alone, so "
+            "no row can learn the other; check them ('changedet data check')"
+        )
     shares = [scan.share_of([pair]) for pair in val]
     splits = JudgedSplits(
         data=request.data.resolve(),
@@ -212,6 +217,7 @@ def _plan_run(request: AblationRequest, table: AblationTable, row: Row, *, seed:
     folder = request.out / RUNS / row.name / f"seed_{seed}"
     try:
         config = row_config(table, row, overrides=request.overrides, last=last)
+        model_settings(config.model)
         build_schedule(config)
         tile_px(config)
     except ConfigError as error:
@@ -259,9 +265,10 @@ def _same_judges(run: PlannedRun, first: ExperimentConfig) -> PlannedRun:
 
 
 def _settle_test_split(
-    request: AblationRequest, index: PairIndex, scan: LabelScan, *, val_split: str
+    request: AblationRequest, index: PairIndex, scan: LabelScan, *, first: ExperimentConfig
 ) -> tuple[str | None, list[str], list[str]]:
     """Find the split of the honest protocol; what is worth saying of it; what is wrong with it."""
+    val_split, train_split = first.data.val_split, first.data.train_split
     name = request.test_split or _TEST_SPLIT
     if request.test_split is None and name not in index.splits:
         return None, [_no_honest_split(f"the data set has no split {name!r}", val_split)], []
@@ -270,6 +277,11 @@ def _settle_test_split(
     if name == val_split:
         raise ConfigError(
             f"--test-split {name} is the split that chooses models and thresholds; give another"
+        )
+    if name == train_split:
+        raise ConfigError(
+            f"--test-split {name} is the split that rows are trained on, so nothing is tested by "
+            "it; give another"
         )
     if scan.share_of(index.split(name)) == 0.0:
         problem = (

@@ -60,7 +60,7 @@ def _opening(
         Headline(f"{done} of {len(results.rows)}", "rows with a finished run"),
         Headline(len(runs), "finished runs"),
         *(
-            Headline(verdicts.count(verdict), f"claims: {verdict}")
+            Headline(verdicts.count(verdict), f"verdicts: {verdict}")
             for verdict in ("holds", "does not hold", "within noise", "not run")
             if verdict in verdicts
         ),

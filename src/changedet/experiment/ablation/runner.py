@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from changedet._atomic import write_text
 from changedet._result_folder import remove_entries
-from changedet.errors import ConfigError
+from changedet.errors import ConfigError, StorageError
 from changedet.experiment.ablation.plan import (
     RUNS,
     AblationPlan,
@@ -27,6 +27,7 @@ from changedet.experiment.ablation.record import (
     TRAINING,
     RunRecord,
     Status,
+    read_judgement,
     read_record,
     read_run_resources,
     write_record,
@@ -162,7 +163,7 @@ class _Work:
                 return
             if record is None or record.status != "finished":
                 continue
-            if record.judged != self.plan.judged or not (folder / JUDGEMENT).is_file():
+            if record.judged != self.plan.judged or not _has_judgement(folder):
                 title = f"{record.row}, seed {record.seed}"
                 self.say(f"{title}: judging again")
                 self._judge_run(folder, record, title)
@@ -175,7 +176,7 @@ class _Work:
             is_done = found is not None and found.judged == self.plan.judged
             if self.processes.stopped_by is not None:
                 return
-            if is_done and (folder / JUDGEMENT).is_file():
+            if is_done and _has_judgement(folder):
                 continue
             self.say(f"judging the untrained method {name}")
             source = f"{FLOOR_PREFIX}{name}"
@@ -259,6 +260,14 @@ class _Work:
             software=self.software,
             device=self.device,
         )
+
+
+def _has_judgement(folder: Path) -> bool:
+    try:
+        read_judgement(folder)
+    except StorageError:
+        return False
+    return True
 
 
 def _end(folder: Path, record: RunRecord) -> None:
