@@ -29,7 +29,7 @@ Mode = Literal["whole", "grid"]
 #: Which views of a tile are scored and averaged: turned, mirrored, or coarser ones.
 TestTime = Literal["none", "mirror", "flips", "turns", "scales", "coarse", "coarse_few"]
 #: Type of stored weights.
-Precision = Literal["float32", "float16"]
+Precision = Literal["float32", "float16", "int8"]
 
 #: Largest distance of two unit vectors (both distances): score = distance / MAX_DISTANCE (spec 5).
 MAX_DISTANCE = 2.0

@@ -30,8 +30,8 @@ def calibrate(
     mode: ModeOption = "whole",
     test_time: TestTimeOption = None,
     precision: Annotated[
-        Literal["float32", "float16"],
-        typer.Option(help="Type of the stored weights; float16 halves the file."),
+        Literal["float32", "float16", "int8"],
+        typer.Option(help="Type of the stored weights; float16 halves the file, int8 once more."),
     ] = "float32",
     batch_size: BatchSizeOption = 8,
     device: DeviceOption = "auto",
@@ -41,7 +41,7 @@ def calibrate(
         bool, typer.Option("--overwrite", help="Replace OUT if it exists, be it MODEL itself.")
     ] = False,
 ) -> None:
-    """Choose the threshold on a validation split, for test-time augmentation and float16 weights.
+    """Choose the threshold on a validation split, for test-time augmentation and rounded weights.
 
     The new file holds the threshold, who chose it, the test-time augmentation and the weights as
     they were scored; everything else stays.

@@ -37,8 +37,8 @@ from changedet.models.model_file import (
     checked_name,
     load_model,
     read_precision,
+    rounded_tensors,
     save_model,
-    stored_tensors,
 )
 from changedet.types import Mode, Precision, TestTime
 
@@ -228,7 +228,7 @@ def _count_both(
 ) -> tuple[ScoreHistogram, ScoreHistogram]:
     """Count with the file as it is, then with the file as it will be; ``model`` becomes that."""
     test_time = request.test_time or card.test_time
-    rounded = stored_tensors(model, precision=request.precision)
+    rounded = rounded_tensors(model, precision=request.precision)
     is_same = test_time == card.test_time and not _differ(model.state_dict(), rounded)
     passes = 1 if is_same or card.threshold is None else 2
     done = 0

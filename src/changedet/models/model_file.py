@@ -29,6 +29,11 @@ FORMAT_VERSION = 1
 _CARD_KEY = "changedet"
 _PARAMETERS_KEY = "parameters"
 _PRECISION_KEY = "precision"
+#: What the name of the steps of int8 weights adds to theirs.
+_STEPS = ".int8_step"
+_LARGEST_CODE = 127.0
+#: Dimensions from which on a parameter is a weight rather than a bias or a factor.
+_MATRIX = 2
 #: Rounding step of float16: a value between powers of two moves by at most this share of it.
 _HALF_STEP = 2.0**-11
 #: A zip archive (what torch.save writes), or a bare pickle of protocol 2 to 5 (older ones).
@@ -112,8 +117,8 @@ def save_model(
         path: Of the file.
         model: The network.
         card: All that is to be said of it.
-        precision: Type of the stored weights, see :func:`stored_tensors`; ``float16`` halves the
-            file.
+        precision: Type of the stored weights, see :func:`rounded_tensors`; ``float16`` halves the
+            file, ``int8`` halves it again.
 
     Raises:
         ConfigError: If the card is of another network, the name has another ending, or there is no
@@ -126,7 +131,7 @@ def save_model(
             f"the card describes {card.architecture} with {card.options}, the model is "
             f"{model.architecture} with {model.options}; make the card from the model"
         )
-    tensors = stored_tensors(model, precision=precision)
+    tensors = _packed(rounded_tensors(model, precision=precision), precision=precision)
     metadata = {
         _CARD_KEY: json.dumps(card.to_dict(), allow_nan=False),
         _PARAMETERS_KEY: str(model.parameter_count),
@@ -147,14 +152,16 @@ def checked_name(path: str | Path) -> Path:
     return path
 
 
-def stored_tensors(model: ChangeModel, *, precision: Precision) -> dict[str, Tensor]:
-    """Give the tensors of a network as a model file holds them.
+def rounded_tensors(model: ChangeModel, *, precision: Precision) -> dict[str, Tensor]:
+    """Give the tensors of a network as they come out of a model file.
 
     With ``float16`` the parameters are rounded to it. What stays in float32: buffers, which are the
     running statistics of normalisation layers (each is divided by on its own, and small variances
     would vanish), and any parameter of which a value would move by more than 2^-11 of the largest
-    one of its tensor, since it overflows (beyond 65504) or the whole tensor is tiny. Loaded into a
-    network they give the scores that the file will give.
+    one of its tensor, since it overflows (beyond 65504) or the whole tensor is tiny. With ``int8``
+    the same holds for biases and the like, and each weight of a convolution or linear layer becomes
+    one of 255 multiples of a step, one step for each output channel. Loaded into a network they
+    give the scores that the file will give.
 
     Raises:
         ConfigError: If there is no such precision.
@@ -163,10 +170,48 @@ def stored_tensors(model: ChangeModel, *, precision: Precision) -> dict[str, Ten
     exact = {name for name, _ in model.named_buffers()}
     if precision == "float32":
         exact |= {name for name, _ in model.named_parameters()}
-    return {
+    rounded = {
         name: _stored(value.detach(), precision="float32" if name in exact else "float16")
         for name, value in model.state_dict().items()
     }
+    if precision == "int8":
+        for name, parameter in model.named_parameters():
+            if parameter.dim() >= _MATRIX and torch.isfinite(parameter).all():
+                codes, steps = _quantised(parameter.detach().float().cpu())
+                rounded[name] = codes.float() * steps.float()
+    return rounded
+
+
+def _packed(tensors: Mapping[str, Tensor], *, precision: Precision) -> dict[str, Tensor]:
+    """Put rounded weights into the form in which they are stored."""
+    packed = dict(tensors)
+    if precision == "int8":
+        for name, value in tensors.items():
+            # Running statistics are vectors, so that all matrices are weights.
+            if value.dim() >= _MATRIX and value.dtype == torch.float32:
+                codes, steps = _quantised(value)
+                if torch.equal(codes.float() * steps.float(), value):
+                    packed[name], packed[name + _STEPS] = codes, steps
+    return packed
+
+
+def _unpacked(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Undo :func:`_packed`."""
+    return {
+        name: value.float() * stored[name + _STEPS].float() if name + _STEPS in stored else value
+        for name, value in stored.items()
+        if not name.endswith(_STEPS)
+    }
+
+
+def _quantised(value: Tensor) -> tuple[Tensor, Tensor]:
+    """Round to whole multiples, in [-127, 127], of a step for each output channel."""
+    largest = value.abs().amax(dim=tuple(range(1, value.dim())), keepdim=True)
+    # Eight bits times the eight of bfloat16 are exact in float32: rounding twice changes nothing.
+    steps = (largest / _LARGEST_CODE).bfloat16()
+    safe = torch.where(steps > 0, steps.float(), 1.0)
+    codes = (value / safe).round().clamp(-_LARGEST_CODE, _LARGEST_CODE)
+    return codes.to(torch.int8).contiguous(), steps.contiguous()
 
 
 def _stored(value: Tensor, *, precision: Precision) -> Tensor:
@@ -197,7 +242,7 @@ def load_model(
     card = read_card(path)
     model = _rebuild(card, Path(path))
     with _opened(Path(path)) as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+        tensors = _unpacked({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     _check_tensors(tensors, model.state_dict(), path=Path(path))
     model.load_state_dict(tensors)
     return model.to(device).eval(), replace(card, options=model.options)

@@ -13,8 +13,8 @@ from changedet.models.model_file import (
     read_card,
     read_parameter_count,
     read_precision,
+    rounded_tensors,
     save_model,
-    stored_tensors,
 )
 from changedet.models.registry import create_model
 from changedet.types import SEED_NORMALISATION
@@ -288,14 +288,45 @@ def test_running_statistics_and_what_float16_cannot_hold_stay_exact(tmp_path, ca
     assert stored["encoder.backbone.conv1.weight"].dtype == torch.float16
 
 
-def test_a_loaded_file_computes_what_its_stored_tensors_compute(tmp_path, card):
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_a_loaded_file_computes_what_its_rounded_tensors_compute(tmp_path, card, precision):
     model = make_model()
     before, after = torch.randn(2, 1, 3, 32, 32)
-    save_model(tmp_path / "half.safetensors", model, card, precision="float16")
-    model.load_state_dict(stored_tensors(model, precision="float16"))
-    loaded, _ = load_model(tmp_path / "half.safetensors")
-    with torch.inference_mode():
-        assert torch.equal(loaded(before, after).distance, model.eval()(before, after).distance)
+    save_model(tmp_path / "first.safetensors", model, card, precision=precision)
+    model.load_state_dict(rounded_tensors(model, precision=precision))
+    # Rounded twice is rounded once.
+    save_model(tmp_path / "second.safetensors", model, card, precision=precision)
+    for name in ("first", "second"):
+        loaded, _ = load_model(tmp_path / f"{name}.safetensors")
+        with torch.inference_mode():
+            assert torch.equal(loaded(before, after).distance, model.eval()(before, after).distance)
+
+
+def test_int8_quarters_the_file_and_moves_no_weight_by_more_than_half_a_step(
+    tmp_path, path, model, card
+):
+    with torch.no_grad():
+        # A channel that is off, one that float16 could not hold, and one of a single weight.
+        weight = model.encoder.backbone.conv1.weight
+        weight[0], weight[1] = 0.0, weight[1] * 1e-12
+        weight[2] = 0.0
+        weight[2, 0, 0, 0] = 3.0
+    small = tmp_path / "small.safetensors"
+    save_model(small, model, card, precision="int8")
+    assert small.stat().st_size < 0.3 * path.stat().st_size
+    loaded, read = load_model(small)
+    assert read == card
+    assert read_precision(small) == "int8"
+    values = dict(loaded.named_parameters())
+    for name, value in model.named_parameters():
+        if value.dim() < 2:
+            assert torch.equal(values[name], value.half().float()), name
+            continue
+        largest = value.abs().amax(dim=tuple(range(1, value.dim())), keepdim=True)
+        # The step itself is rounded to eight bits.
+        assert ((values[name] - value).abs() <= largest / 127 * 0.76).all(), name
+    for name, value in model.named_buffers():
+        assert torch.equal(dict(loaded.named_buffers())[name], value), name
 
 
 def test_the_precision_is_stated_and_older_files_hold_float32(tmp_path, path, model, card):
@@ -310,8 +341,10 @@ def test_the_precision_is_stated_and_older_files_hold_float32(tmp_path, path, mo
 
 
 def test_an_unknown_precision_is_refused_and_nothing_is_written(tmp_path, model, card):
-    with pytest.raises(ConfigError, match="precision must be one of float32, float16, got 'int8'"):
-        save_model(tmp_path / "model.safetensors", model, card, precision="int8")
+    with pytest.raises(
+        ConfigError, match="precision must be one of float32, float16, int8, got 'int4'"
+    ):
+        save_model(tmp_path / "model.safetensors", model, card, precision="int4")
     assert list(tmp_path.iterdir()) == []
 
 
