@@ -261,7 +261,7 @@ def test_what_the_data_say_is_told(run):
         ({"split": "rest"}, DataError, "no split 'rest'; it has train, val, test"),
         ({"device": "tpu"}, ConfigError, "unknown device 'tpu'"),
         ({"test_time": "rotate"}, ConfigError, "test_time must be one of none, mirror"),
-        ({"precision": "int8"}, ConfigError, "precision must be one of float32, float16"),
+        ({"precision": "int4"}, ConfigError, "precision must be one of float32, float16"),
     ],
 )
 def test_mistakes_are_named_and_nothing_is_written(
