@@ -4,9 +4,9 @@
 #   benchmarks/clcd_gpu.sh CLCD WEIGHTS OUT [EPOCHS] [SEEDS]
 #
 # WEIGHTS is a file with ImageNet weights of a ResNet-50. It can be stopped and started again: what
-# is finished is kept. A part that fails keeps no other from running. EPOCHS is the length of every run of both tables (default 60, at
-# most that of the faithful recipes' learning-rate table; the row of 45 epochs then equals the full
-# one, and its claim is not run); the large recipe keeps its own.
+# is finished is kept. A part that fails keeps no other from running. EPOCHS is the length of every
+# run of both tables (default 60, at most that of the faithful recipes' learning-rate table; the row
+# of 45 epochs then equals the full one, and its claim is not run); the large recipe keeps its own.
 # Where CLCD has its test split, the tables report on it, too: change no recipe by those figures.
 # Needs the extras lite0 and lite2.
 set -euo pipefail

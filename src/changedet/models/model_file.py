@@ -131,7 +131,7 @@ def save_model(
             f"the card describes {card.architecture} with {card.options}, the model is "
             f"{model.architecture} with {model.options}; make the card from the model"
         )
-    tensors = _packed(rounded_tensors(model, precision=precision), precision=precision)
+    tensors = _stored_tensors(model, precision=precision)
     metadata = {
         _CARD_KEY: json.dumps(card.to_dict(), allow_nan=False),
         _PARAMETERS_KEY: str(model.parameter_count),
@@ -166,37 +166,28 @@ def rounded_tensors(model: ChangeModel, *, precision: Precision) -> dict[str, Te
     Raises:
         ConfigError: If there is no such precision.
     """
+    return _unpacked(_stored_tensors(model, precision=precision))
+
+
+def _stored_tensors(model: ChangeModel, *, precision: Precision) -> dict[str, Tensor]:
+    """Round the tensors of a network and give them in the form in which a file holds them."""
     check_choice("precision", precision, get_args(Precision))
     exact = {name for name, _ in model.named_buffers()}
     if precision == "float32":
         exact |= {name for name, _ in model.named_parameters()}
-    rounded = {
+    stored = {
         name: _stored(value.detach(), precision="float32" if name in exact else "float16")
         for name, value in model.state_dict().items()
     }
     if precision == "int8":
         for name, parameter in model.named_parameters():
             if parameter.dim() >= _MATRIX and torch.isfinite(parameter).all():
-                codes, steps = _quantised(parameter.detach().float().cpu())
-                rounded[name] = codes.float() * steps.float()
-    return rounded
-
-
-def _packed(tensors: Mapping[str, Tensor], *, precision: Precision) -> dict[str, Tensor]:
-    """Put rounded weights into the form in which they are stored."""
-    packed = dict(tensors)
-    if precision == "int8":
-        for name, value in tensors.items():
-            # Running statistics are vectors, so that all matrices are weights.
-            if value.dim() >= _MATRIX and value.dtype == torch.float32:
-                codes, steps = _quantised(value)
-                if torch.equal(codes.float() * steps.float(), value):
-                    packed[name], packed[name + _STEPS] = codes, steps
-    return packed
+                stored[name], stored[name + _STEPS] = _quantised(parameter.detach().float().cpu())
+    return stored
 
 
 def _unpacked(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Undo :func:`_packed`."""
+    """Give the weights that :func:`_stored_tensors` stand for."""
     return {
         name: value.float() * stored[name + _STEPS].float() if name + _STEPS in stored else value
         for name, value in stored.items()
