@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 LAYERS = [
-    {"errors", "types", "_optional", "_atomic", "_result_folder", "_version"},
+    {"errors", "types", "_optional", "_atomic", "_result_folder", "_version", "_yaml"},
     {"nn", "raster"},
     {"vector"},
     {"models", "losses", "metrics", "data"},

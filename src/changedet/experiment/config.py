@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from changedet._yaml import parse_yaml
 from changedet.errors import ConfigError
 from changedet.types import (
     Attention,
@@ -286,7 +287,7 @@ def _load_tree(source: str, *, seen: tuple[str, ...]) -> dict[str, Any]:
         raise ConfigError(f"extends goes in a circle: {' -> '.join((*seen, source))}")
     text, folder = _read_source(source)
     try:
-        tree = yaml.safe_load(text) or {}
+        tree = parse_yaml(text) or {}
     except yaml.YAMLError as error:
         raise ConfigError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
@@ -331,7 +332,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set takes section.key=value, got {override!r}")
     *sections, last = key.strip().split(".")
     try:
-        value = yaml.safe_load(text)
+        value = parse_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {key}: {text!r} is not a YAML value") from error
     node = tree

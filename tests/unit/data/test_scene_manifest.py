@@ -77,6 +77,7 @@ def test_the_data_set_is_named_by_its_folder_or_by_its_file(tmp_path, manifest):
         ("scenes: [{before: a, after: b, labels: c, name: 7}]", "name must be text, got 7"),
         ("scenes: [{before: a, after: b, labels: c, split: trian}]", "one of train, val, test"),
         (f"scenes: [{SCENE}, {SCENE}]", "two scenes are named 'town'"),
+        (f"scenes: [{SCENE}]\nbands: [1]\nbands: [2]", "the key 'bands' is there twice"),
         (f"scenes: [{SCENE}]\nbands: [0]", "counted from 1"),
         (f"scenes: [{SCENE}]\nbands: red", "counted from 1"),
         (f"scenes: [{SCENE}]\nbands_after: [1]", "as many for both dates"),

@@ -487,6 +487,14 @@ def test_a_setting_that_a_rows_network_lacks_is_said_before_anything_is_trained(
     assert steps.done == []
 
 
+def test_a_row_with_a_seed_of_its_own_is_faulty(pairs_folder, steps, tmp_path):
+    table = tmp_path / "table.yaml"
+    table.write_text(TABLE.replace("note: the default", "set: {training.seed: 3}"))
+    outcome = ablate(tmp_path / "out", pairs_folder, str(table), rows=("l2", "cosine"))
+    assert outcome.results.row("l2").runs[0].record.status == "finished"
+    assert "training.seed is the same for all rows" in " ".join(outcome.problems)
+
+
 def test_resuming_what_was_never_begun_begins_it(pairs_folder, table, steps, tmp_path):
     outcome = ablate(tmp_path / "out", pairs_folder, table, rows=("cosine",), mode="resume")
     assert len(outcome.results.row("cosine").runs) == 1
@@ -619,6 +627,7 @@ def test_rows_that_would_be_judged_otherwise_are_refused(changed, pairs_folder, 
         ({"minutes": 0.0}, "--minutes must be above 0"),
         ({"seeds": (0, 0)}, "--seeds takes different"),
         ({"seeds": ()}, "--seeds takes different"),
+        ({"overrides": ["training.seed=3"]}, "give --seeds instead"),
         ({"rows": ("l2", "l2")}, "names a row twice"),
         ({"rows": ("l3",)}, "did you mean 'l2'"),
         ({"rows": ("faulty",)}, "no row can be run"),

@@ -94,6 +94,7 @@ def test_a_dumped_table_reads_back_the_same():
         ("name: two", "name: ../two", "rows.1.name"),
         ("title: Two\nbase", "base", "title: is missing"),
         ("rows:", "rows: [", "not valid YAML"),
+        ("title: One", "title: One, title: 1", "the key 'title' is there twice; remove one"),
         (TEXT, "[]", "must hold 'title"),
     ],
 )

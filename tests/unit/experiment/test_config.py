@@ -121,7 +121,13 @@ def test_files_that_extend_each_other_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"a: [", "not valid YAML"), (b"- 1", "got list"), (b"\xff\xfe\x00", "cannot read settings")],
+    [
+        (b"a: [", "not valid YAML"),
+        (b"- 1", "got list"),
+        (b"\xff\xfe\x00", "cannot read settings"),
+        (b"training: {seed: 1, epochs: 2, seed: 3}", "'seed' is there twice; remove one"),
+        (b"training: {seed: 1}\ntraining: {epochs: 2}", "'training' is there twice"),
+    ],
 )
 def test_a_file_that_is_no_settings_file_is_refused(tmp_path, content, message):
     path = tmp_path / "bad.yaml"

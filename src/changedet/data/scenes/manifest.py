@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import yaml
 
+from changedet._yaml import parse_yaml
 from changedet.data.layouts import SPLIT_NAMES
 from changedet.errors import DataError
 
@@ -137,7 +138,7 @@ def read_manifest(path: Path) -> Manifest:
             the message names the place and, for a typo, the nearest key.
     """
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}; check the file") from error
     except yaml.YAMLError as error:

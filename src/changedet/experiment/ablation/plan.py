@@ -24,6 +24,7 @@ from changedet.experiment.ablation.table import (
 from changedet.experiment.build import build_schedule, model_settings
 from changedet.experiment.config import ExperimentConfig, tile_px
 
+_SEED = "training.seed"
 _TEST_SPLIT = "test"
 RUNS = "runs"
 
@@ -206,16 +207,20 @@ def _check_request(request: AblationRequest) -> None:
         raise ConfigError(
             f"--seeds takes different whole numbers from 0 on, such as 0,1,2; got {request.seeds}"
         )
+    if any(override.partition("=")[0].strip() == _SEED for override in request.overrides):
+        raise ConfigError(f"--set {_SEED} has no effect here; give --seeds instead")
     if request.rows is not None and len(set(request.rows)) < len(request.rows):
         raise ConfigError(f"--rows names a row twice: {','.join(request.rows)}")
 
 
 def _plan_run(request: AblationRequest, table: AblationTable, row: Row, *, seed: int) -> PlannedRun:
-    last = [f"training.seed={seed}"]
+    last = [f"{_SEED}={seed}"]
     if request.epochs is not None:
         last.append(f"training.epochs={request.epochs}")
     folder = request.out / RUNS / row.name / f"seed_{seed}"
     try:
+        if _SEED in row.changes:
+            raise ConfigError(f"{_SEED} is the same for all rows; take it out and give --seeds")
         config = row_config(table, row, overrides=request.overrides, last=last)
         model_settings(config.model)
         build_schedule(config)

@@ -10,6 +10,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from changedet._yaml import parse_yaml
 from changedet.errors import ConfigError
 from changedet.experiment.config import ExperimentConfig, Section, load_config
 
@@ -192,7 +193,7 @@ def parse_table(text: str, *, origin: str) -> AblationTable:
         ConfigError: As :func:`load_table`.
     """
     try:
-        tree = yaml.safe_load(text)
+        tree = parse_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
