@@ -329,6 +329,17 @@ def test_int8_quarters_the_file_and_moves_no_weight_by_more_than_half_a_step(
         assert torch.equal(dict(loaded.named_buffers())[name], value), name
 
 
+def test_int8_leaves_a_weight_that_is_no_number_as_it_is(tmp_path, model, card):
+    weight = model.encoder.backbone.conv1.weight
+    with torch.no_grad():
+        weight[0, 0, 0, 0] = math.inf
+        weight[1, 0, 0, 0] = math.nan
+    save_model(tmp_path / "m.safetensors", model, card, precision="int8")
+    loaded, _ = load_model(tmp_path / "m.safetensors")
+    kept = dict(loaded.named_parameters())["encoder.backbone.conv1.weight"]
+    assert torch.equal(kept.isfinite(), weight.isfinite())
+
+
 def test_the_precision_is_stated_and_older_files_hold_float32(tmp_path, path, model, card):
     assert read_precision(path) == "float32"
     save_model(tmp_path / "half.safetensors", model, card, precision="float16")
