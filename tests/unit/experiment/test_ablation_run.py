@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -405,6 +406,21 @@ def test_what_judges_has_changed_so_every_run_is_judged_again_and_none_trained(
     outcome = ablate(out, own_pairs_folder, table, rows=("cosine",), shown=1, mode="resume")
     assert [name for name, _ in steps.done] == ["judge"]
     assert outcome.problems == ()
+    assert len(outcome.results.row("l2").runs) == 1
+
+
+def test_another_pair_to_test_on_has_the_floors_judged_again_too(
+    own_pairs_folder, table, steps, tmp_path
+):
+    out = tmp_path / "out"
+    ablate(out, own_pairs_folder, table, rows=("l2",), floors="all")
+    for kind in (own_pairs_folder / "test").iterdir():
+        known = min(kind.iterdir())
+        shutil.copyfile(known, known.with_stem("another"))
+    steps.done.clear()
+    outcome = ablate(out, own_pairs_folder, table, rows=("l2",), floors="all", mode="resume")
+    assert [name for name, _ in steps.done] == ["judge"] * (1 + len(outcome.results.floors))
+    assert all(floor.judgement for floor in outcome.results.floors)
     assert len(outcome.results.row("l2").runs) == 1
 
 
