@@ -136,7 +136,10 @@ def _table(report: "EvaluationReport", *, title: str) -> "Table":
             "-" if math.isnan(low) else f"{low:.4f} to {high:.4f}",
         )
     table.add_section()
-    for title_of_row, name in (("threshold (score)", "threshold"), ("as distance", "distance")):
+    for title_of_row, name in (
+        ("threshold (score)", "threshold"),
+        ("as distance (x 2)", "distance"),
+    ):
         ours = _number(getattr(honest, name) if honest else math.nan)
         table.add_row(title_of_row, _number(getattr(seed, name)), ours, "")
     return table
