@@ -17,7 +17,7 @@ from changedet._result_folder import Existing, check_result_folder, result_folde
 from changedet._version import __version__
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labelled import LabelledPair
-from changedet.data.labels import LabelEncoding
+from changedet.data.labels import LabelEncoding, LabelScan
 from changedet.data.pairs import DecodedPair
 from changedet.data.scenes.manifest import READING_SCENES, find_manifest
 from changedet.errors import ConfigError, DataError
@@ -174,6 +174,7 @@ def evaluate_model(
         *(other_bands_note(source.card, index) if source.card else ()),
         f"labels: {encoding.describe()}",
         *scan.notes,
+        *_no_change(judged, scan),
     ):
         say(sentence)
     started = time.monotonic()
@@ -234,6 +235,17 @@ def _labelled(
                 "add them, or use `changedet predict`, which needs none"
             )
     return index.split(split)
+
+
+def _no_change(judged: _Judged, scan: LabelScan) -> list[str]:
+    """Warn of figures that would be 0 or undefined however good the scores are."""
+    if scan.share_of(judged.pairs) != 0.0:
+        return []
+    return [
+        f"WARNING: the labels of the split {judged.request.split!r} hold no changed pixel, so F1, "
+        "precision and recall say nothing here, only the share of false alarms does; check the "
+        "labels ('changedet data check')"
+    ]
 
 
 def _count(

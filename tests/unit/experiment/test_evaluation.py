@@ -235,7 +235,10 @@ def test_a_split_without_change_gives_nulls_instead_of_figures(tmp_path: Path, m
     for path in (data / "test" / "label").iterdir():
         Image.fromarray(np.zeros((40, 40), dtype=np.uint8)).save(path)
     bare = write_model(tmp_path / "bare.safetensors", threshold=None, threshold_source=None)
-    metrics = evaluate_model(request(bare, data, tmp_path / "out", panels=1)).content
+    said: list[str] = []
+    asked = request(bare, data, tmp_path / "out", panels=1)
+    metrics = evaluate_model(asked, say=said.append).content
+    assert said[-1].startswith("WARNING: the labels of the split 'test' hold no changed pixel")
     assert metrics["seed"]["max_f1"] is None
     assert metrics["roc_auc"] is None
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
@@ -260,6 +263,7 @@ def test_the_label_encoding_is_decided_and_said(tmp_path: Path, model: Path, dat
     said: list[str] = []
     report = evaluate_model(request(model, data, tmp_path / "out"), say=said.append)
     assert any(line.startswith("labels: ") and "255" in line for line in said)
+    assert not any("no changed pixel" in line for line in said)
     assert report.content["data"]["label"]["changed"] == [255]
 
 
