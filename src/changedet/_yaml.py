@@ -1,6 +1,5 @@
 """YAML in which no key stands twice."""
 
-from collections.abc import Hashable
 from typing import Any
 
 import yaml
@@ -9,17 +8,21 @@ import yaml
 class _Loader(yaml.SafeLoader):
     """Refuses what YAML forbids and PyYAML lets through: of two equal keys the last one wins."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
+    # Looked at as it was written: constructing puts in what `<<` merges, which may be overridden.
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401
+        node = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
-            name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else None
-            if name is not None and name in seen:
-                raise yaml.constructor.ConstructorError(
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            name = (key.tag, key.value)
+            if name in seen:
+                raise yaml.composer.ComposerError(
                     problem=f"the key {key.value!r} is there twice; remove one",
                     problem_mark=key.start_mark,
                 )
             seen.add(name)
-        return super().construct_mapping(node, deep=deep)
+        return node
 
 
 def parse_yaml(text: str) -> Any:  # noqa: ANN401

@@ -1,7 +1,7 @@
 """``changedet calibrate``: choose a model file's threshold anew, for the way it will be used."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ from changedet.cli.options import (
     ModeOption,
     TestTimeOption,
 )
+from changedet.types import Precision
 
 if TYPE_CHECKING:
     from changedet.experiment.calibration import Operation
@@ -30,7 +31,7 @@ def calibrate(
     mode: ModeOption = "whole",
     test_time: TestTimeOption = None,
     precision: Annotated[
-        Literal["float32", "float16", "int8"],
+        Precision,
         typer.Option(help="Type of the stored weights; float16 halves the file, int8 once more."),
     ] = "float32",
     batch_size: BatchSizeOption = 8,

@@ -126,6 +126,7 @@ def test_files_that_extend_each_other_are_refused(tmp_path):
         (b"- 1", "got list"),
         (b"\xff\xfe\x00", "cannot read settings"),
         (b"training: {seed: 1, epochs: 2, seed: 3}", "'seed' is there twice; remove one"),
+        (b"!!map [1]", "not valid YAML"),
         (b"training: {seed: 1}\ntraining: {epochs: 2}", "'training' is there twice"),
     ],
 )
