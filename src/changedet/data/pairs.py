@@ -66,6 +66,8 @@ class PairDataset(Dataset[PairSample]):
             (2 * channels + 1) * H * W bytes (a 256 x 256 RGB pair: 0.46 MB) in every process that
             reads: each worker fills a cache of its own and loses it when it ends. Blocks of scenes
             are read window by window all the same.
+        crops_per_pair: Multiplies the samples of an epoch: each is cut anew, so that an epoch of
+            few large images is worth the validation and the checkpoint at its end.
 
     Raises:
         DataError: If there are no pairs, or one has no label.
@@ -84,6 +86,7 @@ class PairDataset(Dataset[PairSample]):
         pixel_type: PixelType = "uint8",
         fill: Normalisation | None = None,
         cache: Cache = "none",
+        crops_per_pair: int = 1,
     ) -> None:
         if not pairs:
             raise DataError("there are no pairs to train on; see which splits the data has")
@@ -91,6 +94,8 @@ class PairDataset(Dataset[PairSample]):
             raise ConfigError(f"crop_px must be at least 1, got {crop_px}")
         if seed < 0:
             raise ConfigError(f"seed must be 0 or more, got {seed}")
+        if crops_per_pair < 1:
+            raise ConfigError(f"crops_per_pair must be at least 1, got {crops_per_pair}")
         if cache not in ("none", "memory"):
             raise ConfigError(f"cache must be 'none' or 'memory', got {cache!r}")
         for pair in pairs:
@@ -105,7 +110,7 @@ class PairDataset(Dataset[PairSample]):
         self._channels = channels
         self._fill = fill
         self._cache: dict[int, PairView] | None = {} if cache == "memory" else None
-        counts = [pair.samples(crop_px, encoding=encoding) for pair in pairs]
+        counts = [pair.samples(crop_px, encoding=encoding) * crops_per_pair for pair in pairs]
         self._pair_of = np.repeat(np.arange(len(pairs)), counts)
 
     def __len__(self) -> int:

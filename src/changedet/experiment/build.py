@@ -176,6 +176,7 @@ def build_loader(
         pixel_type=pixel_type,
         fill=fill,
         cache=config.data.cache,
+        crops_per_pair=config.data.crops_per_pair,
     )
     sampler = EpochSampler(len(dataset), seed=config.training.seed)
     workers = config.data.workers

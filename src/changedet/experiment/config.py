@@ -136,6 +136,9 @@ class DataConfig(Section):
         description="views of a tile whose scores are averaged in validation, and in prediction "
         "from then on",
     )
+    crops_per_pair: int = Field(
+        1, ge=1, description="crops that an epoch takes of each pair of images"
+    )
     workers: int = Field(2, ge=0)
     cache: Literal["none", "memory"] = "none"
 

@@ -1,0 +1,82 @@
+"""Bring results out while the plan runs: few files, none too large, always whole.
+
+Whoever fetches them takes few files of a limited size: one with all figures, tables to read, all
+logs in one archive, and the model in pieces (``cat NAME.0? > NAME`` puts it together).
+"""
+
+import shutil
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gpu.job import read_json, results_path, write_json
+from gpu.report import to_markdown
+from gpu.schedule import PARTS
+
+#: Bytes of a piece: a MiB less than the 16 that a file may have.
+PIECE_BYTES = 15 * 2**20
+#: Files of a run that are neither records nor small.
+_NOT_LOGS = (".safetensors", ".part", ".png", ".jpg", ".tar.gz")
+_LARGEST_LOG = 2 * 2**20
+
+
+def collect(work: Path, out: Path, facts: Mapping[str, Any]) -> None:
+    """Write ``results.json``, ``results.md`` and ``logs.tar.gz``, and new pieces of models.
+
+    Args:
+        work: Folder in which the parts work.
+        out: Folder from which results are fetched.
+        facts: What is known of the plan itself.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    results = gather(work, facts)
+    write_json(work / "results.json", results)
+    _replace(work / "results.json", out / "results.json")
+    (work / "results.md").write_text(to_markdown(results), encoding="utf-8")
+    _replace(work / "results.md", out / "results.md")
+    _pack_logs(work)
+    _replace(work / "logs.tar.gz", out / "logs.tar.gz")
+    _ship(work, out)
+
+
+def gather(work: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the results of all parts together."""
+    parts = {part.name: read_json(results_path(work, part.name)) for part in PARTS}
+    return {**facts, **{name: found for name, found in parts.items() if found is not None}}
+
+
+def _pack_logs(work: Path) -> None:
+    with tarfile.open(work / "logs.tar.gz", "w:gz") as tar:
+        for path in sorted(work.rglob("*")):
+            is_log = path.is_file() and not path.name.endswith(_NOT_LOGS)
+            if is_log and "tensorboard" not in path.parts and path.stat().st_size <= _LARGEST_LOG:
+                tar.add(path, arcname=str(path.relative_to(work)))
+
+
+def _ship(work: Path, out: Path) -> None:
+    """Cut the models that parts name in ``ship.json`` into pieces."""
+    wanted = {
+        name: path.parent / name
+        for path in sorted(work.glob("*/ship.json"))
+        for name in read_json(path)
+    }
+    stamp = work / "shipped.json"
+    state = {name: path.stat().st_mtime for name, path in wanted.items() if path.is_file()}
+    if read_json(stamp) == state and all((out / f"{name}.00").is_file() for name in state):
+        return
+    for old in out.glob("*.safetensors.[0-9][0-9]"):
+        old.unlink()
+    for name in state:
+        content = wanted[name].read_bytes()
+        for number, start in enumerate(range(0, len(content), PIECE_BYTES)):
+            piece = out / f"{name}.{number:02d}"
+            piece.write_bytes(content[start : start + PIECE_BYTES])
+    write_json(stamp, state)
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Copy under another name first, so that a kill never leaves half a file."""
+    partial = target.with_name(f"{target.name}.part")
+    shutil.copyfile(source, partial)
+    partial.replace(target)

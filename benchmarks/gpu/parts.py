@@ -1,0 +1,40 @@
+"""One part as a program: ``python -m gpu.parts NAME JOB``; the plan starts it.
+
+In a process of its own, since then a crash or a lack of memory costs one part.
+"""
+
+import importlib
+import sys
+import traceback
+
+from gpu.commands import CommandError
+from gpu.job import Job
+
+_INTERRUPTED = 130
+
+
+def main(arguments: list[str]) -> int:
+    """Do a part.
+
+    Args:
+        arguments: Its name, and its job as JSON.
+
+    Returns:
+        Exit status; 130 after Ctrl-C.
+    """
+    name, text = arguments
+    try:
+        importlib.import_module(f"gpu.{name}").main(Job.from_json(text))
+    except CommandError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

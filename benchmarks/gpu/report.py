@@ -1,0 +1,156 @@
+"""Tables of what was found, in Markdown."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_HEAD = "| {} |\n|{}|\n"
+
+
+def to_markdown(results: Mapping[str, Any]) -> str:
+    """Render the results of the plan.
+
+    Args:
+        results: Content of ``results.json``; every part may be missing or half done.
+    """
+    sections = [_plan(results)]
+    for name, render in _RENDERERS.items():
+        found = results.get(name)
+        if found:
+            sections.append(render(found))
+    return "\n".join(sections)
+
+
+def _plan(results: Mapping[str, Any]) -> str:
+    rows = [
+        (name, part["status"], _number(part.get("seconds"), 0), part.get("reason", ""))
+        for name, part in results.get("plan", {}).items()
+    ]
+    head = f"# Results on {results.get('card', 'an unknown device')}\n\n"
+    head += f"Commit `{results.get('commit', 'unknown')}`, seed {results.get('seed', 0)}, "
+    head += f"begun {results.get('begun', 'at an unknown time')}.\n\n"
+    return head + _table(("part", "state", "s", "remark"), rows)
+
+
+def _large(found: Mapping[str, Any]) -> str:
+    rows = []
+    for precision in ("int8", "float16"):
+        if precision in found:
+            metrics = found[precision]["metrics"]
+            fixed = _fixed(metrics)
+            rows.append(
+                (
+                    precision,
+                    f"{found[precision]['bytes'] / 1e6:.1f}",
+                    _number(fixed.get("f1")),
+                    _number(fixed.get("threshold")),
+                    _number(metrics.get("average_precision")),
+                )
+            )
+    train = found.get("train", {})
+    text = f"## Large recipe\n\n{train.get('crops', '?')} crops in {train.get('seconds', '?')} s"
+    text += f" (length: {found.get('length')}); val, selection set, optimistic.\n\n"
+    return text + _table(("weights", "MB", "F1 (stored threshold)", "threshold", "AP"), rows)
+
+
+def _rows(found: Mapping[str, Any]) -> str:
+    rows = []
+    for name, row in found.items():
+        metrics = row.get("metrics") or {}
+        best = metrics.get("best_threshold") or metrics.get("seed") or {}
+        length = row.get("length", {})
+        rows.append(
+            (
+                name,
+                length.get("epochs", ""),
+                row.get("train", {}).get("crops", ""),
+                _number(best.get("max_f1", best.get("f1"))),
+                _number(_fixed(metrics).get("f1")),
+                _number(metrics.get("average_precision")),
+                _number(row.get("document_max_f")),
+                row.get("fault", ""),
+            )
+        )
+    head = ("row", "epochs", "crops", "max-F1", "F1, threshold of train", "AP", "document, CDD", "")
+    return "## The document's rows, val of CLCD, 256 px\n\n" + _table(head, rows)
+
+
+def _cuda_tests(found: Mapping[str, Any]) -> str:
+    rows = [(name, outcome) for name, outcome in found.get("tests", {}).items()]
+    return "## Tests marked cuda\n\n" + _table(("test", "outcome"), rows)
+
+
+def _speed(found: Mapping[str, Any]) -> str:
+    ceiling = found.get("ceiling_bf16_tflops")
+    rows = []
+    for case in found.get("cases", ()):
+        for work in ("train", "infer"):
+            figures = case.get(work, {})
+            share = figures.get("tflops", 0.0) / ceiling if ceiling else None
+            rows.append(
+                (
+                    case["recipe"],
+                    case["batch"],
+                    case["precision"],
+                    work,
+                    _number(figures.get("ms"), 1),
+                    _number(figures.get("host_ms"), 1),
+                    _number(figures.get("pairs_per_s"), 0),
+                    "" if share is None else f"{100.0 * share:.1f} %",
+                )
+            )
+    text = f"## Speed\n\nbf16 product of 8192: {_number(ceiling, 0)} TFLOP/s; copy "
+    text += f"{_number(found.get('copy_gb_per_s'), 0)} GB/s, read and written.\n\n"
+    head = ("recipe", "batch", "type", "work", "ms", "host ms", "pairs/s", "of the ceiling")
+    return text + _table(head, rows)
+
+
+def _memory(found: Mapping[str, Any]) -> str:
+    names = ("allocated", "reserved", "in_use")
+    rows = [
+        (
+            case["recipe"],
+            case["precision"],
+            *(_number(case.get(f"{name}_{kind}_gb"), 2) for name in names for kind in _KINDS),
+        )
+        for case in found.get("cases", ())
+    ]
+    columns = [f"{name} {kind}" for name in names for kind in _KINDS]
+    return "## GPU memory at batch 4, GB\n\n" + _table(("recipe", "type", *columns), rows)
+
+
+def _compile(found: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            name,
+            _number(found[name]["first_step_s"], 1),
+            _number(found[name]["ms"], 1),
+            _number(found[name]["pairs_per_s"], 0),
+        )
+        for name in ("eager", "compiled")
+        if name in found
+    ]
+    return "## Compiled training step\n\n" + _table(("", "first step s", "ms", "pairs/s"), rows)
+
+
+_KINDS = ("average", "peak")
+_RENDERERS = {
+    "large": _large,
+    "rows": _rows,
+    "memory": _memory,
+    "speed": _speed,
+    "compile": _compile,
+    "cuda_tests": _cuda_tests,
+}
+
+
+def _fixed(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    return metrics.get("fixed_threshold") or metrics.get("honest") or {}
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    text = _HEAD.format(" | ".join(head), "|".join("---" for _ in head))
+    return text + "".join(f"| {' | '.join(str(cell) for cell in row)} |\n" for row in rows)
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
