@@ -62,6 +62,15 @@ def blank_labels() -> Callable[[Path], None]:
     return blank
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("cuda") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs an NVIDIA GPU")
+
+
 class WrittenScene(NamedTuple):
     """A georeferenced pair of rasters with labels, and what was put into them."""
 

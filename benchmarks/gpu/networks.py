@@ -44,7 +44,7 @@ def make_bench(
     """Make a network on the device, its loss and optimiser, and random crops to work on.
 
     Args:
-        recipe: Name of the recipe.
+        recipe: Name of the recipe; behind it settings that differ, each behind a space.
         batch: Pairs of a batch.
         side_px: Height and width of a crop in pixels.
         precision: ``bf16``: the products in bfloat16, as the package trains on CUDA.
@@ -55,7 +55,8 @@ def make_bench(
     if is_tiny:
         changes += ["model.encoder=test_efficientnet"]
         changes += _TINY["pyramid" if recipe.startswith("pyramid") else "dasnet"]
-    config = load_config(recipe, overrides=changes)
+    name, *others = recipe.split()
+    config = load_config(name, overrides=[*changes, *others])
     model = build_seeded_model(config, pretrained=False)
     model.to(device).to(memory_format=torch.channels_last)
     loss = build_loss(config.loss, config.model, changed_share=0.1).to(device)

@@ -9,11 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gpu.commands import Training, settings
+from gpu.commands import CommandError, Training, settings
 from gpu.job import Job, read_json, results_path
-from gpu.recipes import LARGE, ROWS, Recipe, train_words
+from gpu.recipes import LARGE, ROWS, Recipe, batch_size, train_words
 from gpu.schedule import Pace
 
+#: Taken where nothing could be measured: better a short training than none.
+_SLOW = Pace(start_s=15.0, crops_per_s=60.0, end_s=10.0)
 #: Crops of each pair in the epoch that is timed.
 _CROPS_PER_PAIR = {"large": 5, "rows": 2}
 
@@ -24,6 +26,14 @@ def main(job: Job) -> None:
     for kind in ("large", "rows"):
         results[kind] = _measure(job, kind)
         job.save(results)
+    faults = [
+        f"{name}: {found['fault']}"
+        for measured in results.values()
+        for name, found in measured.items()
+        if "fault" in found
+    ]
+    if faults:
+        raise CommandError("; ".join(faults))
 
 
 def pace_of(job: Job, kind: str) -> dict[str, Pace]:
@@ -38,28 +48,36 @@ def pace_of(job: Job, kind: str) -> dict[str, Pace]:
     """
     known = read_json(results_path(Path(job.work), "pace")) or {}
     measured = known[kind] if kind in known else _measure(job, kind)
-    return {name: Pace(**values) for name, values in measured.items()}
+    paces = {}
+    for name, found in measured.items():
+        if "fault" in found:
+            print(f"{name}: no pace, a slow one is taken: {found['fault']}", flush=True)
+        paces[name] = _SLOW if "fault" in found else Pace(**found)
+    return paces
 
 
-def _measure(job: Job, kind: str) -> dict[str, dict[str, float]]:
+def _measure(job: Job, kind: str) -> dict[str, dict[str, Any]]:
     recipes: Sequence[Recipe] = (LARGE,) if kind == "large" else ROWS
     folder = Path(job.work) / "pace"
 
-    def measure(recipe: Recipe) -> Pace:
+    def measure(recipe: Recipe) -> dict[str, Any]:
         words = train_words(
             job,
             recipe,
             beside=len(recipes),
             epochs=1,
-            crops_per_pair=1 if job.is_rehearsal else _CROPS_PER_PAIR[kind],
+            crops_per_pair=_CROPS_PER_PAIR[kind],
         )
         words += settings("model.encoder_weights=none", "training.log_every=5")
         if job.is_rehearsal:
             words += settings("training.log_every=1")
         training = Training(folder / recipe.name, words, log=folder / f"{recipe.name}.log")
-        training.wait(job.deadline)
-        return training.pace(recipe.batch_size)
+        try:
+            training.wait(job.deadline)
+            return asdict(training.pace(batch_size(job, recipe)))
+        except CommandError as error:
+            return {"fault": str(error)}
 
     with ThreadPoolExecutor(len(recipes)) as pool:
-        paces = list(pool.map(measure, recipes))
-    return {recipe.name: asdict(pace) for recipe, pace in zip(recipes, paces, strict=True)}
+        found = list(pool.map(measure, recipes))
+    return {recipe.name: pace for recipe, pace in zip(recipes, found, strict=True)}

@@ -21,12 +21,17 @@ _ROOT = Path(__file__).parents[2]
 _PATHS = (_ROOT / "src", _ROOT / "benchmarks")
 _PROGRAM = (sys.executable, "-m", "gpu.parts")
 _INTERRUPTED = 130
+_TOO_LATE = 124
 _SKIPPED = "skipped"
 _DONE = "done"
 #: A rehearsal's networks are tiny, and so are its times.
-_REHEARSAL = 0.1
-#: Parts keep their own deadline; this much later they are killed.
+_REHEARSAL_LEAST, _REHEARSAL_MOST = 0.1, 0.4
+#: Parts keep their own deadline; this much later, or with the budget, they are ended.
 _GRACE_S = 20.0
+#: Asked to stop, a part has so long until it is killed.
+_PATIENCE_S = 5.0
+#: Of the budget, for what lies behind the last part's deadline.
+_RESERVE_S = 8.0
 _COLLECT_EVERY_S = 10.0
 
 
@@ -101,7 +106,7 @@ class _Run:
         Returns:
             130 if everything is to end, else anything.
         """
-        left_s = self.ends - time.time()
+        left_s = self.ends - _RESERVE_S - time.time()
         if self.state["plan"].get(part.name, {}).get("status") == _DONE:
             say(f"{part.name}: done before")
             return 0
@@ -120,8 +125,9 @@ class _Run:
             self._note(part, "stopped", seconds=seconds)
         else:
             self.status = 1
-            log = self.plan.work / f"{part.name}.log"
-            self._note(part, "failed", seconds=seconds, reason=_last_line(log))
+            late = status == _TOO_LATE
+            reason = "did not end in time" if late else _last_line(self._log(part.name))
+            self._note(part, "failed", seconds=seconds, reason=reason)
         return status
 
     def collect(self) -> None:
@@ -146,7 +152,7 @@ class _Run:
         )
 
     def _run(self, job: Job) -> int:
-        with (self.plan.work / f"{job.part}.log").open("ab") as log:
+        with self._log(job.part).open("ab") as log:
             process = subprocess.Popen(
                 [*self.plan.program, job.part, job.to_json()],
                 env=_environment(),
@@ -156,11 +162,14 @@ class _Run:
                 start_new_session=True,
             )
         try:
-            return self._wait(process, min(job.deadline, self.ends) + _GRACE_S)
+            return self._wait(process, min(job.deadline + _GRACE_S, self.ends - 1.0))
         except KeyboardInterrupt:
             return _INTERRUPTED
         finally:
             _end_group(process)
+
+    def _log(self, name: str) -> Path:
+        return self.plan.work / f"{name}.log"
 
     def _wait(self, process: "subprocess.Popen[bytes]", kill_at: float) -> int:
         collect_at = time.time() + _COLLECT_EVERY_S
@@ -168,8 +177,7 @@ class _Run:
             time.sleep(0.1)
             now = time.time()
             if now >= kill_at:
-                say("out of time")
-                return 124
+                return _TOO_LATE
             if now >= collect_at:
                 self.collect()
                 collect_at = time.time() + _COLLECT_EVERY_S
@@ -194,17 +202,18 @@ def _environment() -> dict[str, str]:
 def _sized(part: Part, *, is_rehearsal: bool) -> Part:
     if not is_rehearsal:
         return part
-    return replace(part, least_s=part.least_s * _REHEARSAL, most_s=part.most_s * 2 * _REHEARSAL)
+    least_s, most_s = part.least_s * _REHEARSAL_LEAST, part.most_s * _REHEARSAL_MOST
+    return replace(part, least_s=least_s, most_s=most_s)
 
 
 def _end_group(process: "subprocess.Popen[bytes]") -> None:
     """End a part and all that it started: asked first, then killed."""
-    for number, patience_s in ((signal.SIGINT, 20.0), (signal.SIGKILL, 5.0)):
+    for number in (signal.SIGINT, signal.SIGKILL):
         if process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=patience_s)
+                process.wait(timeout=_PATIENCE_S)
     # Readers of images may outlive the part.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)

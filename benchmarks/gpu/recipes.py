@@ -47,6 +47,11 @@ _PYRAMID_TINY = (
 _DASNET_TINY = ("model.head_width=16", "data.crop_px=64")
 
 
+def batch_size(job: Job, recipe: Recipe) -> int:
+    """Pairs of a batch."""
+    return 2 if job.is_rehearsal else recipe.batch_size
+
+
 def train_words(
     job: Job,
     recipe: Recipe,
@@ -71,6 +76,7 @@ def train_words(
         *job.encoder_settings,
         f"training.seed={job.seed}",
         f"training.epochs={epochs}",
+        f"training.batch_size={batch_size(job, recipe)}",
         f"data.crops_per_pair={crops_per_pair}",
         "data.cache=memory",
         f"data.workers={workers(beside, is_rehearsal=job.is_rehearsal)}",

@@ -8,13 +8,18 @@ from gpu.job import Job
 from gpu.networks import Precision, make_bench
 from gpu.timing import flop_of, measure
 
-_RECIPES = ("pyramid_small", "pyramid_large", "dasnet_v2_l2", "dasnet_v2_cosine_no_attention")
+_RECIPES = (
+    "pyramid_small",
+    "pyramid_large",
+    "dasnet_v2_l2",
+    "dasnet_v2_cosine model.attention=none",
+)
 _SIDE_PX = 256
 _BATCHES = {
     "pyramid_small": (8, 64),
     "pyramid_large": (16, 64),
     "dasnet_v2_l2": (4, 16),
-    "dasnet_v2_cosine_no_attention": (4, 16),
+    "dasnet_v2_cosine model.attention=none": (4, 16),
 }
 #: Seconds that a case takes at most, about; what does not fit is left out.
 _CASE_S = 6.0

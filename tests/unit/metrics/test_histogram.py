@@ -238,7 +238,7 @@ def test_a_histogram_of_shapes_that_do_not_fit_is_refused():
         )
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.cuda
 def test_counts_on_the_gpu_equal_those_on_the_cpu(count, noisy):
     score, label = noisy()
 
