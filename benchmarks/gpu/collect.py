@@ -4,6 +4,8 @@ Whoever fetches them takes few files of a limited size: one with all figures, ta
 logs in one archive, and the model in pieces (``cat NAME.0? > NAME`` puts it together).
 """
 
+import contextlib
+import io
 import shutil
 import tarfile
 from collections.abc import Mapping
@@ -33,11 +35,11 @@ def collect(work: Path, out: Path, facts: Mapping[str, Any]) -> None:
     results = gather(work, facts)
     write_json(work / "results.json", results)
     _replace(work / "results.json", out / "results.json")
-    (work / "results.md").write_text(to_markdown(results), encoding="utf-8")
+    (work / "results.md").write_text(_tables(results), encoding="utf-8")
     _replace(work / "results.md", out / "results.md")
+    _ship(work, out)
     _pack_logs(work)
     _replace(work / "logs.tar.gz", out / "logs.tar.gz")
-    _ship(work, out)
 
 
 def gather(work: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,12 +48,26 @@ def gather(work: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {**facts, **{name: found for name, found in parts.items() if found is not None}}
 
 
+def _tables(results: Mapping[str, Any]) -> str:
+    """Render the tables; a part that left something unexpected must not end the plan."""
+    try:
+        return to_markdown(results)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        return f"The tables cannot be written ({error!r}); the figures are in results.json.\n"
+
+
 def _pack_logs(work: Path) -> None:
     with tarfile.open(work / "logs.tar.gz", "w:gz") as tar:
         for path in sorted(work.rglob("*")):
-            is_log = path.is_file() and not path.name.endswith(_NOT_LOGS)
-            if is_log and "tensorboard" not in path.parts and path.stat().st_size <= _LARGEST_LOG:
-                tar.add(path, arcname=str(path.relative_to(work)))
+            if path.name.endswith(_NOT_LOGS) or "tensorboard" in path.parts:
+                continue
+            # Parts are at work meanwhile: files grow and go.
+            with contextlib.suppress(FileNotFoundError):
+                if path.is_file() and path.stat().st_size <= _LARGEST_LOG:
+                    content = path.read_bytes()
+                    entry = tarfile.TarInfo(str(path.relative_to(work)))
+                    entry.size = len(content)
+                    tar.addfile(entry, io.BytesIO(content))
 
 
 def _ship(work: Path, out: Path) -> None:

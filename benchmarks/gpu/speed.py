@@ -85,7 +85,7 @@ def _measure(
             device=device,
             is_tiny=_is_tiny(job),
         )
-        calls = 2 if _is_tiny(job) else 20
+        calls = 2 if _is_tiny(job) else 12
         for name, work in (("train", bench.train), ("infer", bench.infer)):
             timed = measure(work, device, calls=calls, warm_up=min(calls, 5))
             flop = flop_of(work)

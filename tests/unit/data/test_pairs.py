@@ -63,6 +63,20 @@ def assert_equal_batches(first, second):
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+def test_an_epoch_may_take_several_crops_of_each_pair(pairs):
+    dataset = dataset_of(pairs, crop_px=16, crops_per_pair=3)
+    assert len(dataset) == 3 * len(pairs)
+    samples = [dataset[SampleKey(epoch=1, index=index)] for index in range(3)]
+    assert [int(sample.index) for sample in samples] == [0, 0, 0]
+    assert not torch.equal(samples[0].before, samples[1].before)
+    assert torch.equal(samples[0].before, dataset_of(pairs, crop_px=16)[SampleKey(1, 0)].before)
+
+
+def test_no_crop_at_all_is_refused(pairs):
+    with pytest.raises(ConfigError, match="crops_per_pair must be at least 1"):
+        dataset_of(pairs, crops_per_pair=0)
+
+
 def test_a_batch_has_the_types_and_shapes_that_training_expects(pairs):
     batch = batches(dataset_of(pairs))[0]
     assert batch.before.shape == batch.after.shape == (2, 3, 32, 32)
