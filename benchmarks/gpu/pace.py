@@ -3,6 +3,7 @@
 It needs no weights, so it also tells early whether the trainings run at all.
 """
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from typing import Any
 
 from gpu.commands import CommandError, Training, settings
 from gpu.job import Job, read_json, results_path
-from gpu.recipes import LARGE, ROWS, Recipe, batch_size, train_words
+from gpu.recipes import LARGE, Recipe, batch_size, rows_of, train_words
 from gpu.schedule import Pace
 
 #: Taken where nothing could be measured: better a short training than none.
@@ -24,7 +25,7 @@ def main(job: Job) -> None:
     """Measure both."""
     results: dict[str, Any] = {}
     for kind in ("large", "rows"):
-        results[kind] = _measure(job, kind)
+        results[kind] = _measure(job, kind, share=0.5 if kind == "large" else 1.0)
         job.save(results)
     faults = [
         f"{name}: {found['fault']}"
@@ -47,7 +48,7 @@ def pace_of(job: Job, kind: str) -> dict[str, Pace]:
         The pace of each recipe by its name; those of ``rows`` all run at once.
     """
     known = read_json(results_path(Path(job.work), "pace")) or {}
-    measured = known[kind] if kind in known else _measure(job, kind)
+    measured = known[kind] if kind in known else _measure(job, kind, share=0.35)
     paces = {}
     for name, found in measured.items():
         if "fault" in found:
@@ -56,8 +57,10 @@ def pace_of(job: Job, kind: str) -> dict[str, Pace]:
     return paces
 
 
-def _measure(job: Job, kind: str) -> dict[str, dict[str, Any]]:
-    recipes: Sequence[Recipe] = (LARGE,) if kind == "large" else ROWS
+def _measure(job: Job, kind: str, *, share: float) -> dict[str, dict[str, Any]]:
+    """Measure in at most a share of the time that is left."""
+    deadline = time.time() + share * job.left_s
+    recipes: Sequence[Recipe] = (LARGE,) if kind == "large" else rows_of(job)
     folder = Path(job.work) / "pace"
 
     def measure(recipe: Recipe) -> dict[str, Any]:
@@ -73,7 +76,7 @@ def _measure(job: Job, kind: str) -> dict[str, dict[str, Any]]:
             words += settings("training.log_every=1")
         training = Training(folder / recipe.name, words, log=folder / f"{recipe.name}.log")
         try:
-            training.wait(job.deadline)
+            training.wait(deadline)
             return asdict(training.pace(batch_size(job, recipe)))
         except CommandError as error:
             return {"fault": str(error)}

@@ -4,7 +4,11 @@ In a process of its own, since then a crash or a lack of memory costs one part.
 """
 
 import importlib
+import os
+import signal
 import sys
+import threading
+import time
 import traceback
 
 from gpu.commands import CommandError
@@ -23,6 +27,7 @@ def main(arguments: list[str]) -> int:
         Exit status; 130 after Ctrl-C.
     """
     name, text = arguments
+    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
     try:
         importlib.import_module(f"gpu.{name}").main(Job.from_json(text))
     except CommandError as error:
@@ -34,6 +39,13 @@ def main(arguments: list[str]) -> int:
         traceback.print_exc()
         return 1
     return 0
+
+
+def _follow(parent: int) -> None:
+    """End with all that was started when the plan was killed and can end nothing any more."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
 if __name__ == "__main__":

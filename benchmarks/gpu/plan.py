@@ -159,10 +159,10 @@ class _Run:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                process_group=0,
             )
         try:
-            return self._wait(process, min(job.deadline + _GRACE_S, self.ends - 1.0))
+            return self._wait(process, min(job.deadline + _GRACE_S, self.ends - _PATIENCE_S - 1.0))
         except KeyboardInterrupt:
             return _INTERRUPTED
         finally:

@@ -47,6 +47,11 @@ _PYRAMID_TINY = (
 _DASNET_TINY = ("model.head_width=16", "data.crop_px=64")
 
 
+def rows_of(job: Job) -> tuple[Recipe, ...]:
+    """The rows to train; a rehearsal on a few processors takes the first and the last."""
+    return (ROWS[0], ROWS[-1]) if job.is_rehearsal else ROWS
+
+
 def batch_size(job: Job, recipe: Recipe) -> int:
     """Pairs of a batch."""
     return 2 if job.is_rehearsal else recipe.batch_size

@@ -13,7 +13,7 @@ from typing import Any
 from gpu.commands import CommandError, Training, run
 from gpu.job import Job, read_json, results_path
 from gpu.pace import pace_of
-from gpu.recipes import ROWS, Recipe, count_pairs, train_words
+from gpu.recipes import ROWS, Recipe, count_pairs, rows_of, train_words
 from gpu.schedule import Length, Pace, compress_table, length_that_fits
 
 #: Crops of 256 px that an image of 512 px is cut into.
@@ -27,9 +27,10 @@ def main(job: Job) -> None:
     """Train and judge all rows, each in a thread that waits for its commands."""
     paces = pace_of(job, "rows")
     table = _Table(job)
-    with ThreadPoolExecutor(len(ROWS)) as pool:
+    recipes = rows_of(job)
+    with ThreadPoolExecutor(len(recipes)) as pool:
         faults = list(
-            pool.map(lambda recipe: _row(job, recipe, paces[recipe.name], table=table), ROWS)
+            pool.map(lambda recipe: _row(job, recipe, paces[recipe.name], table=table), recipes)
         )
     failed = [fault for fault in faults if fault is not None]
     if failed:
