@@ -56,8 +56,11 @@ def main(job: Job) -> None:
 
 
 def _train(job: Job, results: dict[str, Any]) -> None:
-    if "train" in results:
+    if not results.get("train", {"was_stopped": True})["was_stopped"]:
         return
+    # What was stopped by its deadline goes on, and what was made of it is made again.
+    for name in (*_PRECISIONS, "accuracy"):
+        results.pop(name, None)
     length = Length(**results["length"])
     words = train_words(
         job, LARGE, beside=1, epochs=length.epochs, crops_per_pair=length.crops_per_pair

@@ -18,7 +18,7 @@ from gpu.schedule import Length, Pace, compress_table, length_that_fits
 
 #: Crops of 256 px that an image of 512 px is cut into.
 _CROPS_PER_PAIR = 4
-_VALIDATIONS = 3
+_VALIDATIONS = 2
 #: Seconds for the evaluation behind a training, five at once.
 _AFTERWARDS_S = 45.0
 
@@ -58,7 +58,7 @@ def _row(job: Job, recipe: Recipe, pace: Pace, *, table: _Table) -> str | None:
         row = table.add(recipe.name, document_max_f=recipe.document)
         if "length" not in row:
             row = table.add(recipe.name, **_lengthen(job, recipe, pace))
-        if "train" not in row:
+        if row.get("train", {"was_stopped": True})["was_stopped"]:
             row = table.add(recipe.name, train=_train(job, recipe, row))
         if "metrics" not in row:
             table.add(recipe.name, metrics=_judge(job, recipe))

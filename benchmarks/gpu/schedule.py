@@ -104,8 +104,7 @@ def compress_table(
 ) -> list[tuple[int, float]]:
     """Compress a table of learning rates by epoch to fewer epochs.
 
-    Each rate ends at the same share of the training as before; one that would be left without an
-    epoch goes.
+    Each epoch has the rate that the table has at the middle of its share of the training.
 
     Args:
         steps: (last epoch, rate), as the recipe has it.
@@ -113,11 +112,10 @@ def compress_table(
         full: How many the recipe has.
     """
     table: list[tuple[int, float]] = []
-    for last, rate in steps:
-        end = min(epochs, round(last * epochs / full))
-        if end > (table[-1][0] if table else 0):
-            table.append((end, rate))
-    if not table or table[-1][0] < epochs:
-        rate = steps[0][1] if not table else table.pop()[1]
-        table.append((epochs, rate))
+    for epoch in range(1, epochs + 1):
+        middle = (epoch - 0.5) * full / epochs
+        rate = next(rate for last, rate in steps if middle <= last)
+        if table and table[-1][1] == rate:
+            table.pop()
+        table.append((epoch, rate))
     return table
