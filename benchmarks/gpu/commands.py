@@ -67,10 +67,11 @@ def start(words: Sequence[str], *, log: Path, threads: int) -> "subprocess.Popen
             stdout=file,
             stderr=subprocess.STDOUT,
             env={
+                # A number that is set already wins, as on a machine that is shared.
+                "OMP_NUM_THREADS": str(threads),
                 **os.environ,
                 "PYTHONUNBUFFERED": "1",
                 "TERM": "dumb",
-                "OMP_NUM_THREADS": str(threads),
             },
         )
 
