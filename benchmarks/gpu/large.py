@@ -30,10 +30,9 @@ def main(job: Job) -> None:
     results: dict[str, Any] = read_json(job.folder.with_suffix(".json")) or {}
     if "length" not in results:
         pace = pace_of(job, "large")[LARGE.name]
-        afterwards = _AFTERWARDS_S / (10.0 if job.is_rehearsal else 1.0)
         length = length_that_fits(
             pace,
-            job.left_s - afterwards,
+            job.left_s - _AFTERWARDS_S,
             pairs=count_pairs(job),
             crops_per_pair=_CROPS_PER_PAIR,
             validations=_VALIDATIONS,
@@ -70,7 +69,7 @@ def _train(job: Job, results: dict[str, Any]) -> None:
     words += settings(f"training.validate_every_epochs={every}")
     log = job.folder / "train.log"
     training = Training(job.folder / "run", words, log=log)
-    training.wait(job.deadline - 0.5 * _AFTERWARDS_S / (10.0 if job.is_rehearsal else 1.0))
+    training.wait(job.deadline - 0.5 * _AFTERWARDS_S)
     results["train"] = {
         "command": ["changedet", "train", *words],
         "seconds": round(training.seconds, 1),

@@ -71,7 +71,7 @@ def _row(job: Job, recipe: Recipe, pace: Pace, *, table: _Table) -> str | None:
 def _lengthen(job: Job, recipe: Recipe, pace: Pace) -> dict[str, Any]:
     length = length_that_fits(
         pace,
-        job.left_s - _afterwards(job),
+        job.left_s - _AFTERWARDS_S,
         pairs=count_pairs(job),
         crops_per_pair=_CROPS_PER_PAIR,
         validations=_VALIDATIONS,
@@ -95,7 +95,7 @@ def _train(job: Job, recipe: Recipe, row: dict[str, Any]) -> dict[str, Any]:
     training = Training(
         job.folder / recipe.name, words, log=job.folder / f"{recipe.name}.log", threads=2
     )
-    training.wait(job.deadline - 0.6 * _afterwards(job))
+    training.wait(job.deadline - 0.6 * _AFTERWARDS_S)
     return {
         "command": ["changedet", "train", *words],
         "seconds": round(training.seconds, 1),
@@ -112,7 +112,3 @@ def _judge(job: Job, recipe: Recipe) -> Any:  # noqa: ANN401 - JSON is anything
     words += ["--batch-size", "32", "--device", job.device, "--out", str(out), "--overwrite"]
     run(words, log=job.folder / f"{recipe.name}.log", deadline=job.deadline + 5.0, threads=2)
     return read_json(out / "metrics.json")
-
-
-def _afterwards(job: Job) -> float:
-    return _AFTERWARDS_S / (10.0 if job.is_rehearsal else 1.0)
