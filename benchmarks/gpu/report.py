@@ -67,7 +67,7 @@ def _rows(found: Mapping[str, Any]) -> str:
                 _number(_fixed(metrics).get("f1")),
                 _number(metrics.get("average_precision")),
                 _number(row.get("document_max_f")),
-                row.get("fault", ""),
+                row.get("fault") or "",
             )
         )
     head = ("row", "epochs", "crops", "max-F1", "F1, threshold of train", "AP", "document, CDD", "")

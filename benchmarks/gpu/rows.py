@@ -25,12 +25,13 @@ _AFTERWARDS_S = 45.0
 
 def main(job: Job) -> None:
     """Train and judge all rows, each in a thread that waits for its commands."""
-    paces = pace_of(job, "rows")
     table = _Table(job)
     recipes = rows_of(job)
+    is_settled = all("length" in table.rows.get(recipe.name, {}) for recipe in recipes)
+    paces = {} if is_settled else pace_of(job, "rows")
     with ThreadPoolExecutor(len(recipes)) as pool:
         faults = list(
-            pool.map(lambda recipe: _row(job, recipe, paces[recipe.name], table=table), recipes)
+            pool.map(lambda recipe: _row(job, recipe, paces.get(recipe.name), table=table), recipes)
         )
     failed = [fault for fault in faults if fault is not None]
     if failed:
@@ -53,10 +54,10 @@ class _Table:
             return row
 
 
-def _row(job: Job, recipe: Recipe, pace: Pace, *, table: _Table) -> str | None:
+def _row(job: Job, recipe: Recipe, pace: Pace | None, *, table: _Table) -> str | None:
     try:
-        row = table.add(recipe.name, document_max_f=recipe.document)
-        if "length" not in row:
+        row = table.add(recipe.name, document_max_f=recipe.document, fault=None)
+        if "length" not in row and pace is not None:
             row = table.add(recipe.name, **_lengthen(job, recipe, pace))
         if row.get("train", {"was_stopped": True})["was_stopped"]:
             row = table.add(recipe.name, train=_train(job, recipe, row))
