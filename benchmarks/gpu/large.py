@@ -46,7 +46,7 @@ def main(job: Job) -> None:
     _choose(job, results)
     if "accuracy" not in results and job.left_s > _ACCURACY_S:
         out = job.folder / "accuracy"
-        chosen = job.folder / f"large_{results['shipped']}.safetensors"
+        chosen = _target(job, results["shipped"])
         words = ["benchmark", "accuracy", str(chosen), "--data", job.data, "--split", "val"]
         words += ["--threshold-split", "val", "--no-floors", "--out", str(out), "--overwrite"]
         run([*words, "--device", job.device], log=job.folder / "accuracy.log", deadline=_end(job))
@@ -60,6 +60,7 @@ def _train(job: Job, results: dict[str, Any]) -> None:
     # What was stopped by its deadline goes on, and what was made of it is made again.
     for name in (*_PRECISIONS, "accuracy"):
         results.pop(name, None)
+        _target(job, name).unlink(missing_ok=True)
     length = Length(**results["length"])
     words = train_words(
         job, LARGE, beside=1, epochs=length.epochs, crops_per_pair=length.crops_per_pair
@@ -85,14 +86,19 @@ def _export(job: Job, results: dict[str, Any], precision: str) -> None:
     if precision in results:
         return
     model = job.folder / "run" / "best.safetensors"
-    target = job.folder / f"large_{precision}.safetensors"
+    target = _target(job, precision)
     log = job.folder / f"{precision}.log"
     data = ["--data", job.data, "--split", "val", "--device", job.device, "--overwrite"]
-    run(
-        ["calibrate", str(model), str(target), "--precision", precision, *data],
-        log=log,
-        deadline=_end(job),
-    )
+    if not target.is_file():
+        run(
+            ["calibrate", str(model), str(target), "--precision", precision, *data],
+            log=log,
+            deadline=_end(job),
+        )
+    if precision == "int8":
+        # The plan looks there for what is to be handed on, in pieces; before its figures, since
+        # those can be had elsewhere, too.
+        write_json(job.folder / "ship.json", [target.name])
     out = job.folder / f"evaluate_{precision}"
     run(
         ["evaluate", str(target), "--out", str(out), "--panels", "0", *data],
@@ -104,9 +110,10 @@ def _export(job: Job, results: dict[str, Any], precision: str) -> None:
         "metrics": read_json(out / "metrics.json"),
     }
     job.save(results)
-    if precision == "int8":
-        # The plan looks there for what is to be handed on, in pieces.
-        write_json(job.folder / "ship.json", [target.name])
+
+
+def _target(job: Job, precision: str) -> Path:
+    return job.folder / f"large_{precision}.safetensors"
 
 
 def _choose(job: Job, results: dict[str, Any]) -> None:
@@ -115,7 +122,7 @@ def _choose(job: Job, results: dict[str, Any]) -> None:
     results["int8_costs_f1"] = loss
     results["shipped"] = "float16" if loss > _WORTH else "int8"
     job.save(results)
-    write_json(job.folder / "ship.json", [f"large_{results['shipped']}.safetensors"])
+    write_json(job.folder / "ship.json", [_target(job, results["shipped"]).name])
 
 
 def _f1(metrics: dict[str, Any]) -> float:
