@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from changedet.data.index import PairIndex, index_pairs
-from changedet.data.labels import scan_labels
-from changedet.data.pairs import read_pair
+from changedet.data.labels.scan import scan_labels
+from changedet.data.training.pairs import read_pair
 from changedet.inference.detector import load
 from changedet.inference.tiling import score_pairs
-from changedet.scene.predict import predict_scene
-from changedet.scene.request import SceneRequest
-from changedet.scene.tiling import choose_tiling
+from changedet.predict.rasters import predict_scene
+from changedet.predict.request import SceneRequest
+from changedet.predict.tiling import choose_tiling
 
 GSD_M = 1.0
 CRS = "EPSG:32649"

@@ -18,14 +18,14 @@ import torch
 from scene_memory import write_scene
 
 from changedet.inference.detector import load
-from changedet.inference.scorer import TileScorer
+from changedet.inference.torch_scorer import TileScorer
+from changedet.predict.flow import score_scene
+from changedet.predict.journal import Journal
+from changedet.predict.tiling import choose_tiling
 from changedet.raster.environment import gdal_environment
 from changedet.raster.pair import PairOptions, RasterPair
 from changedet.raster.scratch import ScoreFile
 from changedet.raster.tile_plan import TilePlan
-from changedet.scene.flow import score_scene
-from changedet.scene.journal import Journal
-from changedet.scene.tiling import choose_tiling
 
 
 def main() -> None:

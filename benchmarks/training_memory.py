@@ -16,9 +16,9 @@ import time
 
 import torch
 
-from changedet.engine.memory import keep_freed_memory
-from changedet.experiment.build import build_loss, build_optimizer, build_seeded_model
-from changedet.experiment.config import load_config
+from changedet.inference.memory import keep_freed_memory
+from changedet.training.build import build_loss, build_optimizer, build_seeded_model
+from changedet.training.config import load_config
 
 
 def work(how: str, steps: int) -> None:

@@ -88,7 +88,7 @@ def test_planted_violations_are_found(tmp_path: Path) -> None:
             "nn/layer.py": "from changedet.models.base import Model\nimport torch\n",
             "models/base.py": "import changedet.nn.layer\nimport typer\n",
             "metrics/curve.py": "from changedet.data import index\n",
-            "cli/main.py": "import typer\nfrom changedet.engine import trainer\n",
+            "cli/main.py": "import typer\nfrom changedet.training import trainer\n",
         },
     )
     assert violations(root) == [

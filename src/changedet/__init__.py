@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from changedet.inference.detector import Detector, Prediction, load
     from changedet.models.model_file import ModelCard, load_model, save_model
     from changedet.models.registry import create_model, list_models
-    from changedet.scene.predict import predict_scene
-    from changedet.scene.request import SceneReport, SceneRequest
+    from changedet.predict.rasters import predict_scene
+    from changedet.predict.request import SceneReport, SceneRequest
 
 __all__ = [
     "BranchOutput",
@@ -59,9 +59,9 @@ _LAZY = {
     "save_model": "changedet.models.model_file",
     "create_model": "changedet.models.registry",
     "list_models": "changedet.models.registry",
-    "predict_scene": "changedet.scene.predict",
-    "SceneReport": "changedet.scene.request",
-    "SceneRequest": "changedet.scene.request",
+    "predict_scene": "changedet.predict.rasters",
+    "SceneReport": "changedet.predict.request",
+    "SceneRequest": "changedet.predict.request",
 }
 
 

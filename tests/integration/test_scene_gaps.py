@@ -9,12 +9,12 @@ import torch
 from rasterio.windows import Window
 
 from changedet.data.index import index_pairs
-from changedet.experiment import evaluation
-from changedet.experiment.evaluation import EvaluationRequest, evaluate_model
+from changedet.evaluation import evaluate as evaluation
+from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
 from changedet.models.model_file import ModelCard, save_model
 from changedet.models.registry import create_model
-from changedet.scene.predict import predict_scene
-from changedet.scene.request import SceneRequest
+from changedet.predict.rasters import predict_scene
+from changedet.predict.request import SceneRequest
 from changedet.types import Normalisation
 
 SIZE = 64

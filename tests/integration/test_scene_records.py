@@ -6,9 +6,9 @@ import pytest
 
 from changedet.data.index import index_pairs
 from changedet.errors import ConfigError
-from changedet.experiment.evaluation import EvaluationRequest, evaluate_model
-from changedet.experiment.run import TrainRequest, run_training
+from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
 from changedet.models.model_file import read_card
+from changedet.training.run import TrainRequest, run_training
 
 TINY = (
     "model.encoder=test_efficientnet",

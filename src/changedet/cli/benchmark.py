@@ -24,7 +24,7 @@ from changedet.cli.options import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from changedet.experiment.accuracy.results import AccuracyReport
+    from changedet.evaluation.benchmark.results import AccuracyReport
 
 app = typer.Typer(
     help="Measure models against each other and against untrained methods.",
@@ -85,8 +85,8 @@ def accuracy(
     from rich.console import Console
 
     from changedet.cli.pair_progress import pair_progress
-    from changedet.experiment.accuracy.benchmark import measure_accuracy
-    from changedet.experiment.accuracy.request import AccuracyRequest
+    from changedet.evaluation.benchmark.benchmark import measure_accuracy
+    from changedet.evaluation.benchmark.request import AccuracyRequest
 
     request = AccuracyRequest(
         methods=tuple(models or ()),

@@ -11,8 +11,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from changedet.data.check import CheckReport
-    from changedet.data.prepare import Prepared
+    from changedet.data.tools.check import CheckReport
+    from changedet.data.tools.prepare import Prepared
 
 app = typer.Typer(
     help="Make sample data, prepare labels and lists, check a data set.",
@@ -52,7 +52,7 @@ def sample(
     ] = False,
 ) -> None:
     """Write invented but realistic pairs with exact labels (A, B, label in split folders)."""
-    from changedet.data.synthetic import write_sample
+    from changedet.synthetic.dataset import write_sample
 
     given = {"seed": seed, "train": train, "val": val, "test": test, "size_px": size}
     chosen = {name: value for name, value in given.items() if value is not None}
@@ -84,7 +84,7 @@ def prepare(
     changed_value: ChangedValues = None,
 ) -> None:
     """Write 0/1 masks (OUT1) and list files (train1.txt, ...) that every command reads."""
-    from changedet.data.prepare import prepare as prepare_data
+    from changedet.data.tools.prepare import prepare as prepare_data
     from changedet.errors import ConfigError
 
     if (out is None) != in_place:
@@ -122,7 +122,7 @@ def check(
     """Read every file and say what is wrong; exit with 1 if there are errors."""
     import json
 
-    from changedet.data.check import check_pairs
+    from changedet.data.tools.check import check_pairs
 
     with _bar("pairs") as observer:
         report = check_pairs(

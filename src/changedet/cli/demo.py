@@ -29,7 +29,7 @@ def demo(
     from rich.table import Table
 
     from changedet.cli.progress import TrainingDisplay
-    from changedet.experiment.demo import DemoRequest, run_demo
+    from changedet.demo.run import DemoRequest, run_demo
 
     request = DemoRequest(
         out=out,

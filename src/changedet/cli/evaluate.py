@@ -22,7 +22,7 @@ from changedet.cli.options import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from changedet.experiment.evaluation import EvaluationReport
+    from changedet.evaluation.evaluate import EvaluationReport
 
 _FIGURES = (
     ("F1", "f1"),
@@ -82,7 +82,7 @@ def evaluate(
     from rich.console import Console
 
     from changedet.cli.pair_progress import pair_progress
-    from changedet.experiment.evaluation import EvaluationRequest, evaluate_model
+    from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
 
     request = EvaluationRequest(
         model=model,

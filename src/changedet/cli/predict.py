@@ -9,7 +9,7 @@ from changedet.cli.options import DeviceOption, TestTimeOption
 from changedet.errors import ChangeDetError, ConfigError
 
 if TYPE_CHECKING:
-    from changedet.scene.request import SceneReport, SceneRequest
+    from changedet.predict.request import SceneReport, SceneRequest
     from changedet.types import TestTime
 
 _INTERRUPTED = 130
@@ -115,7 +115,7 @@ def predict(
     started again, the command goes on from the finished tiles. PNG or JPEG pictures give score,
     mask, heat map and overlay as PNG.
     """
-    from changedet.scene.folders import is_scene
+    from changedet.predict.folders import is_scene
 
     if not (is_scene(before) or is_scene(after)):
         _refuse_scene_options(ctx)
@@ -132,7 +132,7 @@ def predict(
         )
         return
     _check_aoi_crs(aoi_crs, aoi=aoi)
-    from changedet.scene.request import SceneRequest
+    from changedet.predict.request import SceneRequest
     from changedet.vector.files import PolygonOptions
 
     request = SceneRequest(
@@ -198,7 +198,7 @@ def _predict_pictures(
     overwrite: bool,
 ) -> None:
     from changedet.cli.pair_progress import pair_progress
-    from changedet.experiment.prediction import predict_files
+    from changedet.predict.images import predict_files
 
     with pair_progress("predict") as progress:
         report = predict_files(
@@ -238,7 +238,7 @@ def _check_aoi_crs(aoi_crs: str | None, *, aoi: str | None) -> None:
 
 def _predict_scene(request: "SceneRequest") -> None:
     from changedet.cli.scene_progress import scene_progress
-    from changedet.scene.predict import predict_scene
+    from changedet.predict.rasters import predict_scene
 
     with scene_progress() as display:
         report = predict_scene(request, say=display.say, progress=display.update)
@@ -250,7 +250,7 @@ def _predict_scene(request: "SceneRequest") -> None:
 
 def _predict_folders(request: "SceneRequest") -> None:
     from changedet.cli.scene_progress import scene_progress
-    from changedet.scene.folders import predict_scenes
+    from changedet.predict.folders import predict_scenes
 
     failures: dict[str, ChangeDetError] = {}
     threshold = None

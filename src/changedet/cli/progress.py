@@ -7,8 +7,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from changedet.engine.checkpoint import Progress as Position
-from changedet.engine.observer import LogRow, Observer, ValidationEvent
+from changedet.training.callbacks import LogRow, Observer, ValidationEvent
+from changedet.training.checkpoint import Progress as Position
 
 
 class TrainingDisplay(Observer):

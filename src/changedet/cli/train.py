@@ -41,7 +41,7 @@ def train(
 ) -> None:
     """Train a model; Ctrl-C saves, and --resume goes on exactly where it stopped."""
     from changedet.cli.progress import TrainingDisplay
-    from changedet.experiment.run import TrainRequest, run_training
+    from changedet.training.run import TrainRequest, run_training
 
     request = TrainRequest(
         out=out,

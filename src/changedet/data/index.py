@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from changedet.data.benchmarks import LISTS, Benchmark, differences, find_benchmark
-from changedet.data.file_pair import PairPaths
 from changedet.data.labelled import LabelledPair
 from changedet.data.layouts import (
     SPLIT_NAMES,
@@ -24,7 +23,8 @@ from changedet.data.layouts import (
     subfolders,
 )
 from changedet.data.lists import find_lists, read_list
-from changedet.data.scenes.manifest import SceneSettings, find_manifest
+from changedet.data.pair import PairPaths
+from changedet.data.rasters.manifest import SceneSettings, find_manifest
 from changedet.errors import ConfigError, DataError
 from changedet.types import PixelType
 
@@ -180,7 +180,7 @@ def survey(
         if row is not None:
             raise ConfigError(f"{manifest} lists scenes, {row.name} is none; leave one of them out")
         # GDAL comes with it, which pairs of image files do without.
-        from changedet.data.scenes.survey import survey_scenes
+        from changedet.data.rasters.survey import survey_scenes
 
         return survey_scenes(manifest, channels=channels)
     if not root.is_dir():

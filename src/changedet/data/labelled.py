@@ -10,8 +10,8 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from changedet.data.label_encoding import LabelEncoding
-    from changedet.data.masks import MaskFacts
+    from changedet.data.labels.encoding import LabelEncoding
+    from changedet.data.labels.masks import MaskFacts
     from changedet.data.pixel_sums import Sums
     from changedet.raster.geo_grid import Window
     from changedet.types import Normalisation

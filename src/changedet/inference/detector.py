@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from changedet.errors import ConfigError, DataError
-from changedet.inference.scorer import Image
 from changedet.inference.tiling import default_overlap, score_pairs
+from changedet.inference.torch_scorer import Image
 from changedet.models.base import ChangeModel
 from changedet.models.choices import check_choice
 from changedet.models.model_file import ModelCard, load_model

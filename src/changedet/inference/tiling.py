@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from changedet.errors import ConfigError
-from changedet.inference.scorer import Image, TileScorer
+from changedet.inference.torch_scorer import Image, TileScorer
 from changedet.models.base import ChangeModel
 from changedet.raster.grid import blend_weights, round_up, tiles
 from changedet.types import Normalisation, TestTime

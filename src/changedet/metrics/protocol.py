@@ -17,7 +17,7 @@ from changedet.metrics.histogram import (
     FloatArray,
     ScoreHistogram,
 )
-from changedet.metrics.json_values import JsonValue, to_json_value
+from changedet.storage.json_values import JsonValue, to_json_value
 from changedet.types import MAX_DISTANCE
 
 #: The note for figures on the very images that chose the threshold (spec 5).

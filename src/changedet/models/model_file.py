@@ -14,13 +14,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from changedet._atomic import write_bytes
 from changedet._version import __version__
 from changedet.errors import CheckpointError, ConfigError
 from changedet.models.base import ChangeModel
 from changedet.models.choices import check_choice
 from changedet.models.registry import rebuild_model
 from changedet.models.tensor_file import summarise, tensor_differences
+from changedet.storage.atomic import write_bytes
 from changedet.types import Normalisation, PixelType, Precision, TestTime
 
 #: Version of the card's layout; a reader refuses newer ones.
@@ -56,7 +56,7 @@ class ModelCard:
         selection_source: How these weights were chosen from those of the training, which stays
             when another threshold is; None if they were not, or the file is older than this field.
         test_time: Views of a tile whose scores are averaged, see
-            :mod:`changedet.inference.test_time`; files written before there was a choice hold
+            :mod:`changedet.inference.views`; files written before there was a choice hold
             ``none``.
         label: How the training labels were encoded.
         metrics: Figures of merit, by name; an undefined one (NaN) becomes None in the file.
@@ -64,7 +64,8 @@ class ModelCard:
         licence_note: Under which terms it may be used.
         recipe: The resolved configuration that trained it.
         blocks: Blocks of scenes that it was trained and its threshold chosen on, as
-            :func:`changedet.data.scenes.record.record_blocks` gives them; None for pairs of files.
+            :func:`changedet.data.rasters.provenance.record_blocks` gives them; None for pairs of
+            files.
         source_bands: Bands of the rasters it was trained on, counted from 1, if they were chosen.
         source_bands_after: Those of the second date where they differ.
         package_version: Of the package that wrote the file.

@@ -20,7 +20,7 @@ from rasterio.windows import Window as RasterWindow
 
 from changedet.errors import StorageError
 from changedet.raster.scratch import describe_size
-from changedet.raster.style import CHANGED_COLOUR
+from changedet.rendering.qgis import CHANGED_COLOUR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

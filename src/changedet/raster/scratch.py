@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
-from changedet._atomic import write_text
 from changedet.errors import DataError, StorageError
+from changedet.storage.atomic import write_text
 
 if TYPE_CHECKING:
     from io import FileIO

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from changedet.errors import ConfigError
-from changedet.inference.scorer import evaluating
 from changedet.inference.tiling import default_overlap, score_pairs
+from changedet.inference.torch_scorer import evaluating
 from changedet.models.base import ChangeModel
 from changedet.models.registry import create_model
 from changedet.nn.normaliser import normalise

@@ -1,0 +1,153 @@
+"""Untrained methods by name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from changedet.baselines.change_vector import change_vector_magnitude
+from changedet.baselines.deep_features import DeepFeatures
+from changedet.baselines.difference import mean_absolute_difference
+from changedet.baselines.ir_mad import ir_mad_chi_square
+from changedet.baselines.otsu import otsu_score
+from changedet.baselines.standardise import standardise
+from changedet.errors import ConfigError, DataError
+from changedet.models.choices import nearest
+from changedet.models.weights import PACKAGE, PACKAGE_ENCODER
+
+_DEEP = "deep_difference"
+#: Two standardised dates, (H, W, C), to how much each pixel differs, (H, W), at least 0.
+_Magnitude = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
+#: Methods that look at each pixel by itself, so that a list of pixels, (1, N, C), will do.
+_MAGNITUDES: dict[str, tuple[str, _Magnitude]] = {
+    "difference": ("image difference", mean_absolute_difference),
+    "cva": ("change vector analysis", change_vector_magnitude),
+    "ir_mad": ("IR-MAD", ir_mad_chi_square),
+}
+
+
+class Floor(Protocol):
+    """An untrained method of change detection.
+
+    ``in_channels`` is None where it takes any number; ``options`` are what else it was made with,
+    for reports.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name in the registry."""
+
+    @property
+    def title(self) -> str:
+        """Name for tables."""
+
+    @property
+    def in_channels(self) -> int | None:
+        """Channels of an image; None: any number."""
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """What else it was made with."""
+
+    def score(self, before: NDArray[Any], after: NDArray[Any]) -> NDArray[np.float32]:
+        """Score how much each pixel has changed.
+
+        Args:
+            before: Stored values of any type, (H, W, C).
+            after: The same shape.
+
+        Returns:
+            Scores, (H, W), in [0, 1]; Otsu's threshold of this very image lies at 0.5. They are 0
+            where nothing differs, and where a value is no number.
+
+        Raises:
+            DataError: If the images do not fit each other or the method.
+        """
+
+
+def list_floors() -> list[str]:
+    """Return the names that :func:`create_floor` takes, simple methods first."""
+    return [*_MAGNITUDES, _DEEP]
+
+
+def create_floor(
+    name: str,
+    *,
+    channels: int = 3,
+    encoder: str | None = None,
+    encoder_weights: str | None = None,
+    device: torch.device | str = "cpu",
+) -> Floor:
+    """Make an untrained method ready.
+
+    Args:
+        name: One of :func:`list_floors`.
+        channels: Channels of the images, for the method that has an encoder.
+        encoder: timm's name of the encoder of ``deep_difference``; None:
+            ``tf_efficientnet_lite0``.
+        encoder_weights: Its weights: ``package``, ``hub``, ``none`` (random) or a weights file;
+            None: ``package``.
+        device: Where the encoder computes.
+
+    Raises:
+        ConfigError: If there is no such method or encoder, or the method has no encoder.
+        CheckpointError: If the encoder's weights cannot be had.
+        MissingExtraError: If ``package`` is not installed.
+    """
+    if name == _DEEP:
+        names = {
+            "encoder": encoder or PACKAGE_ENCODER,
+            "encoder_weights": encoder_weights or PACKAGE,
+        }
+        deep = DeepFeatures(
+            encoder=names["encoder"],
+            weights=names["encoder_weights"],
+            channels=channels,
+            device=device,
+        )
+        title = f"deep feature difference ({names['encoder']}, untrained on change)"
+        return _MagnitudeFloor(name, title, deep.magnitude, in_channels=channels, options=names)
+    if name not in _MAGNITUDES:
+        raise ConfigError(f"floor {name!r} does not exist; {nearest(name, list_floors())}")
+    if encoder is not None or encoder_weights is not None:
+        raise ConfigError(
+            f"floor {name!r} has no encoder; leave --encoder and --encoder-weights out or use "
+            f"{_DEEP}"
+        )
+    return _MagnitudeFloor(name, *_MAGNITUDES[name])
+
+
+@dataclass(frozen=True)
+class _MagnitudeFloor:
+    """Standardise both dates, measure how much each pixel differs, let Otsu split the pixels."""
+
+    name: str
+    title: str
+    magnitude: _Magnitude
+    in_channels: int | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def score(self, before: NDArray[Any], after: NDArray[Any]) -> NDArray[np.float32]:
+        """Score how much each pixel has changed, see :class:`Floor`."""
+        wanted = self.in_channels
+        if before.shape != after.shape or before.ndim != 3 or not before.size:
+            raise DataError(
+                "the two images must have one shape (height, width, channels), got "
+                f"{before.shape} and {after.shape}; cut or resample one of them"
+            )
+        if wanted is not None and before.shape[2] != wanted:
+            raise DataError(
+                f"floor {self.name!r} was made for {wanted} channel(s), the images have "
+                f"{before.shape[2]}; give --channels {before.shape[2]}"
+            )
+        pair = standardise(before, after)
+        if self.name not in _MAGNITUDES or pair.known.all():
+            return otsu_score(self.magnitude(pair.before, pair.after), pair.known)
+        # Pixels without numbers agree perfectly in both dates and would decide what agreement is.
+        magnitude = np.zeros(pair.known.shape, np.float32)
+        known = (date[pair.known][None] for date in (pair.before, pair.after))
+        magnitude[pair.known] = self.magnitude(*known)[0]
+        return otsu_score(magnitude, pair.known)

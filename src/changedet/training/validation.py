@@ -1,0 +1,115 @@
+"""Validation during training: score the validation split, draw heat maps, pack the model's file."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from changedet._version import __version__
+from changedet.data.labelled import LabelledPair
+from changedet.evaluation.model_data import PairReader
+from changedet.inference.counting import evaluate_pairs
+from changedet.metrics.protocol import choose_threshold, seed_protocol
+from changedet.models.base import ChangeModel
+from changedet.models.model_file import ModelCard, save_model
+from changedet.rendering.pictures import heatmap, write_png
+from changedet.training.checkpoint import Progress
+from changedet.training.config import ExperimentConfig, tile_px
+from changedet.training.dataset_statistics import RunFacts
+from changedet.training.trainer import StopRequested, Validation
+
+
+class RunValidator:
+    """Score a model on the validation split; heat maps of every n-th image go to ``folder``."""
+
+    def __init__(
+        self,
+        model: ChangeModel,
+        pairs: Sequence[LabelledPair],
+        config: ExperimentConfig,
+        *,
+        facts: RunFacts,
+        device: torch.device,
+        folder: Path,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self.model = model
+        self.pairs = pairs
+        self.config = config
+        self.facts = facts
+        self.device = device
+        self.folder = folder
+        self.should_stop = should_stop
+
+    def __call__(self, progress: Progress) -> Validation:
+        """Score every pair of the split.
+
+        Raises:
+            StopRequested: If the run was asked to stop meanwhile.
+            DataError: If a pair cannot be read, or the split has no changed pixel.
+        """
+        reader = PairReader(
+            self.facts.encoding, self.config.model.in_channels, self.facts.normalisation
+        )
+        heatmaps = self.folder / f"{progress.epoch}_{progress.batch}_heatmaps"
+
+        def draw(number: int, score: Tensor) -> None:
+            if self.should_stop():
+                raise StopRequested
+            if number % self.config.training.heatmap_every == 0:
+                name = self.pairs[number].name.replace("/", "_")
+                write_png(heatmaps / f"{name}.png", heatmap(score.cpu().numpy()))
+
+        histogram = evaluate_pairs(
+            self.model,
+            reader.read_ahead(self.pairs),
+            normalisation=self.facts.normalisation,
+            tile_px=tile_px(self.config),
+            device=self.device,
+            batch_size=max(8, self.config.training.batch_size),
+            mode=self.config.data.evaluation,
+            test_time=self.config.data.test_time,
+            observer=draw,
+        )
+        seed = seed_protocol(histogram)
+        return Validation(histogram, seed.max_f1, choose_threshold(histogram), seed.roc_auc)
+
+
+def make_exporter(
+    model: ChangeModel, config: ExperimentConfig, facts: RunFacts
+) -> Callable[[Path, Validation, Progress], None]:
+    """Make the function that writes the model with all that is needed to use it."""
+
+    def export(path: Path, result: Validation, progress: Progress) -> None:
+        split = config.data.val_split
+        images = len(result.histogram.changed)
+        chosen_by = (
+            f"max-F1 on split {split!r} of {facts.data_name} ({images} images), "
+            f"epoch {progress.epoch}, batch {progress.batch}"
+        )
+        card = ModelCard(
+            architecture=model.architecture,
+            options=model.options,
+            normalisation=facts.normalisation,
+            pixel_type=facts.pixel_type,
+            tile_px=tile_px(config),
+            test_time=config.data.test_time,
+            threshold=result.threshold,
+            threshold_source=chosen_by,
+            selection_source=chosen_by,
+            label=facts.encoding.to_dict(),
+            metrics={"validation": seed_protocol(result.histogram).to_dict()},
+            data_name=facts.data_name,
+            licence_note=(
+                "The weights follow the terms of the training data and of the encoder's weights."
+            ),
+            recipe=config.model_dump(mode="json"),
+            blocks=facts.blocks,
+            source_bands=facts.source_bands,
+            source_bands_after=facts.source_bands_after,
+            package_version=__version__,
+        )
+        save_model(path, model, card)
+
+    return export

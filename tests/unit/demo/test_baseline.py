@@ -1,0 +1,25 @@
+import numpy as np
+import pytest
+
+from changedet.data.index import index_pairs
+from changedet.data.labels.scan import scan_labels
+from changedet.demo.baseline import count_scores, difference_score
+from changedet.metrics.protocol import seed_protocol
+
+
+def test_the_difference_score_is_the_mean_over_channels_as_a_share_of_255():
+    before = np.zeros((2, 2, 3), np.uint8)
+    after = before.copy()
+    after[0, 0] = (255, 0, 0)
+    after[1, 1] = (255, 255, 255)
+    expected = [[1 / 3, 0], [0, 1]]
+    assert difference_score(before, after) == pytest.approx(np.array(expected), abs=1e-6)
+    assert np.array_equal(difference_score(before, after), difference_score(after, before))
+
+
+def test_a_plain_difference_solves_pairs_whose_change_is_bright(pairs_folder):
+    index = index_pairs(pairs_folder)
+    encoding = scan_labels(index.pairs).encoding
+    histogram = count_scores(index.split("test"), difference_score, encoding=encoding)
+    assert histogram.images == 2
+    assert seed_protocol(histogram).max_f1 > 0.99
