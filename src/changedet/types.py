@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +31,9 @@ Mode = Literal["whole", "grid"]
 TestTime = Literal["none", "mirror", "flips", "turns", "scales", "coarse", "coarse_few"]
 #: Type of stored weights.
 Precision = Literal["float32", "float16", "int8"]
+
+#: Told after every item: how many are done, and how many there are.
+Progress: TypeAlias = Callable[[int, int], None]
 
 #: Largest distance of two unit vectors (both distances): score = distance / MAX_DISTANCE (spec 5).
 MAX_DISTANCE = 2.0

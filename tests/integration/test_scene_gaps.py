@@ -60,12 +60,12 @@ def judged_scores(model: Path, data: Path, out: Path, monkeypatch: pytest.Monkey
     found = []
     judge = evaluation.count_source
 
-    def watched(*args, observer, **options):
+    def watched(*args, on_score, **options):
         def keep(number, score):
             found.append(score.numpy().copy())
-            observer(number, score)
+            on_score(number, score)
 
-        return judge(*args, observer=keep, **options)
+        return judge(*args, on_score=keep, **options)
 
     monkeypatch.setattr(evaluation, "count_source", watched)
     request = EvaluationRequest(model=model, data=data, out=out, device="cpu", panels=1)

@@ -13,8 +13,8 @@ import torch
 
 from changedet.errors import StorageError
 from changedet.storage.atomic import write_text
-from changedet.training.callbacks import Observer, ValidationEvent
-from changedet.training.checkpoint import Progress
+from changedet.training.callbacks import TrainingCallback, ValidationEvent
+from changedet.training.checkpoint import TrainingPosition
 
 State = Literal["begun", "finished", "budget spent"]
 
@@ -62,7 +62,7 @@ def read_resources(path: Path) -> Resources:
         raise StorageError(f"{path} cannot be read ({error!r}); remove it and run again") from error
 
 
-class ResourceMeter(Observer):
+class ResourceMeter(TrainingCallback):
     """Measures a training, and stops it when its budget is spent or its parent is gone.
 
     Stopping is a SIGINT to the own process: training ends after the batch, and is saved.
@@ -92,11 +92,11 @@ class ResourceMeter(Observer):
         self._batch: float | None = None
         self._is_stopping = False
 
-    def on_start(self, progress: Progress, *, batches: int, epochs: int) -> None:
+    def on_start(self, progress: TrainingPosition, *, batches: int, epochs: int) -> None:
         """Start the clock."""
         self._seen = self._clock()
 
-    def on_batch(self, progress: Progress, *, pairs: int) -> None:
+    def on_batch(self, progress: TrainingPosition, *, pairs: int) -> None:
         """Count the batch, and stop the training where it has to end."""
         now = self._tick()
         if self._batch is not None:

@@ -30,7 +30,7 @@ from changedet.data.index import index_pairs
 from changedet.data.labelled import DecodedPair, LabelledPair
 from changedet.data.labels.scan import LabelEncoding
 from changedet.errors import DataError
-from changedet.inference.counting import Observer
+from changedet.inference.counting import OnScore
 from changedet.inference.score_source import ScoreSource, count_source, reader_for
 from changedet.metrics.confusion import confusion_at, counts_at
 from changedet.metrics.curve import average_precision, max_f1, roc_auc
@@ -225,7 +225,7 @@ def _count(
     encoding: LabelEncoding,
     *,
     mode: Mode,
-    draw: Observer | None = None,
+    draw: OnScore | None = None,
 ) -> tuple[ScoreHistogram, Counts]:
     counter = BlotchCounter(source.threshold)
 
@@ -238,7 +238,7 @@ def _count(
         source,
         counter.reading(reader_for(source, encoding).read_ahead(pairs)),
         mode=mode,
-        observer=observe,
+        on_score=observe,
     )
     if not histogram.changed.any():
         raise DataError(

@@ -25,7 +25,7 @@ from changedet.errors import ChangeDetError
 from changedet.evaluation.cost import measure_cost
 from changedet.inference.detector import resolve_device
 from changedet.inference.score_source import ModelSource, open_source
-from changedet.training.callbacks import LogRow, Observer, ValidationEvent
+from changedet.training.callbacks import LogRow, TrainingCallback, ValidationEvent
 from changedet.training.run import TrainRequest, run_training
 
 _INTERRUPTED = 130
@@ -63,7 +63,7 @@ def train(
     request = TrainRequest(
         out=place / TRAINING, data=Path(data), recipe=settings, device=device, mode=mode
     )
-    outcome = run_training(request, observers=[_LogLines(), meter], say=_logger.info)
+    outcome = run_training(request, callbacks=[_LogLines(), meter], say=_logger.info)
     if outcome.signal is None:
         meter.finish()
         return 0
@@ -114,7 +114,7 @@ def judge(
     return 0
 
 
-class _LogLines(Observer):
+class _LogLines(TrainingCallback):
     """Lines for whoever follows the log of a run."""
 
     def on_log(self, row: LogRow) -> None:

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from changedet.baselines.mosaic import compute_in_tiles
-from changedet.inference.tiling import default_overlap, mirror_to
 from changedet.models.weights import PACKAGE, PACKAGE_ENCODER, initialise_encoder
 from changedet.nn.distance import unit_vectors
 from changedet.nn.encoder import PyramidEncoder
-from changedet.raster.grid import round_up
+from changedet.raster.grid import default_overlap, mirror_to, round_up
 
 #: Bounds the memory of the feature maps.
 _TILE_PX = 512

@@ -56,9 +56,9 @@ def sample(
 
     given = {"seed": seed, "train": train, "val": val, "test": test, "size_px": size}
     chosen = {name: value for name, value in given.items() if value is not None}
-    with _bar("pairs") as observer:
+    with _bar("pairs") as progress:
         write_sample(
-            folder, existing="replace" if overwrite else "refuse", observer=observer, **chosen
+            folder, existing="replace" if overwrite else "refuse", progress=progress, **chosen
         )
     typer.echo(f"sample data is in {folder}; look at it with: changedet data check {folder}")
 
@@ -92,7 +92,7 @@ def prepare(
         raise ConfigError(f"{wrong} --out and --in-place; give the one that says where to write")
     if in_place and copy_images:
         raise ConfigError("--copy-images copies into --out; leave it out with --in-place")
-    with _bar("masks") as observer:
+    with _bar("masks") as progress:
         done = prepare_data(
             folder,
             out,
@@ -101,7 +101,7 @@ def prepare(
             benchmark=benchmark,
             ignore_value=ignore_value,
             changed_values=tuple(changed_value) if changed_value else None,
-            observer=observer,
+            progress=progress,
         )
     _print_prepared(done)
 
@@ -124,14 +124,14 @@ def check(
 
     from changedet.data.tools.check import check_pairs
 
-    with _bar("pairs") as observer:
+    with _bar("pairs") as progress:
         report = check_pairs(
             folder,
             benchmark=benchmark,
             ignore_value=ignore_value,
             changed_values=tuple(changed_value) if changed_value else None,
             channels=channels,
-            observer=observer,
+            progress=progress,
         )
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2))

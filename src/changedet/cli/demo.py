@@ -40,7 +40,7 @@ def demo(
         existing="replace" if overwrite else "refuse",
     )
     with TrainingDisplay() as display:
-        report = run_demo(request, observers=[display], say=display.say)
+        report = run_demo(request, callbacks=[display], say=display.say)
     table = Table(title="Test split; every threshold chosen on the validation split")
     table.add_column("score from")
     for name in ("F1", "IoU", "precision", "recall"):

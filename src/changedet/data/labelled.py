@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +12,9 @@ if TYPE_CHECKING:
 
     from changedet.data.labels.encoding import LabelEncoding
     from changedet.data.labels.masks import MaskFacts
-    from changedet.data.pixel_sums import Sums
+    from changedet.data.pixel_sums import Pixels, Sums
     from changedet.raster.geo_grid import Window
     from changedet.types import Normalisation
-
-#: Stored pixels, (H, W, C): uint8, or float32 for every wider type.
-Pixels: TypeAlias = npt.NDArray[Any]
 
 
 class DecodedPair(NamedTuple):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from changedet.data.images import image_size, read_image
 from changedet.data.labelled import DecodedPair, Inspection
 from changedet.data.labels.masks import MaskFacts, inspect_mask
-from changedet.data.labels.scan import label_of, read_label
+from changedet.data.labels.scan import read_label
 from changedet.data.pixel_sums import PixelSums
 from changedet.errors import DataError, ImageError
 
@@ -42,6 +42,16 @@ class PairPaths(NamedTuple):
     def is_remote(self) -> bool:
         """Files are local."""
         return False
+
+    def require_label(self) -> Path:
+        """Path of the label of a pair that must have one.
+
+        Raises:
+            DataError: If it has none.
+        """
+        if self.label is None:
+            raise DataError(f"pair {self.name} has no label ({self.before}); add a mask")
+        return self.label
 
     def size(self) -> tuple[int, int]:
         """Read height and width of the first date from its header.
@@ -84,7 +94,7 @@ class PairPaths(NamedTuple):
         Raises:
             DataError: If there is none, or it cannot be read.
         """
-        return inspect_mask(label_of(self))
+        return inspect_mask(self.require_label())
 
     def sum_pixels(self, *, channels: int) -> tuple[PixelSums, PixelSums]:
         """Sum up every pixel of both images.

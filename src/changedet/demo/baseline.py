@@ -10,7 +10,7 @@ from torch import Tensor
 from changedet.baselines.difference import mean_absolute_difference
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding
-from changedet.evaluation.model_data import PairReader
+from changedet.data.reading import PairReader
 from changedet.inference import counting
 from changedet.inference.torch_scorer import Image
 from changedet.metrics.histogram import ScoreHistogram

@@ -9,10 +9,10 @@ from typing import Literal
 
 from changedet.data.index import PairIndex, files_of, index_pairs
 from changedet.data.labels.scan import scan_labels
+from changedet.data.reading import PairReader
 from changedet.demo.baseline import count_scores, difference_score
 from changedet.errors import ConfigError, TrainingError
 from changedet.evaluation.evaluate import EvaluationReport, EvaluationRequest, evaluate_model
-from changedet.evaluation.model_data import PairReader
 from changedet.inference.counting import evaluate_pairs
 from changedet.inference.detector import resolve_device
 from changedet.metrics.histogram import ScoreHistogram
@@ -33,7 +33,7 @@ from changedet.rendering.page import (
 from changedet.storage.output_folder import remove_entries
 from changedet.synthetic.dataset import write_sample
 from changedet.training.build import build_seeded_model
-from changedet.training.callbacks import Observer
+from changedet.training.callbacks import TrainingCallback
 from changedet.training.config import ExperimentConfig, load_config, tile_px
 from changedet.training.run import TrainRequest, run_training
 
@@ -83,14 +83,14 @@ class DemoReport:
 def run_demo(
     request: DemoRequest,
     *,
-    observers: Sequence[Observer] = (),
+    callbacks: Sequence[TrainingCallback] = (),
     say: Callable[[str], None] = lambda message: None,
 ) -> DemoReport:
     """Run the main job once on generated pairs, from data to a page that shows the result.
 
     Args:
         request: Where to, and with what.
-        observers: Told of the training's progress.
+        callbacks: Told of the training's progress.
         say: Gets sentences for the user.
 
     Raises:
@@ -113,7 +113,7 @@ def run_demo(
                 overrides=request.overrides,
                 device=request.device,
             ),
-            observers=observers,
+            callbacks=callbacks,
             say=say,
         )
     if outcome.signal is not None:

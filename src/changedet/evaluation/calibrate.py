@@ -38,9 +38,8 @@ from changedet.models.model_file import (
     rounded_tensors,
     save_model,
 )
-from changedet.predict.images import Progress
 from changedet.storage.output_folder import Existing, check_result_file
-from changedet.types import Mode, Precision, TestTime
+from changedet.types import Mode, Precision, Progress, TestTime
 
 
 @dataclass(frozen=True)
@@ -240,7 +239,7 @@ def _count_both(
             progress(done, passes * len(split.pairs))
 
     def count(detector: Detector) -> ScoreHistogram:
-        return _count(request, detector, split, observer=count_up)
+        return _count(request, detector, split, on_score=count_up)
 
     old = None
     if passes > 1:
@@ -261,7 +260,7 @@ def _count(
     detector: Detector,
     split: _Split,
     *,
-    observer: Callable[[int, torch.Tensor], None],
+    on_score: Callable[[int, torch.Tensor], None],
 ) -> ScoreHistogram:
     source = ModelSource(request.model, detector)
     return count_source(
@@ -269,7 +268,7 @@ def _count(
         reader_for(source, split.encoding).read_ahead(split.pairs),
         mode=request.mode,
         batch_size=request.batch_size,
-        observer=observer,
+        on_score=on_score,
     )
 
 

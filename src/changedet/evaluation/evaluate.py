@@ -40,12 +40,11 @@ from changedet.metrics.protocol import (
     honest_protocol,
     seed_protocol,
 )
-from changedet.predict.images import Progress
 from changedet.rendering.plots import write_precision_recall_curve
 from changedet.storage.atomic import write_text
 from changedet.storage.json_values import to_json_value
 from changedet.storage.output_folder import Existing, check_result_folder, result_folder
-from changedet.types import Mode, TestTime
+from changedet.types import Mode, Progress, TestTime
 
 #: The file that tells a finished evaluation.
 METRICS = "metrics.json"
@@ -270,7 +269,7 @@ def _count(
             mode=request.mode,
             batch_size=request.batch_size,
             extra_thresholds=extra_thresholds,
-            observer=count_up,
+            on_score=count_up,
         )
 
     if request.threshold is not None:

@@ -1,46 +1,15 @@
 """A data set as a model wants it: values of the kind it was trained on, labels as declared then."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from changedet.data.index import PairIndex
-from changedet.data.labelled import DecodedPair, LabelledPair, read_pair
-from changedet.data.labels.scan import LabelEncoding, LabelScan, scan_labels
+from changedet.data.labels.scan import LabelScan, scan_labels
 from changedet.errors import ConfigError
 from changedet.evaluation.leakage import is_same_data_set
-from changedet.inference.loading import load_ahead, room_for
 from changedet.models.model_file import ModelCard
-from changedet.types import Normalisation, PixelType
-
-
-@dataclass(frozen=True)
-class PairReader:
-    """Reads labelled pairs as a model, or another source of scores, is shown them.
-
-    Attributes:
-        encoding: What the labels' values mean.
-        channels: Channels that the images must have.
-        fill: Statistics whose means stand where a date holds no image.
-    """
-
-    encoding: LabelEncoding
-    channels: int = 3
-    fill: Normalisation | None = None
-
-    def read(self, pair: LabelledPair) -> DecodedPair:
-        """Read one pair.
-
-        Raises:
-            DataError: If it cannot be read, or its parts do not fit each other.
-        """
-        return read_pair(pair, encoding=self.encoding, channels=self.channels, fill=self.fill)
-
-    def read_ahead(self, pairs: Sequence[LabelledPair]) -> Iterator[DecodedPair]:
-        """Read pairs in their order, while earlier ones are being scored, as memory allows."""
-        ahead = room_for(pairs[0].size()) if pairs else 1
-        return load_ahead(self.read, pairs, ahead=ahead)
+from changedet.types import PixelType
 
 
 def check_pixel_type(

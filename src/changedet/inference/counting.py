@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from changedet.errors import DataError
-from changedet.inference.tiling import default_overlap, score_pairs
+from changedet.inference.tiling import score_pairs
 from changedet.inference.torch_scorer import Image
 from changedet.metrics.histogram import ScoreCounter, ScoreHistogram
 from changedet.models.base import ChangeModel
-from changedet.raster.grid import round_up
+from changedet.raster.grid import default_overlap, round_up
 from changedet.types import Mode, Normalisation, TestTime
 
 #: Before and after, (H, W, C), and the label, (H, W), in {0, 1, 255}; all uint8.
 LabelledPair: TypeAlias = tuple[Image, Image, NDArray[np.uint8]]
 #: Gets the number of the pair, from 0, and its scores, (H, W), float32 in [0, 1], on the device.
-Observer: TypeAlias = Callable[[int, Tensor], None]
+OnScore: TypeAlias = Callable[[int, Tensor], None]
 #: Turns pairs of images, read one by one, into their scores in the same order, (H, W), float32 in
 #: [0, 1]; it may run some pairs behind, to score them together.
 PairScorer: TypeAlias = Callable[[Iterable[tuple[Image, Image]]], Iterator[Tensor]]
@@ -41,7 +41,7 @@ def evaluate_pairs(
     mode: Mode = "whole",
     test_time: TestTime = "none",
     extra_thresholds: Sequence[float] = (),
-    observer: Observer | None = None,
+    on_score: OnScore | None = None,
 ) -> ScoreHistogram:
     """Count, for every pair, its changed and unchanged pixels by their score.
 
@@ -57,7 +57,7 @@ def evaluate_pairs(
         mode: How images larger than a tile are cut.
         test_time: Which views of a tile, turned, mirrored or coarser, are scored and averaged.
         extra_thresholds: Scores at which the counts must be exact, besides the usual ones.
-        observer: Called with each pair's scores, in order, for pictures and the like.
+        on_score: Called with each pair's scores, in order, for pictures and the like.
 
     Raises:
         DataError: If there is no pair, or a label's size is not that of its images.
@@ -78,7 +78,7 @@ def evaluate_pairs(
         device=device,
         at_once=batch_size,
         extra_thresholds=extra_thresholds,
-        observer=observer,
+        on_score=on_score,
     )
 
 
@@ -89,7 +89,7 @@ def count_scores(
     device: torch.device,
     at_once: int = 8,
     extra_thresholds: Sequence[float] = (),
-    observer: Observer | None = None,
+    on_score: OnScore | None = None,
 ) -> ScoreHistogram:
     """Count labelled pairs by the scores of anything that scores pairs of images.
 
@@ -101,7 +101,7 @@ def count_scores(
         device: Where to count.
         at_once: Score maps that are counted together at most.
         extra_thresholds: Scores at which the counts must be exact, besides the usual ones.
-        observer: Called with each pair's scores, in order, for pictures and the like.
+        on_score: Called with each pair's scores, in order, for pictures and the like.
 
     Raises:
         DataError: If there is no pair, or a label's size is not that of its images.
@@ -113,8 +113,8 @@ def count_scores(
     number = -1
     for number, scores in enumerate(score(_unlabelled(samples, labels))):
         counts.add(scores, labels.popleft())
-        if observer is not None:
-            observer(number, scores)
+        if on_score is not None:
+            on_score(number, scores)
     if number < 0:
         raise DataError("there is no labelled pair to evaluate; choose another split or data set")
     return counts.compute()

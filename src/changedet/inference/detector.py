@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from changedet.errors import ConfigError, DataError
-from changedet.inference.tiling import default_overlap, score_pairs
+from changedet.inference.tiling import score_pairs
 from changedet.inference.torch_scorer import Image
 from changedet.models.base import ChangeModel
 from changedet.models.choices import check_choice
 from changedet.models.model_file import ModelCard, load_model
-from changedet.raster.grid import round_up
+from changedet.raster.grid import default_overlap, round_up
 from changedet.types import PixelType, TestTime
 
 

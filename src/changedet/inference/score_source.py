@@ -11,11 +11,11 @@ from torch import Tensor
 from changedet.baselines.mosaic import compute_in_tiles
 from changedet.baselines.registry import Floor, create_floor
 from changedet.data.labels.scan import LabelEncoding
+from changedet.data.reading import PairReader
 from changedet.errors import ConfigError
-from changedet.evaluation.model_data import PairReader
 from changedet.inference.counting import (
     LabelledPair,
-    Observer,
+    OnScore,
     count_scores,
     overlap_of,
 )
@@ -188,7 +188,7 @@ def count_source(
     tile_px: int | None = None,
     batch_size: int = 8,
     extra_thresholds: Sequence[float] = (),
-    observer: Observer | None = None,
+    on_score: OnScore | None = None,
 ) -> ScoreHistogram:
     """Count labelled pairs by their scores, in memory that does not grow with their number.
 
@@ -200,7 +200,7 @@ def count_source(
         batch_size: As for :meth:`ScoreSource.scores`.
         extra_thresholds: Scores at which the counts must be exact, besides the usual ones; the
             source's own threshold always is.
-        observer: Called with each pair's number and scores, in order.
+        on_score: Called with each pair's number and scores, in order.
 
     Raises:
         DataError: If there is no pair, or a label's size is not that of its images.
@@ -213,7 +213,7 @@ def count_source(
         device=source.device,
         at_once=batch_size,
         extra_thresholds=(*extra_thresholds, *own),
-        observer=observer,
+        on_score=on_score,
     )
 
 

@@ -12,13 +12,8 @@ from torch import Tensor
 from changedet.errors import ConfigError
 from changedet.inference.torch_scorer import Image, TileScorer
 from changedet.models.base import ChangeModel
-from changedet.raster.grid import blend_weights, round_up, tiles
+from changedet.raster.grid import blend_weights, mirror_to, round_up, tiles
 from changedet.types import Normalisation, TestTime
-
-
-def default_overlap(tile_px: int) -> int:
-    """Overlap that hides the seams: a quarter of the tile."""
-    return tile_px // 4
 
 
 def score_pairs(
@@ -168,14 +163,6 @@ def _pieces(canvas: _Canvas, before: Image, after: Image) -> Iterator[_Piece]:
     for tile in tiles(shape, size=canvas.size, overlap=canvas.overlap_px):
         window = np.s_[tile.top : tile.top + height, tile.left : tile.left + width]
         yield _Piece(canvas, *tile, before[window], after[window])
-
-
-def mirror_to(image: Image, size: tuple[int, int]) -> Image:
-    """Continue an image that is smaller than a tile by its reflection, repeated as needed."""
-    lacking = [(0, max(0, wanted - got)) for got, wanted in zip(image.shape, size, strict=False)]
-    if not any(after for _, after in lacking):
-        return image
-    return np.pad(image, [*lacking, (0, 0)], mode="reflect")
 
 
 def _score_into(scorer: TileScorer, pieces: list[_Piece]) -> None:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,9 +13,9 @@ import numpy as np
 from changedet._version import __version__
 from changedet.data.images import image_size, read_image
 from changedet.data.layouts import RASTER_SUFFIXES, Found, images_by_stem, some
+from changedet.data.prefetch import load_ahead, room_for
 from changedet.errors import DataError
 from changedet.inference.detector import Detector, Prediction, checked_threshold, load
-from changedet.inference.loading import load_ahead, room_for
 from changedet.inference.memory import keep_freed_memory
 from changedet.inference.provenance import model_facts, settle_threshold
 from changedet.inference.torch_scorer import Image
@@ -23,13 +23,10 @@ from changedet.rendering.display import as_rgb
 from changedet.rendering.pictures import heatmap, overlay, write_png, write_score_png
 from changedet.storage.atomic import write_text
 from changedet.storage.output_folder import Existing, check_result_folder, result_folder
-from changedet.types import MAX_DISTANCE, TestTime
+from changedet.types import MAX_DISTANCE, Progress, TestTime
 
 #: The file that tells a finished prediction.
 SUMMARY = "summary.json"
-
-#: Called with the number of pairs done and the number of all pairs.
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,10 @@ import numpy as np
 
 from changedet.errors import ConfigError
 from changedet.inference.detector import Detector
-from changedet.inference.tiling import default_overlap
 from changedet.inference.torch_scorer import TileScorer
 from changedet.raster.gaps import fill_gaps
 from changedet.raster.geo_grid import GeoGrid, Window
-from changedet.raster.grid import round_up, starts
+from changedet.raster.grid import default_overlap, round_up, starts
 from changedet.raster.pair import PairPixels
 
 #: Tiles of a model whose result hardly depends on their size: fewer edges, less waste.

@@ -19,8 +19,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from changedet.errors import StorageError
+from changedet.palette import CHANGED_COLOUR
 from changedet.raster.scratch import describe_size
-from changedet.rendering.qgis import CHANGED_COLOUR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree
 
+from changedet.palette import CHANGED_COLOUR
 from changedet.storage.atomic import write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: Red of changed pixels and outlines, in the colour table of the mask and in the styles.
-CHANGED_COLOUR: Final = (214, 39, 40)
 # Score, colour (YlOrRd of ColorBrewer) and opacity (0..255): the image below stays visible where
 # nothing changed.
 _SCORE_RAMP: Final = (

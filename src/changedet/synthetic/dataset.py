@@ -101,7 +101,7 @@ def write_sample(
     test: int = 60,
     size_px: int = 256,
     existing: Literal["refuse", "replace"] = "refuse",
-    observer: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write generated pairs as a data set with the splits train, val and test.
 
@@ -117,7 +117,7 @@ def write_sample(
         test: Pairs to test on.
         size_px: Height and width of the images, at least 32.
         existing: What to do if ``out`` is not empty: "replace" takes away an earlier sample.
-        observer: Is told how many pairs are done, and of how many.
+        progress: Is told how many pairs are done, and of how many.
 
     Raises:
         ConfigError: If a number is out of range.
@@ -143,8 +143,8 @@ def write_sample(
                 pair_seed = _pair_seed(seed, place, index)
                 _write_pair(out / split, index, generate_pair(pair_seed, size_px=size_px))
                 done += 1
-                if observer is not None:
-                    observer(done, sum(counts.values()))
+                if progress is not None:
+                    progress(done, sum(counts.values()))
     except OSError as error:
         raise StorageError(
             f"cannot write the sample to {out}: {error.strerror or error}; "

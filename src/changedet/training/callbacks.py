@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from changedet.metrics.histogram import ScoreHistogram
-from changedet.training.checkpoint import Progress
+from changedet.training.checkpoint import TrainingPosition
 
 
 @dataclass(frozen=True)
@@ -34,20 +34,20 @@ class LogRow:
 class ValidationEvent:
     """A validation and what it found."""
 
-    progress: Progress
+    progress: TrainingPosition
     histogram: ScoreHistogram
     threshold: float
     roc_auc: float
     is_best: bool
 
 
-class Observer:
-    """Base of observers: every method does nothing until it is overridden."""
+class TrainingCallback:
+    """Base of callbacks: every method does nothing until it is overridden."""
 
-    def on_start(self, progress: Progress, *, batches: int, epochs: int) -> None:
+    def on_start(self, progress: TrainingPosition, *, batches: int, epochs: int) -> None:
         """Take note of a start at ``progress``; an epoch has ``batches`` batches."""
 
-    def on_batch(self, progress: Progress, *, pairs: int) -> None:
+    def on_batch(self, progress: TrainingPosition, *, pairs: int) -> None:
         """Take note of a finished batch of ``pairs`` pairs."""
 
     def on_log(self, row: LogRow) -> None:

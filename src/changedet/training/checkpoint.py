@@ -19,7 +19,7 @@ _META_KEY = "changedet_training"
 
 
 @dataclass
-class Progress:
+class TrainingPosition:
     """Position and scores of a training run; all that is needed beside weights and optimiser.
 
     The random state needs no entry: every draw is a function of (seed, epoch, batch or sample).
@@ -56,7 +56,7 @@ def save_checkpoint(
     *,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    progress: Progress,
+    progress: TrainingPosition,
     average: AveragedModel | None = None,
 ) -> None:
     """Write all that resuming needs; the former file stays until this one is whole.
@@ -93,7 +93,7 @@ def load_checkpoint(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     average: AveragedModel | None = None,
-) -> Progress:
+) -> TrainingPosition:
     """Put weights, their average and the optimiser's state back and return the position.
 
     Raises:
@@ -134,7 +134,7 @@ def load_checkpoint(
             f"{path} belongs to another model or optimiser: {reason}; "
             "resume with the settings the run was started with"
         ) from error
-    return Progress(**meta["progress"])
+    return TrainingPosition(**meta["progress"])
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

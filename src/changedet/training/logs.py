@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from changedet.metrics.protocol import SELECTION_SET_NOTE, seed_protocol
 from changedet.rendering.plots import write_precision_recall_curve
 from changedet.storage.atomic import write_text
-from changedet.training.callbacks import LogRow, Observer, ValidationEvent
-from changedet.training.checkpoint import Progress
+from changedet.training.callbacks import LogRow, TrainingCallback, ValidationEvent
+from changedet.training.checkpoint import TrainingPosition
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -63,7 +63,7 @@ class CsvLog:
             file.write(line.getvalue())
 
 
-class RunRecords(Observer):
+class RunRecords(TrainingCallback):
     """Write what training has to leave behind (spec 4) under a run's folder.
 
     ``logs/train.csv`` and ``logs/validation.csv``; TensorBoard under ``logs/tensorboard``;
@@ -76,7 +76,7 @@ class RunRecords(Observer):
         self._validation = CsvLog(folder / "logs" / "validation.csv", VALIDATION_COLUMNS)
         self._board: SummaryWriter | None = None
 
-    def on_start(self, progress: Progress, *, batches: int, epochs: int) -> None:
+    def on_start(self, progress: TrainingPosition, *, batches: int, epochs: int) -> None:
         """Cut the logs back to the position and open TensorBoard."""
         # Imported here: TensorBoard takes a second to import, and only training needs it.
         from torch.utils.tensorboard import SummaryWriter

@@ -32,8 +32,8 @@ from changedet.training.build import (
     build_seeded_model,
     build_settings,
 )
-from changedet.training.callbacks import Observer
-from changedet.training.checkpoint import Progress, load_checkpoint
+from changedet.training.callbacks import TrainingCallback
+from changedet.training.checkpoint import TrainingPosition, load_checkpoint
 from changedet.training.config import (
     ExperimentConfig,
     dump_config,
@@ -78,21 +78,21 @@ class TrainRequest:
 class TrainOutcome(NamedTuple):
     """How a run ended: its last position, and the signal that stopped it early, if one did."""
 
-    progress: Progress
+    progress: TrainingPosition
     signal: int | None
 
 
 def run_training(
     request: TrainRequest,
     *,
-    observers: Sequence[Observer] = (),
+    callbacks: Sequence[TrainingCallback] = (),
     say: Callable[[str], None] = lambda message: None,
 ) -> TrainOutcome:
     """Train as asked and leave everything in ``request.out`` (spec 4).
 
     Args:
         request: What to train, on what, where to.
-        observers: Told of the progress, beside the records that are always written.
+        callbacks: Told of the progress, beside the records that are always written.
         say: Gets sentences for the user.
 
     Raises:
@@ -115,7 +115,7 @@ def run_training(
     decay = config.training.ema_decay
     average = None if decay is None else AveragedModel(model, decay=decay)
     judged = model if average is None else average.module
-    progress = Progress(epoch=request.start_epoch)
+    progress = TrainingPosition(epoch=request.start_epoch)
     last = request.out / "checkpoints" / "last.safetensors"
     if request.mode == "resume":
         progress = load_checkpoint(last, model=model, optimizer=optimizer, average=average)
@@ -136,7 +136,7 @@ def run_training(
     )
     with _stop_on_signals(say) as caught, contextlib.ExitStack() as stack:
         records = RunRecords(request.out)
-        watchers = [records, *observers]
+        watchers = [records, *callbacks]
         for watcher in watchers:
             stack.callback(watcher.close)
         validator = RunValidator(
@@ -166,7 +166,7 @@ def run_training(
             build_settings(config, device),
             folder=request.out,
             device=device,
-            observers=watchers,
+            callbacks=watchers,
             should_stop=lambda: bool(caught),
         )
         try:

@@ -24,8 +24,8 @@ from changedet.metrics.histogram import ScoreHistogram
 from changedet.models.base import ChangeModel
 from changedet.nn.normaliser import normalise
 from changedet.training.averaging import AveragedModel
-from changedet.training.callbacks import LogRow, Observer, ValidationEvent
-from changedet.training.checkpoint import Progress, save_checkpoint
+from changedet.training.callbacks import LogRow, TrainingCallback, ValidationEvent
+from changedet.training.checkpoint import TrainingPosition, save_checkpoint
 from changedet.training.schedule import Schedule
 from changedet.types import Normalisation
 
@@ -70,7 +70,7 @@ class Validation(NamedTuple):
 class Interrupted(Exception):  # noqa: N818 - not an error: somebody asked the run to stop
     """Training stopped when asked to; the last checkpoint holds the position."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: TrainingPosition) -> None:
         super().__init__(f"stopped at epoch {progress.epoch}, batch {progress.batch}")
         self.progress = progress
 
@@ -78,7 +78,7 @@ class Interrupted(Exception):  # noqa: N818 - not an error: somebody asked the r
 class Validator(Protocol):
     """Scores the model on the validation split."""
 
-    def __call__(self, progress: Progress) -> Validation:
+    def __call__(self, progress: TrainingPosition) -> Validation:
         """Validate; may raise :class:`StopRequested` where a stop was asked for meanwhile."""
 
 
@@ -107,7 +107,7 @@ class TrainingParts:
     names: Sequence[str]
     normalisation: Normalisation
     validate: Validator
-    export: Callable[[Path, Validation, Progress], None]
+    export: Callable[[Path, Validation, TrainingPosition], None]
     average: AveragedModel | None = None
 
 
@@ -119,7 +119,7 @@ class Trainer:
         settings: Length and intervals.
         folder: Where checkpoints go: ``best.safetensors`` and ``checkpoints/``.
         device: Where the model is.
-        observers: Told of batches, log rows and validations.
+        callbacks: Told of batches, log rows and validations.
         should_stop: Asked after every step; True ends the run with :class:`Interrupted`.
     """
 
@@ -130,14 +130,14 @@ class Trainer:
         *,
         folder: Path,
         device: torch.device,
-        observers: Sequence[Observer] = (),
+        callbacks: Sequence[TrainingCallback] = (),
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.parts = parts
         self.settings = settings
         self.folder = folder
         self.device = device
-        self.observers = observers
+        self.callbacks = callbacks
         self.should_stop = should_stop
         self.batches = len(parts.loader)
         self._batch_size = parts.loader.batch_size or 1
@@ -150,7 +150,7 @@ class Trainer:
         """The checkpoint that a stopped run goes on from."""
         return self.folder / "checkpoints" / "last.safetensors"
 
-    def fit(self, progress: Progress) -> Progress:
+    def fit(self, progress: TrainingPosition) -> TrainingPosition:
         """Train from a position to the end.
 
         Args:
@@ -164,8 +164,8 @@ class Trainer:
         devices = [self.device.index or 0] if self.device.type == "cuda" else []
         self._saved_step = progress.step
         with torch.random.fork_rng(devices=devices):
-            for observer in self.observers:
-                observer.on_start(progress, batches=self.batches, epochs=self.settings.epochs)
+            for callback in self.callbacks:
+                callback.on_start(progress, batches=self.batches, epochs=self.settings.epochs)
             if self._validation_due(progress):
                 self._validate(progress)
             while progress.epoch <= self.settings.epochs:
@@ -175,7 +175,7 @@ class Trainer:
                 progress.epoch, progress.batch, progress.validated_batch = progress.epoch + 1, 0, 0
             return progress
 
-    def _run_epoch(self, progress: Progress) -> None:
+    def _run_epoch(self, progress: TrainingPosition) -> None:
         if progress.batch >= self.batches:
             return
         self.parts.model.train()
@@ -191,7 +191,7 @@ class Trainer:
             if self._at_step(progress):
                 self._after_step(progress)
 
-    def _train_batch(self, sample: PairSample, progress: Progress) -> None:
+    def _train_batch(self, sample: PairSample, progress: TrainingPosition) -> None:
         torch.manual_seed(_batch_seed(self.settings.seed, progress))
         before, after = (
             image.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
@@ -222,7 +222,7 @@ class Trainer:
         ) % self.settings.accumulate == 0 or progress.batch + 1 == self.batches:
             self._step_optimizer(progress)
 
-    def _step_optimizer(self, progress: Progress) -> None:
+    def _step_optimizer(self, progress: TrainingPosition) -> None:
         if self.settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parts.model.parameters(), self.settings.clip_norm)
         self.parts.optimizer.step()
@@ -230,7 +230,7 @@ class Trainer:
         if self.parts.average is not None:
             self.parts.average.update(self.parts.model, step=progress.step + 1)
 
-    def _after_step(self, progress: Progress) -> None:
+    def _after_step(self, progress: TrainingPosition) -> None:
         validation_due = self._validation_due(progress)
         if validation_due:
             self._validate(progress)
@@ -241,7 +241,7 @@ class Trainer:
         if validation_due or is_old or progress.batch == self.batches:
             self._save_last(progress)
 
-    def _validation_due(self, progress: Progress) -> bool:
+    def _validation_due(self, progress: TrainingPosition) -> bool:
         every = self.settings.validate_every
         passed = progress.batch // every > progress.validated_batch // every
         is_last = progress.epoch == self.settings.epochs
@@ -249,7 +249,7 @@ class Trainer:
         at_end = progress.batch == self.batches and progress.validated_batch < self.batches
         return passed or (closes and at_end)
 
-    def _validate(self, progress: Progress) -> None:
+    def _validate(self, progress: TrainingPosition) -> None:
         self._flush(progress)
         try:
             result = self.parts.validate(progress)
@@ -268,10 +268,10 @@ class Trainer:
         event = ValidationEvent(
             progress, result.histogram, result.threshold, result.roc_auc, is_best
         )
-        for observer in self.observers:
-            observer.on_validation(event)
+        for callback in self.callbacks:
+            callback.on_validation(event)
 
-    def _export_best(self, result: Validation, progress: Progress) -> None:
+    def _export_best(self, result: Validation, progress: TrainingPosition) -> None:
         name = f"best_{progress.epoch}_{progress.batch}.safetensors"
         self.parts.export(self.folder / "checkpoints" / name, result, progress)
         self.parts.export(self.folder / "best.safetensors", result, progress)
@@ -280,7 +280,7 @@ class Trainer:
         while len(progress.best_files) > self.settings.keep_best:
             (self.folder / "checkpoints" / progress.best_files.pop(0)).unlink(missing_ok=True)
 
-    def _save_last(self, progress: Progress) -> None:
+    def _save_last(self, progress: TrainingPosition) -> None:
         self._flush(progress)
         save_checkpoint(
             self.last_path,
@@ -291,7 +291,7 @@ class Trainer:
         )
         self._saved_step = progress.step
 
-    def _flush(self, progress: Progress) -> None:
+    def _flush(self, progress: TrainingPosition) -> None:
         """Bring pending losses to the host, look for a loss that is no number, add them up."""
         if not self._pending:
             return
@@ -311,9 +311,9 @@ class Trainer:
             progress.loss_count += 1
         self._pending.clear()
 
-    def _tell_batch(self, sample: PairSample, progress: Progress, rate: float) -> None:
-        for observer in self.observers:
-            observer.on_batch(progress, pairs=len(sample.index))
+    def _tell_batch(self, sample: PairSample, progress: TrainingPosition, rate: float) -> None:
+        for callback in self.callbacks:
+            callback.on_batch(progress, pairs=len(sample.index))
         if progress.step % self.settings.log_every and progress.batch != self.batches:
             return
         self._flush(progress)
@@ -329,19 +329,19 @@ class Trainer:
         )
         progress.loss_sums, progress.loss_count = {}, 0
         progress.log_rows += 1
-        for observer in self.observers:
-            observer.on_log(row)
+        for callback in self.callbacks:
+            callback.on_log(row)
 
-    def _set_learning_rate(self, progress: Progress) -> float:
+    def _set_learning_rate(self, progress: TrainingPosition) -> float:
         rate = self.parts.schedule(progress.epoch, progress.batch / self.batches)
         for group in self.parts.optimizer.param_groups:
             group["lr"] = rate * group.get("lr_factor", 1.0)
         return rate
 
-    def _at_step(self, progress: Progress) -> bool:
+    def _at_step(self, progress: TrainingPosition) -> bool:
         return progress.batch % self.settings.accumulate == 0 or progress.batch == self.batches
 
-    def _group_size(self, progress: Progress) -> int:
+    def _group_size(self, progress: TrainingPosition) -> int:
         """Batches in the current batch's optimiser step; the last one of an epoch may be short."""
         first = progress.batch - progress.batch % self.settings.accumulate
         return min(self.settings.accumulate, self.batches - first)
@@ -351,7 +351,7 @@ class Trainer:
         return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
 
 
-def _batch_seed(seed: int, progress: Progress) -> int:
+def _batch_seed(seed: int, progress: TrainingPosition) -> int:
     entropy = np.random.SeedSequence(
         [seed, progress.epoch, progress.batch], spawn_key=_DROPOUT_STREAM
     )

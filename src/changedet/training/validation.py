@@ -8,13 +8,13 @@ from torch import Tensor
 
 from changedet._version import __version__
 from changedet.data.labelled import LabelledPair
-from changedet.evaluation.model_data import PairReader
+from changedet.data.reading import PairReader
 from changedet.inference.counting import evaluate_pairs
 from changedet.metrics.protocol import choose_threshold, seed_protocol
 from changedet.models.base import ChangeModel
 from changedet.models.model_file import ModelCard, save_model
 from changedet.rendering.pictures import heatmap, write_png
-from changedet.training.checkpoint import Progress
+from changedet.training.checkpoint import TrainingPosition
 from changedet.training.config import ExperimentConfig, tile_px
 from changedet.training.dataset_statistics import RunFacts
 from changedet.training.trainer import StopRequested, Validation
@@ -42,7 +42,7 @@ class RunValidator:
         self.folder = folder
         self.should_stop = should_stop
 
-    def __call__(self, progress: Progress) -> Validation:
+    def __call__(self, progress: TrainingPosition) -> Validation:
         """Score every pair of the split.
 
         Raises:
@@ -70,7 +70,7 @@ class RunValidator:
             batch_size=max(8, self.config.training.batch_size),
             mode=self.config.data.evaluation,
             test_time=self.config.data.test_time,
-            observer=draw,
+            on_score=draw,
         )
         seed = seed_protocol(histogram)
         return Validation(histogram, seed.max_f1, choose_threshold(histogram), seed.roc_auc)
@@ -78,10 +78,10 @@ class RunValidator:
 
 def make_exporter(
     model: ChangeModel, config: ExperimentConfig, facts: RunFacts
-) -> Callable[[Path, Validation, Progress], None]:
+) -> Callable[[Path, Validation, TrainingPosition], None]:
     """Make the function that writes the model with all that is needed to use it."""
 
-    def export(path: Path, result: Validation, progress: Progress) -> None:
+    def export(path: Path, result: Validation, progress: TrainingPosition) -> None:
         split = config.data.val_split
         images = len(result.histogram.changed)
         chosen_by = (

@@ -12,7 +12,7 @@ from changedet.ablation.resources import (
     read_resources,
 )
 from changedet.errors import StorageError
-from changedet.training.checkpoint import Progress
+from changedet.training.checkpoint import TrainingPosition
 
 
 class Clock:
@@ -37,11 +37,11 @@ def stops(monkeypatch) -> list[int]:
 
 def batch(meter: ResourceMeter, clock: Clock, seconds: float, pairs: int = 4) -> None:
     clock.now += seconds
-    meter.on_batch(Progress(), pairs=pairs)
+    meter.on_batch(TrainingPosition(), pairs=pairs)
 
 
 def start(meter: ResourceMeter) -> ResourceMeter:
-    meter.on_start(Progress(), batches=10, epochs=1)
+    meter.on_start(TrainingPosition(), batches=10, epochs=1)
     return meter
 
 

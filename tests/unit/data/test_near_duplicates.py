@@ -155,7 +155,7 @@ def read_thumbnails(root: Path, split):
     encoding = scan_labels(index.pairs).encoding
     seen = []
     made = make_thumbnails(
-        index.split(split), encoding=encoding, observer=lambda done, total: seen.append(done)
+        index.split(split), encoding=encoding, progress=lambda done, total: seen.append(done)
     )
     assert seen == list(range(1, len(made.names) + 1))
     return made

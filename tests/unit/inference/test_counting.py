@@ -85,7 +85,7 @@ def test_a_grid_has_no_tiles_to_spare():
 def test_the_observer_gets_every_score_map_in_order():
     samples = [make_sample(32, 32, 0), make_sample(40, 24, 1), make_sample(32, 32, 2)]
     seen: list[tuple[int, tuple[int, ...]]] = []
-    count(samples, observer=lambda number, score: seen.append((number, tuple(score.shape))))
+    count(samples, on_score=lambda number, score: seen.append((number, tuple(score.shape))))
     assert seen == [(0, (32, 32)), (1, (40, 24)), (2, (32, 32))]
 
 
@@ -98,7 +98,7 @@ def test_samples_are_taken_as_they_are_needed():
             yield make_sample(32, 32, number)
 
     ahead = []
-    count(reading(), batch_size=3, observer=lambda number, _: ahead.append(len(taken) - number))
+    count(reading(), batch_size=3, on_score=lambda number, _: ahead.append(len(taken) - number))
     assert max(ahead) <= 4
 
 
@@ -108,7 +108,7 @@ def test_an_observer_that_stops_leaves_the_model_as_it_was():
 
     model = PixelDifference().train()
     with pytest.raises(KeyboardInterrupt):
-        count([make_sample(32, 32)], model=model, observer=stop)
+        count([make_sample(32, 32)], model=model, on_score=stop)
     assert model.training
 
 

@@ -136,7 +136,7 @@ def test_counting_a_model_is_evaluating_it(model):
     source = open_source(model, device="cpu")
     seen = []
     counted = count_source(
-        source, samples, extra_thresholds=(0.12345,), observer=lambda n, score: seen.append(n)
+        source, samples, extra_thresholds=(0.12345,), on_score=lambda n, score: seen.append(n)
     )
     expected = evaluate_pairs(
         source.detector.model,

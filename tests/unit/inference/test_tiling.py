@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from changedet.errors import ConfigError
-from changedet.inference.tiling import default_overlap, score_pairs
+from changedet.inference.tiling import score_pairs
 from changedet.inference.torch_scorer import evaluating
 from changedet.models.base import ChangeModel
 from changedet.models.registry import create_model
 from changedet.nn.normaliser import normalise
+from changedet.raster.grid import default_overlap
 from changedet.types import ChangeOutput, Normalisation
 
 PLAIN = Normalisation((0.0,) * 3, (0.0,) * 3, (255.0,) * 3, (255.0,) * 3)

@@ -4,7 +4,8 @@ from xml.etree import ElementTree
 import pytest
 
 from changedet.errors import StorageError
-from changedet.rendering.qgis import CHANGED_COLOUR, write_styles
+from changedet.palette import CHANGED_COLOUR
+from changedet.rendering.qgis import write_styles
 
 RED = "#d62728"
 

@@ -85,7 +85,7 @@ def test_a_plain_difference_of_the_images_does_not_find_the_changes(pairs):
 
 def test_the_sample_is_a_data_set_that_the_readers_understand(tmp_path):
     told = []
-    write_sample(tmp_path / "s", **SMALL, observer=lambda done, total: told.append((done, total)))
+    write_sample(tmp_path / "s", **SMALL, progress=lambda done, total: told.append((done, total)))
     index = index_pairs(tmp_path / "s")
     assert {name: len(index.split(name)) for name in index.splits} == {
         "train": 3,

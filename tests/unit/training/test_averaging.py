@@ -5,7 +5,7 @@ import torch
 
 from changedet.models.registry import create_model
 from changedet.training.averaging import AveragedModel
-from changedet.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from changedet.training.checkpoint import TrainingPosition, load_checkpoint, save_checkpoint
 
 
 def make():
@@ -78,7 +78,11 @@ def test_a_resumed_average_goes_on_exactly(tmp_path):
         shift(model, 0.1)
         average.update(model, step=step)
     save_checkpoint(
-        tmp_path / "last", model=model, optimizer=optimizer, progress=Progress(), average=average
+        tmp_path / "last",
+        model=model,
+        optimizer=optimizer,
+        progress=TrainingPosition(),
+        average=average,
     )
     other = make()
     other_average = AveragedModel(other, decay=0.9)

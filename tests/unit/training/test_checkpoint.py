@@ -4,7 +4,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from changedet.errors import CheckpointError
-from changedet.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from changedet.training.checkpoint import TrainingPosition, load_checkpoint, save_checkpoint
 
 
 def make() -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -21,7 +21,7 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 def test_training_goes_on_from_a_checkpoint_bit_by_bit(tmp_path):
     model, optimizer = make()
     step(model, optimizer)
-    progress = Progress(epoch=3, batch=2, step=9, best_f_score=0.1 + 0.2, best_files=["a"])
+    progress = TrainingPosition(epoch=3, batch=2, step=9, best_f_score=0.1 + 0.2, best_files=["a"])
     save_checkpoint(tmp_path / "last", model=model, optimizer=optimizer, progress=progress)
     step(model, optimizer)
 
@@ -35,7 +35,9 @@ def test_training_goes_on_from_a_checkpoint_bit_by_bit(tmp_path):
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     model, optimizer = make()
-    save_checkpoint(tmp_path / "last", model=model, optimizer=optimizer, progress=Progress())
+    save_checkpoint(
+        tmp_path / "last", model=model, optimizer=optimizer, progress=TrainingPosition()
+    )
     other = nn.Linear(3, 4)
     with pytest.raises(CheckpointError, match="another model or optimiser"):
         load_checkpoint(

@@ -24,7 +24,7 @@ from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
 from changedet.models.ensemble import Ensemble
 from changedet.models.model_file import load_model, read_card, save_model
 from changedet.models.registry import create_model
-from changedet.training.callbacks import Observer
+from changedet.training.callbacks import TrainingCallback
 from changedet.training.config import load_config
 from changedet.training.dataset_statistics import measure_facts
 from changedet.training.run import TrainOutcome, TrainRequest, run_training
@@ -43,7 +43,7 @@ TINY = (
 )
 
 
-def train(out: Path, data: Path, *, overrides=(), observers=(), **request) -> TrainOutcome:
+def train(out: Path, data: Path, *, overrides=(), callbacks=(), **request) -> TrainOutcome:
     return run_training(
         TrainRequest(
             out=out,
@@ -53,7 +53,7 @@ def train(out: Path, data: Path, *, overrides=(), observers=(), **request) -> Tr
             device="cpu",
             **request,
         ),
-        observers=observers,
+        callbacks=callbacks,
     )
 
 
@@ -81,7 +81,7 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert all(torch.equal(best[0][name], best[1][name]) for name in best[0])
 
 
-class StopAt(Observer):
+class StopAt(TrainingCallback):
     """Fail hard, or ask to stop, when a step is reached."""
 
     def __init__(self, step: int, *, how: str) -> None:
@@ -167,7 +167,7 @@ def test_a_stopped_and_resumed_run_equals_one_that_was_not(
     if how == "crash" and step == 1:
         step = 2  # nothing is saved before the first batch is done, so there is nothing to resume
     try:
-        outcome = train(out, pairs_folder, observers=[StopAt(step, how=how)])
+        outcome = train(out, pairs_folder, callbacks=[StopAt(step, how=how)])
         assert (how, outcome.signal) == ("ctrl-c", signal.SIGINT)
     except RuntimeError:
         assert how == "crash"
@@ -190,11 +190,11 @@ PYRAMID = (
 )
 
 
-def train_pyramid(out, data, *, observers=(), overrides=()):
+def train_pyramid(out, data, *, callbacks=(), overrides=()):
     request = TrainRequest(
         out=out, data=data, recipe="pyramid_small", overrides=(*PYRAMID, *overrides), device="cpu"
     )
-    return run_training(request, observers=observers)
+    return run_training(request, callbacks=callbacks)
 
 
 def test_a_resumed_pyramid_ends_with_the_averaged_weights_of_one_that_was_not(
@@ -206,7 +206,7 @@ def test_a_resumed_pyramid_ends_with_the_averaged_weights_of_one_that_was_not(
         train_pyramid(
             tmp_path / "cut",
             pairs_folder,
-            observers=[StopAt(3, how="crash")],
+            callbacks=[StopAt(3, how="crash")],
             overrides=averaged,
         )
     resume(tmp_path / "cut")

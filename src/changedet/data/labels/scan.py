@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from changedet.data.labelled import LabelledPair
-    from changedet.data.pair import PairPaths
 
-__all__ = ["LabelEncoding", "LabelScan", "label_of", "read_label", "scan_labels"]
+__all__ = ["LabelEncoding", "LabelScan", "read_label", "scan_labels"]
 
 
 @dataclass(frozen=True)
@@ -116,17 +115,6 @@ def read_label(path: Path, encoding: LabelEncoding) -> npt.NDArray[np.uint8]:
         return encoding.decode(raw.values)
     except DataError as error:
         raise DataError(f"{path}: {error}; look at it with: changedet data check") from error
-
-
-def label_of(pair: PairPaths) -> Path:
-    """Path of the mask of a pair that must have one.
-
-    Raises:
-        DataError: If it has none.
-    """
-    if pair.label is None:
-        raise DataError(f"pair {pair.name} has no label ({pair.before}); add a mask")
-    return pair.label
 
 
 def notes_on(masks: Sequence[MaskFacts], encoding: LabelEncoding) -> tuple[str, ...]:

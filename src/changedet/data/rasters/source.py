@@ -24,10 +24,9 @@ from changedet.types import IGNORED
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from changedet.data.labelled import Pixels
     from changedet.data.labels.encoding import LabelEncoding
     from changedet.data.labels.masks import MaskFacts
-    from changedet.data.pixel_sums import Sums
+    from changedet.data.pixel_sums import Pixels, Sums
     from changedet.data.rasters.labels import LayerKind
     from changedet.data.rasters.manifest import SceneEntry
     from changedet.raster.geo_grid import GeoGrid

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import numpy as np
 
-from changedet.data.index import Survey
 from changedet.data.labels.masks import MaskFacts
 from changedet.data.parallel import map_in_order
 from changedet.data.pixel_sums import PixelSums, WideSums
@@ -19,6 +18,7 @@ from changedet.data.rasters.label_checks import check_classes, check_labels
 from changedet.data.rasters.manifest import LAYOUT, SPLITS, read_manifest
 from changedet.data.rasters.overlaps import find_overlaps
 from changedet.data.rasters.source import Scene, SceneBlock, ScenePixels, open_pair
+from changedet.data.survey import Survey
 from changedet.errors import ChangeDetError, ConfigError, DataError
 from changedet.raster.bands import choose_bands
 from changedet.raster.open import open_raster, without_secrets

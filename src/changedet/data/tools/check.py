@@ -19,17 +19,18 @@ from changedet.data.labels.encoding import (
 )
 from changedet.data.labels.scan import notes_on
 from changedet.data.layouts import some
-from changedet.data.parallel import Observer, map_in_order
+from changedet.data.parallel import map_in_order
 from changedet.data.rasters.manifest import LAYOUT
 from changedet.errors import DataError
+from changedet.types import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from changedet.data.index import Survey
     from changedet.data.labelled import Inspection, LabelledPair
     from changedet.data.pixel_sums import Sums
+    from changedet.data.survey import Survey
 
 _DATES = ("before", "after")
 
@@ -128,7 +129,7 @@ def check_pairs(
     ignore_value: int | None = None,
     changed_values: tuple[int, ...] | None = None,
     channels: int = 3,
-    observer: Observer | None = None,
+    progress: Progress | None = None,
 ) -> CheckReport:
     """Read every file under ``root`` once and report all faults.
 
@@ -138,7 +139,7 @@ def check_pairs(
         ignore_value: Stored label value that counts as neither changed nor unchanged.
         changed_values: Stored label values that mean changed.
         channels: Channels of the images.
-        observer: Told after every pair.
+        progress: Told after every pair.
 
     Raises:
         DataError: If the folder does not exist or nothing in it is understood.
@@ -146,7 +147,7 @@ def check_pairs(
     """
     found = survey(root, benchmark=benchmark, channels=channels)
     work = [(split, pair) for split, pairs in found.splits.items() for pair in pairs]
-    entries = list(map_in_order(partial(_inspect, channels=channels), work, observer=observer))
+    entries = list(map_in_order(partial(_inspect, channels=channels), work, progress=progress))
     errors = [*found.faults, *(fault for entry in entries for fault in entry.faults)]
     masks = [entry.found.mask for entry in entries if entry.found.mask is not None]
     encoding = None

@@ -23,16 +23,18 @@ import numpy as np
 from PIL import Image
 
 from changedet.data.labelled import read_pair
-from changedet.data.parallel import Observer, map_in_order
+from changedet.data.parallel import map_in_order
 from changedet.errors import ConfigError, DataError
+from changedet.types import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
-    from changedet.data.labelled import LabelledPair, Pixels
+    from changedet.data.labelled import LabelledPair
     from changedet.data.labels.encoding import LabelEncoding
+    from changedet.data.pixel_sums import Pixels
 
 #: Correlation from which on two pairs count as near-duplicates.
 DEFAULT_LIMIT = 0.9
@@ -97,7 +99,7 @@ def make_thumbnails(
     *,
     encoding: LabelEncoding,
     channels: int = 3,
-    observer: Observer | None = None,
+    progress: Progress | None = None,
 ) -> Thumbnails:
     """Read pairs and shrink them.
 
@@ -105,13 +107,13 @@ def make_thumbnails(
         pairs: Labelled pairs.
         encoding: What the labels' values mean.
         channels: Channels that the images must have.
-        observer: Told after every pair.
+        progress: Told after every pair.
 
     Raises:
         DataError: If a pair cannot be read.
     """
     shrink = partial(_shrink, encoding=encoding, channels=channels)
-    made = list(map_in_order(shrink, pairs, observer=observer))
+    made = list(map_in_order(shrink, pairs, progress=progress))
     none = np.zeros((0, 2, THUMBNAIL_PX, THUMBNAIL_PX), dtype=np.float32)
     return Thumbnails(
         names=tuple(pair.name for pair in pairs),

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from changedet.data.images import encode_png
 from changedet.data.index import accept, files_of, survey
-from changedet.data.labels.scan import LabelEncoding, label_of, read_label, scan_labels
+from changedet.data.labels.scan import LabelEncoding, read_label, scan_labels
 from changedet.data.layouts import PREPARED_FOLDER, SPLIT_NAMES
 from changedet.data.lists import PREPARED_MARK
 from changedet.data.pair import PairPaths
-from changedet.data.parallel import Observer, map_in_order
+from changedet.data.parallel import map_in_order
 from changedet.errors import DataError
 from changedet.storage.atomic import write_bytes, write_text
+from changedet.types import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +65,7 @@ def prepare(
     benchmark: str | None = None,
     ignore_value: int | None = None,
     changed_values: tuple[int, ...] | None = None,
-    observer: Observer | None = None,
+    progress: Progress | None = None,
 ) -> Prepared:
     """Turn the labels of a data set into 0/1 single-channel PNG and list the pairs.
 
@@ -82,7 +83,7 @@ def prepare(
         benchmark: Row to compare layout and numbers with.
         ignore_value: Stored label value that counts as neither changed nor unchanged.
         changed_values: Stored label values that mean changed.
-        observer: Told after every mask.
+        progress: Told after every mask.
 
     Raises:
         DataError: If the data set cannot be used, or files exist that must not be replaced.
@@ -104,7 +105,7 @@ def prepare(
         _require_new([*earlier, *(step.mask for step in every)])
     stale = [path for path in earlier if path not in lists.values()]
     scan = scan_labels(index.pairs, ignore_value=ignore_value, changed_values=changed_values)
-    for _ in map_in_order(partial(_write, encoding=scan.encoding), every, observer=observer):
+    for _ in map_in_order(partial(_write, encoding=scan.encoding), every, progress=progress):
         pass
     for split, path in lists.items():
         write_text(path, "".join(f"{line}\n" for line in lines[split]))
@@ -129,7 +130,7 @@ def _require_outside(root: Path, out: Path | None) -> None:
 
 
 def _step(pair: PairPaths, split: str, *, root: Path, out: Path | None, images: Images) -> _Step:
-    label = label_of(pair)
+    label = pair.require_label()
     if out is None:
         if not label.is_relative_to(root):
             raise DataError(f"{label} lies outside {root}; write to another folder with --out")
@@ -172,7 +173,7 @@ def _line(paths: Sequence[str], *, of: Path) -> str:
 def _require_distinct(steps: Sequence[_Step]) -> None:
     source_of: dict[Path, Path] = {}
     for step in steps:
-        label = label_of(step.pair)
+        label = step.pair.require_label()
         if source_of.setdefault(step.mask, label) != label:
             raise DataError(
                 f"{source_of[step.mask]} and {label} would both become {step.mask}; "
@@ -190,7 +191,7 @@ def _require_new(paths: Sequence[Path]) -> None:
 
 
 def _write(step: _Step, *, encoding: LabelEncoding) -> None:
-    write_bytes(step.mask, encode_png(read_label(label_of(step.pair), encoding)))
+    write_bytes(step.mask, encode_png(read_label(step.pair.require_label(), encoding)))
     for source, target in ((step.pair.before, step.before), (step.pair.after, step.after)):
         if target != source:
             write_bytes(target, source.read_bytes())

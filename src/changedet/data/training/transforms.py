@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import (  # type: ignore[import-untyped]
 )
 from torchvision.transforms.v2 import functional as image_ops
 
-from changedet.data.labelled import Pixels
+from changedet.data.pixel_sums import Pixels
 from changedet.data.training.histogram_matching import match_histogram
 from changedet.errors import ConfigError
 from changedet.raster.geo_grid import Window

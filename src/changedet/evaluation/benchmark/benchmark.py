@@ -23,13 +23,13 @@ from changedet.evaluation.benchmark.results import (
 from changedet.evaluation.benchmark.splits import BenchmarkData
 from changedet.evaluation.benchmark.trial import Trial, run_trial
 from changedet.evaluation.environment import software_facts
-from changedet.inference.counting import Observer
+from changedet.inference.counting import OnScore
 from changedet.inference.score_source import ScoreSource, count_source
 from changedet.metrics.objects import object_result
 from changedet.metrics.protocol import choose_threshold, honest_protocol
-from changedet.predict.images import Progress
 from changedet.storage.atomic import write_text
 from changedet.storage.output_folder import check_result_folder, result_folder
+from changedet.types import Progress
 
 #: The file that tells a finished benchmark.
 ACCURACY = "accuracy.json"
@@ -125,7 +125,7 @@ class _Bench:
     request: AccuracyRequest
     data: BenchmarkData
     repeats: Repeats
-    observer: Observer
+    on_score: OnScore
 
     def judge(self, method: Method) -> MethodResult:
         note = self.data.note_for(method.source)
@@ -141,7 +141,7 @@ class _Bench:
             view=view,
             threshold=threshold,
             batch_size=request.batch_size,
-            observer=self.observer,
+            on_score=self.on_score,
         )
         draws, seed = request.resamples, request.seed
         return ViewResult(
@@ -164,7 +164,7 @@ class _Bench:
             mode=view.mode,
             tile_px=view.tile_px,
             batch_size=request.batch_size,
-            observer=self.observer,
+            on_score=self.on_score,
         )
         return choose_threshold(counts), (
             f"max-F1 on split {split!r} of {self.data.index.name} ({counts.images} images), "

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from changedet.data.labelled import DecodedPair
 from changedet.evaluation.benchmark.request import View
-from changedet.inference.counting import Observer
+from changedet.inference.counting import OnScore
 from changedet.inference.score_source import ScoreSource, count_source
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.objects import ObjectCounter, ObjectCounts
@@ -38,7 +38,7 @@ def run_trial(
     view: View,
     threshold: float,
     batch_size: int,
-    observer: Observer,
+    on_score: OnScore,
 ) -> Trial:
     """Score labelled pairs once and count their pixels and objects.
 
@@ -48,7 +48,7 @@ def run_trial(
         view: How images are cut.
         threshold: Score in [0, 1] from which on a pixel counts as changed.
         batch_size: Tiles that go through a model at once.
-        observer: Called with each pair's number and scores.
+        on_score: Called with each pair's number and scores.
 
     Raises:
         DataError: If a pair cannot be used.
@@ -59,7 +59,7 @@ def run_trial(
     def count_objects(number: int, score: Tensor) -> None:
         is_changed = score.cpu().numpy() >= np.float32(threshold)
         counter.add(is_changed, labels.popleft())
-        observer(number, score)
+        on_score(number, score)
 
     pixels = count_source(
         source,
@@ -68,7 +68,7 @@ def run_trial(
         tile_px=view.tile_px,
         batch_size=batch_size,
         extra_thresholds=(threshold,),
-        observer=count_objects,
+        on_score=count_objects,
     )
     return Trial(threshold, pixels, counter.compute())
 

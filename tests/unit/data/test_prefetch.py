@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from changedet.inference.loading import load_ahead, room_for
+from changedet.data.prefetch import load_ahead, room_for
 
 
 def test_results_come_in_order_although_loaded_in_the_background():
