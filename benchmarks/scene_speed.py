@@ -24,7 +24,7 @@ from changedet.predict.journal import Journal
 from changedet.predict.tiling import choose_tiling
 from changedet.raster.environment import gdal_environment
 from changedet.raster.pair import PairOptions, RasterPair
-from changedet.raster.scratch import ScoreFile
+from changedet.raster.score_store import ScoreFile
 from changedet.raster.tile_plan import TilePlan
 
 

@@ -97,7 +97,7 @@ class Normalisation:
 
 
 #: Spec 3: the seed's input is BGR, 0..255, minus the per-date means of CDD, not divided.
-SEED_NORMALISATION = Normalisation(
+CDD_NORMALISATION = Normalisation(
     mean_before=(87.72, 100.20, 90.43),
     mean_after=(120.24, 127.93, 121.18),
     std_before=(1.0, 1.0, 1.0),

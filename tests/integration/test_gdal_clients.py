@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from changedet.raster.cog import read_strips, write_mask_cog, write_score_cog
 from changedet.raster.geo_grid import GeoGrid
-from changedet.raster.scratch import ScoreFile
+from changedet.raster.score_store import ScoreFile
 from changedet.vector.files import Format, PolygonOptions, file_name, write_polygons
 from changedet.vector.outlines import Outliner
 

@@ -12,7 +12,7 @@ from changedet.ablation.findings import ClaimResult, judge_claims
 from changedet.ablation.report_sections import report_sections
 from changedet.ablation.results import (
     AblationResults,
-    FloorResult,
+    BaselineResult,
     RowResult,
     RunResult,
     mean,
@@ -61,7 +61,7 @@ def _content(results: AblationResults, claims: Sequence[ClaimResult]) -> dict[st
         "notes": list(results.notes),
         "problems": list(results.problems),
         "rows": [_row(results, row) for row in results.rows],
-        "floors": [_floor(floor) for floor in results.floors],
+        "floors": [_baseline(floor) for floor in results.floors],
         "claims": [
             {
                 **_plain(result.claim.model_dump(mode="json")),
@@ -120,7 +120,7 @@ def _run(run: RunResult) -> dict[str, JsonValue]:
     }
 
 
-def _floor(floor: FloorResult) -> dict[str, JsonValue]:
+def _baseline(floor: BaselineResult) -> dict[str, JsonValue]:
     figures: dict[str, JsonValue] = {}
     if floor.judgement is not None:
         for protocol, score in floor.judgement.scores.items():

@@ -8,7 +8,7 @@ from changedet.ablation.estimates import LEVEL, Estimate
 from changedet.ablation.findings import ClaimResult
 from changedet.ablation.results import (
     AblationResults,
-    FloorResult,
+    BaselineResult,
     RowResult,
     mean,
 )
@@ -95,7 +95,7 @@ def _accuracy(results: AblationResults) -> Table:
             cells += _estimate_cells(row.estimate(protocol))
         rows.append(cells)
     for floor in results.floors:
-        rows.append([*_floor_title(floor), *_floor_cells(floor, results.protocols)])
+        rows.append([*_baseline_title(floor), *_baseline_cells(floor, results.protocols)])
     return Table(
         "F1 of the change class, pixels of all images pooled",
         header,
@@ -118,13 +118,13 @@ def _interval(estimate: Estimate) -> str | None:
     return f"{estimate.low:.4f} to {estimate.high:.4f}"
 
 
-def _floor_title(floor: FloorResult) -> list[Cell]:
+def _baseline_title(floor: BaselineResult) -> list[Cell]:
     if floor.judgement is None:
         return [f"untrained: {floor.name} (not judged: {floor.reason})", None]
     return [f"untrained: {floor.judgement.title}", None]
 
 
-def _floor_cells(floor: FloorResult, protocols: Sequence[Protocol]) -> list[Cell]:
+def _baseline_cells(floor: BaselineResult, protocols: Sequence[Protocol]) -> list[Cell]:
     cells: list[Cell] = []
     for protocol in protocols:
         score = None if floor.judgement is None else floor.judgement.scores.get(protocol)
@@ -202,7 +202,7 @@ def _cleanness(results: AblationResults) -> Table:
         rows.append(cells)
     for floor in results.floors:
         score = None if floor.judgement is None else floor.judgement.scores["seed"]
-        cells = [_floor_title(floor)[0]]
+        cells = [_baseline_title(floor)[0]]
         for measure in HEAT_MAP_MEASURES:
             cells += _figure_cells(None if score is None else score.estimate(measure))
         rows.append(cells)

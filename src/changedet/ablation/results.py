@@ -95,7 +95,7 @@ class RowResult:
 
 
 @dataclass(frozen=True, eq=False)
-class FloorResult:
+class BaselineResult:
     """An untrained method.
 
     Attributes:
@@ -130,7 +130,7 @@ class AblationResults:
 
     table: AblationTable
     rows: tuple[RowResult, ...]
-    floors: tuple[FloorResult, ...]
+    floors: tuple[BaselineResult, ...]
     command: str
     val_split: str
     test_split: str | None
@@ -170,7 +170,7 @@ def collect_results(out: Path) -> AblationResults:
     return AblationResults(
         table=table,
         rows=rows,
-        floors=_collect_floors(out, judged=judged),
+        floors=_collect_baselines(out, judged=judged),
         command="\n".join(stored.get("commands", ())),
         val_split=splits["val_split"],
         test_split=splits["test_split"],
@@ -245,7 +245,7 @@ def _read_run(folder: Path, record: RunRecord) -> RunResult:
     )
 
 
-def _collect_floors(out: Path, *, judged: str | None) -> tuple[FloorResult, ...]:
+def _collect_baselines(out: Path, *, judged: str | None) -> tuple[BaselineResult, ...]:
     floors = []
     for folder in sorted((out / FLOORS).glob("*")):
         record = read_record(folder)
@@ -259,5 +259,5 @@ def _collect_floors(out: Path, *, judged: str | None) -> tuple[FloorResult, ...]
                 judgement = read_judgement(folder)
             except StorageError as error:
                 reason = f"its results are damaged: {error}"
-        floors.append(FloorResult(folder.name, folder, judgement, reason))
+        floors.append(BaselineResult(folder.name, folder, judgement, reason))
     return tuple(floors)

@@ -40,11 +40,11 @@ from changedet.ablation.run_state import (
     write_record,
 )
 from changedet.ablation.table import dump_table
-from changedet.baselines.registry import list_floors
+from changedet.baselines.registry import list_baselines
 from changedet.errors import ConfigError, StorageError
-from changedet.evaluation.environment import software_facts
+from changedet.evaluation.environment import software_versions
 from changedet.inference.detector import resolve_device
-from changedet.inference.score_source import FLOOR_PREFIX
+from changedet.inference.score_source import BASELINE_PREFIX
 from changedet.storage.atomic import write_text
 from changedet.storage.output_folder import remove_entries
 from changedet.training.config import dump_config
@@ -93,7 +93,7 @@ def run_ablation(request: AblationRequest, *, say: Say = lambda message: None) -
             if processes.stopped_by is None:
                 work.run(run, f"[{number}/{len(plan.runs)}] {run.row.name}, seed {run.seed}")
         if request.floors == "all" and processes.stopped_by is None:
-            work.judge_floors()
+            work.judge_baselines()
     return _report(request.out, stopped_by=processes.stopped_by)
 
 
@@ -129,7 +129,7 @@ class _Work:
         self.processes = processes
         self.say = say
         self.device = str(resolve_device(request.device))
-        self.software = software_facts()
+        self.software = software_versions()
 
     def run(self, run: PlannedRun, title: str) -> None:
         """Bring one run to its end, or record why it has none."""
@@ -168,9 +168,9 @@ class _Work:
                 self.say(f"{title}: judging again")
                 self._judge_run(folder, record, title)
 
-    def judge_floors(self) -> None:
+    def judge_baselines(self) -> None:
         """Judge the untrained methods on the same splits."""
-        for name in list_floors():
+        for name in list_baselines():
             folder = self.request.out / FLOORS / name
             found = read_record(folder)
             is_done = found is not None and found.judged == self.plan.judged
@@ -179,7 +179,7 @@ class _Work:
             if is_done and _has_judgement(folder):
                 continue
             self.say(f"judging the untrained method {name}")
-            source = f"{FLOOR_PREFIX}{name}"
+            source = f"{BASELINE_PREFIX}{name}"
             reason = self._judge(folder, source, label=self.plan.label, channels=self.plan.channels)
             if self.processes.stopped_by is None:
                 status: Status = "finished" if reason is None else "failed"

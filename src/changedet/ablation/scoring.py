@@ -34,7 +34,7 @@ from changedet.inference.counting import OnScore
 from changedet.inference.score_source import ScoreSource, count_source, reader_for
 from changedet.metrics.confusion import confusion_at, counts_at
 from changedet.metrics.curve import average_precision, max_f1, roc_auc
-from changedet.metrics.histogram import SEED_THRESHOLDS, ScoreHistogram
+from changedet.metrics.histogram import PAPER_THRESHOLDS, ScoreHistogram
 from changedet.metrics.protocol import SELECTION_SET_NOTE, choose_threshold
 from changedet.rendering.display import as_rgb
 from changedet.rendering.pictures import Pixels, heatmap, label_picture, write_png
@@ -179,7 +179,7 @@ def judge_source(
         "seed": _score(
             val,
             blotches,
-            max_f1(val, SEED_THRESHOLDS).threshold,
+            max_f1(val, PAPER_THRESHOLDS).threshold,
             protocol="seed",
             split=splits.val_split,
             note=f"{SELECTION_SET_NOTE}: the threshold is chosen on these very images",

@@ -29,7 +29,7 @@ _MAGNITUDES: dict[str, tuple[str, _Magnitude]] = {
 }
 
 
-class Floor(Protocol):
+class Baseline(Protocol):
     """An untrained method of change detection.
 
     ``in_channels`` is None where it takes any number; ``options`` are what else it was made with,
@@ -68,23 +68,23 @@ class Floor(Protocol):
         """
 
 
-def list_floors() -> list[str]:
-    """Return the names that :func:`create_floor` takes, simple methods first."""
+def list_baselines() -> list[str]:
+    """Return the names that :func:`create_baseline` takes, simple methods first."""
     return [*_MAGNITUDES, _DEEP]
 
 
-def create_floor(
+def create_baseline(
     name: str,
     *,
     channels: int = 3,
     encoder: str | None = None,
     encoder_weights: str | None = None,
     device: torch.device | str = "cpu",
-) -> Floor:
+) -> Baseline:
     """Make an untrained method ready.
 
     Args:
-        name: One of :func:`list_floors`.
+        name: One of :func:`list_baselines`.
         channels: Channels of the images, for the method that has an encoder.
         encoder: timm's name of the encoder of ``deep_difference``; None:
             ``tf_efficientnet_lite0``.
@@ -109,19 +109,19 @@ def create_floor(
             device=device,
         )
         title = f"deep feature difference ({names['encoder']}, untrained on change)"
-        return _MagnitudeFloor(name, title, deep.magnitude, in_channels=channels, options=names)
+        return _MagnitudeBaseline(name, title, deep.magnitude, in_channels=channels, options=names)
     if name not in _MAGNITUDES:
-        raise ConfigError(f"floor {name!r} does not exist; {nearest(name, list_floors())}")
+        raise ConfigError(f"floor {name!r} does not exist; {nearest(name, list_baselines())}")
     if encoder is not None or encoder_weights is not None:
         raise ConfigError(
             f"floor {name!r} has no encoder; leave --encoder and --encoder-weights out or use "
             f"{_DEEP}"
         )
-    return _MagnitudeFloor(name, *_MAGNITUDES[name])
+    return _MagnitudeBaseline(name, *_MAGNITUDES[name])
 
 
 @dataclass(frozen=True)
-class _MagnitudeFloor:
+class _MagnitudeBaseline:
     """Standardise both dates, measure how much each pixel differs, let Otsu split the pixels."""
 
     name: str
@@ -131,7 +131,7 @@ class _MagnitudeFloor:
     options: Mapping[str, str] = field(default_factory=dict)
 
     def score(self, before: NDArray[Any], after: NDArray[Any]) -> NDArray[np.float32]:
-        """Score how much each pixel has changed, see :class:`Floor`."""
+        """Score how much each pixel has changed, see :class:`Baseline`."""
         wanted = self.in_channels
         if before.shape != after.shape or before.ndim != 3 or not before.size:
             raise DataError(

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from changedet.cli.options import (
+    BaselineEncoderWeightsOption,
     BatchSizeOption,
     BenchmarkOption,
     ChangedValuesOption,
     DataOption,
     DeviceOption,
-    FloorEncoderWeightsOption,
     IgnoreValueOption,
     TestTimeOption,
 )
@@ -60,7 +60,7 @@ def accuracy(
     ] = True,
     benchmark: BenchmarkOption = None,
     test_time: TestTimeOption = None,
-    encoder_weights: FloorEncoderWeightsOption = None,
+    encoder_weights: BaselineEncoderWeightsOption = None,
     batch_size: BatchSizeOption = 8,
     device: DeviceOption = "auto",
     ignore_value: IgnoreValueOption = None,

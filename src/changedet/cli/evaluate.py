@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from changedet.cli.options import (
+    BaselineEncoderWeightsOption,
     BatchSizeOption,
     BenchmarkOption,
     ChangedValuesOption,
     DataOption,
     DeviceOption,
-    FloorEncoderWeightsOption,
     IgnoreValueOption,
     ModeOption,
     TestTimeOption,
@@ -70,7 +70,7 @@ def evaluate(
         str | None,
         typer.Option(help="deep_difference: timm encoder.  [default: tf_efficientnet_lite0]"),
     ] = None,
-    encoder_weights: FloorEncoderWeightsOption = None,
+    encoder_weights: BaselineEncoderWeightsOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print metrics.json and nothing else.")
     ] = False,

@@ -23,7 +23,7 @@ from changedet.data.layouts import (
 )
 from changedet.data.lists import find_lists, read_list
 from changedet.data.pair import PairPaths
-from changedet.data.rasters.manifest import SceneSettings, find_manifest
+from changedet.data.rasters.manifest import RasterSettings, find_manifest
 from changedet.data.survey import Survey
 from changedet.errors import ConfigError, DataError
 from changedet.types import PixelType
@@ -56,7 +56,7 @@ class PairIndex:
     splits: Mapping[str, tuple[LabelledPair, ...]]
     notes: tuple[str, ...] = ()
     pixel_type: PixelType = "uint8"
-    scenes: SceneSettings | None = None
+    scenes: RasterSettings | None = None
 
     @property
     def pairs(self) -> tuple[LabelledPair, ...]:
@@ -158,9 +158,9 @@ def survey(
         if row is not None:
             raise ConfigError(f"{manifest} lists scenes, {row.name} is none; leave one of them out")
         # GDAL comes with it, which pairs of image files do without.
-        from changedet.data.rasters.survey import survey_scenes
+        from changedet.data.rasters.survey import survey_rasters
 
-        return survey_scenes(manifest, channels=channels)
+        return survey_rasters(manifest, channels=channels)
     if not root.is_dir():
         raise DataError(
             f"{root} is {'no folder' if root.exists() else 'not there'}; "

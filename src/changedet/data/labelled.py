@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from changedet.data.labels.encoding import LabelEncoding
-    from changedet.data.labels.masks import MaskFacts
+    from changedet.data.labels.masks import MaskHistogram
     from changedet.data.pixel_sums import Pixels, Sums
     from changedet.raster.geo_grid import Window
     from changedet.types import Normalisation
@@ -72,7 +72,7 @@ class Inspection(NamedTuple):
     sizes: Mapping[str, tuple[int, int]]
     sums: Mapping[str, Sums]
     digests: Mapping[str, bytes]
-    mask: MaskFacts | None
+    mask: MaskHistogram | None
 
 
 class LabelledPair(Protocol):
@@ -115,7 +115,7 @@ class LabelledPair(Protocol):
             DataError: If it has no label, or its parts do not fit each other or ``channels``.
         """
 
-    def inspect_label(self) -> MaskFacts:
+    def inspect_label(self) -> MaskHistogram:
         """Count the stored values of the label."""
 
     def sum_pixels(self, *, channels: int) -> tuple[Sums, Sums]:

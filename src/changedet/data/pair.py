@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from changedet.data.images import image_size, read_image
 from changedet.data.labelled import DecodedPair, Inspection
-from changedet.data.labels.masks import MaskFacts, inspect_mask
+from changedet.data.labels.masks import MaskHistogram, inspect_mask
 from changedet.data.labels.scan import read_label
 from changedet.data.pixel_sums import PixelSums
 from changedet.errors import DataError, ImageError
@@ -88,7 +88,7 @@ class PairPaths(NamedTuple):
                 )
         return DecodedPair(before, after, label)
 
-    def inspect_label(self) -> MaskFacts:
+    def inspect_label(self) -> MaskHistogram:
         """Read the mask and count its values.
 
         Raises:

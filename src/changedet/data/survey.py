@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from changedet.data.labelled import LabelledPair
     from changedet.data.layouts import Found
-    from changedet.data.rasters.manifest import SceneSettings
+    from changedet.data.rasters.manifest import RasterSettings
     from changedet.types import PixelType
 
 
@@ -30,7 +30,7 @@ class Survey:
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     pixel_type: PixelType = "uint8"
-    scenes: SceneSettings | None = None
+    scenes: RasterSettings | None = None
 
     def add(self, split: str, found: Found) -> None:
         """Take over the pairs of one split."""

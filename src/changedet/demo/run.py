@@ -16,7 +16,11 @@ from changedet.evaluation.evaluate import EvaluationReport, EvaluationRequest, e
 from changedet.inference.counting import evaluate_pairs
 from changedet.inference.detector import resolve_device
 from changedet.metrics.histogram import ScoreHistogram
-from changedet.metrics.protocol import HonestResult, choose_threshold, honest_protocol
+from changedet.metrics.protocol import (
+    FixedThresholdMetrics,
+    choose_threshold,
+    fixed_threshold_metrics,
+)
 from changedet.models.model_file import read_card
 from changedet.predict.images import PredictionReport, predict_files
 from changedet.rendering.page import (
@@ -68,7 +72,7 @@ class Contender:
     """One row of the demo's comparison, every threshold chosen on the validation split."""
 
     name: str
-    result: HonestResult
+    result: FixedThresholdMetrics
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ def run_demo(
     with clock.measure("compare with an untrained model and a plain difference"):
         contenders = [
             Contender("DASNet-V2, trained", _honest(report)),
-            *_floors(config, index, model=model, device=request.device),
+            *_baselines(config, index, model=model, device=request.device),
         ]
     with clock.measure("predict one pair"):
         images = files_of(index)["test"][0]
@@ -142,7 +146,7 @@ def run_demo(
     return demo
 
 
-def _honest(report: EvaluationReport) -> HonestResult:
+def _honest(report: EvaluationReport) -> FixedThresholdMetrics:
     if report.honest is None:
         raise TrainingError(f"the trained model cannot be judged: {report.reason}")
     return report.honest
@@ -162,7 +166,7 @@ def _prepare_folder(request: DemoRequest) -> None:
     remove_entries(out, _ENTRIES)
 
 
-def _floors(
+def _baselines(
     config: ExperimentConfig, index: PairIndex, *, model: Path, device: str
 ) -> list[Contender]:
     """Judge an untrained model and a plain image difference just as the trained one."""
@@ -184,7 +188,7 @@ def _floors(
         )
 
     return [
-        Contender(name, honest_protocol(count("test"), choose_threshold(count("val"))))
+        Contender(name, fixed_threshold_metrics(count("test"), choose_threshold(count("val"))))
         for name, count in (
             ("the same network, head and decoder untrained", untrained),
             ("plain image difference", difference),

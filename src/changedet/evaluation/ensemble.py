@@ -143,7 +143,7 @@ def _shared(first: _Member, second: _Member) -> dict[str, tuple[object, object]]
         shared["data set"] = (one.data_name, other.data_name)
     if one.label is not None and other.label is not None:
         shared["meaning of label values"] = (one.label, other.label)
-    if first.model.attends and second.model.attends:
+    if first.model.fixed_tile and second.model.fixed_tile:
         shared["tile, for both attend to all of it"] = (one.tile_px, other.tile_px)
     return shared
 
@@ -189,7 +189,7 @@ def _merged_card(ensemble: Ensemble, members: Sequence[_Member]) -> ModelCard:
         if blocks is not None and card.blocks is not None:
             blocks = add_validation(blocks, card.blocks)
     # Attention sees the tile it was trained on (spec 1.2); without it any tile does.
-    attending = [member.card.tile_px for member in members if member.model.attends]
+    attending = [member.card.tile_px for member in members if member.model.fixed_tile]
     return ModelCard(
         architecture=ensemble.architecture,
         options=ensemble.options,

@@ -14,7 +14,7 @@ _PACKAGES = ("torch", "timm", "numpy")
 _PATIENCE_S = 10.0
 
 
-def software_facts() -> dict[str, JsonValue]:
+def software_versions() -> dict[str, JsonValue]:
     """Collect version and commit of this package, versions of others, kind of machine and GPU."""
     return {
         "changedet": __version__,

@@ -35,10 +35,10 @@ from changedet.inference.score_source import ScoreSource, count_source, open_sou
 from changedet.metrics.confusion import per_image
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.protocol import (
-    HonestResult,
-    SeedResult,
-    honest_protocol,
-    seed_protocol,
+    BestThresholdMetrics,
+    FixedThresholdMetrics,
+    best_threshold_metrics,
+    fixed_threshold_metrics,
 )
 from changedet.rendering.plots import write_precision_recall_curve
 from changedet.storage.atomic import write_text
@@ -77,7 +77,7 @@ class EvaluationRequest:
         changed_values: Label values that mean changed, where the labels do not say it themselves.
         channels: Bands of the images, for a floor; None: 3.
         encoder: Encoder of the floor that has one, see
-            :func:`changedet.baselines.registry.create_floor`.
+            :func:`changedet.baselines.registry.create_baseline`.
         encoder_weights: Its weights.
         existing: Whether the results of an earlier evaluation in ``out`` may be replaced.
     """
@@ -117,8 +117,8 @@ class EvaluationReport:
     """
 
     images: int
-    seed: SeedResult
-    honest: HonestResult | None
+    seed: BestThresholdMetrics
+    honest: FixedThresholdMetrics | None
     threshold_source: str | None
     reason: str | None
     pictures_threshold: float
@@ -286,13 +286,13 @@ def _count(
 
 def _judge(judged: _Judged, choice: ThresholdChoice, histogram: ScoreHistogram) -> EvaluationReport:
     request, source, index = judged.request, judged.source, judged.index
-    seed = seed_protocol(histogram)
+    seed = best_threshold_metrics(histogram)
     seen = None if source.card is None else find_seen(source.card, index, split=request.split)
-    honest: HonestResult | None = None
+    honest: FixedThresholdMetrics | None = None
     reason: str | None = _NO_THRESHOLD
     if choice.value is not None:
         note = threshold_note(choice, source, index, split=request.split, seen=seen)
-        honest, reason = honest_protocol(histogram, choice.value, note=note), None
+        honest, reason = fixed_threshold_metrics(histogram, choice.value, note=note), None
     for_pictures = _first_number(choice.value, seed.threshold)
     is_tiled = source.kind == "model" or request.mode == "grid"
     content: dict[str, Any] = {

@@ -36,7 +36,7 @@ def settle_threshold(card: ModelCard, given: float | None, *, model: Path) -> tu
     return card.threshold, card.threshold_source or "stored with the model"
 
 
-def model_facts(path: Path, card: ModelCard) -> dict[str, Any]:
+def model_metadata(path: Path, card: ModelCard) -> dict[str, Any]:
     """Identify a model file for a report: name, checksum, architecture, training data."""
     with path.open("rb") as file:
         checksum = hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from changedet.baselines.mosaic import compute_in_tiles
-from changedet.baselines.registry import Floor, create_floor
+from changedet.baselines.registry import Baseline, create_baseline
 from changedet.data.labels.scan import LabelEncoding
 from changedet.data.reading import PairReader
 from changedet.errors import ConfigError
@@ -21,7 +21,7 @@ from changedet.inference.counting import (
 )
 from changedet.inference.detector import Detector, load, resolve_device
 from changedet.inference.memory import keep_freed_memory
-from changedet.inference.provenance import model_facts
+from changedet.inference.provenance import model_metadata
 from changedet.inference.tiling import score_pairs
 from changedet.inference.torch_scorer import Image
 from changedet.metrics.histogram import ScoreHistogram
@@ -30,11 +30,11 @@ from changedet.raster.grid import round_up
 from changedet.types import Mode, Normalisation, PixelType, TestTime
 
 #: What the name of an untrained method begins with where a model file could stand.
-FLOOR_PREFIX = "floor:"
+BASELINE_PREFIX = "floor:"
 #: Who chose a floor's own threshold.
 OTSU_OF_EACH_IMAGE = "Otsu of each image"
 _OTSU_SCORE = 0.5
-_FLOOR_TILE_PX = 256
+_BASELINE_TILE_PX = 256
 _CHANNELS = 3
 
 
@@ -117,9 +117,9 @@ class ScoreSource(Protocol):
         """Identify it for a report, as plain JSON types."""
 
 
-def is_floor(spec: str | Path) -> bool:
+def is_baseline(spec: str | Path) -> bool:
     """Tell whether this names an untrained method rather than a model file."""
-    return isinstance(spec, str) and spec.startswith(FLOOR_PREFIX)
+    return isinstance(spec, str) and spec.startswith(BASELINE_PREFIX)
 
 
 def open_source(
@@ -135,19 +135,19 @@ def open_source(
 
     Args:
         spec: Path of a model file, or ``floor:NAME`` with a name of
-            :func:`changedet.baselines.registry.list_floors`.
+            :func:`changedet.baselines.registry.list_baselines`.
         device: As for :func:`changedet.inference.detector.resolve_device`.
         test_time: Views of a tile that a model averages, instead of its own choice.
         channels: Channels of the images that a floor shall take; None: 3.
-        encoder: As for :func:`changedet.baselines.registry.create_floor`.
-        encoder_weights: As for :func:`changedet.baselines.registry.create_floor`.
+        encoder: As for :func:`changedet.baselines.registry.create_baseline`.
+        encoder_weights: As for :func:`changedet.baselines.registry.create_baseline`.
 
     Raises:
         ConfigError: If there is no such floor or device, or an option does not fit the source.
         CheckpointError: If the model file or the encoder's weights cannot be used.
         MissingExtraError: If the encoder's weights are a package that is not installed.
     """
-    if not is_floor(spec):
+    if not is_baseline(spec):
         _refuse(
             {"channels": channels, "encoder": encoder, "encoder-weights": encoder_weights},
             f"is for floors, {spec} says by itself what it takes",
@@ -159,14 +159,14 @@ def open_source(
     channels = _CHANNELS if channels is None else channels
     place = resolve_device(device)
     keep_freed_memory(place)
-    floor = create_floor(
-        str(spec).removeprefix(FLOOR_PREFIX),
+    floor = create_baseline(
+        str(spec).removeprefix(BASELINE_PREFIX),
         channels=channels,
         encoder=encoder,
         encoder_weights=encoder_weights,
         device=place,
     )
-    return FloorSource(str(spec), floor, channels, place)
+    return BaselineSource(str(spec), floor, channels, place)
 
 
 def _refuse(options: Mapping[str, object], reason: str) -> None:
@@ -304,15 +304,15 @@ class ModelSource:
 
     def facts(self) -> dict[str, Any]:
         """Name, checksum, architecture and training data."""
-        return model_facts(self.path, self.card)
+        return model_metadata(self.path, self.card)
 
 
 @dataclass(frozen=True, eq=False)
-class FloorSource:
+class BaselineSource:
     """An untrained method, whose own threshold is Otsu's of each image."""
 
     spec: str
-    floor: Floor
+    floor: Baseline
     channels: int
     device: torch.device
     kind: Literal["model", "floor"] = "floor"
@@ -321,7 +321,7 @@ class FloorSource:
     fill: None = None
     threshold: float = _OTSU_SCORE
     threshold_source: str = OTSU_OF_EACH_IMAGE
-    tile_px: int = _FLOOR_TILE_PX
+    tile_px: int = _BASELINE_TILE_PX
     test_time: TestTime = "none"
 
     @property

@@ -93,7 +93,7 @@ def _score_tiled(
 
 
 def _tile_size(model: ChangeModel, shape: tuple[int, ...], tile_px: int) -> tuple[int, int]:
-    if model.attends:
+    if model.fixed_tile:
         return tile_px, tile_px
     height, width = (min(tile_px, round_up(length, model.stride)) for length in shape)
     return height, width

@@ -77,13 +77,13 @@ class TileScorer:
 
     def _score_view(self, view: View, before: Tensor, after: Tensor) -> Tensor:
         first, second = (
-            view.show(batch, multiple=self.model.stride).contiguous(
+            view.apply(batch, multiple=self.model.stride).contiguous(
                 memory_format=torch.channels_last
             )
             for batch in (before, after)
         )
         output: ChangeOutput = self.model(first, second, branches="fused")
-        return view.undo(output.score.float(), (before.shape[-2], before.shape[-1]))
+        return view.invert(output.score.float(), (before.shape[-2], before.shape[-1]))
 
     def _batch(self, images: Sequence[Image]) -> Tensor:
         """Stack tiles to (B, C, h, w) in channels_last order, on the device."""

@@ -41,7 +41,7 @@ class View(NamedTuple):
             return height, width
         return self._shrunk(height, multiple), self._shrunk(width, multiple)
 
-    def show(self, images: Tensor, *, multiple: int = 1) -> Tensor:
+    def apply(self, images: Tensor, *, multiple: int = 1) -> Tensor:
         """Turn, mirror and shrink images as the network is to see them.
 
         Args:
@@ -55,8 +55,8 @@ class View(NamedTuple):
         size = self.size((images.shape[_ROWS], images.shape[_COLUMNS]), multiple=multiple)
         return interpolate(shown, size, mode="bilinear", align_corners=False, antialias=True)
 
-    def undo(self, scores: Tensor, tile: Size) -> Tensor:
-        """Bring what was found in :meth:`show`'s images back to its own place and size.
+    def invert(self, scores: Tensor, tile: Size) -> Tensor:
+        """Bring what was found in :meth:`apply`'s images back to its own place and size.
 
         Args:
             scores: (..., h, w); (B, h, w) where the view is scaled.

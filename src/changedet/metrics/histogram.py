@@ -23,7 +23,7 @@ GRID_THRESHOLDS: tuple[float, ...] = tuple(k / SCORE_BINS for k in range(SCORE_B
 #: The seed's 96 thresholds, as distances in [0, 2.2] (spec 5).
 SEED_DISTANCES: tuple[float, ...] = tuple(np.linspace(0.0, 2.2, 96).tolist())
 #: The seed's 96 thresholds, as scores in [0, 1.1]; none of the scores reaches the last nine.
-SEED_THRESHOLDS: tuple[float, ...] = tuple(d / MAX_DISTANCE for d in SEED_DISTANCES)
+PAPER_THRESHOLDS: tuple[float, ...] = tuple(d / MAX_DISTANCE for d in SEED_DISTANCES)
 
 # Averaging overlapping tiles may leave [0, 1] by rounding; anything farther out is a distance or a
 # logit that somebody took for a score.
@@ -158,7 +158,7 @@ class ScoreCounter:
                     f"a threshold is a score in [0, 1] (half the distance), got {threshold}"
                 )
         edges = np.unique(
-            np.array([*GRID_THRESHOLDS, *SEED_THRESHOLDS, *extra_thresholds], dtype=np.float32)
+            np.array([*GRID_THRESHOLDS, *PAPER_THRESHOLDS, *extra_thresholds], dtype=np.float32)
         )
         self._edges = torch.from_numpy(edges).to(device)
         # One place more than bins, for the pixels that are not counted.

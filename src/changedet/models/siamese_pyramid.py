@@ -87,7 +87,7 @@ class SiamesePyramid(EncoderModel):
         super().__init__(
             PyramidEncoder(encoder, in_channels=in_channels, drop_path=drop_path),
             branch_names=FUSED_ONLY,
-            attends=False,
+            fixed_tile=False,
             options={
                 "encoder": encoder,
                 "in_channels": in_channels,

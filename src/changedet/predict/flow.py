@@ -12,9 +12,9 @@ import numpy as np
 from changedet.data.prefetch import load_ahead
 from changedet.inference.torch_scorer import Image, TileScorer
 from changedet.predict.journal import Journal
-from changedet.raster.gaps import fill_gaps
 from changedet.raster.geo_grid import Window
 from changedet.raster.grid import mirror_to
+from changedet.raster.nodata import fill_gaps
 from changedet.raster.pair import PairPixels
 from changedet.raster.tile_plan import Mask, RowBlender, Run, Scores, TilePlan
 from changedet.types import Normalisation

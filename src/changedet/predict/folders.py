@@ -18,13 +18,13 @@ from changedet.errors import (
     StorageError,
 )
 from changedet.inference.detector import load
-from changedet.inference.provenance import model_facts, settle_threshold
+from changedet.inference.provenance import model_metadata, settle_threshold
 from changedet.predict.flow import TileProgress
 from changedet.predict.rasters import predict_scene
 from changedet.predict.request import SceneReport, SceneRequest
-from changedet.predict.results import SUMMARY, request_facts
+from changedet.predict.results import SUMMARY, request_settings
 from changedet.predict.tiling import choose_tiling
-from changedet.raster.facts import read_facts
+from changedet.raster.info import read_info
 from changedet.raster.open import open_raster
 from changedet.types import TestTime
 from changedet.vector.regions import read_region, region_sha256
@@ -107,7 +107,7 @@ def predict_scenes(
     region_now = cache(partial(_region_sha256, request))
     differences = {}
     for stem in sorted(finished):
-        asked = request_facts(pairs[stem], **settled._asdict())
+        asked = request_settings(pairs[stem], **settled._asdict())
         differences[stem] = _differences(pairs[stem], asked, region_now)
     _refuse_any(differences, request.out)
     return _predict_all(pairs, finished, say=say, progress=progress)
@@ -156,7 +156,7 @@ def _check_options(request: SceneRequest) -> _Settled:
         overlap_px=request.overlap_px,
         batch_size=request.batch_size,
     )
-    return _Settled(model_facts(request.model, detector.card), threshold, detector.test_time)
+    return _Settled(model_metadata(request.model, detector.card), threshold, detector.test_time)
 
 
 def _refuse_any(differences: Mapping[str, list[str]], out: Path) -> None:
@@ -215,7 +215,7 @@ def _version(location: str) -> list[int | str | None]:
     """Size and date of a raster, as they stand in a summary; nothing if it cannot be read now."""
     try:
         with open_raster(location) as dataset:
-            facts = read_facts(dataset, location=location, bands=(1,))
+            facts = read_info(dataset, location=location, bands=(1,))
     except ImageError:
         return []
     return [facts.size_bytes, facts.changed_at]

@@ -17,7 +17,7 @@ from changedet.data.prefetch import load_ahead, room_for
 from changedet.errors import DataError
 from changedet.inference.detector import Detector, Prediction, checked_threshold, load
 from changedet.inference.memory import keep_freed_memory
-from changedet.inference.provenance import model_facts, settle_threshold
+from changedet.inference.provenance import model_metadata, settle_threshold
 from changedet.inference.torch_scorer import Image
 from changedet.rendering.display import as_rgb
 from changedet.rendering.pictures import heatmap, overlay, write_png, write_score_png
@@ -128,7 +128,7 @@ def predict_files(
     chosen, source = settle_threshold(detector.card, threshold, model=model)
     facts = {
         "version": __version__,
-        "model": model_facts(model, detector.card),
+        "model": model_metadata(model, detector.card),
         "threshold": {"score": chosen, "distance": chosen * MAX_DISTANCE, "source": source},
         "device": str(detector.device),
         "tile_px": detector.tile_px,
@@ -146,12 +146,12 @@ def predict_files(
         ):
             place = Path() if single else Path(pair.name)
             entry = _write_pair(folder / place, pair, image, prediction=prediction)
-            _write_summary(folder / place, {**facts, **_pair_facts(entry)})
+            _write_summary(folder / place, {**facts, **_pair_entry(entry)})
             found.append(entry)
             if progress is not None:
                 progress(len(found), len(files))
         if not single:
-            pairs = [_pair_facts(entry) for entry in found]
+            pairs = [_pair_entry(entry) for entry in found]
             _write_summary(folder, {**facts, "images": len(pairs), "pairs": pairs})
     return PredictionReport(out, chosen, source, tuple(found))
 
@@ -261,7 +261,7 @@ def _write_pair(
     )
 
 
-def _pair_facts(entry: PredictedPair) -> dict[str, Any]:
+def _pair_entry(entry: PredictedPair) -> dict[str, Any]:
     return {**asdict(entry), "before": str(entry.before), "after": str(entry.after)}
 
 

@@ -10,13 +10,13 @@ import shapely
 from changedet._version import __version__
 from changedet.errors import DataError
 from changedet.inference.detector import Detector
-from changedet.inference.provenance import model_facts
+from changedet.inference.provenance import model_metadata
 from changedet.inference.torch_scorer import TileScorer
 from changedet.predict.registration import estimate_shift
 from changedet.predict.request import SceneRequest
 from changedet.predict.tiling import TileEffect, Tiling, measure_tile_effect
-from changedet.raster.facts import RasterFacts
 from changedet.raster.geo_grid import GeoGrid, Window
+from changedet.raster.info import RasterInfo
 from changedet.raster.open import open_raster, without_secrets
 from changedet.raster.pair import PairOptions, RasterPair
 from changedet.raster.region_mask import RegionMask
@@ -189,7 +189,7 @@ def prepare(
         test_time=detector.test_time,
     )
     effect = None
-    if detector.model.attends and tiling.tile_px != detector.tile_px:
+    if detector.model.fixed_tile and tiling.tile_px != detector.tile_px:
         effect = measure_tile_effect(
             pair.read,
             grid,
@@ -203,7 +203,7 @@ def prepare(
         request=request,
         detector=detector,
         scorer=scorer,
-        model=model_facts(request.model, detector.card),
+        model=model_metadata(request.model, detector.card),
         pair=pair,
         grid=grid.crop(target),
         region=region,
@@ -216,7 +216,7 @@ def prepare(
     )
 
 
-def _identity(raster: RasterFacts) -> list[object]:
+def _identity(raster: RasterInfo) -> list[object]:
     """Tell one state of a raster from another; a renewed signature of its address is none."""
     return [raster.name, raster.size_bytes, raster.changed_at]
 

@@ -23,7 +23,7 @@ from changedet.predict.work_folder import WorkFolder, work_folder
 from changedet.raster.cog import MaskCounts, read_strips, write_mask_cog, write_score_cog
 from changedet.raster.environment import gdal_environment
 from changedet.raster.geo_grid import GeoGrid
-from changedet.raster.scratch import ScoreFile
+from changedet.raster.score_store import ScoreFile
 from changedet.rendering.qgis import write_styles
 from changedet.storage.atomic import write_text
 from changedet.types import IGNORED

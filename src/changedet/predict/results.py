@@ -15,7 +15,7 @@ from changedet.predict.job import SceneJob
 from changedet.predict.request import SceneRequest
 from changedet.predict.stac import crs_code, make_item
 from changedet.raster.cog import MaskCounts
-from changedet.raster.facts import RasterFacts
+from changedet.raster.info import RasterInfo
 from changedet.raster.open import without_secrets
 from changedet.storage.atomic import write_text
 from changedet.storage.json_values import to_json_value
@@ -45,14 +45,14 @@ class Found(NamedTuple):
     seconds: float
 
 
-def request_facts(
+def request_settings(
     request: SceneRequest, *, model: Mapping[str, Any], threshold: float, test_time: TestTime
 ) -> dict[str, Any]:
     """Say what was asked for that decides the results, as plain JSON types.
 
     Args:
         request: As asked.
-        model: As :func:`changedet.inference.provenance.model_facts` tells it.
+        model: As :func:`changedet.inference.provenance.model_metadata` tells it.
         threshold: The one that is used.
         test_time: The test-time augmentation that is used.
     """
@@ -89,8 +89,8 @@ def summarise(job: SceneJob, *, source: str, found: Found, notes: list[str]) -> 
             "distance": job.threshold * MAX_DISTANCE,
             "source": source,
         },
-        "inputs": {"before": _raster_facts(pair.before), "after": _raster_facts(pair.after)},
-        "request": request_facts(
+        "inputs": {"before": _raster_info(pair.before), "after": _raster_info(pair.after)},
+        "request": request_settings(
             job.request,
             model=job.model,
             threshold=job.threshold,
@@ -134,7 +134,7 @@ def summarise(job: SceneJob, *, source: str, found: Found, notes: list[str]) -> 
     return {name: to_json_value(value) for name, value in content.items()}
 
 
-def _raster_facts(facts: RasterFacts) -> dict[str, Any]:
+def _raster_info(facts: RasterInfo) -> dict[str, Any]:
     return {
         **dataclasses.asdict(facts),
         "location": facts.name,

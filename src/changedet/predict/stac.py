@@ -18,8 +18,8 @@ from changedet.storage.json_values import to_json_value
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from changedet.raster.facts import RasterFacts
     from changedet.raster.geo_grid import GeoGrid
+    from changedet.raster.info import RasterInfo
 
 _PROCESSING: Final = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
 _MEDIA_TYPES: Final[dict[str, str]] = {
@@ -46,7 +46,7 @@ def make_item(
     identifier: str,
     grid: GeoGrid,
     assets: Mapping[str, Path],
-    inputs: tuple[RasterFacts, RasterFacts],
+    inputs: tuple[RasterInfo, RasterInfo],
     created: datetime,
     properties: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _asset(name: str, path: Path) -> pystac.Asset:
     )
 
 
-def _facts(facts: RasterFacts) -> dict[str, object]:
+def _facts(facts: RasterInfo) -> dict[str, object]:
     """Say what tells this input from others."""
     nodata = facts.nodata
     return {

@@ -8,9 +8,9 @@ import numpy as np
 from changedet.errors import ConfigError
 from changedet.inference.detector import Detector
 from changedet.inference.torch_scorer import TileScorer
-from changedet.raster.gaps import fill_gaps
 from changedet.raster.geo_grid import GeoGrid, Window
 from changedet.raster.grid import default_overlap, round_up, starts
+from changedet.raster.nodata import fill_gaps
 from changedet.raster.pair import PairPixels
 
 #: Tiles of a model whose result hardly depends on their size: fewer edges, less waste.
@@ -58,8 +58,8 @@ def choose_tiling(
     """
     stride = detector.model.stride
     if tile_px is None:
-        attends = detector.model.attends
-        tile_px = detector.tile_px if attends else max(detector.tile_px, _LARGE_TILE_PX)
+        fixed_tile = detector.model.fixed_tile
+        tile_px = detector.tile_px if fixed_tile else max(detector.tile_px, _LARGE_TILE_PX)
         tile_px = round_up(tile_px, stride)
     if tile_px < 1 or tile_px % stride:
         raise ConfigError(

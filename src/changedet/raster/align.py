@@ -16,7 +16,7 @@ from changedet.raster.geo_grid import GeoGrid, Window
 from changedet.raster.pixel_map import Coordinates, PixelMap, Points, to_lonlat
 
 if TYPE_CHECKING:
-    from changedet.raster.facts import RasterFacts
+    from changedet.raster.info import RasterInfo
 
 #: Fewest pixels along a side of the common area: less is no scene.
 SMALLEST_PX: Final = 16
@@ -42,7 +42,7 @@ class Overlap:
     coverage: Coverage
 
 
-def find_overlap(before: RasterFacts, after: RasterFacts, pixel_map: PixelMap) -> Overlap:
+def find_overlap(before: RasterInfo, after: RasterInfo, pixel_map: PixelMap) -> Overlap:
     """Find the pixels of ``before`` whose centres lie within the extent of ``after``.
 
     Raises:
@@ -158,7 +158,7 @@ def _returns(found: Points, expected: Points) -> bool:
     return bool((distance < _ROUND_TRIP_PX).all())
 
 
-def _no_overlap(before: RasterFacts, after: RasterFacts) -> DataError:
+def _no_overlap(before: RasterInfo, after: RasterInfo) -> DataError:
     if _meet_around_the_world(before, after):
         return _antimeridian(before, after)
     return DataError(
@@ -168,7 +168,7 @@ def _no_overlap(before: RasterFacts, after: RasterFacts) -> DataError:
     )
 
 
-def _cannot_be_placed(before: RasterFacts, after: RasterFacts) -> DataError:
+def _cannot_be_placed(before: RasterInfo, after: RasterInfo) -> DataError:
     if any(_crosses_antimeridian(raster) for raster in (before, after)):
         return _antimeridian(before, after)
     left, bottom, right, top = GeoGrid(before.crs, before.transform, *before.shape).bounds
@@ -182,7 +182,7 @@ def _cannot_be_placed(before: RasterFacts, after: RasterFacts) -> DataError:
     )
 
 
-def _antimeridian(before: RasterFacts, after: RasterFacts) -> DataError:
+def _antimeridian(before: RasterInfo, after: RasterInfo) -> DataError:
     # The smaller one says where on the meridian.
     rings = [ring for ring in map(_lonlat_ring, (before, after)) if ring.exists.all()]
     lat = min((ring.y for ring in rings), key=np.ptp).mean()
@@ -197,11 +197,11 @@ def _antimeridian(before: RasterFacts, after: RasterFacts) -> DataError:
     )
 
 
-def _lonlat_ring(raster: RasterFacts) -> Points:
+def _lonlat_ring(raster: RasterInfo) -> Points:
     return to_lonlat(outline(Window(0, 0, *raster.shape)), raster)
 
 
-def _crosses_antimeridian(raster: RasterFacts) -> bool:
+def _crosses_antimeridian(raster: RasterInfo) -> bool:
     ring = _lonlat_ring(raster)
     lon = ring.x
     return bool(ring.exists.all()) and bool(
@@ -209,7 +209,7 @@ def _crosses_antimeridian(raster: RasterFacts) -> bool:
     )
 
 
-def _meet_around_the_world(before: RasterFacts, after: RasterFacts) -> bool:
+def _meet_around_the_world(before: RasterInfo, after: RasterInfo) -> bool:
     first, second = _lonlat_ring(before), _lonlat_ring(after)
     if not (first.exists.all() and second.exists.all()):
         return False
@@ -221,7 +221,7 @@ def _meet_around_the_world(before: RasterFacts, after: RasterFacts) -> bool:
     )
 
 
-def _describe_place(raster: RasterFacts) -> str:
+def _describe_place(raster: RasterInfo) -> str:
     """Say where a raster lies: in its own CRS, and in degrees."""
     corners = [raster.transform @ corner for corner in _corners(raster)]
     xs, ys = [x for x, _ in corners], [y for _, y in corners]
@@ -235,5 +235,5 @@ def _describe_place(raster: RasterFacts) -> str:
     )
 
 
-def _corners(raster: RasterFacts) -> list[tuple[int, int]]:
+def _corners(raster: RasterInfo) -> list[tuple[int, int]]:
     return [(x, y) for x in (0, raster.width) for y in (0, raster.height)]

@@ -20,7 +20,7 @@ from rasterio.windows import Window as RasterWindow
 
 from changedet.errors import StorageError
 from changedet.palette import CHANGED_COLOUR
-from changedet.raster.scratch import describe_size
+from changedet.raster.score_store import describe_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from changedet.raster.geo_grid import GeoGrid
-    from changedet.raster.scratch import ScoreFile
+    from changedet.raster.score_store import ScoreFile
 
 #: Value of the mask where there is no data in one of the dates.
 MASK_NODATA: Final = 255

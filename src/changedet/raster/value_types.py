@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from changedet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from changedet.raster.facts import RasterFacts
-    from changedet.raster.stretch import Limits
+    from changedet.raster.info import RasterInfo
+    from changedet.raster.rescale import Limits
 
 _BYTE = "uint8"
 
@@ -28,7 +28,7 @@ def require_stretch_in_order(stretch: Limits | Literal["auto"] | None) -> None:
 
 
 def needs_stretch(
-    raster: RasterFacts, *, pixel_type: str, stretch: Limits | Literal["auto"] | None
+    raster: RasterInfo, *, pixel_type: str, stretch: Limits | Literal["auto"] | None
 ) -> bool:
     """Tell whether the values must be stretched to 8 bit, and whether that was asked for.
 

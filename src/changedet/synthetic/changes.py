@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from changedet.synthetic.elements import Building, Patch, Presence, Road, Scene, Water
+from changedet.synthetic.elements import Building, Landscape, Patch, Presence, Road, Water
 from changedet.synthetic.layout import (
     Boundary,
     Layout,
@@ -34,7 +34,7 @@ _SMALLEST_AREA = 260.0
 _Change = Callable[[np.random.Generator, Layout], Layout | None]
 
 
-def apply_changes(rng: np.random.Generator, layout: Layout) -> Scene:
+def apply_changes(rng: np.random.Generator, layout: Layout) -> Landscape:
     """Let a few things appear or vanish; sometimes nothing does."""
     kinds: tuple[tuple[_Change, float], ...] = (
         (_change_houses, 0.24),
@@ -56,13 +56,13 @@ def apply_changes(rng: np.random.Generator, layout: Layout) -> Scene:
     return without_trees_on(layout.scene, layout.scene.changed_outlines())
 
 
-def _is_seen(scene: Scene, outline: Points) -> bool:
+def _is_seen(scene: Landscape, outline: Points) -> bool:
     """Whether the middle of an outline lies well inside the picture."""
     middle, border = outline.mean(axis=0), min(9.0, scene.side / 4)
     return bool(((middle > border) & (middle < scene.side - border)).all())
 
 
-def _in_sight(scene: Scene, outline: Points) -> Points:
+def _in_sight(scene: Landscape, outline: Points) -> Points:
     """Cut off what lies outside of the picture."""
     for corner, sign in ((0.0, 1.0), (scene.side, -1.0)):
         for normal in np.eye(2) * sign:
@@ -71,7 +71,7 @@ def _in_sight(scene: Scene, outline: Points) -> Points:
     return outline
 
 
-def _is_free(scene: Scene, outline: Points, *, room: float = 3.0) -> bool:
+def _is_free(scene: Landscape, outline: Points, *, room: float = 3.0) -> bool:
     """Whether nothing stands or flows on the ground within an outline."""
     things: tuple[Building | Water | Road, ...] = (
         *scene.buildings,
@@ -104,7 +104,7 @@ def _change_houses(rng: np.random.Generator, layout: Layout) -> Layout | None:
     return layout._replace(scene=replace(scene, buildings=tuple(buildings)))
 
 
-def _open_ground(rng: np.random.Generator, scene: Scene, *, margin: float) -> Points | None:
+def _open_ground(rng: np.random.Generator, scene: Landscape, *, margin: float) -> Points | None:
     """Choose a field or meadow that is in the picture."""
     grounds = [
         _in_sight(scene, inset(parcel.outline, margin))
@@ -168,7 +168,7 @@ def _convert_land(rng: np.random.Generator, layout: Layout) -> Layout | None:
     )
 
 
-def _length_in_sight(scene: Scene, line: Points) -> float:
+def _length_in_sight(scene: Landscape, line: Points) -> float:
     points = line[0] + (line[1] - line[0]) * np.linspace(0, 1, 50)[:, np.newaxis]
     is_inside = ((points > 0) & (points < scene.side)).all(axis=1)
     return math.dist(*line) * float(is_inside.mean())

@@ -19,7 +19,7 @@ from changedet.synthetic.camera import draw_exposure, expose
 from changedet.synthetic.canvas import draw_relief
 from changedet.synthetic.changes import apply_changes
 from changedet.synthetic.drawing import draw_label, draw_scene
-from changedet.synthetic.elements import Date, Scene
+from changedet.synthetic.elements import Date, Landscape
 from changedet.synthetic.layout import plan_layout
 from changedet.synthetic.seasons import draw_season
 from changedet.synthetic.warp import bend_scene
@@ -82,7 +82,7 @@ def generate_pair(seed: int, *, size_px: int = 256) -> SyntheticPair:
     )
 
 
-def _label(scene: Scene) -> npt.NDArray[np.uint8]:
+def _label(scene: Landscape) -> npt.NDArray[np.uint8]:
     inside = slice(_MARGIN_PX, -_MARGIN_PX)
     return np.ascontiguousarray(draw_label(scene)[inside, inside])
 

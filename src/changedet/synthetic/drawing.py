@@ -12,11 +12,11 @@ from changedet.synthetic.canvas import Canvas, Plane, Relief, scaled
 from changedet.synthetic.elements import (
     Building,
     Date,
+    Landscape,
     Parcel,
     Patch,
     Presence,
     Road,
-    Scene,
     Water,
 )
 from changedet.synthetic.seasons import Ground, Season
@@ -44,7 +44,7 @@ class _Day(NamedTuple):
 
 
 def draw_scene(
-    scene: Scene, date: Date, season: Season, *, relief: Relief, rng: np.random.Generator
+    scene: Landscape, date: Date, season: Season, *, relief: Relief, rng: np.random.Generator
 ) -> Plane:
     """Draw a scene on one date.
 
@@ -78,7 +78,7 @@ def draw_scene(
     return canvas.compose(relief, rng)
 
 
-def _draw_land(canvas: Canvas, scene: Scene, day: _Day) -> None:
+def _draw_land(canvas: Canvas, scene: Landscape, day: _Day) -> None:
     for parcel in scene.parcels:
         canvas.spread(parcel.outline, _land(parcel, day), direction=parcel.direction)
 
@@ -173,7 +173,7 @@ def _draw_car(canvas: Canvas, spot: Points, *, angle: float, day: _Day) -> None:
     )
 
 
-def _draw_trees(canvas: Canvas, scene: Scene, season: Season) -> None:
+def _draw_trees(canvas: Canvas, scene: Landscape, season: Season) -> None:
     crowns = {kind: seasons.leaves(season, is_conifer=kind) for kind in (True, False)}
     light = -season.shadow / max(math.hypot(*season.shadow), 1e-9)
     shadow_x, shadow_y = (season.shadow * 1.1).tolist()
@@ -222,7 +222,7 @@ def _draw_skylights(canvas: Canvas, building: Building) -> None:
         canvas.raise_up(band, building.colour * 1.1)
 
 
-def draw_label(scene: Scene) -> npt.NDArray[np.uint8]:
+def draw_label(scene: Landscape) -> npt.NDArray[np.uint8]:
     """Mark the pixels of which at least half are covered by a change, (H, W), 0 or 1."""
     factor = scene.px_per_m * _SUPERSAMPLING
     mask = Image.new("L", (scene.side_px * _SUPERSAMPLING,) * 2)

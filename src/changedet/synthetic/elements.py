@@ -85,7 +85,7 @@ class Tree(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Scene:
+class Landscape:
     """Everything that stands still, in drawing order, on square land of ``side`` metres."""
 
     side: float

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from changedet.synthetic.elements import Building, Parcel, Patch, Road, Scene, Tree, Use, Water
+from changedet.synthetic.elements import Building, Landscape, Parcel, Patch, Road, Tree, Use, Water
 from changedet.synthetic.shapes import (
     Points,
     area,
@@ -46,7 +46,7 @@ class Boundary(NamedTuple):
 class Layout(NamedTuple):
     """A scene without changes and the boundaries that are no road yet."""
 
-    scene: Scene
+    scene: Landscape
     boundaries: tuple[Boundary, ...]
 
 
@@ -61,7 +61,7 @@ def plan_layout(rng: np.random.Generator, side: float) -> Layout:
     )
     roads, free = _roads(rng, boundaries)
     parcels = tuple(_parcel(rng, outline, setting) for outline in plots if _is_near(outline, side))
-    scene = Scene(side=side, parcels=parcels, roads=tuple(roads))
+    scene = Landscape(side=side, parcels=parcels, roads=tuple(roads))
     for parcel in parcels:
         scene = _furnish(rng, scene, parcel)
     scene = _with_hedges(rng, scene, free)
@@ -137,7 +137,7 @@ def _parcel(rng: np.random.Generator, outline: Points, setting: Setting) -> Parc
     )
 
 
-def _furnish(rng: np.random.Generator, scene: Scene, parcel: Parcel) -> Scene:
+def _furnish(rng: np.random.Generator, scene: Landscape, parcel: Parcel) -> Landscape:
     if parcel.use == "garden":
         return _with_houses(rng, scene, parcel)
     if parcel.use == "yard":
@@ -151,7 +151,7 @@ def _furnish(rng: np.random.Generator, scene: Scene, parcel: Parcel) -> Scene:
     return scene
 
 
-def _with_houses(rng: np.random.Generator, scene: Scene, parcel: Parcel) -> Scene:
+def _with_houses(rng: np.random.Generator, scene: Landscape, parcel: Parcel) -> Landscape:
     plots, fences = subdivide(rng, inset(parcel.outline, 6.0), largest=rng.uniform(1100, 1900))
     for plot in (plot for plot in plots if _is_near(plot, scene.side)):
         house = make_house(rng, plot, angle=parcel.direction)
@@ -213,7 +213,7 @@ def make_hall(rng: np.random.Generator, room: Points, *, angle: float) -> Buildi
     return None
 
 
-def _with_halls(rng: np.random.Generator, scene: Scene, parcel: Parcel) -> Scene:
+def _with_halls(rng: np.random.Generator, scene: Landscape, parcel: Parcel) -> Landscape:
     ground = inset(parcel.outline, 6.0)
     if area(ground) < 600:
         return scene
@@ -226,7 +226,7 @@ def _with_halls(rng: np.random.Generator, scene: Scene, parcel: Parcel) -> Scene
     return scene
 
 
-def _with_barn(rng: np.random.Generator, scene: Scene, parcel: Parcel) -> Scene:
+def _with_barn(rng: np.random.Generator, scene: Landscape, parcel: Parcel) -> Landscape:
     ground = inset(parcel.outline, 8.0)
     if area(ground) < 400:
         return scene
@@ -243,8 +243,8 @@ def _with_barn(rng: np.random.Generator, scene: Scene, parcel: Parcel) -> Scene:
 
 
 def _with_trees(
-    rng: np.random.Generator, scene: Scene, ground: Points, *, spacing: float, conifers: float
-) -> Scene:
+    rng: np.random.Generator, scene: Landscape, ground: Points, *, spacing: float, conifers: float
+) -> Landscape:
     room = inset(ground, 2.0)
     if len(room) == 0:
         return scene
@@ -262,7 +262,9 @@ def _with_trees(
     return replace(scene, trees=(*scene.trees, *trees))
 
 
-def _with_row(rng: np.random.Generator, scene: Scene, line: Points, *, radius: float) -> Scene:
+def _with_row(
+    rng: np.random.Generator, scene: Landscape, line: Points, *, radius: float
+) -> Landscape:
     start, end = line
     count = max(2, int(math.dist(start, end) / (radius * 1.3)))
     points = start + (end - start) * np.linspace(0, 1, count)[:, np.newaxis]
@@ -282,7 +284,9 @@ def _with_row(rng: np.random.Generator, scene: Scene, line: Points, *, radius: f
     return replace(scene, trees=(*scene.trees, *row))
 
 
-def _with_hedges(rng: np.random.Generator, scene: Scene, boundaries: list[Boundary]) -> Scene:
+def _with_hedges(
+    rng: np.random.Generator, scene: Landscape, boundaries: list[Boundary]
+) -> Landscape:
     for boundary in boundaries:
         chance = rng.random()
         if chance < 0.35:
@@ -292,7 +296,7 @@ def _with_hedges(rng: np.random.Generator, scene: Scene, boundaries: list[Bounda
     return scene
 
 
-def _with_water(rng: np.random.Generator, scene: Scene) -> Scene:
+def _with_water(rng: np.random.Generator, scene: Landscape) -> Landscape:
     chance = rng.random()
     if chance < 0.18:
         river, bank = _river(rng, scene.side)
@@ -318,7 +322,7 @@ def _river(rng: np.random.Generator, side: float) -> tuple[Water, Patch]:
     return Water(ribbon(line, width), murk=rng.random()), bank
 
 
-def _without_collisions(scene: Scene) -> Scene:
+def _without_collisions(scene: Landscape) -> Landscape:
     """Take away what would stand in water or on a road, and trees that grow through roofs."""
     buildings = tuple(
         building
@@ -334,7 +338,7 @@ def _without_collisions(scene: Scene) -> Scene:
     return without_trees_on(scene, solids)
 
 
-def without_trees_on(scene: Scene, outlines: list[Points]) -> Scene:
+def without_trees_on(scene: Landscape, outlines: list[Points]) -> Landscape:
     """Take away the trees whose crowns reach over any of the outlines."""
     if not scene.trees:
         return scene

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from changedet.synthetic.elements import Scene
+from changedet.synthetic.elements import Landscape
 from changedet.synthetic.shapes import Points, resample
 
 _STEP = 6.0
 
 
-def bend_scene(scene: Scene, rng: np.random.Generator) -> Scene:
+def bend_scene(scene: Landscape, rng: np.random.Generator) -> Landscape:
     """Bend outlines and lines; buildings and trees move along and keep their form."""
     waves = [
         (rng.normal(0, 1, 2), rng.uniform(0, 6.3, 2), rng.uniform(1.0, 2.8) / scale, scale)

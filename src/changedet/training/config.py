@@ -256,8 +256,8 @@ def tile_px(config: ExperimentConfig) -> int:
     """
     wanted = config.data.tile_px or config.data.crop_px
     is_dasnet = config.model.name != "siamese_pyramid"
-    attends = is_dasnet and config.model.attention != "none" and config.model.head != "plain"
-    if attends and wanted != config.data.crop_px:
+    fixed_tile = is_dasnet and config.model.attention != "none" and config.model.head != "plain"
+    if fixed_tile and wanted != config.data.crop_px:
         raise ConfigError(
             f"data.tile_px is {wanted} but data.crop_px {config.data.crop_px}: a model with "
             "attention is used at the size it was trained on; leave data.tile_px out or set "

@@ -19,7 +19,7 @@ from changedet.types import Normalisation, PixelType
 _RGB = 3
 
 
-class RunFacts(NamedTuple):
+class DatasetStatistics(NamedTuple):
     """What was measured on the data once, and what a resumed run must not measure anew."""
 
     data: Path
@@ -47,7 +47,7 @@ class RunFacts(NamedTuple):
         }
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "RunFacts":
+    def from_dict(cls, fields: Mapping[str, Any]) -> "DatasetStatistics":
         """Rebuild from :meth:`to_dict`; other keys are left alone."""
         statistics: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
@@ -70,9 +70,9 @@ def _tuple_or_none(bands: list[int] | None) -> tuple[int, ...] | None:
     return None if bands is None else tuple(bands)
 
 
-def measure_facts(
+def measure_dataset(
     root: Path, index: PairIndex, config: ExperimentConfig, *, say: Callable[[str], None]
-) -> RunFacts:
+) -> DatasetStatistics:
     """Measure label encoding, class share and normalisation statistics, and say what was found.
 
     Raises:
@@ -102,7 +102,7 @@ def measure_facts(
         say(note)
     normalisation = _normalisation(pairs, index, config)
     scenes = index.scenes
-    return RunFacts(
+    return DatasetStatistics(
         data=root.resolve(),
         data_name=index.name,
         encoding=scan.encoding,
@@ -174,7 +174,9 @@ def _normalisation(
     return encoder_normalisation(config.model.encoder, bands=config.data.bands)
 
 
-def check_scenes_unchanged(facts: RunFacts, index: PairIndex, config: ExperimentConfig) -> None:
+def check_scenes_unchanged(
+    facts: DatasetStatistics, index: PairIndex, config: ExperimentConfig
+) -> None:
     """Refuse to go on with other blocks or bands of scenes than a run began with.
 
     Runs of before the blocks were stored are let through.

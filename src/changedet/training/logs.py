@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from changedet.metrics.protocol import SELECTION_SET_NOTE, seed_protocol
+from changedet.metrics.protocol import SELECTION_SET_NOTE, best_threshold_metrics
 from changedet.rendering.plots import write_precision_recall_curve
 from changedet.storage.atomic import write_text
 from changedet.training.callbacks import LogRow, TrainingCallback, ValidationEvent
@@ -106,7 +106,7 @@ class RunRecords(TrainingCallback):
     def on_validation(self, event: ValidationEvent) -> None:
         """Write the curve, the figures and a row."""
         progress = event.progress
-        seed = seed_protocol(event.histogram)
+        seed = best_threshold_metrics(event.histogram)
         figures: dict[str, object] = {
             "max_f1": progress.f_score,
             "threshold": seed.threshold,

@@ -40,7 +40,11 @@ from changedet.training.config import (
     load_config,
     tile_px,
 )
-from changedet.training.dataset_statistics import RunFacts, check_scenes_unchanged, measure_facts
+from changedet.training.dataset_statistics import (
+    DatasetStatistics,
+    check_scenes_unchanged,
+    measure_dataset,
+)
 from changedet.training.logs import RunRecords
 from changedet.training.trainer import Interrupted, Trainer, TrainingParts
 from changedet.training.validation import RunValidator, make_exporter
@@ -182,7 +186,7 @@ def run_training(
 
 def _prepare(
     request: TrainRequest, *, say: Callable[[str], None]
-) -> tuple[ExperimentConfig, RunFacts, PairIndex]:
+) -> tuple[ExperimentConfig, DatasetStatistics, PairIndex]:
     """Settle settings, data and facts; nothing is written."""
     if request.mode == "resume":
         if request.init is not None or request.start_epoch != 1:
@@ -206,7 +210,7 @@ def _prepare(
         build_augmentation(config, pixel_type=index.pixel_type)
         for note in index.notes:
             say(note)
-        facts = measure_facts(request.data, index, config, say=say)
+        facts = measure_dataset(request.data, index, config, say=say)
     return config, facts, index
 
 
@@ -277,7 +281,7 @@ def _held(out: Path) -> str:
 _RUN_ENTRIES = ("checkpoints", "logs", "validation", "best.safetensors", "config.yaml", "run.json")
 
 
-def _write_run(request: TrainRequest, config: ExperimentConfig, facts: RunFacts) -> None:
+def _write_run(request: TrainRequest, config: ExperimentConfig, facts: DatasetStatistics) -> None:
     write_text(request.out / "config.yaml", dump_config(config))
     content = {
         **facts.to_dict(),
@@ -288,7 +292,7 @@ def _write_run(request: TrainRequest, config: ExperimentConfig, facts: RunFacts)
     write_text(request.out / "run.json", json.dumps(content, indent=2) + "\n")
 
 
-def _stored_run(request: TrainRequest) -> tuple[ExperimentConfig, RunFacts]:
+def _stored_run(request: TrainRequest) -> tuple[ExperimentConfig, DatasetStatistics]:
     try:
         record = json.loads((request.out / "run.json").read_text(encoding="utf-8"))
         stored = load_config(request.out / "config.yaml")
@@ -296,7 +300,7 @@ def _stored_run(request: TrainRequest) -> tuple[ExperimentConfig, RunFacts]:
         raise ConfigError(
             f"{request.out} holds no run to resume ({error}); start it without --resume"
         ) from error
-    facts = RunFacts.from_dict(record)
+    facts = DatasetStatistics.from_dict(record)
     if request.data is not None:
         facts = facts._replace(data=request.data.resolve())
     return _resumed_config(request, stored), facts

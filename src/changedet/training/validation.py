@@ -10,13 +10,13 @@ from changedet._version import __version__
 from changedet.data.labelled import LabelledPair
 from changedet.data.reading import PairReader
 from changedet.inference.counting import evaluate_pairs
-from changedet.metrics.protocol import choose_threshold, seed_protocol
+from changedet.metrics.protocol import best_threshold_metrics, choose_threshold
 from changedet.models.base import ChangeModel
 from changedet.models.model_file import ModelCard, save_model
 from changedet.rendering.pictures import heatmap, write_png
 from changedet.training.checkpoint import TrainingPosition
 from changedet.training.config import ExperimentConfig, tile_px
-from changedet.training.dataset_statistics import RunFacts
+from changedet.training.dataset_statistics import DatasetStatistics
 from changedet.training.trainer import StopRequested, Validation
 
 
@@ -29,7 +29,7 @@ class RunValidator:
         pairs: Sequence[LabelledPair],
         config: ExperimentConfig,
         *,
-        facts: RunFacts,
+        facts: DatasetStatistics,
         device: torch.device,
         folder: Path,
         should_stop: Callable[[], bool],
@@ -72,12 +72,12 @@ class RunValidator:
             test_time=self.config.data.test_time,
             on_score=draw,
         )
-        seed = seed_protocol(histogram)
+        seed = best_threshold_metrics(histogram)
         return Validation(histogram, seed.max_f1, choose_threshold(histogram), seed.roc_auc)
 
 
 def make_exporter(
-    model: ChangeModel, config: ExperimentConfig, facts: RunFacts
+    model: ChangeModel, config: ExperimentConfig, facts: DatasetStatistics
 ) -> Callable[[Path, Validation, TrainingPosition], None]:
     """Make the function that writes the model with all that is needed to use it."""
 
@@ -99,7 +99,7 @@ def make_exporter(
             threshold_source=chosen_by,
             selection_source=chosen_by,
             label=facts.encoding.to_dict(),
-            metrics={"validation": seed_protocol(result.histogram).to_dict()},
+            metrics={"validation": best_threshold_metrics(result.histogram).to_dict()},
             data_name=facts.data_name,
             licence_note=(
                 "The weights follow the terms of the training data and of the encoder's weights."

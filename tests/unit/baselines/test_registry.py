@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from changedet.baselines.registry import Floor, create_floor, list_floors
+from changedet.baselines.registry import Baseline, create_baseline, list_baselines
 from changedet.errors import ConfigError, DataError
 
 SQUARE = np.s_[16:48, 40:72]
 
 
 @cache
-def floor(name: str, channels: int = 3) -> Floor:
-    return create_floor(name, channels=channels)
+def floor(name: str, channels: int = 3) -> Baseline:
+    return create_baseline(name, channels=channels)
 
 
 def make_pair(
@@ -28,7 +28,7 @@ def make_pair(
     return (before * scale).astype(dtype), (after * scale).astype(dtype)
 
 
-@pytest.mark.parametrize("name", list_floors())
+@pytest.mark.parametrize("name", list_baselines())
 @pytest.mark.parametrize(
     ("channels", "dtype", "scale"),
     [(3, "uint8", 1), (1, "uint8", 1), (4, "uint16", 200), (3, "float32", 1)],
@@ -45,26 +45,26 @@ def test_what_changed_scores_higher_than_what_did_not(name, channels, dtype, sca
     assert mannwhitneyu(score[SQUARE], score[outside], axis=None).statistic > 0.8 * 1024 * 5120
 
 
-@pytest.mark.parametrize("name", list_floors())
+@pytest.mark.parametrize("name", list_baselines())
 def test_nothing_has_changed_between_equal_dates(name):
     before, _ = make_pair()
     assert not floor(name).score(before, before.copy()).any()
 
 
-@pytest.mark.parametrize("name", list_floors())
+@pytest.mark.parametrize("name", list_baselines())
 def test_another_exposure_is_no_change(name):
     before = make_pair()[0].astype(np.float64)
     assert not floor(name).score(before, 0.5 * before + 30).any()
 
 
-@pytest.mark.parametrize("name", list_floors())
+@pytest.mark.parametrize("name", list_baselines())
 def test_swapping_the_dates_leaves_the_score_unchanged(name):
     before, after = make_pair()
     forth, back = floor(name).score(before, after), floor(name).score(after, before)
     assert back == pytest.approx(forth, abs=1e-3)
 
 
-@pytest.mark.parametrize("name", list_floors())
+@pytest.mark.parametrize("name", list_baselines())
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5), (2, 2), (7, 3)])
 def test_tiny_images_have_scores(name, shape):
     rng = np.random.default_rng(0)
@@ -74,14 +74,14 @@ def test_tiny_images_have_scores(name, shape):
     assert ((score >= 0) & (score <= 1)).all()
 
 
-@pytest.mark.parametrize("name", list_floors())
+@pytest.mark.parametrize("name", list_baselines())
 @pytest.mark.parametrize(("first", "second"), [(0, 0), (9, 200)])
 def test_constant_images_hold_no_change(name, first, second):
     before, after = (np.full((16, 16, 3), value, np.uint8) for value in (first, second))
     assert not floor(name).score(before, after).any()
 
 
-@pytest.mark.parametrize("name", list_floors())
+@pytest.mark.parametrize("name", list_baselines())
 def test_pixels_that_are_no_numbers_score_0(name):
     before, after = make_pair(dtype="float32")
     before[:4, :4, 1], after[60:, 90:] = np.nan, np.inf
@@ -92,7 +92,7 @@ def test_pixels_that_are_no_numbers_score_0(name):
     assert score[SQUARE].max() > 0.5
 
 
-@pytest.mark.parametrize("name", [name for name in list_floors() if name != "deep_difference"])
+@pytest.mark.parametrize("name", [name for name in list_baselines() if name != "deep_difference"])
 def test_pixels_that_are_no_numbers_have_no_say_in_the_others_scores(name):
     before, after = make_pair(dtype="float32")
     holes = np.random.default_rng(3).random(before.shape[:2]) < 0.7
@@ -103,14 +103,14 @@ def test_pixels_that_are_no_numbers_have_no_say_in_the_others_scores(name):
     np.testing.assert_array_equal(score[~holes], floor(name).score(*kept)[0])
 
 
-@pytest.mark.parametrize("name", list_floors())
+@pytest.mark.parametrize("name", list_baselines())
 def test_dates_without_a_single_number_hold_no_change(name):
     nothing = np.full((16, 16, 3), np.nan, np.float32)
     assert not floor(name).score(nothing, nothing).any()
 
 
 def test_floors_say_what_they_are():
-    assert list_floors() == ["difference", "cva", "ir_mad", "deep_difference"]
+    assert list_baselines() == ["difference", "cva", "ir_mad", "deep_difference"]
     plain, deep = floor("cva"), floor("deep_difference")
     assert (plain.name, plain.title, plain.in_channels) == ("cva", "change vector analysis", None)
     assert plain.options == {}
@@ -130,7 +130,7 @@ def test_floors_say_what_they_are():
 )
 def test_what_does_not_exist_is_refused(name, options, message):
     with pytest.raises(ConfigError, match=message):
-        create_floor(name, **options)
+        create_baseline(name, **options)
 
 
 def test_images_that_do_not_fit_are_refused():

@@ -8,7 +8,7 @@ from changedet.cli.info import info
 from changedet.errors import CheckpointError
 from changedet.models.model_file import ModelCard, load_model, save_model
 from changedet.models.registry import create_model
-from changedet.types import SEED_NORMALISATION, Normalisation
+from changedet.types import CDD_NORMALISATION, Normalisation
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def path(tmp_path):
     card = ModelCard(
         architecture="dasnet",
         options=model.options,
-        normalisation=SEED_NORMALISATION,
+        normalisation=CDD_NORMALISATION,
         threshold=0.375,
         threshold_source="best F1 on val",
         selection_source="best epoch of ten",

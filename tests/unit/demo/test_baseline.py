@@ -4,7 +4,7 @@ import pytest
 from changedet.data.index import index_pairs
 from changedet.data.labels.scan import scan_labels
 from changedet.demo.baseline import count_scores, difference_score
-from changedet.metrics.protocol import seed_protocol
+from changedet.metrics.protocol import best_threshold_metrics
 
 
 def test_the_difference_score_is_the_mean_over_channels_as_a_share_of_255():
@@ -22,4 +22,4 @@ def test_a_plain_difference_solves_pairs_whose_change_is_bright(pairs_folder):
     encoding = scan_labels(index.pairs).encoding
     histogram = count_scores(index.split("test"), difference_score, encoding=encoding)
     assert histogram.images == 2
-    assert seed_protocol(histogram).max_f1 > 0.99
+    assert best_threshold_metrics(histogram).max_f1 > 0.99

@@ -12,7 +12,7 @@ from changedet.data.labels.scan import scan_labels
 from changedet.demo.baseline import count_scores, difference_score
 from changedet.demo.run import DemoReport, DemoRequest, run_demo
 from changedet.errors import ConfigError
-from changedet.metrics.protocol import seed_protocol
+from changedet.metrics.protocol import best_threshold_metrics
 
 SMALL = (
     "model.encoder=test_efficientnet",
@@ -50,7 +50,7 @@ def test_every_contender_is_judged_on_the_test_split(demo):
     index = index_pairs(out / "data")
     encoding = scan_labels(index.pairs).encoding
     counted = count_scores(index.split("test"), difference_score, encoding=encoding)
-    assert difference.average_precision == seed_protocol(counted).average_precision
+    assert difference.average_precision == best_threshold_metrics(counted).average_precision
     assert untrained.average_precision != difference.average_precision
 
 

@@ -72,7 +72,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def one_floor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(methods_module, "list_floors", lambda: ["difference"])
+    monkeypatch.setattr(methods_module, "list_baselines", lambda: ["difference"])
 
 
 def request(data: Path, out: Path, *methods: object, **options: Any) -> AccuracyRequest:
@@ -211,7 +211,7 @@ def test_the_weights_of_the_deep_floor_can_be_chosen(tmp_path, data, monkeypatch
         return open_source(spec, **options)
 
     monkeypatch.setattr(methods_module, "open_source", spy)
-    monkeypatch.setattr(methods_module, "list_floors", lambda: ["difference", "deep_difference"])
+    monkeypatch.setattr(methods_module, "list_baselines", lambda: ["difference", "deep_difference"])
     report = measure_accuracy(request(data, tmp_path / "out", encoder_weights="none"))
     assert opened == [("floor:difference", None), ("floor:deep_difference", "none")]
     assert report.methods[1].to_dict(gsd_m=None)["facts"]["encoder_weights"] == "none"
@@ -286,12 +286,12 @@ def test_too_many_images_are_compared_in_one_frame_only_and_that_is_said(
 
 
 def test_a_floor_that_cannot_be_opened_is_left_out_and_named(tmp_path, data, monkeypatch):
-    monkeypatch.setattr(methods_module, "list_floors", lambda: ["difference", "no_such"])
+    monkeypatch.setattr(methods_module, "list_baselines", lambda: ["difference", "no_such"])
     report = measure_accuracy(request(data, tmp_path / "out"))
     assert [entry.method.title for entry in report.methods] == ["image difference"]
     assert report.left_out[0].startswith("floor:no_such is left out: floor 'no_such' does not")
     assert "floor:no_such is left out" in (tmp_path / "out" / "accuracy.html").read_text()
-    monkeypatch.setattr(methods_module, "list_floors", lambda: ["no_such"])
+    monkeypatch.setattr(methods_module, "list_baselines", lambda: ["no_such"])
     with pytest.raises(ConfigError, match="none of the untrained methods"):
         measure_accuracy(request(data, tmp_path / "none"))
 

@@ -6,7 +6,7 @@ import pytest
 
 from changedet._version import __version__
 from changedet.evaluation import environment as software
-from changedet.evaluation.environment import package_commit, software_facts
+from changedet.evaluation.environment import package_commit, software_versions
 
 
 def git(folder, *arguments: str) -> str:
@@ -50,6 +50,6 @@ def test_without_git_there_is_no_commit(package, monkeypatch):
 
 
 def test_versions_are_told():
-    facts = software_facts()
+    facts = software_versions()
     assert facts["changedet"] == __version__
     assert {"torch", "numpy", "python", "commit"} <= facts.keys()

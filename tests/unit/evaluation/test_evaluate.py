@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from changedet.baselines.registry import create_floor
+from changedet.baselines.registry import create_baseline
 from changedet.errors import CheckpointError, ConfigError, DataError, ImageError
 from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
 from changedet.evaluation.leakage import was_chosen_on
 from changedet.inference.detector import load
 from changedet.metrics.confusion import Confusion
-from changedet.metrics.histogram import SEED_THRESHOLDS
+from changedet.metrics.histogram import PAPER_THRESHOLDS
 from changedet.models.model_file import ModelCard, save_model
 from changedet.models.registry import create_model
 from changedet.types import Normalisation
@@ -119,7 +119,7 @@ def test_both_protocols_are_those_of_counting_by_hand(tmp_path: Path, model: Pat
         low, high = honest["intervals"][name]
         assert low <= high
     assert (honest["threshold"], honest["distance"]) == (THRESHOLD, 2 * THRESHOLD)
-    seeds = [pooled(compare(model, data, "test", t)).f1 for t in SEED_THRESHOLDS[:3]]
+    seeds = [pooled(compare(model, data, "test", t)).f1 for t in PAPER_THRESHOLDS[:3]]
     assert metrics["seed"]["max_f1"] == pytest.approx(max(seeds))
     assert "optimistic" in metrics["seed"]["note"]
     assert metrics["images"] == 4
@@ -383,7 +383,7 @@ def test_another_runs_results_are_kept_unless_told(tmp_path: Path, model: Path, 
 
 def compare_floor(name: str, data: Path, split: str, threshold: float) -> list[Confusion]:
     """Count an untrained method by hand, image by image."""
-    floor, found = create_floor(name), []
+    floor, found = create_baseline(name), []
     for path in sorted((data / split / "A").iterdir()):
         score = floor.score(read_pixels(path), read_pixels(data / split / "B" / path.name))
         changed = read_pixels(data / split / "label" / path.name) == 255

@@ -20,13 +20,13 @@ from changedet.evaluation.threshold import (
 )
 from changedet.metrics.histogram import ScoreCounter, ScoreHistogram
 from changedet.models.model_file import ModelCard
-from changedet.types import SEED_NORMALISATION, TestTime
+from changedet.types import CDD_NORMALISATION, TestTime
 
 BEST = "max-F1 on split 'val' of TOWN (2 images), epoch 3, batch 4"
 CARD = ModelCard(
     "dasnet_v2",
     {},
-    SEED_NORMALISATION,
+    CDD_NORMALISATION,
     threshold=0.3,
     threshold_source=BEST,
     selection_source=BEST,

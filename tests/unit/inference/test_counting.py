@@ -18,7 +18,7 @@ class PixelDifference(nn.Module):
     """Stands in for a network: the score is the difference of the grey values."""
 
     stride = 8
-    attends = False
+    fixed_tile = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from changedet.baselines.registry import create_floor
+from changedet.baselines.registry import create_baseline
 from changedet.errors import CheckpointError, ConfigError, DataError
 from changedet.inference.counting import evaluate_pairs
 from changedet.inference.detector import load
-from changedet.inference.score_source import count_source, is_floor, open_source
+from changedet.inference.score_source import count_source, is_baseline, open_source
 from changedet.metrics.confusion import confusion_at
 from changedet.models.model_file import ModelCard, save_model
 from changedet.models.registry import create_model
@@ -78,7 +78,7 @@ def test_test_time_views_are_averaged_when_asked_for(model):
 def test_a_floor_scores_each_image_for_itself():
     source = open_source("floor:difference", device="cpu")
     pairs = [make_pair(0), make_pair(1, 300, 280)]
-    floor = create_floor("difference")
+    floor = create_baseline("difference")
     for pair, score in zip(pairs, source.scores(pairs, mode="whole"), strict=True):
         np.testing.assert_array_equal(score.numpy(), floor.score(*pair))
     assert (source.kind, source.spec, source.title) == (
@@ -95,7 +95,7 @@ def test_a_floor_scores_each_image_for_itself():
 def test_a_floor_loses_the_context_in_a_grid():
     before, after = make_pair(height=40, width=70)
     source = open_source("floor:cva", device="cpu")
-    floor = create_floor("cva")
+    floor = create_baseline("cva")
     grid = next(source.scores([(before, after)], mode="grid", tile_px=32)).numpy()
     np.testing.assert_array_equal(grid[:32, :32], floor.score(before[:32, :32], after[:32, :32]))
     # The last tiles are moved inwards, and only what no other tile covers comes from them.
@@ -156,7 +156,7 @@ def test_counting_a_floor_pools_what_otsu_finds():
     label = np.random.default_rng(5).choice(np.array([0, 1, 255], np.uint8), (48, 40))
     source = open_source("floor:difference", device="cpu")
     found = confusion_at(count_source(source, [(before, after, label)]), 0.5)
-    detected = create_floor("difference").score(before, after) >= 0.5
+    detected = create_baseline("difference").score(before, after) >= 0.5
     assert found.tp == (detected & (label == 1)).sum()
     assert found.fp == (detected & (label == 0)).sum()
     assert sum(found) == (label != 255).sum()
@@ -165,9 +165,9 @@ def test_counting_a_floor_pools_what_otsu_finds():
 
 
 def test_only_text_can_name_a_floor():
-    assert is_floor("floor:cva")
-    assert not is_floor("cva.safetensors")
-    assert not is_floor(Path("floor:cva"))
+    assert is_baseline("floor:cva")
+    assert not is_baseline("cva.safetensors")
+    assert not is_baseline(Path("floor:cva"))
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,10 @@ Image = NDArray[np.uint8]
 class BlurredDifference(nn.Module):
     """Stands in for a network: sees 3 pixels around, and notes the batches it was given."""
 
-    def __init__(self, *, stride: int = 8, attends: bool = False) -> None:
+    def __init__(self, *, stride: int = 8, fixed_tile: bool = False) -> None:
         super().__init__()
         self.stride = stride
-        self.attends = attends
+        self.fixed_tile = fixed_tile
         self.shapes: list[tuple[int, ...]] = []
         self.modes: list[bool] = []
 
@@ -88,7 +88,7 @@ def test_a_network_that_does_not_attend_pads_small_images_to_its_stride_only():
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (100, 64), (130, 217), (7, 90), (1, 1)])
 def test_an_image_of_any_size_gets_a_score_at_every_pixel(height: int, width: int):
     before, after = make_pair(height, width)
-    for model in (BlurredDifference(), BlurredDifference(attends=True)):
+    for model in (BlurredDifference(), BlurredDifference(fixed_tile=True)):
         (score,) = scores_of(model, (before, after))
         assert score.shape == (height, width)
         assert score.dtype == torch.float32
@@ -156,7 +156,7 @@ def test_scores_come_in_the_order_of_the_pairs_whatever_their_sizes():
 
 
 def test_an_attending_model_only_ever_sees_tiles_of_its_own_size():
-    model = BlurredDifference(attends=True)
+    model = BlurredDifference(fixed_tile=True)
     scores_of(model, make_pair(64, 64), make_pair(10, 12), make_pair(100, 65), tile_px=60)
     assert {shape[2:] for shape in model.shapes} == {(64, 64)}
 
@@ -164,7 +164,7 @@ def test_an_attending_model_only_ever_sees_tiles_of_its_own_size():
 def test_an_attending_model_sees_a_small_image_continued_by_its_reflection():
     before, after = make_pair(48, 64)
     mirrored = [np.concatenate([image, image[-2:-18:-1]]) for image in (before, after)]
-    model = BlurredDifference(attends=True)
+    model = BlurredDifference(fixed_tile=True)
     (score,) = scores_of(model, (before, after))
     (expected,) = scores_of(model, (mirrored[0], mirrored[1]))
     assert torch.equal(score, expected[:48])

@@ -19,7 +19,7 @@ class LooksRight(nn.Module):
     """Stands in for a network that is not symmetric: it sees a pixel and those right and below."""
 
     stride = 4
-    attends = False
+    fixed_tile = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,13 +51,13 @@ def scores(test_time: TestTime, before: list, after: list) -> Tensor:
 def test_undoing_a_view_brings_every_pixel_back_to_its_place(test_time, height, width):
     image = torch.arange(2 * height * width).reshape(2, height, width)
     for view in views(test_time):
-        assert torch.equal(view.undo(view.show(image), (height, width)), image)
+        assert torch.equal(view.invert(view.apply(image), (height, width)), image)
 
 
 @pytest.mark.parametrize(("test_time", "count"), COUNTS.items())
 def test_the_views_are_so_many_different_ones_and_the_first_is_the_tile_itself(test_time, count):
     square = torch.arange(9).reshape(3, 3)
-    shown = [view.show(square) for view in views(test_time)]
+    shown = [view.apply(square) for view in views(test_time)]
     assert len({tuple(view.flatten().tolist()) for view in shown}) == len(shown) == count
     assert torch.equal(shown[0], square)
 
@@ -66,7 +66,7 @@ def test_the_views_are_the_mirror_images_and_turns_that_their_names_say():
     square = torch.arange(9).reshape(3, 3)
 
     def shown(test_time: TestTime) -> set[tuple[int, ...]]:
-        return {tuple(view.show(square).flatten().tolist()) for view in views(test_time)}
+        return {tuple(view.apply(square).flatten().tolist()) for view in views(test_time)}
 
     def flat(*images: Tensor) -> set[tuple[int, ...]]:
         return {tuple(image.flatten().tolist()) for image in images}
@@ -126,7 +126,7 @@ def test_a_tile_that_is_no_square_goes_through_the_network_in_both_orientations(
 
 def test_coarser_views_show_the_whole_tile_in_fewer_pixels():
     tile = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
-    full, three_quarters, half = (view.show(tile) for view in views("scales"))
+    full, three_quarters, half = (view.apply(tile) for view in views("scales"))
     assert torch.equal(full, tile)
     assert three_quarters.shape == (1, 3, 48, 72)
     # Half the lengths: about the mean of each 2 x 2 pixels, a little softer (no aliasing).
@@ -140,7 +140,7 @@ def test_no_pixel_counts_much_less_in_a_coarser_view_than_another():
     # A bright line in each column in turn: plain bilinear sampling at three quarters sees every
     # other one by a fifth less.
     lines = torch.eye(32)[:, None, None, :].expand(32, 3, 32, 32)
-    three_quarters = views("coarse_few")[0].show(lines)
+    three_quarters = views("coarse_few")[0].apply(lines)
     seen = three_quarters[4:28, 0, 0].sum(-1)
     assert seen.min() > 0.9 * seen.max()
 
@@ -152,7 +152,7 @@ def test_few_coarse_views_are_two_of_the_coarse_ones():
 
 def test_coarse_views_leave_out_the_tile_itself():
     tile = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
-    first, mirrored, half, turned = (view.show(tile) for view in views("coarse"))
+    first, mirrored, half, turned = (view.apply(tile) for view in views("coarse"))
     assert first.shape == (1, 3, 48, 72)
     assert half.shape == (1, 3, 32, 48)
     torch.testing.assert_close(mirrored, first.flip(3))
@@ -166,7 +166,7 @@ def test_scores_of_coarser_views_return_to_the_place_and_size_of_the_tile(test_t
     tile = torch.stack([rows, columns, rows + columns])[None]
     for view in views(test_time):
         for channel in range(3):
-            found = view.undo(view.show(tile)[:, channel], (64, 96))
+            found = view.invert(view.apply(tile)[:, channel], (64, 96))
             # A ramp is resized exactly but for the edge, where there is nothing beyond.
             inner = (..., slice(4, -4), slice(4, -4))
             torch.testing.assert_close(found[inner], tile[:, channel][inner], atol=0.05, rtol=0.0)

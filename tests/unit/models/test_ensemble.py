@@ -44,8 +44,8 @@ def test_an_ensemble_takes_what_every_member_can_take(networks):
     fine, coarse = networks
     assert (fine.stride, coarse.stride) == (8, 32)
     assert Ensemble([fine, coarse]).stride == 32
-    assert Ensemble([coarse, fine]).attends
-    assert not Ensemble([coarse, plain]).attends
+    assert Ensemble([coarse, fine]).fixed_tile
+    assert not Ensemble([coarse, plain]).fixed_tile
 
 
 def test_what_makes_no_ensemble_is_refused(networks):

@@ -17,7 +17,7 @@ from changedet.models.model_file import (
     save_model,
 )
 from changedet.models.registry import create_model
-from changedet.types import SEED_NORMALISATION
+from changedet.types import CDD_NORMALISATION
 
 
 def make_model(**options):
@@ -36,7 +36,7 @@ def card(model):
     return ModelCard(
         architecture=model.architecture,
         options=model.options,
-        normalisation=SEED_NORMALISATION,
+        normalisation=CDD_NORMALISATION,
         tile_px=128,
         threshold=0.41,
         threshold_source="best F1 on val",

@@ -27,7 +27,7 @@ class BlurredDifference(nn.Module):
     """Stands in for a network: sees 3 pixels around and counts the tiles it was given."""
 
     stride = 8
-    attends = False
+    fixed_tile = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -36,7 +36,7 @@ class PixelDifference(nn.Module):
     """Stands in for a trained network: the score is the difference of the dates."""
 
     stride = 8
-    attends = False
+    fixed_tile = False
     in_channels = 3
 
     def forward(self, before: Tensor, after: Tensor, *, branches: str) -> ChangeOutput:

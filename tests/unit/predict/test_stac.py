@@ -13,13 +13,13 @@ from pystac.validation import JsonSchemaSTACValidator
 
 from changedet._version import __version__
 from changedet.predict.stac import make_item
-from changedet.raster.facts import RasterFacts
 from changedet.raster.geo_grid import GeoGrid
+from changedet.raster.info import RasterInfo
 
 TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)
 GRID = GeoGrid("EPSG:32632", TRANSFORM, 300, 200)
 CREATED = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
-BEFORE = RasterFacts(
+BEFORE = RasterInfo(
     location="before.tif",
     driver="GTiff",
     height=320,
@@ -124,7 +124,7 @@ def test_every_polygon_format_has_its_media_type(name: str, media_type: str):
 
 
 @pytest.mark.parametrize("inputs", [(BEFORE, AFTER), (AFTER, BEFORE)])
-def test_the_time_is_from_the_older_to_the_newer_picture(inputs: tuple[RasterFacts, RasterFacts]):
+def test_the_time_is_from_the_older_to_the_newer_picture(inputs: tuple[RasterInfo, RasterInfo]):
     properties = item(inputs=inputs)["properties"]
     assert properties["datetime"] is None
     assert properties["start_datetime"] == "2016-04-01T10:00:00Z"

@@ -20,7 +20,7 @@ from rio_cogeo.cogeo import cog_validate
 from changedet.errors import StorageError
 from changedet.raster.cog import MaskCounts, read_strips, write_mask_cog, write_score_cog
 from changedet.raster.geo_grid import GeoGrid
-from changedet.raster.scratch import ScoreFile
+from changedet.raster.score_store import ScoreFile
 
 UTM = "EPSG:32632"
 TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)
@@ -278,7 +278,7 @@ from affine import Affine
 from changedet.errors import StorageError
 from changedet.raster.cog import write_mask_cog, write_score_cog
 from changedet.raster.geo_grid import GeoGrid
-from changedet.raster.scratch import ScoreFile
+from changedet.raster.score_store import ScoreFile
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 folder = Path(sys.argv[1])

@@ -9,7 +9,7 @@ from changedet.synthetic.camera import Exposure, draw_exposure, expose
 from changedet.synthetic.canvas import draw_relief
 from changedet.synthetic.changes import apply_changes
 from changedet.synthetic.drawing import draw_label, draw_scene
-from changedet.synthetic.elements import Building, Parcel, Patch, Road, Scene, Tree, Water
+from changedet.synthetic.elements import Building, Landscape, Parcel, Patch, Road, Tree, Water
 from changedet.synthetic.layout import plan_layout
 from changedet.synthetic.seasons import Season, crop
 from changedet.synthetic.shapes import (
@@ -109,7 +109,7 @@ def test_a_blob_is_about_as_large_as_asked():
 
 
 def test_the_label_covers_exactly_the_pixels_of_an_aligned_building():
-    scene = Scene(SIDE_PX, buildings=(house(box(10, 20, 31, 33)),))
+    scene = Landscape(SIDE_PX, buildings=(house(box(10, 20, 31, 33)),))
     expected = np.zeros((SIDE_PX, SIDE_PX), np.uint8)
     expected[20:33, 10:31] = 1
     np.testing.assert_array_equal(draw_label(scene), expected)
@@ -117,20 +117,20 @@ def test_the_label_covers_exactly_the_pixels_of_an_aligned_building():
 
 @pytest.mark.parametrize("part", [0.3, 0.7])
 def test_a_pixel_is_labelled_if_at_least_half_of_it_is_covered(part):
-    scene = Scene(SIDE_PX, buildings=(house(box(10, 20, 30 + part, 33)),))
+    scene = Landscape(SIDE_PX, buildings=(house(box(10, 20, 30 + part, 33)),))
     assert draw_label(scene)[25, 30] == (part >= 0.5)
 
 
 @pytest.mark.parametrize("angle", [0.2, 0.6, 1.1])
 def test_the_label_of_a_turned_building_has_its_area(angle):
     outline = rectangle(np.array([32.0, 32.0]), length=30, width=20, angle=angle)
-    label = draw_label(Scene(SIDE_PX, buildings=(house(outline),)))
+    label = draw_label(Landscape(SIDE_PX, buildings=(house(outline),)))
     assert int(label.sum()) == pytest.approx(600, rel=0.04)
 
 
 def test_only_what_is_there_at_one_date_is_labelled():
     road = Road(np.array([[0.0, 50.0], [64.0, 50.0]]), 8.0, "asphalt")
-    scene = Scene(
+    scene = Landscape(
         SIDE_PX,
         parcels=(MEADOW,),
         patches=(Patch(box(2, 2, 12, 12), "construction", 0.0, "after"),),
@@ -147,7 +147,7 @@ def test_only_what_is_there_at_one_date_is_labelled():
 def test_a_new_road_is_not_labelled_where_it_joins_an_old_one():
     old = Road(np.array([[0.0, 32.0], [64.0, 32.0]]), 10.0, "asphalt")
     new = Road(np.array([[32.0, 0.0], [32.0, 32.0]]), 8.0, "asphalt", "after")
-    label = draw_label(Scene(SIDE_PX, roads=(new, old)))
+    label = draw_label(Landscape(SIDE_PX, roads=(new, old)))
     assert label[:27, 28:36].all()
     assert not label[27:].any()
 
@@ -156,14 +156,14 @@ def test_a_new_road_is_not_labelled_where_it_joins_an_old_one():
 
 
 def test_without_a_change_both_dates_look_the_same_on_the_same_day():
-    scene = Scene(SIDE_PX, parcels=(MEADOW,), buildings=(house(box(20, 20, 34, 30), "both"),))
+    scene = Landscape(SIDE_PX, parcels=(MEADOW,), buildings=(house(box(20, 20, 34, 30), "both"),))
     np.testing.assert_array_equal(drawn(scene, "before"), drawn(scene, "after"))
 
 
 @pytest.mark.parametrize("presence", ["before", "after"])
 def test_a_change_shows_in_its_label_and_in_its_shadow_only(presence):
     outline = box(20, 24, 38, 36)
-    scene = Scene(SIDE_PX, parcels=(MEADOW,), buildings=(house(outline, presence),))
+    scene = Landscape(SIDE_PX, parcels=(MEADOW,), buildings=(house(outline, presence),))
     difference = np.abs(drawn(scene, "after") - drawn(scene, "before")).max(axis=2)
     label = draw_label(scene).astype(bool)
     assert difference[label].min() > 8
@@ -176,8 +176,8 @@ def test_a_change_shows_in_its_label_and_in_its_shadow_only(presence):
 
 
 def test_shadows_fall_away_from_the_sun_and_are_as_long_as_the_building_is_high():
-    scene = Scene(SIDE_PX, parcels=(MEADOW,), buildings=(house(box(24, 24, 40, 40), "both"),))
-    bare = drawn(Scene(SIDE_PX, parcels=(MEADOW,)), "before").mean(axis=2)
+    scene = Landscape(SIDE_PX, parcels=(MEADOW,), buildings=(house(box(24, 24, 40, 40), "both"),))
+    bare = drawn(Landscape(SIDE_PX, parcels=(MEADOW,)), "before").mean(axis=2)
     north = SUMMER._replace(shadow=np.array([0.0, -1.5]))
     shade = drawn(scene, "before", season=north).mean(axis=2) / bare
     assert shade[16:23, 26:38].max() < 0.8
@@ -187,7 +187,7 @@ def test_shadows_fall_away_from_the_sun_and_are_as_long_as_the_building_is_high(
 
 def test_a_field_goes_through_the_year_without_a_label():
     field = Parcel(SQUARE, "crop", direction=0.4, phase=0.0, tint=np.zeros(3))
-    scene = Scene(SIDE_PX, parcels=(field,))
+    scene = Landscape(SIDE_PX, parcels=(field,))
     looks = [
         drawn(scene, "before", season=SUMMER._replace(time=time)).mean(axis=(0, 1))
         for time in np.arange(0.05, 1.0, 1 / 7)
@@ -210,7 +210,7 @@ def test_no_tree_hides_a_change(seed):
 
 def test_bending_moves_things_a_little_and_keeps_buildings_as_they_are():
     building = house(box(20, 24, 38, 36))
-    scene = Scene(
+    scene = Landscape(
         SIDE_PX,
         parcels=(MEADOW,),
         roads=(Road(np.array([[0.0, 5.0], [64.0, 5.0]]), 6.0, "asphalt"),),
@@ -230,7 +230,7 @@ def test_bending_moves_things_a_little_and_keeps_buildings_as_they_are():
 
 
 def test_a_clear_camera_shows_the_scene_without_its_margin():
-    scene = drawn(Scene(SIDE_PX, parcels=(MEADOW,)), "before")
+    scene = drawn(Landscape(SIDE_PX, parcels=(MEADOW,)), "before")
     expected = np.clip(np.rint(scene), 0, 255)[4:-4, 4:-4]
     np.testing.assert_allclose(taken(scene, clear_exposure()), expected, atol=1)
 
@@ -254,7 +254,7 @@ def test_the_image_is_shifted_by_part_of_a_pixel():
     ],
 )
 def test_light_and_air_change_the_brightness(change, brighter):
-    scene = drawn(Scene(SIDE_PX, parcels=(MEADOW,)), "before")
+    scene = drawn(Landscape(SIDE_PX, parcels=(MEADOW,)), "before")
     difference = (
         taken(scene, clear_exposure(**change)).mean() - taken(scene, clear_exposure()).mean()
     )
@@ -262,7 +262,7 @@ def test_light_and_air_change_the_brightness(change, brighter):
 
 
 def test_blur_lowers_and_noise_raises_the_detail():
-    scene = drawn(Scene(SIDE_PX, parcels=(MEADOW,)), "before")
+    scene = drawn(Landscape(SIDE_PX, parcels=(MEADOW,)), "before")
 
     def detail(**changes):
         return np.diff(taken(scene, clear_exposure(**changes)).astype(float), axis=1).std()

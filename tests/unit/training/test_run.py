@@ -26,7 +26,7 @@ from changedet.models.model_file import load_model, read_card, save_model
 from changedet.models.registry import create_model
 from changedet.training.callbacks import TrainingCallback
 from changedet.training.config import load_config
-from changedet.training.dataset_statistics import measure_facts
+from changedet.training.dataset_statistics import measure_dataset
 from changedet.training.run import TrainOutcome, TrainRequest, run_training
 
 TINY = (
@@ -460,7 +460,7 @@ def test_a_crop_larger_than_the_images_is_said(own_pairs_folder, tmp_path):
 def test_a_zoom_beyond_the_whole_image_is_said(own_pairs_folder, low, is_said):
     config = load_config("default", overrides=[*TINY, f"augmentation.scale=[{low}, 1.0]"])
     said: list[str] = []
-    measure_facts(own_pairs_folder, index_pairs(own_pairs_folder), config, say=said.append)
+    measure_dataset(own_pairs_folder, index_pairs(own_pairs_folder), config, say=said.append)
     # Images of 64 px and crops of 32.
     assert any("are seen whole at 0.5" in line for line in said) is is_said
 
@@ -480,7 +480,7 @@ def test_a_zoom_beyond_the_whole_image_is_said(own_pairs_folder, low, is_said):
 def test_views_coarser_than_training_ever_sees_are_said(own_pairs_folder, settings, reached):
     config = load_config("default", overrides=[*TINY, *settings])
     said: list[str] = []
-    measure_facts(own_pairs_folder, index_pairs(own_pairs_folder), config, say=said.append)
+    measure_dataset(own_pairs_folder, index_pairs(own_pairs_folder), config, say=said.append)
     notes = [line for line in said if "judges images at 0.5 of their size" in line]
     if reached is None:
         assert not notes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from changedet.data.labels.masks import GREY_THRESHOLD, GREY_TO_COLOUR, MaskFacts
+from changedet.data.labels.masks import GREY_THRESHOLD, GREY_TO_COLOUR, MaskHistogram
 from changedet.errors import CheckpointError, DataError
 from changedet.types import IGNORED
 
@@ -146,7 +146,7 @@ class MaskCount(NamedTuple):
 
 
 def decide_encoding(
-    masks: Sequence[MaskFacts],
+    masks: Sequence[MaskHistogram],
     *,
     ignore_value: int | None = None,
     changed_values: tuple[int, ...] | None = None,
@@ -176,7 +176,7 @@ def decide_encoding(
     return _two_valued_encoding([m for m in telling if m.kind != "bit"], ignore_value)
 
 
-def count_meanings(mask: MaskFacts, encoding: LabelEncoding) -> MaskCount:
+def count_meanings(mask: MaskHistogram, encoding: LabelEncoding) -> MaskCount:
     """Count unchanged, changed and ignored pixels of a mask."""
     values = np.array(list(mask.counts), dtype=np.int64)
     if mask.kind == "polygons":
@@ -220,7 +220,7 @@ def _polygon_encoding(
 
 
 def _jpeg_encoding(
-    masks: Sequence[MaskFacts], ignore_value: int | None, changed_values: tuple[int, ...] | None
+    masks: Sequence[MaskHistogram], ignore_value: int | None, changed_values: tuple[int, ...] | None
 ) -> LabelEncoding:
     if ignore_value is not None or changed_values not in (None, (0,), (255,)):
         raise DataError(
@@ -248,7 +248,7 @@ def _jpeg_encoding(
 
 
 def _declared_encoding(
-    masks: Sequence[MaskFacts], ignore_value: int | None, changed_values: tuple[int, ...]
+    masks: Sequence[MaskHistogram], ignore_value: int | None, changed_values: tuple[int, ...]
 ) -> LabelEncoding:
     coloured = [mask for mask in masks if mask.kind == "colour"]
     if coloured:
@@ -260,7 +260,7 @@ def _declared_encoding(
     return LabelEncoding("declared", changed_values, tuple(unchanged), ignore_value=ignore_value)
 
 
-def _two_valued_encoding(masks: Sequence[MaskFacts], ignore_value: int | None) -> LabelEncoding:
+def _two_valued_encoding(masks: Sequence[MaskHistogram], ignore_value: int | None) -> LabelEncoding:
     coloured = any(mask.kind == "colour" for mask in masks)
     if coloured and ignore_value is not None:
         raise DataError(
@@ -284,7 +284,7 @@ def _two_valued_encoding(masks: Sequence[MaskFacts], ignore_value: int | None) -
     return LabelEncoding(kind, (only,), unchanged, ignore_value=ignore_value)
 
 
-def _undeclared(masks: Sequence[MaskFacts], others: list[int], values: list[int]) -> DataError:
+def _undeclared(masks: Sequence[MaskHistogram], others: list[int], values: list[int]) -> DataError:
     if any(mask.kind == "colour" for mask in masks):
         colours = listed([f"#{value:06x}" for value in values])
         return DataError(
@@ -305,11 +305,11 @@ def _undeclared(masks: Sequence[MaskFacts], others: list[int], values: list[int]
     )
 
 
-def _holds_zero(masks: Sequence[MaskFacts]) -> bool:
+def _holds_zero(masks: Sequence[MaskHistogram]) -> bool:
     return any(0 in mask.counts for mask in masks)
 
 
-def _values(masks: Sequence[MaskFacts]) -> list[int]:
+def _values(masks: Sequence[MaskHistogram]) -> list[int]:
     coloured = any(mask.kind == "colour" for mask in masks)
     values: set[int] = set()
     for mask in masks:
@@ -318,7 +318,7 @@ def _values(masks: Sequence[MaskFacts]) -> list[int]:
     return sorted(values)
 
 
-def _named(masks: Sequence[MaskFacts]) -> str:
+def _named(masks: Sequence[MaskHistogram]) -> str:
     # The blocks of a scene have their label in common.
     paths = list(dict.fromkeys(str(mask.path) for mask in masks))
     names = ", ".join(paths[:_NAMED_FILES])

@@ -36,7 +36,7 @@ class RawMask(NamedTuple):
     kind: MaskKind
 
 
-class MaskFacts(NamedTuple):
+class MaskHistogram(NamedTuple):
     """What one mask holds.
 
     ``counts`` maps a stored value to its number of pixels; for a JPEG the greys are put together
@@ -91,7 +91,7 @@ def read_mask(path: Path) -> RawMask:
     return _from_rgb(path, bands[:, :, :3], is_jpeg=is_jpeg)
 
 
-def inspect_mask(path: Path) -> MaskFacts:
+def inspect_mask(path: Path) -> MaskHistogram:
     """Read a mask and count its values.
 
     Raises:
@@ -102,15 +102,15 @@ def inspect_mask(path: Path) -> MaskFacts:
     if kind == "bit":
         bright = int(np.count_nonzero(values))
         counts = _present({0: values.size - bright, 1: bright})
-        return MaskFacts(path, height, width, kind, counts)
+        return MaskHistogram(path, height, width, kind, counts)
     if kind in ("grey", "jpeg"):
         histogram = np.bincount(values.ravel(), minlength=256)
         present = np.flatnonzero(histogram)
         if kind == "grey":
             counts = {int(value): int(histogram[value]) for value in present}
-            return MaskFacts(path, height, width, kind, counts)
+            return MaskHistogram(path, height, width, kind, counts)
         bright = int(histogram[GREY_THRESHOLD:].sum())
-        return MaskFacts(
+        return MaskHistogram(
             path,
             height,
             width,
@@ -126,7 +126,7 @@ def inspect_mask(path: Path) -> MaskFacts:
             "is this an image instead of a label?"
         )
     counts = {int(value): int(number) for value, number in zip(distinct, numbers, strict=True)}
-    return MaskFacts(path, height, width, kind, counts)
+    return MaskHistogram(path, height, width, kind, counts)
 
 
 def _present(counts: dict[int, int]) -> dict[int, int]:

@@ -19,7 +19,7 @@ from changedet.data.labels.encoding import (
     count_meanings,
     decide_encoding,
 )
-from changedet.data.labels.masks import MaskFacts, read_mask
+from changedet.data.labels.masks import MaskHistogram, read_mask
 from changedet.data.parallel import map_in_order
 from changedet.errors import DataError
 
@@ -117,7 +117,7 @@ def read_label(path: Path, encoding: LabelEncoding) -> npt.NDArray[np.uint8]:
         raise DataError(f"{path}: {error}; look at it with: changedet data check") from error
 
 
-def notes_on(masks: Sequence[MaskFacts], encoding: LabelEncoding) -> tuple[str, ...]:
+def notes_on(masks: Sequence[MaskHistogram], encoding: LabelEncoding) -> tuple[str, ...]:
     """Sentences about what is legal in the masks but seldom meant."""
     notes = []
     greys = [mask.brightest for mask in masks if mask.kind == "jpeg"]

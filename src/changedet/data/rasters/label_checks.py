@@ -15,15 +15,15 @@ from changedet.vector.vector_file import describe_bounds, polygon_place
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from changedet.data.labels.masks import MaskFacts
-    from changedet.data.rasters.manifest import SceneEntry
+    from changedet.data.labels.masks import MaskHistogram
+    from changedet.data.rasters.manifest import RasterEntry
     from changedet.raster.geo_grid import GeoGrid
 
 # Values that labels use for a class, so that as nodata they may take a class away.
 _CLASS_VALUES = (0, 1, 255)
 
 
-def check_labels(entry: SceneEntry, grid: GeoGrid) -> list[str]:
+def check_labels(entry: RasterEntry, grid: GeoGrid) -> list[str]:
     """Check that labels and area can be read and lie on the scene.
 
     Returns:
@@ -47,7 +47,7 @@ def check_labels(entry: SceneEntry, grid: GeoGrid) -> list[str]:
     return notes
 
 
-def check_classes(entry: SceneEntry, grid: GeoGrid, masks: Iterable[MaskFacts]) -> None:
+def check_classes(entry: RasterEntry, grid: GeoGrid, masks: Iterable[MaskHistogram]) -> None:
     """Check that the nodata value of a label raster does not take a class away.
 
     Args:
@@ -77,7 +77,7 @@ def check_classes(entry: SceneEntry, grid: GeoGrid, masks: Iterable[MaskFacts]) 
     )
 
 
-def _check_raster(entry: SceneEntry, grid: GeoGrid) -> list[str]:
+def _check_raster(entry: RasterEntry, grid: GeoGrid) -> list[str]:
     if entry.labels_layer is not None:
         raise DataError(
             f"labels_layer names a layer of polygons, but {without_secrets(entry.labels)} is a "
@@ -94,7 +94,7 @@ def _check_raster(entry: SceneEntry, grid: GeoGrid) -> list[str]:
     return []
 
 
-def _check_polygons(entry: SceneEntry, grid: GeoGrid) -> list[str]:
+def _check_polygons(entry: RasterEntry, grid: GeoGrid) -> list[str]:
     number = len(read_labelled(entry.labels, grid, layer=entry.labels_layer))
     if number and entry.unchanged:
         raise DataError(

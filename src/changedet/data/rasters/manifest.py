@@ -36,7 +36,7 @@ _SMALLEST_CORE_PX = 32
 
 
 @dataclass(frozen=True)
-class SceneEntry:
+class RasterEntry:
     """One scene of the manifest.
 
     Attributes:
@@ -79,7 +79,7 @@ class SplitRule:
     )
 
 
-class SceneSettings(NamedTuple):
+class RasterSettings(NamedTuple):
     """What a manifest says of all its scenes, and a model has to know.
 
     Attributes:
@@ -106,7 +106,7 @@ class Manifest:
     """
 
     path: Path
-    scenes: tuple[SceneEntry, ...]
+    scenes: tuple[RasterEntry, ...]
     bands: tuple[int, ...] | None = None
     bands_after: tuple[int, ...] | None = None
     rule: SplitRule = SplitRule()
@@ -117,9 +117,9 @@ class Manifest:
         return self.path.resolve().parent.name if self.path.name == MANIFEST else self.path.stem
 
     @property
-    def settings(self) -> SceneSettings:
+    def settings(self) -> RasterSettings:
         """What is stored with a model."""
-        return SceneSettings(self.rule.gap_px, self.bands, self.bands_after)
+        return RasterSettings(self.rule.gap_px, self.bands, self.bands_after)
 
 
 def find_manifest(root: Path) -> Path | None:
@@ -167,7 +167,7 @@ def read_manifest(path: Path) -> Manifest:
     return Manifest(path, scenes, bands, bands_after, _rule(top.get("split"), f"{path}: split"))
 
 
-def _scene(entry: object, folder: Path, *, where: str) -> SceneEntry:
+def _scene(entry: object, folder: Path, *, where: str) -> RasterEntry:
     known = ("name", "before", "after", "labels", "labels_layer", "area", "split", "unchanged")
     values = _section(entry, known, where=where)
     for key in ("before", "after", "labels"):
@@ -183,7 +183,7 @@ def _scene(entry: object, folder: Path, *, where: str) -> SceneEntry:
     if not isinstance(unchanged, bool):
         raise DataError(f"{where}: unchanged must be true or false, got {unchanged!r}")
     area = values.get("area")
-    return SceneEntry(
+    return RasterEntry(
         name=values.get("name") or Path(values["before"]).stem,
         before=_location(values["before"], folder),
         after=_location(values["after"], folder),

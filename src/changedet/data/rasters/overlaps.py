@@ -10,10 +10,10 @@ from changedet.vector.footprints import do_meet, grown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from changedet.data.rasters.source import Scene
+    from changedet.data.rasters.source import LabelledRaster
 
 
-def find_overlaps(scenes: Sequence[Scene], *, gap_px: int) -> list[str]:
+def find_overlaps(scenes: Sequence[LabelledRaster], *, gap_px: int) -> list[str]:
     """Warn of scenes closer than the gap whose blocks may go to different splits.
 
     Args:

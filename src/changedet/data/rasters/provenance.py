@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from changedet.data.labelled import LabelledPair
-    from changedet.data.rasters.source import SceneBlock
+    from changedet.data.rasters.source import RasterBlock
 
 #: What a run does with its blocks.
 ROLES = ("training", "validation")
@@ -145,14 +145,14 @@ def _is_same_scene(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     return all(first[key] == second[key] for key in ("name", "before", "crs", "transform"))
 
 
-def _blocks(pairs: Iterable[LabelledPair]) -> list[SceneBlock]:
+def _blocks(pairs: Iterable[LabelledPair]) -> list[RasterBlock]:
     # GDAL comes with it, which pairs of image files do without.
-    from changedet.data.rasters.source import SceneBlock
+    from changedet.data.rasters.source import RasterBlock
 
-    return [pair for pair in pairs if isinstance(pair, SceneBlock)]
+    return [pair for pair in pairs if isinstance(pair, RasterBlock)]
 
 
-def _describe(block: SceneBlock) -> dict[str, Any]:
+def _describe(block: RasterBlock) -> dict[str, Any]:
     scene = block.scene
     file_name = _FILE_NAME.search(scene.entry.before)
     crs = None if scene.grid.crs is None else _CRS_NAME.search(scene.grid.crs)

@@ -14,9 +14,9 @@ from changedet.data.labelled import DecodedPair, Inspection
 from changedet.data.labels.encoding import count_meanings
 from changedet.data.rasters.labels import decode, layer_kind, open_labels, open_polygons
 from changedet.errors import ConfigError
-from changedet.raster.gaps import fill_gaps
 from changedet.raster.geo_grid import Window
 from changedet.raster.label_layer import LabelPixels
+from changedet.raster.nodata import fill_gaps
 from changedet.raster.open import is_remote
 from changedet.raster.pair import PairOptions, PairPixels, RasterPair
 from changedet.types import IGNORED
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from changedet.data.labels.encoding import LabelEncoding
-    from changedet.data.labels.masks import MaskFacts
+    from changedet.data.labels.masks import MaskHistogram
     from changedet.data.pixel_sums import Pixels, Sums
     from changedet.data.rasters.labels import LayerKind
-    from changedet.data.rasters.manifest import SceneEntry
+    from changedet.data.rasters.manifest import RasterEntry
     from changedet.raster.geo_grid import GeoGrid
     from changedet.raster.label_layer import LabelLayer
     from changedet.types import Normalisation, PixelType
@@ -39,7 +39,7 @@ _OPEN_SCENES = 32
 _OPENING = threading.Lock()
 
 
-class ScenePixels(NamedTuple):
+class RasterPixels(NamedTuple):
     """A window of a scene.
 
     Attributes:
@@ -56,14 +56,14 @@ class ScenePixels(NamedTuple):
     labels: npt.NDArray[Any]
     counted: npt.NDArray[np.bool_]
 
-    def crop(self, window: Window) -> ScenePixels:
+    def crop(self, window: Window) -> RasterPixels:
         """Cut a part out, in pixels of this window."""
         seen = np.s_[window.top : window.bottom, window.left : window.right]
-        return ScenePixels(*(array[seen] for array in self))
+        return RasterPixels(*(array[seen] for array in self))
 
 
 @dataclass(frozen=True)
-class Scene:
+class LabelledRaster:
     """How to open a scene; small, hashable and safe to send to another process.
 
     Attributes:
@@ -74,7 +74,7 @@ class Scene:
         grid: The common area of both dates.
     """
 
-    entry: SceneEntry
+    entry: RasterEntry
     channels: int
     pixel_type: PixelType
     bands: tuple[tuple[int, ...], tuple[int, ...]]
@@ -90,7 +90,7 @@ class Scene:
         """Whether a raster is read over the network."""
         return is_remote(self.entry.before) or is_remote(self.entry.after)
 
-    def read(self, window: Window) -> ScenePixels:
+    def read(self, window: Window) -> RasterPixels:
         """Read a window of the grid; any thread or process may.
 
         Raises:
@@ -112,7 +112,7 @@ class Scene:
 
 
 def open_pair(
-    entry: SceneEntry,
+    entry: RasterEntry,
     *,
     channels: int,
     pixel_type: PixelType,
@@ -129,7 +129,7 @@ def open_pair(
 class _OpenScene:
     """The open files of a scene in one process."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: LabelledRaster) -> None:
         self._pair = open_pair(
             scene.entry,
             channels=scene.channels,
@@ -142,10 +142,10 @@ class _OpenScene:
         area = scene.entry.area
         self._area = None if area is None else open_polygons(area, scene.grid)
 
-    def read(self, window: Window) -> ScenePixels:
+    def read(self, window: Window) -> RasterPixels:
         before, after, valid = self._pair.read(window)
         labels, known = self.read_labels(window)
-        return ScenePixels(before, after, valid, labels, known & valid)
+        return RasterPixels(before, after, valid, labels, known & valid)
 
     def read_labels(self, window: Window) -> LabelPixels:
         labels, known = self._labels.read(window)
@@ -157,16 +157,16 @@ class _OpenScene:
 # By process: a worker must not share the file positions of the handles it inherits. A scene that
 # falls out of the cache is closed when the last thread that reads it lets go of it.
 @lru_cache(maxsize=_OPEN_SCENES)
-def _opened(scene: Scene, process: int) -> _OpenScene:
+def _opened(scene: LabelledRaster, process: int) -> _OpenScene:
     return _OpenScene(scene)
 
 
 @dataclass(frozen=True)
-class SceneBlock:
+class RasterBlock:
     """A rectangle of a scene that acts as one labelled pair.
 
     Attributes:
-        name: Scene and place, unique in the data set.
+        name: LabelledRaster and place, unique in the data set.
         scene: The scene.
         window: The rectangle, in pixels of the scene's grid.
         mask: Values of its counted label pixels.
@@ -174,9 +174,9 @@ class SceneBlock:
     """
 
     name: str
-    scene: Scene
+    scene: LabelledRaster
     window: Window
-    mask: MaskFacts = field(compare=False, repr=False)
+    mask: MaskHistogram = field(compare=False, repr=False)
     sums: tuple[Sums, Sums] = field(compare=False, repr=False)
 
     @property
@@ -218,7 +218,7 @@ class SceneBlock:
         self._check_channels(channels)
         return BlockView(self, encoding, fill)
 
-    def inspect_label(self) -> MaskFacts:
+    def inspect_label(self) -> MaskHistogram:
         """Give the label values that were counted when the scene was cut."""
         return self.mask
 
@@ -249,7 +249,7 @@ class SceneBlock:
 class BlockView:
     """A block that is read window by window."""
 
-    block: SceneBlock
+    block: RasterBlock
     encoding: LabelEncoding
     fill: Normalisation | None = None
 

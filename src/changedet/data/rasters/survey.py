@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import numpy as np
 
-from changedet.data.labels.masks import MaskFacts
+from changedet.data.labels.masks import MaskHistogram
 from changedet.data.parallel import map_in_order
 from changedet.data.pixel_sums import PixelSums, WideSums
 from changedet.data.rasters.blocks import Candidate, cut, deal, inset
 from changedet.data.rasters.label_checks import check_classes, check_labels
 from changedet.data.rasters.manifest import LAYOUT, SPLITS, read_manifest
 from changedet.data.rasters.overlaps import find_overlaps
-from changedet.data.rasters.source import Scene, SceneBlock, ScenePixels, open_pair
+from changedet.data.rasters.source import LabelledRaster, RasterBlock, RasterPixels, open_pair
 from changedet.data.survey import Survey
 from changedet.errors import ChangeDetError, ConfigError, DataError
 from changedet.raster.bands import choose_bands
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from changedet.data.pixel_sums import Sums
-    from changedet.data.rasters.manifest import Manifest, SceneEntry, SplitRule
+    from changedet.data.rasters.manifest import Manifest, RasterEntry, SplitRule
     from changedet.raster.geo_grid import Window
 
 # Read at once while a block is measured, by each thread.
@@ -39,7 +39,7 @@ _MOST_LABEL_VALUES = 256
 class Measured(NamedTuple):
     """What a rectangle of a scene holds: label values, and statistics of both dates."""
 
-    mask: MaskFacts
+    mask: MaskHistogram
     sums: tuple[Sums, Sums]
 
     @property
@@ -51,14 +51,14 @@ class Measured(NamedTuple):
 class RawBlock(NamedTuple):
     """A block before it is dealt: whole, and what is left of it when it is inset."""
 
-    scene: Scene
+    scene: LabelledRaster
     window: Window
     core: Window | None
     whole: Measured
     inner: Measured | None
 
 
-def survey_scenes(path: Path, *, channels: int) -> Survey:
+def survey_rasters(path: Path, *, channels: int) -> Survey:
     """Open all scenes of a manifest, read them once, and deal their blocks to splits.
 
     Reading everything once tells which blocks hold an image, labels and change, and gives the
@@ -93,8 +93,8 @@ def survey_scenes(path: Path, *, channels: int) -> Survey:
     return found
 
 
-def _open_scenes(manifest: Manifest, found: Survey, *, channels: int) -> list[Scene]:
-    scenes: list[Scene] = []
+def _open_scenes(manifest: Manifest, found: Survey, *, channels: int) -> list[LabelledRaster]:
+    scenes: list[LabelledRaster] = []
     for entry in manifest.scenes:
         try:
             scene, notes = _open_scene(entry, manifest, channels=channels)
@@ -112,8 +112,8 @@ def _open_scenes(manifest: Manifest, found: Survey, *, channels: int) -> list[Sc
 
 
 def _open_scene(
-    entry: SceneEntry, manifest: Manifest, *, channels: int
-) -> tuple[Scene, tuple[str, ...]]:
+    entry: RasterEntry, manifest: Manifest, *, channels: int
+) -> tuple[LabelledRaster, tuple[str, ...]]:
     bands, pixel_type = _probe(entry.before, manifest.bands, channels=channels)
     wanted_after = manifest.bands_after or manifest.bands
     bands_after, type_after = _probe(entry.after, wanted_after, channels=channels)
@@ -124,7 +124,7 @@ def _open_scene(
         )
     both = (bands, bands_after)
     with open_pair(entry, channels=channels, pixel_type=pixel_type, bands=both) as pair:
-        scene = Scene(entry, channels, pixel_type, both, pair.grid)
+        scene = LabelledRaster(entry, channels, pixel_type, both, pair.grid)
         notes = pair.notes
     # Faults of the labels are to be known before everything is read.
     return scene, (*notes, *check_labels(entry, scene.grid))
@@ -149,7 +149,7 @@ def _probe(
     return bands, next((kind for kind in get_args(PixelType) if kind == name), "float32")
 
 
-def _measure_scene(scene: Scene, rule: SplitRule, found: Survey) -> list[RawBlock]:
+def _measure_scene(scene: LabelledRaster, rule: SplitRule, found: Survey) -> list[RawBlock]:
     windows = cut(scene.grid.shape, rule.block_px)
     # A scene that is in one split as a whole has no neighbours in another.
     gap_px = 0 if scene.entry.split else rule.gap_px
@@ -162,7 +162,7 @@ def _measure_scene(scene: Scene, rule: SplitRule, found: Survey) -> list[RawBloc
     return blocks
 
 
-def _measure_block(scene: Scene, window: Window, *, gap_px: int) -> RawBlock:
+def _measure_block(scene: LabelledRaster, window: Window, *, gap_px: int) -> RawBlock:
     core = inset(window, gap_px)
     whole: list[Measured] = []
     inner: list[Measured] = []
@@ -178,7 +178,7 @@ def _measure_block(scene: Scene, window: Window, *, gap_px: int) -> RawBlock:
     )
 
 
-def _measure(scene: Scene, pixels: ScenePixels) -> Measured:
+def _measure(scene: LabelledRaster, pixels: RasterPixels) -> Measured:
     kind = PixelSums if scene.pixel_type == "uint8" else WideSums
     sums = kind.of(pixels.before[pixels.valid]), kind.of(pixels.after[pixels.valid])
     values, numbers = np.unique(pixels.labels[pixels.counted], return_counts=True)
@@ -195,7 +195,7 @@ def _measure(scene: Scene, pixels: ScenePixels) -> Measured:
         )
     counts = dict(zip(values.tolist(), numbers.tolist(), strict=True))
     height, width = pixels.counted.shape
-    mask = MaskFacts(
+    mask = MaskHistogram(
         Path(location),
         height,
         width,
@@ -243,7 +243,7 @@ def _deal(manifest: Manifest, blocks: Sequence[RawBlock], found: Survey) -> None
         )
         return
     dealt = iter(deal(candidates, rule.shares, seed=rule.seed))
-    splits: dict[str, list[SceneBlock]] = {split: [] for split in SPLITS}
+    splits: dict[str, list[RasterBlock]] = {split: [] for split in SPLITS}
     for block in blocks:
         split = block.scene.entry.split or next(dealt)
         splits[split].append(_block(block, split))
@@ -252,32 +252,32 @@ def _deal(manifest: Manifest, blocks: Sequence[RawBlock], found: Survey) -> None
     found.notes.append(_how(manifest, splits, free))
 
 
-def _usual_values(blocks: Iterable[RawBlock]) -> dict[Scene, int]:
+def _usual_values(blocks: Iterable[RawBlock]) -> dict[LabelledRaster, int]:
     """Tell the commonest label value of each scene: what it means is decided later."""
-    counts: dict[Scene, Counter[int]] = {}
+    counts: dict[LabelledRaster, Counter[int]] = {}
     for block in blocks:
         counts.setdefault(block.scene, Counter()).update(block.whole.mask.counts)
     return {scene: own.most_common(1)[0][0] for scene, own in counts.items()}
 
 
-def _candidate(block: RawBlock, usual: dict[Scene, int]) -> Candidate:
+def _candidate(block: RawBlock, usual: dict[LabelledRaster, int]) -> Candidate:
     inner = {} if block.inner is None else block.inner.mask.counts
     unchanged = 0 if block.scene.kind == "polygons" else usual[block.scene]
     counted = sum(inner.values())
     return Candidate(block.whole.counted, counted, counted - inner.get(unchanged, 0))
 
 
-def _block(block: RawBlock, split: str) -> SceneBlock:
+def _block(block: RawBlock, split: str) -> RasterBlock:
     entry = block.scene.entry
     window, measured = block.window, block.whole
     if split != "train" and block.core is not None and block.inner is not None:
         window, measured = block.core, block.inner
     name = f"{entry.name}_{block.window.top:05}_{block.window.left:05}"
-    return SceneBlock(name, block.scene, window, measured.mask, measured.sums)
+    return RasterBlock(name, block.scene, window, measured.mask, measured.sums)
 
 
 def _how(
-    manifest: Manifest, splits: Mapping[str, Sequence[SceneBlock]], free: Sequence[RawBlock]
+    manifest: Manifest, splits: Mapping[str, Sequence[RasterBlock]], free: Sequence[RawBlock]
 ) -> str:
     rule = manifest.rule
     parts = []

@@ -36,7 +36,7 @@ _DATES = ("before", "after")
 
 
 @dataclass(frozen=True)
-class SplitFacts:
+class SplitSummary:
     """One split; ``changed_share`` is None where the labels are not understood."""
 
     pairs: int
@@ -46,7 +46,7 @@ class SplitFacts:
 
 
 @dataclass(frozen=True)
-class DateFacts:
+class DateSummary:
     """Mean and deviation per channel, in stored values, of one date of the measured split."""
 
     mean: tuple[float, ...]
@@ -78,10 +78,10 @@ class CheckReport:
     errors: tuple[str, ...]
     warnings: tuple[str, ...]
     encoding: str | None
-    splits: dict[str, SplitFacts] = field(default_factory=dict)
+    splits: dict[str, SplitSummary] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     measured_split: str | None = None
-    dates: dict[str, DateFacts] = field(default_factory=dict)
+    dates: dict[str, DateSummary] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -197,9 +197,11 @@ def _counts(entries: Sequence[_Entry], encoding: LabelEncoding) -> dict[tuple[st
     }
 
 
-def _split_facts(found: Survey, split: str, counts: dict[tuple[str, str], MaskCount]) -> SplitFacts:
+def _split_facts(
+    found: Survey, split: str, counts: dict[tuple[str, str], MaskCount]
+) -> SplitSummary:
     own = [count for (of_split, _), count in counts.items() if of_split == split]
-    return SplitFacts(
+    return SplitSummary(
         pairs=len(found.splits[split]),
         changed_share=changed_share(own) if own else None,
         empty=sum(not count.changed for count in own),
@@ -207,13 +209,13 @@ def _split_facts(found: Survey, split: str, counts: dict[tuple[str, str], MaskCo
     )
 
 
-def _date_facts(entries: Iterable[_Entry]) -> dict[str, DateFacts]:
+def _date_facts(entries: Iterable[_Entry]) -> dict[str, DateSummary]:
     sums: dict[str, list[Sums]] = {date: [] for date in _DATES}
     for entry in entries:
         for date, own in entry.found.sums.items():
             sums[date].append(own)
     whole = {date: reduce(add, parts) for date, parts in sums.items() if parts}
-    return {date: DateFacts(total.means, total.deviations) for date, total in whole.items()}
+    return {date: DateSummary(total.means, total.deviations) for date, total in whole.items()}
 
 
 def _empty_labels(found: Survey, counts: dict[tuple[str, str], MaskCount]) -> list[str]:

@@ -22,11 +22,11 @@ from changedet.evaluation.benchmark.results import (
 )
 from changedet.evaluation.benchmark.splits import BenchmarkData
 from changedet.evaluation.benchmark.trial import Trial, run_trial
-from changedet.evaluation.environment import software_facts
+from changedet.evaluation.environment import software_versions
 from changedet.inference.counting import OnScore
 from changedet.inference.score_source import ScoreSource, count_source
 from changedet.metrics.objects import object_result
-from changedet.metrics.protocol import choose_threshold, honest_protocol
+from changedet.metrics.protocol import choose_threshold, fixed_threshold_metrics
 from changedet.storage.atomic import write_text
 from changedet.storage.output_folder import check_result_folder, result_folder
 from changedet.types import Progress
@@ -148,7 +148,9 @@ class _Bench:
             view=view,
             tile_px=source.tile_px if view.tile_px is None else view.tile_px,
             threshold_source=chosen_by,
-            pixels=honest_protocol(trial.pixels, threshold, note=note, resamples=draws, seed=seed),
+            pixels=fixed_threshold_metrics(
+                trial.pixels, threshold, note=note, resamples=draws, seed=seed
+            ),
             objects=object_result(trial.objects, resamples=draws, seed=seed),
             remainder=self._remainder(trial),
         )
@@ -176,7 +178,7 @@ class _Bench:
         if not rows:
             return None
         draws, seed = self.request.resamples, self.request.seed
-        pixels = honest_protocol(
+        pixels = fixed_threshold_metrics(
             trial.pixels.subset(rows), trial.threshold, resamples=draws, seed=seed
         )
         objects = object_result(trial.objects.subset(rows), resamples=draws, seed=seed)
@@ -201,7 +203,7 @@ def _origin(request: AccuracyRequest, source: ScoreSource) -> dict[str, Any]:
         "seed": request.seed,
         "resamples": request.resamples,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "software": software_facts(),
+        "software": software_versions(),
     }
 
 

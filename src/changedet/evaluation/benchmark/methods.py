@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from changedet.baselines.registry import list_floors
+from changedet.baselines.registry import list_baselines
 from changedet.errors import ChangeDetError, ConfigError
 from changedet.evaluation.benchmark.request import AccuracyRequest
 from changedet.evaluation.cost import Cost, measure_cost
 from changedet.inference.score_source import (
-    FLOOR_PREFIX,
+    BASELINE_PREFIX,
     ModelSource,
     ScoreSource,
-    is_floor,
+    is_baseline,
     open_source,
 )
 
@@ -22,7 +22,7 @@ from changedet.inference.score_source import (
 COST_SIDE_PX = 256
 _MEGABYTE = 1e6
 #: The one untrained method that has an encoder.
-_DEEP = f"{FLOOR_PREFIX}deep_difference"
+_DEEP = f"{BASELINE_PREFIX}deep_difference"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +69,8 @@ def open_methods(request: AccuracyRequest, *, say: Callable[[str], None]) -> lis
     _check_thresholds(request, opened)
     channels = opened[0].in_channels if opened else None
     named = set(request.methods)
-    for name in list_floors() if request.floors == "all" else ():
-        spec = f"{FLOOR_PREFIX}{name}"
+    for name in list_baselines() if request.floors == "all" else ():
+        spec = f"{BASELINE_PREFIX}{name}"
         if spec in named:
             continue
         try:
@@ -93,14 +93,14 @@ def _open(request: AccuracyRequest, spec: str, *, channels: int | None) -> Score
     return open_source(
         spec,
         device=request.device,
-        test_time=None if is_floor(spec) else request.test_time,
+        test_time=None if is_baseline(spec) else request.test_time,
         channels=channels,
         encoder_weights=request.encoder_weights if spec == _DEEP else None,
     )
 
 
 def _check_options(request: AccuracyRequest) -> None:
-    if request.test_time is not None and all(map(is_floor, request.methods)):
+    if request.test_time is not None and all(map(is_baseline, request.methods)):
         raise ConfigError("--test-time is for models and none is given; leave it out")
     is_deep = request.floors == "all" or _DEEP in request.methods
     if request.encoder_weights is not None and not is_deep:
@@ -119,7 +119,7 @@ def _check_thresholds(request: AccuracyRequest, sources: list[ScoreSource]) -> N
 
 
 def _weighed(source: ScoreSource, title: str) -> Method:
-    if is_floor(source.spec) or not isinstance(source, ModelSource):
+    if is_baseline(source.spec) or not isinstance(source, ModelSource):
         return Method(source, title, None, None)
     return Method(
         source,

@@ -30,7 +30,7 @@ class AccuracyRequest:
         benchmark: Name of a known benchmark; None: the layout is found out.
         test_time: Views of a tile that models average, as ``--test-time``; None: as each says.
         encoder_weights: Weights of the encoder of ``floor:deep_difference``, as for
-            :func:`changedet.baselines.registry.create_floor`; None: those of the package.
+            :func:`changedet.baselines.registry.create_baseline`; None: those of the package.
         batch_size: Tiles that go through a model at once.
         device: As for :func:`changedet.inference.detector.resolve_device`.
         ignore_value: Label value that counts neither as changed nor as unchanged.

@@ -7,7 +7,7 @@ from changedet.evaluation.benchmark.methods import Method
 from changedet.evaluation.benchmark.repeats import Repeats
 from changedet.evaluation.benchmark.request import View
 from changedet.metrics.objects import ObjectResult
-from changedet.metrics.protocol import HonestResult
+from changedet.metrics.protocol import FixedThresholdMetrics
 from changedet.storage.json_values import to_json_value
 
 
@@ -51,7 +51,7 @@ class ViewResult:
     view: View
     tile_px: int
     threshold_source: str
-    pixels: HonestResult
+    pixels: FixedThresholdMetrics
     objects: ObjectResult
     remainder: Remainder | None
 

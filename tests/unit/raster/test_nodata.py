@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from changedet.raster.gaps import fill_gaps
+from changedet.raster.nodata import fill_gaps
 from changedet.raster.pair import PairPixels
 from changedet.types import Normalisation
 

@@ -11,7 +11,7 @@ from changedet.raster.open import without_secrets
 if TYPE_CHECKING:
     import rasterio
 
-    from changedet.raster.facts import RasterFacts
+    from changedet.raster.info import RasterInfo
 
 #: A grid counts as upright if its far corner is off by less than this many pixels.
 _ROTATION_PX: Final = 0.01
@@ -45,7 +45,7 @@ def require_placed(dataset: rasterio.DatasetReader, location: str) -> None:
         )
 
 
-def require_comparable(before: RasterFacts, after: RasterFacts) -> None:
+def require_comparable(before: RasterInfo, after: RasterInfo) -> None:
     """Refuse a pair that cannot be laid over each other as it is.
 
     Raises:
@@ -64,7 +64,7 @@ def require_comparable(before: RasterFacts, after: RasterFacts) -> None:
     _require_upright(before)
 
 
-def _require_same_pixels(before: RasterFacts, after: RasterFacts) -> None:
+def _require_same_pixels(before: RasterInfo, after: RasterInfo) -> None:
     if before.shape != after.shape:
         raise DataError(
             f"{before.name} is {before.width}x{before.height} pixels and {after.name} "
@@ -78,7 +78,7 @@ def _require_same_pixels(before: RasterFacts, after: RasterFacts) -> None:
         )
 
 
-def _require_upright(raster: RasterFacts) -> None:
+def _require_upright(raster: RasterInfo) -> None:
     """The grid of the results is that of ``before``: viewers and polygons expect north up."""
     t = raster.transform
     location = shlex.quote(raster.name)

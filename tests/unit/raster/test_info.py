@@ -11,15 +11,15 @@ from affine import Affine
 from rasterio.shutil import copy
 
 from changedet.errors import ImageError
-from changedet.raster.facts import RasterFacts, read_facts
+from changedet.raster.info import RasterInfo, read_info
 from changedet.raster.open import open_raster
 
 BLANK = np.ones((2, 40, 30), np.uint16)
 
 
-def facts_of(path: str, bands: tuple[int, ...] = (1,)) -> RasterFacts:
+def facts_of(path: str, bands: tuple[int, ...] = (1,)) -> RasterInfo:
     with open_raster(path) as dataset:
-        return read_facts(dataset, location=path, bands=bands)
+        return read_info(dataset, location=path, bands=bands)
 
 
 def test_facts_are_those_of_the_file(write_raster: Callable[..., str]):
@@ -70,9 +70,9 @@ def test_a_change_of_the_file_shows(write_raster: Callable[..., str]):
     assert facts_of(path).changed_at != first.changed_at
 
 
-def facts_in_memory(content: bytes, location: str, bands: tuple[int, ...] = (1,)) -> RasterFacts:
+def facts_in_memory(content: bytes, location: str, bands: tuple[int, ...] = (1,)) -> RasterInfo:
     with rasterio.MemoryFile(content) as memory, memory.open() as dataset:
-        return read_facts(dataset, location=location, bands=bands)
+        return read_info(dataset, location=location, bands=bands)
 
 
 @pytest.mark.parametrize(
@@ -126,14 +126,14 @@ def test_a_checksum_of_a_large_file_reads_little_of_it(
     with serving(content) as (address, handler):
         handler.version = {}
         with open_raster(address) as dataset:
-            facts = read_facts(dataset, location=address, bands=(1,))
+            facts = read_info(dataset, location=address, bands=(1,))
         assert facts.changed_at.startswith("sha256:")
         assert facts.size_bytes == len(content)
         assert sum(handler.sent) < len(content) / 8
         handler.version = {"Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}
         for name in (address, f"/vsicurl/{address}"):
             with open_raster(name) as dataset:
-                facts = read_facts(dataset, location=name, bands=(1,))
+                facts = read_info(dataset, location=name, bands=(1,))
             assert facts.changed_at == "Wed, 21 Oct 2015 07:28:00 GMT"
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from changedet.errors import DataError, StorageError
 from changedet.raster.geo_grid import GeoGrid
-from changedet.raster.scratch import ScoreFile, describe_size
+from changedet.raster.score_store import ScoreFile, describe_size
 
 GRID = GeoGrid("EPSG:32632", Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000), 12, 7)
 
@@ -181,7 +181,7 @@ import numpy as np
 from affine import Affine
 from changedet.errors import StorageError
 from changedet.raster.geo_grid import GeoGrid
-from changedet.raster.scratch import ScoreFile, describe_size
+from changedet.raster.score_store import ScoreFile, describe_size
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path, when = Path(sys.argv[1]), sys.argv[2]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from changedet.errors import DataError
 from changedet.raster.geo_grid import Window
 from changedet.raster.pixels import Pixels
-from changedet.raster.stretch import measure_limits, sample_windows, stretch
+from changedet.raster.rescale import measure_limits, sample_windows, stretch
 
 
 @given(

@@ -37,7 +37,7 @@ _OVERVIEW_PX: Final = 512
 
 
 @dataclass(frozen=True)
-class RasterFacts:
+class RasterInfo:
     """One raster as it was found.
 
     Attributes:
@@ -91,9 +91,9 @@ class _Version(NamedTuple):
     changed_at: str | None
 
 
-def read_facts(
+def read_info(
     dataset: rasterio.DatasetReader, *, location: str, bands: tuple[int, ...]
-) -> RasterFacts:
+) -> RasterInfo:
     """Collect what is known of an open raster.
 
     A few pixels are read where neither the disk nor a server says when it was changed.
@@ -110,7 +110,7 @@ def read_facts(
     dtypes = {dataset.dtypes[band - 1] for band in bands}
     version = _version(location, dataset.files)
     changed_at = version.changed_at or _checksum(dataset, location)
-    return RasterFacts(
+    return RasterInfo(
         location=location,
         driver=dataset.driver,
         height=dataset.height,
