@@ -4,7 +4,8 @@ import ast
 from pathlib import Path
 
 LAYERS = [
-    {"errors", "types", "palette", "storage", "_optional", "_version"},
+    {"errors", "types", "palette", "storage", "choices", "_optional", "_version"},
+    {"card"},
     {"nn", "raster"},
     {"vector"},
     {"models", "losses", "metrics", "data", "synthetic"},

@@ -19,8 +19,9 @@ from changedet.errors import (
 from changedet.types import BranchOutput, ChangeOutput, Normalisation
 
 if TYPE_CHECKING:
+    from changedet.card import ModelCard
     from changedet.inference.detector import Detector, Prediction, load
-    from changedet.models.model_file import ModelCard, load_model, save_model
+    from changedet.models.model_file import load_model, save_model
     from changedet.models.registry import create_model, list_models
     from changedet.predict.rasters import predict_scene
     from changedet.predict.request import SceneReport, SceneRequest
@@ -54,7 +55,7 @@ _LAZY = {
     "Detector": "changedet.inference.detector",
     "Prediction": "changedet.inference.detector",
     "load": "changedet.inference.detector",
-    "ModelCard": "changedet.models.model_file",
+    "ModelCard": "changedet.card",
     "load_model": "changedet.models.model_file",
     "save_model": "changedet.models.model_file",
     "create_model": "changedet.models.registry",

@@ -5,10 +5,11 @@ import json
 import pytest
 import torch
 
+from changedet.card import ModelCard
 from changedet.errors import ConfigError
 from changedet.losses.contrastive import WeightedDoubleMargin
 from changedet.losses.supervision import BranchLoss
-from changedet.models.model_file import ModelCard, load_model, save_model
+from changedet.models.model_file import load_model, save_model
 from changedet.models.registry import create_model, list_models
 from changedet.types import CDD_NORMALISATION, MAX_DISTANCE
 

@@ -8,10 +8,11 @@ import rasterio
 import torch
 from rasterio.windows import Window
 
+from changedet.card import ModelCard
 from changedet.data.index import index_pairs
 from changedet.evaluation import evaluate as evaluation
 from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
-from changedet.models.model_file import ModelCard, save_model
+from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
 from changedet.predict.rasters import predict_scene
 from changedet.predict.request import SceneRequest

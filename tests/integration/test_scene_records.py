@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from changedet.card import read_card
 from changedet.data.index import index_pairs
 from changedet.errors import ConfigError
 from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
-from changedet.models.model_file import read_card
 from changedet.training.run import TrainRequest, run_training
 
 TINY = (

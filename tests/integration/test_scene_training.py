@@ -18,11 +18,11 @@ from PIL import Image
 from safetensors.torch import load_file
 from timm.models import adapt_input_conv
 
+from changedet.card import read_card
 from changedet.data.index import index_pairs
 from changedet.data.statistics import measure_normalisation
 from changedet.errors import ConfigError, DataError
 from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
-from changedet.models.model_file import read_card
 from changedet.training.run import TrainRequest, run_training
 
 TINY = (

@@ -14,8 +14,8 @@ from changedet.baselines.difference import mean_absolute_difference
 from changedet.baselines.ir_mad import ir_mad_chi_square
 from changedet.baselines.otsu import otsu_score
 from changedet.baselines.standardise import standardise
+from changedet.choices import nearest
 from changedet.errors import ConfigError, DataError
-from changedet.models.choices import nearest
 from changedet.models.weights import PACKAGE, PACKAGE_ENCODER
 
 _DEEP = "deep_difference"

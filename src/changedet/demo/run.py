@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from changedet.card import read_card
 from changedet.data.index import PairIndex, files_of, index_pairs
 from changedet.data.labels.scan import scan_labels
 from changedet.data.reading import PairReader
@@ -21,7 +22,6 @@ from changedet.metrics.protocol import (
     choose_threshold,
     fixed_threshold_metrics,
 )
-from changedet.models.model_file import read_card
 from changedet.predict.images import PredictionReport, predict_files
 from changedet.rendering.page import (
     Cell,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from changedet._version import __version__
+from changedet.card import ModelCard, read_precision
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding
@@ -30,14 +31,7 @@ from changedet.metrics.curve import average_precision
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.protocol import SELECTION_SET_NOTE, choose_threshold
 from changedet.models.base import ChangeModel
-from changedet.models.model_file import (
-    ModelCard,
-    checked_name,
-    load_model,
-    read_precision,
-    rounded_tensors,
-    save_model,
-)
+from changedet.models.model_file import checked_name, load_model, rounded_tensors, save_model
 from changedet.storage.output_folder import Existing, check_result_file
 from changedet.types import Mode, Precision, Progress, TestTime
 

@@ -7,18 +7,13 @@ from typing import NamedTuple, TypeVar
 
 import torch
 
+from changedet.card import ModelCard, read_precision
 from changedet.data.rasters.provenance import add_validation, difference
 from changedet.errors import ConfigError
 from changedet.evaluation.leakage import data_settings, is_same_data_set, selection_source
 from changedet.models.base import ChangeModel
 from changedet.models.ensemble import Ensemble
-from changedet.models.model_file import (
-    ModelCard,
-    checked_name,
-    load_model,
-    read_precision,
-    save_model,
-)
+from changedet.models.model_file import checked_name, load_model, save_model
 from changedet.storage.output_folder import Existing, check_result_file
 from changedet.types import Precision
 

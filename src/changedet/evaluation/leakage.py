@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from changedet.card import ModelCard
 from changedet.data.index import PairIndex
 from changedet.data.rasters.provenance import Seen, count_seen
 from changedet.metrics.protocol import SELECTION_SET_NOTE
-from changedet.models.model_file import ModelCard
 
 #: For figures on the very images the model was trained on.
 TRAINING_SET_NOTE = "training set, optimistic"

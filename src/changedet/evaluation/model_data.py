@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from changedet.card import ModelCard
 from changedet.data.index import PairIndex
 from changedet.data.labels.scan import LabelScan, scan_labels
 from changedet.errors import ConfigError
 from changedet.evaluation.leakage import is_same_data_set
-from changedet.models.model_file import ModelCard
 from changedet.types import PixelType
 
 

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from changedet.card import ModelCard
+from changedet.choices import check_choice
 from changedet.errors import ConfigError, DataError
 from changedet.inference.tiling import score_pairs
 from changedet.inference.torch_scorer import Image
 from changedet.models.base import ChangeModel
-from changedet.models.choices import check_choice
-from changedet.models.model_file import ModelCard, load_model
+from changedet.models.model_file import load_model
 from changedet.raster.grid import default_overlap, round_up
 from changedet.types import PixelType, TestTime
 

@@ -4,9 +4,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from changedet.card import ModelCard
 from changedet.errors import ConfigError
 from changedet.inference.detector import checked_threshold
-from changedet.models.model_file import ModelCard
 
 #: Source of a threshold that the user gave.
 GIVEN_BY_HAND = "given by hand"

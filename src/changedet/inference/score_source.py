@@ -10,6 +10,7 @@ from torch import Tensor
 
 from changedet.baselines.mosaic import compute_in_tiles
 from changedet.baselines.registry import Baseline, create_baseline
+from changedet.card import ModelCard
 from changedet.data.labels.scan import LabelEncoding
 from changedet.data.reading import PairReader
 from changedet.errors import ConfigError
@@ -25,7 +26,6 @@ from changedet.inference.provenance import model_metadata
 from changedet.inference.tiling import score_pairs
 from changedet.inference.torch_scorer import Image
 from changedet.metrics.histogram import ScoreHistogram
-from changedet.models.model_file import ModelCard
 from changedet.raster.grid import round_up
 from changedet.types import Mode, Normalisation, PixelType, TestTime
 

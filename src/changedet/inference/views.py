@@ -5,7 +5,7 @@ from typing import Final, NamedTuple, TypeAlias, get_args
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from changedet.models.choices import check_choice
+from changedet.choices import check_choice
 from changedet.types import TestTime
 
 #: Height and width, in pixels.

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from changedet.choices import check_choice
 from changedet.errors import ConfigError
-from changedet.models.choices import check_choice
 from changedet.nn.distance import distance_map, unit_vectors
 from changedet.nn.encoder import TimmBackbone, TimmEncoder
 from changedet.types import Branch, Branches, BranchOutput, ChangeOutput, Distance

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from changedet.choices import check_choice
 from changedet.errors import ConfigError
 from changedet.models.base import EncoderModel, Levels
-from changedet.models.choices import check_choice
 from changedet.models.heads import FUSED_ONLY
 from changedet.models.pyramid_decoder import build_pyramid_decoder
 from changedet.nn.blocks import PointNormAct

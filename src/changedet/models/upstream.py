@@ -7,9 +7,10 @@ from pathlib import Path
 
 from torch import Tensor
 
+from changedet.card import ModelCard
 from changedet.errors import CheckpointError, ConfigError
 from changedet.models.base import ChangeModel
-from changedet.models.model_file import ModelCard, save_model
+from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
 from changedet.models.tensor_file import read_tensors, summarise, tensor_differences
 from changedet.types import CDD_NORMALISATION, Attention, Distance, Normalisation

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from changedet._version import __version__
+from changedet.card import read_card
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.rasters.manifest import READING_SCENES, find_manifest
 from changedet.errors import CheckpointError, ConfigError, StorageError
@@ -19,7 +20,7 @@ from changedet.inference.detector import resolve_device
 from changedet.inference.memory import keep_freed_memory
 from changedet.models.base import ChangeModel
 from changedet.models.ensemble import Ensemble
-from changedet.models.model_file import load_model, read_card
+from changedet.models.model_file import load_model
 from changedet.storage.atomic import write_text
 from changedet.storage.output_folder import remove_entries
 from changedet.training.averaging import AveragedModel

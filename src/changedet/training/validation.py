@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from changedet._version import __version__
+from changedet.card import ModelCard
 from changedet.data.labelled import LabelledPair
 from changedet.data.reading import PairReader
 from changedet.inference.counting import evaluate_pairs
 from changedet.metrics.protocol import best_threshold_metrics, choose_threshold
 from changedet.models.base import ChangeModel
-from changedet.models.model_file import ModelCard, save_model
+from changedet.models.model_file import save_model
 from changedet.rendering.pictures import heatmap, write_png
 from changedet.training.checkpoint import TrainingPosition
 from changedet.training.config import ExperimentConfig, tile_px

@@ -13,10 +13,11 @@ from affine import Affine
 from PIL import Image
 from rich.console import Console
 
+from changedet.card import ModelCard
 from changedet.cli import scene_progress
 from changedet.cli.main import main
 from changedet.errors import DataError, StorageError
-from changedet.models.model_file import ModelCard, save_model
+from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
 from changedet.predict.flow import TilesDone
 from changedet.predict.request import SceneReport, SceneRequest

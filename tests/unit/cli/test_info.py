@@ -4,9 +4,10 @@ import re
 
 import pytest
 
+from changedet.card import ModelCard
 from changedet.cli.info import info
 from changedet.errors import CheckpointError
-from changedet.models.model_file import ModelCard, load_model, save_model
+from changedet.models.model_file import load_model, save_model
 from changedet.models.registry import create_model
 from changedet.types import CDD_NORMALISATION, Normalisation
 

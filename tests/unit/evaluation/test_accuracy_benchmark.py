@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from changedet.card import ModelCard
 from changedet.errors import ChangeDetError, ConfigError, DataError
 from changedet.evaluation.benchmark import methods as methods_module
 from changedet.evaluation.benchmark.benchmark import measure_accuracy
@@ -19,7 +20,7 @@ from changedet.inference.detector import load
 from changedet.inference.score_source import count_source, open_source
 from changedet.metrics.objects import ObjectCounter, object_result
 from changedet.metrics.protocol import SELECTION_SET_NOTE, choose_threshold
-from changedet.models.model_file import ModelCard, save_model
+from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
 from changedet.types import Normalisation
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from changedet.card import ModelCard, read_precision
 from changedet.data.index import index_pairs
 from changedet.data.rasters.provenance import record_blocks
 from changedet.errors import ConfigError, DataError
@@ -23,7 +24,7 @@ from changedet.evaluation.leakage import find_seen, was_chosen_on
 from changedet.inference.detector import load
 from changedet.metrics.confusion import Confusion
 from changedet.metrics.protocol import SELECTION_SET_NOTE
-from changedet.models.model_file import ModelCard, load_model, read_precision, save_model
+from changedet.models.model_file import load_model, save_model
 from changedet.models.registry import create_model
 from changedet.types import Normalisation
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from changedet.card import ModelCard, read_card, read_parameter_count, read_precision
 from changedet.data.index import index_pairs
 from changedet.errors import ConfigError
 from changedet.evaluation.calibrate import CalibrationRequest, calibrate_model
@@ -13,14 +14,7 @@ from changedet.evaluation.ensemble import build_ensemble
 from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
 from changedet.evaluation.leakage import was_chosen_on
 from changedet.inference.detector import load
-from changedet.models.model_file import (
-    ModelCard,
-    load_model,
-    read_card,
-    read_parameter_count,
-    read_precision,
-    save_model,
-)
+from changedet.models.model_file import load_model, save_model
 from changedet.models.registry import create_model
 from changedet.types import Normalisation, Precision
 

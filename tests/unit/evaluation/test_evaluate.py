@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from changedet.baselines.registry import create_baseline
+from changedet.card import ModelCard
 from changedet.errors import CheckpointError, ConfigError, DataError, ImageError
 from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
 from changedet.evaluation.leakage import was_chosen_on
 from changedet.inference.detector import load
 from changedet.metrics.confusion import Confusion
 from changedet.metrics.histogram import PAPER_THRESHOLDS
-from changedet.models.model_file import ModelCard, save_model
+from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
 from changedet.types import Normalisation
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from changedet.card import ModelCard
 from changedet.data.index import PairIndex
 from changedet.data.pair import PairPaths
 from changedet.data.rasters.provenance import Seen
@@ -19,7 +20,6 @@ from changedet.evaluation.threshold import (
     threshold_note,
 )
 from changedet.metrics.histogram import ScoreCounter, ScoreHistogram
-from changedet.models.model_file import ModelCard
 from changedet.types import CDD_NORMALISATION, TestTime
 
 BEST = "max-F1 on split 'val' of TOWN (2 images), epoch 3, batch 4"

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from changedet.card import ModelCard
 from changedet.errors import CheckpointError, ConfigError, DataError
 from changedet.inference.detector import Detector, Prediction, load, resolve_device
-from changedet.models.model_file import ModelCard, save_model
+from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
 from changedet.types import Normalisation
 

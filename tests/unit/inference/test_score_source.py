@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from changedet.baselines.registry import create_baseline
+from changedet.card import ModelCard
 from changedet.errors import CheckpointError, ConfigError, DataError
 from changedet.inference.counting import evaluate_pairs
 from changedet.inference.detector import load
 from changedet.inference.score_source import count_source, is_baseline, open_source
 from changedet.metrics.confusion import confusion_at
-from changedet.models.model_file import ModelCard, save_model
+from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
 from changedet.types import Normalisation
 

@@ -6,10 +6,11 @@ import safetensors.torch
 import torch
 from safetensors import safe_open
 
+from changedet.card import ModelCard
 from changedet.errors import CheckpointError, ConfigError
 from changedet.models.base import ChangeModel
 from changedet.models.ensemble import Ensemble
-from changedet.models.model_file import ModelCard, load_model, save_model
+from changedet.models.model_file import load_model, save_model
 from changedet.models.registry import create_model, list_models
 from changedet.types import Normalisation
 

@@ -6,16 +6,9 @@ import pytest
 import safetensors.torch
 import torch
 
+from changedet.card import ModelCard, read_card, read_parameter_count, read_precision
 from changedet.errors import CheckpointError, ConfigError
-from changedet.models.model_file import (
-    ModelCard,
-    load_model,
-    read_card,
-    read_parameter_count,
-    read_precision,
-    rounded_tensors,
-    save_model,
-)
+from changedet.models.model_file import load_model, rounded_tensors, save_model
 from changedet.models.registry import create_model
 from changedet.types import CDD_NORMALISATION
 

@@ -11,6 +11,7 @@ import rasterio
 from affine import Affine
 from torch import Tensor, nn
 
+from changedet.card import ModelCard
 from changedet.errors import (
     ChangeDetError,
     CheckpointError,
@@ -20,7 +21,6 @@ from changedet.errors import (
     StorageError,
 )
 from changedet.inference.detector import Detector
-from changedet.models.model_file import ModelCard
 from changedet.predict import folders
 from changedet.predict.folders import PairResult, is_scene, predict_scenes
 from changedet.predict.request import SceneReport, SceneRequest

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from changedet._version import __version__
+from changedet.card import ModelCard
 from changedet.errors import CheckpointError, ConfigError, DataError, ImageError
 from changedet.inference.detector import load
-from changedet.models.model_file import ModelCard, save_model
+from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
 from changedet.predict.images import SUMMARY, predict_files
 from changedet.types import Normalisation

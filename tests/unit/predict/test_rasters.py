@@ -13,9 +13,10 @@ from affine import Affine
 from rasterio.warp import Resampling, calculate_default_transform, reproject
 from torch import Tensor, nn
 
+from changedet.card import ModelCard
 from changedet.errors import ConfigError, DataError, StorageError
 from changedet.inference.detector import Detector
-from changedet.models.model_file import ModelCard, save_model
+from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
 from changedet.predict import rasters as predict_module
 from changedet.predict.flow import TilesDone

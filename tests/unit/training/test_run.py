@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 import changedet
+from changedet.card import read_card
 from changedet.data.index import index_pairs
 from changedet.errors import (
     CheckpointError,
@@ -22,7 +23,7 @@ from changedet.errors import (
 )
 from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
 from changedet.models.ensemble import Ensemble
-from changedet.models.model_file import load_model, read_card, save_model
+from changedet.models.model_file import load_model, save_model
 from changedet.models.registry import create_model
 from changedet.training.callbacks import TrainingCallback
 from changedet.training.config import load_config
