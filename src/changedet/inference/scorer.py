@@ -1,0 +1,134 @@
+"""What scores tiles, whatever it runs on: PyTorch, a baseline without training, another runtime."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from changedet.card import ModelCard
+    from changedet.raster.geo_grid import Window
+    from changedet.raster.pair import PairPixels
+    from changedet.types import TestTime
+
+#: Stored pixel values, (H, W, C): mostly uint8, else float32.
+Image: TypeAlias = "NDArray[Any]"
+#: Scores in the memory of whatever computed them: a NumPy array or a tensor on a device. All that
+#: is asked of it is slicing, ``*`` and ``+=``.
+Resident: TypeAlias = Any
+
+
+class Scorer(Protocol):
+    """Scores the change of tiles, and says what a caller must know to cut them.
+
+    It is called by one thread at a time. Nothing here knows PyTorch: scores are NumPy arrays, or
+    :data:`Resident` where a caller asks for them to stay where they were computed, which keeps
+    blending and counting on a GPU.
+    """
+
+    @property
+    def card(self) -> ModelCard:
+        """What is known of it: normalisation, kind of values, tile size, threshold, provenance."""
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of an image."""
+
+    @property
+    def stride(self) -> int:
+        """What height and width of a tile must be multiples of, in pixels."""
+
+    @property
+    def fixed_tile(self) -> bool:
+        """Whether only tiles of ``card.tile_px`` are scored as in training (spec 1.2)."""
+
+    @property
+    def device_name(self) -> str:
+        """Kind of device that computes: ``cpu``, ``cuda``, ``mps``."""
+
+    @property
+    def test_time(self) -> TestTime:
+        """Rotated, mirrored or coarser views of a tile whose scores are averaged."""
+
+    def score(self, before: Sequence[Image], after: Sequence[Image]) -> NDArray[np.float32]:
+        """Score a batch of tiles.
+
+        Args:
+            before: B tiles, (h, w, C), stored values, all of one size that is a multiple of
+                ``stride``.
+            after: The same places at the second date.
+
+        Returns:
+            Scores, (B, h, w), float32 in [0, 1].
+        """
+
+    def score_resident(self, before: Sequence[Image], after: Sequence[Image]) -> Resident:
+        """Score a batch of tiles like :meth:`score` and leave the result where it was computed."""
+
+    def zeros(self, shape: tuple[int, ...]) -> Resident:
+        """Make an array of zeros, float32, where :meth:`score_resident` leaves its scores."""
+
+    def resident(self, values: NDArray[np.float32]) -> Resident:
+        """Bring an array to where :meth:`score_resident` leaves its scores."""
+
+    def to_host(self, scores: Resident) -> NDArray[np.float32]:
+        """Bring scores to main memory."""
+
+
+class HostScorer:
+    """The part of :class:`Scorer` that is the same for all that computes in main memory."""
+
+    @property
+    def device_name(self) -> str:
+        """Main memory belongs to the CPU."""
+        return "cpu"
+
+    def score(self, before: Sequence[Image], after: Sequence[Image]) -> NDArray[np.float32]:
+        """Score a batch of tiles, see :meth:`Scorer.score`."""
+        raise NotImplementedError
+
+    def score_resident(
+        self, before: Sequence[Image], after: Sequence[Image]
+    ) -> NDArray[np.float32]:
+        """Score a batch of tiles."""
+        return self.score(before, after)
+
+    def zeros(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Make an array of zeros."""
+        return np.zeros(shape, np.float32)
+
+    def resident(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give the array itself."""
+        return values
+
+    def to_host(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give the scores themselves."""
+        return scores
+
+
+@runtime_checkable
+class SceneFitted(Protocol):
+    """A method without training that measures each scene before it can score tiles of it."""
+
+    def fit(
+        self,
+        read: Callable[[Window], PairPixels],
+        windows: Sequence[Window],
+        *,
+        say: Callable[[str], None] = ...,
+    ) -> Scorer:
+        """Measure a scene and give what scores its tiles.
+
+        Args:
+            read: Gives both dates of a window of the scene, with the pixels that hold data.
+            windows: Windows that cover all that will be scored, each small enough for memory.
+            say: Gets sentences for the user, such as which share of the pixels was measured.
+
+        Raises:
+            DataError: If no pixel has data in both dates, or nothing can be measured.
+        """
