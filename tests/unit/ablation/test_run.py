@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from changedet.ablation import step
+from changedet.ablation import worker as step
 from changedet.ablation.plan import AblationRequest
 from changedet.ablation.process import StepProcesses
 from changedet.ablation.run_state import read_judgement, read_logs, read_record
