@@ -51,9 +51,10 @@ def main() -> None:
         test_time=detector.test_time,
     )
     with gdal_environment(), RasterPair(str(before), str(after), PairOptions()) as pair:
-        plan = TilePlan(pair.grid.shape, tiling.tile_px, tiling.overlap_px, pair.grid.window)
+        size = (tiling.tile_px, tiling.tile_px)
+        plan = TilePlan(pair.grid.shape, size, tiling.overlap_px, pair.grid.window)
         rng = np.random.default_rng(0)
-        tiles = rng.integers(0, 256, (2, tiling.tile_px, tiling.tile_px, 3), dtype=np.uint8)
+        tiles = rng.integers(0, 256, (2, *size, 3), dtype=np.uint8)
 
         def pure() -> None:
             for row in plan.rows:

@@ -129,7 +129,7 @@ def score_scene(
         # Closed at once, also after an error: nobody may read when the rasters are closed.
         with closing(batches):
             for batch in batches:
-                scores: Scores = np.empty((0, plan.tile_px, plan.tile_px), np.float32)
+                scores: Scores = np.empty((0, *plan.tile_shape), np.float32)
                 if batch.columns:
                     scores = scorer.score(batch.before, batch.after).cpu().numpy()
                 writer.put(batch, scores)
@@ -209,11 +209,11 @@ class _Writer:
             self._blender.add_scores(row, column, tile)
         if batch.run.columns[-1] == self._last_column:
             top, rows = self._blender.finish_row(row)
-            if len(rows):
+            if rows.shape[1]:
                 rows *= SCORE_STEPS
                 np.round(rows, out=rows)
                 rows /= SCORE_STEPS
-                self._sink.write_rows(top, rows)
+                self._sink.write_rows(top, rows[0])
             self._blender.go_on(row)
             if row == self._last_row or time.monotonic() - self._saved_at > _SAVE_EVERY_S:
                 self._sink.sync()

@@ -208,7 +208,7 @@ def prepare(
         grid=grid.crop(target),
         region=region,
         region_sha256=None if geometry is None else region_sha256(geometry),
-        plan=TilePlan(grid.shape, tiling.tile_px, tiling.overlap_px, target),
+        plan=TilePlan(grid.shape, (tiling.tile_px,) * 2, tiling.overlap_px, target),
         tiling=tiling,
         threshold=threshold,
         shift=shift,

@@ -149,10 +149,12 @@ def _take_up(
         tell(f"an unfinished run is discarded, for these have changed: {'; '.join(differing)}")
     if journal.open_rows is None:
         return None
+    open_shape = journal.open_rows.scores.shape
     fits = (
         journal.next_row in range(job.plan.rows.start, job.plan.rows.stop + 1)
-        and journal.open_rows.scores.shape[1:] == (job.grid.width,)
-        and len(journal.open_rows.scores) <= job.plan.tile_px
+        and len(open_shape) == 3
+        and open_shape[::2] == (1, job.grid.width)
+        and open_shape[1] <= job.plan.tile_shape[0]
     )
     try:
         scores = ScoreFile.open(scratch, job.grid) if fits else None

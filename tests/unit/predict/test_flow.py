@@ -95,7 +95,9 @@ def run(
     sink: Sink | None = None,
     read: Callable[[Window], PairPixels] | None = None,
 ) -> np.ndarray:
-    plan = TilePlan(scene.valid.shape, TILE, OVERLAP, target or Window(0, 0, *scene.valid.shape))
+    plan = TilePlan(
+        scene.valid.shape, (TILE, TILE), OVERLAP, target or Window(0, 0, *scene.valid.shape)
+    )
     sink = sink or Sink(plan.target.shape)
     journal = Journal(folder, {"a": 1}, first_row=plan.rows.start)
     if resume == "yes":
@@ -187,7 +189,7 @@ def test_a_hole_looks_unchanged_to_the_network(tmp_path: Path):
 def test_tiles_without_a_wanted_pixel_are_not_scored(tmp_path: Path):
     model = BlurredDifference()
     run(Scene(32, 200, hole=Window(0, 0, 32, 120)), tmp_path, model=model)
-    plan = TilePlan((32, 200), TILE, OVERLAP, Window(0, 0, 32, 200))
+    plan = TilePlan((32, 200), (TILE, TILE), OVERLAP, Window(0, 0, 32, 200))
     needed = sum(plan.tile(0, column).right > 120 for column in plan.columns)
     assert sum(model.batches) == needed < plan.count
 
@@ -201,7 +203,7 @@ def test_means_of_a_bgr_model_fill_the_right_bands(tmp_path: Path):
             return super().score(before, after)
 
     scene = Scene(32, 32, hole=Window(0, 0, 5, 5))
-    plan = TilePlan((32, 32), TILE, OVERLAP, Window(0, 0, 32, 32))
+    plan = TilePlan((32, 32), (TILE, TILE), OVERLAP, Window(0, 0, 32, 32))
     stats = Normalisation(
         STATS.mean_before, STATS.mean_after, STATS.std_before, STATS.std_after, "bgr"
     )

@@ -54,7 +54,7 @@ def scores(folder: Path, *, tile_px: int, overlap_px: int, seed: int) -> np.ndar
     score_scene(
         read,
         lambda window: np.ones(window.shape, bool),
-        plan=TilePlan(SHAPE, tile_px, overlap_px, Window(0, 0, *SHAPE)),
+        plan=TilePlan(SHAPE, (tile_px, tile_px), overlap_px, Window(0, 0, *SHAPE)),
         scorer=TileScorer(model, STATS, torch.device("cpu")),
         batch_size=4,
         sink=rows,
@@ -65,7 +65,7 @@ def scores(folder: Path, *, tile_px: int, overlap_px: int, seed: int) -> np.ndar
 
 def seam_contrast(score: np.ndarray, overlap_px: int) -> float:
     """Largest mean step across a tile's edge, against all but the largest steps elsewhere."""
-    plan = TilePlan(SHAPE, TILE, overlap_px, Window(0, 0, *SHAPE))
+    plan = TilePlan(SHAPE, (TILE, TILE), overlap_px, Window(0, 0, *SHAPE))
     steps = np.abs(np.diff(score, axis=1)).mean(axis=0)
     edges = {left - 1 for left in plan.lefts} | {left + TILE - 1 for left in plan.lefts}
     seams = sorted(edge for edge in edges if 0 <= edge < WIDTH - 1)
