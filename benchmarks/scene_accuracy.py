@@ -134,19 +134,17 @@ def main() -> None:
     pairs = index.split(options.split)
     chips = np.zeros(truth.shape, np.float32)
     scores = score_pairs(
-        detector.model,
-        ((p.before, p.after) for p in (read_pair(q, encoding=encoding) for q in pairs)),
-        normalisation=detector.card.normalisation,
+        detector.scorer,
+        ((pair.name, read_pair(pair, encoding=encoding)) for pair in pairs),
+        images=lambda item: (item[1].before, item[1].after),
         tile_px=tiling.tile_px,
         overlap_px=tiling.overlap_px,
         batch_size=tiling.batch_size,
-        device=detector.device,
-        test_time=detector.test_time,
     )
-    for pair, score in zip(pairs, scores, strict=True):
-        top, left = places[pair.name]
+    for (name, _), score in scores:
+        top, left = places[name]
         height, width = score.shape
-        chips[top : top + height, left : left + width] = score.cpu().numpy()
+        chips[top : top + height, left : left + width] = detector.scorer.to_host(score)
     report = predict_scene(
         SceneRequest(
             before=str(options.work / "before.tif"),

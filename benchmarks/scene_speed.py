@@ -18,7 +18,6 @@ import torch
 from scene_memory import write_scene
 
 from changedet.inference.detector import load
-from changedet.inference.torch_scorer import TileScorer
 from changedet.predict.flow import score_scene
 from changedet.predict.journal import Journal
 from changedet.predict.tiling import choose_tiling
@@ -44,12 +43,7 @@ def main() -> None:
             write_scene(scene, options.size, seed=seed)
     detector = load(options.model, device=options.device)
     tiling = choose_tiling(detector, tile_px=None, overlap_px=None, batch_size=None)
-    scorer = TileScorer(
-        detector.model,
-        detector.card.normalisation,
-        detector.device,
-        test_time=detector.test_time,
-    )
+    scorer = detector.scorer
     with gdal_environment(), RasterPair(str(before), str(after), PairOptions()) as pair:
         size = (tiling.tile_px, tiling.tile_px)
         plan = TilePlan(pair.grid.shape, size, tiling.overlap_px, pair.grid.window)
@@ -60,7 +54,7 @@ def main() -> None:
             for row in plan.rows:
                 for run in plan.runs(row, tiling.batch_size):
                     count = len(run.columns)
-                    scorer.score([tiles[0]] * count, [tiles[1]] * count).cpu()
+                    scorer.score([tiles[0]] * count, [tiles[1]] * count)
 
         def flow() -> None:
             folder = options.work / "state"
@@ -78,7 +72,7 @@ def main() -> None:
 
         print(
             f"{plan.count} tiles, {tiling}, test-time augmentation {detector.test_time}, "
-            f"{torch.get_num_threads()} threads, {detector.device}"
+            f"{torch.get_num_threads()} threads, {detector.device_name}"
         )
         ratios = []
         for number in range(options.rounds):

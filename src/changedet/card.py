@@ -83,8 +83,8 @@ class ModelCard:
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
-        if self.threshold is not None and not 0.0 <= self.threshold <= 1.0:
-            raise ConfigError(f"threshold must be a score in [0, 1], got {self.threshold:g}")
+        if self.threshold is not None:
+            check_threshold(self.threshold)
         if self.tile_px < 1:
             raise ConfigError(f"tile_px must be at least 1, got {self.tile_px}")
         check_choice("pixel_type", self.pixel_type, get_args(PixelType))
@@ -93,6 +93,20 @@ class ModelCard:
     def to_dict(self) -> dict[str, Any]:
         """Return the card as JSON-able values."""
         return {key: _without_nan(value) for key, value in dataclasses.asdict(self).items()}
+
+
+def check_threshold(threshold: float) -> float:
+    """Let a threshold through that is a score.
+
+    Raises:
+        ConfigError: If it is not in [0, 1].
+    """
+    if not 0.0 <= threshold <= 1.0:
+        raise ConfigError(
+            f"a threshold is a score in [0, 1], got {threshold:g}; "
+            "a score is half the distance, so halve a distance to get it"
+        )
+    return threshold
 
 
 def read_card(path: str | Path) -> ModelCard:

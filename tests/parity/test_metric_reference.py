@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from changedet.metrics.confusion import confusion_at
-from changedet.metrics.histogram import PAPER_THRESHOLDS, SEED_DISTANCES, ScoreCounter
+from changedet.metrics.counter import ScoreCounter
+from changedet.metrics.histogram import PAPER_THRESHOLDS, SEED_DISTANCES
 from changedet.metrics.protocol import best_threshold_metrics
 from changedet.types import MAX_DISTANCE
 

@@ -5,15 +5,10 @@ contrast" (spec 6) and shows pictures. Here both are numbers of each image, so t
 estimated and compared as F1 is.
 """
 
-from collections import deque
-from collections.abc import Iterable, Iterator
-
 import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
 
 from changedet.ablation.estimates import Counts, FloatArray
-from changedet.inference.counting import LabelledPair
+from changedet.inference.counting import ScoredPair
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.objects import count_blotches
 
@@ -32,22 +27,14 @@ class BlotchCounter:
 
     def __init__(self, threshold: float | None) -> None:
         self._threshold = threshold
-        self._labels: deque[NDArray[np.uint8]] = deque()
         self._blotches: list[int] = []
 
-    def reading(self, samples: Iterable[LabelledPair]) -> Iterator[LabelledPair]:
-        """Pass pairs on; each label is kept until the scores of its pair are there."""
-        for sample in samples:
-            self._labels.append(sample[2])
-            yield sample
-
-    def add(self, score: Tensor) -> None:
-        """Count in the scores, (H, W), of the pair whose turn it is."""
-        label = self._labels.popleft()
+    def add(self, scored: ScoredPair) -> None:
+        """Count in a pair with its scores."""
         if self._threshold is None:
             return
-        is_changed = (score >= self._threshold).cpu().numpy()
-        self._blotches.append(count_blotches(is_changed, label))
+        is_changed = scored.score >= np.float32(self._threshold)
+        self._blotches.append(count_blotches(is_changed, scored.pair.label))
 
     def compute(self) -> Counts:
         """Return number of blotches and 1 of each image, (N, 2); no row without a threshold."""

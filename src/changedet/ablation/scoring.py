@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from changedet.ablation.estimates import (
     BLOTCHES,
@@ -30,8 +30,8 @@ from changedet.data.index import index_pairs
 from changedet.data.labelled import DecodedPair, LabelledPair
 from changedet.data.labels.scan import LabelEncoding
 from changedet.errors import DataError
-from changedet.inference.counting import OnScore
-from changedet.inference.score_source import ScoreSource, count_source, reader_for
+from changedet.inference.counting import OnScore, ScoredPair
+from changedet.inference.score_source import ScoreSource
 from changedet.metrics.confusion import confusion_at, counts_at
 from changedet.metrics.curve import average_precision, max_f1, roc_auc
 from changedet.metrics.histogram import PAPER_THRESHOLDS, ScoreHistogram
@@ -165,14 +165,16 @@ def judge_source(
         DataError: If a pair cannot be read, a split is missing or holds no changed pixel.
         StorageError: If a picture cannot be written.
     """
-    index = index_pairs(splits.data, benchmark=splits.benchmark, channels=source.in_channels)
+    index = index_pairs(
+        splits.data, benchmark=splits.benchmark, channels=source.detector.in_channels
+    )
     pairs = index.split(splits.val_split)
 
-    def draw(number: int, score: Tensor) -> None:
-        name = pairs[number].name
+    def draw(scored: ScoredPair) -> None:
+        name = pairs[scored.number].name
         if name in splits.shown:
             place = folder / f"{splits.shown.index(name) + 1:02d}"
-            _write_pictures(place, reader_for(source, encoding).read(pairs[number]), score)
+            _write_pictures(place, scored.pair, scored.score)
 
     val, blotches = _count(source, pairs, encoding, mode=splits.mode, draw=draw)
     scores: dict[Protocol, SplitScore] = {
@@ -227,16 +229,15 @@ def _count(
     mode: Mode,
     draw: OnScore | None = None,
 ) -> tuple[ScoreHistogram, Counts]:
-    counter = BlotchCounter(source.threshold)
+    counter = BlotchCounter(source.detector.threshold)
 
-    def observe(number: int, score: Tensor) -> None:
-        counter.add(score)
+    def observe(scored: ScoredPair) -> None:
+        counter.add(scored)
         if draw is not None:
-            draw(number, score)
+            draw(scored)
 
-    histogram = count_source(
-        source,
-        counter.reading(reader_for(source, encoding).read_ahead(pairs)),
+    histogram = source.count(
+        source.reader(encoding).read_ahead(pairs),
         mode=mode,
         on_score=observe,
     )
@@ -272,13 +273,13 @@ def _score(
     )
 
 
-def _write_pictures(place: Path, pair: DecodedPair, score: Tensor) -> None:
+def _write_pictures(place: Path, pair: DecodedPair, score: NDArray[np.float32]) -> None:
     """Write a pair and its heat map, small enough for a page of many."""
     pictures = {
         "before": as_rgb(pair.before),
         "after": as_rgb(pair.after),
         "label": label_picture(pair.label),
-        "score": heatmap(score.cpu().numpy()),
+        "score": heatmap(score),
     }
     for kind, picture in pictures.items():
         write_png(place.with_name(f"{place.name}_{kind}.png"), _shrunk(picture))

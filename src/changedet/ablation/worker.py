@@ -23,8 +23,8 @@ from changedet.ablation.scoring import JudgedSplits, judge_source
 from changedet.data.labels.scan import LabelEncoding
 from changedet.errors import ChangeDetError
 from changedet.evaluation.cost import measure_cost
-from changedet.inference.detector import resolve_device
-from changedet.inference.score_source import ModelSource, open_source
+from changedet.inference.devices import resolve_device
+from changedet.inference.score_source import open_source
 from changedet.training.callbacks import LogRow, TrainingCallback, ValidationEvent
 from changedet.training.run import TrainRequest, run_training
 
@@ -100,8 +100,8 @@ def judge(
         opened, judged, encoding=LabelEncoding.from_dict(label), folder=Path(folder) / PICTURES
     )
     cost = None
-    if isinstance(opened, ModelSource):
-        cost = measure_cost(opened.detector.model, test_time=opened.test_time)
+    if opened.kind == "model":
+        cost = measure_cost(opened.detector.model, test_time=opened.detector.test_time)
     write_judgement(
         Path(folder),
         Judgement(

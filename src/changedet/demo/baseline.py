@@ -1,22 +1,14 @@
 """What the demo's model has to beat: the difference of the two images as they are."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from changedet.baselines.difference import mean_absolute_difference
-from changedet.data.labelled import LabelledPair
-from changedet.data.labels.scan import LabelEncoding
-from changedet.data.reading import PairReader
-from changedet.inference import counting
-from changedet.inference.torch_scorer import Image
-from changedet.metrics.histogram import ScoreHistogram
-
-#: Before and after, uint8 (H, W, C), to change scores, float32 (H, W), in [0, 1].
-Scorer = Callable[[Image, Image], NDArray[np.float32]]
+from changedet.card import ModelCard
+from changedet.inference.scorer import HostScorer, Image
+from changedet.types import Normalisation, TestTime
 
 
 def difference_score(before: Image, after: Image) -> NDArray[np.float32]:
@@ -36,23 +28,19 @@ def difference_score(before: Image, after: Image) -> NDArray[np.float32]:
     return score
 
 
-def count_scores(
-    pairs: Sequence[LabelledPair], scorer: Scorer, *, encoding: LabelEncoding, channels: int = 3
-) -> ScoreHistogram:
-    """Count labelled pairs by the scores of something that is no model of ours.
+class DifferenceScorer(HostScorer):
+    """Scores tiles by :func:`difference_score`."""
 
-    Args:
-        pairs: Labelled pairs.
-        scorer: Gives the scores.
-        encoding: What the labels' values mean.
-        channels: Channels that the images must have.
+    in_channels = 3
+    stride = 1
+    fixed_tile = False
+    test_time: TestTime = "none"
+    card = ModelCard(
+        "image_difference",
+        {},
+        Normalisation((0.0,) * 3, (0.0,) * 3, (1.0,) * 3, (1.0,) * 3),
+    )
 
-    Raises:
-        DataError: If there is no pair, or one cannot be used.
-    """
-
-    def score_each(images: Iterable[tuple[Image, Image]]) -> Iterator[Tensor]:
-        return (torch.from_numpy(scorer(before, after)) for before, after in images)
-
-    samples = PairReader(encoding, channels).read_ahead(pairs)
-    return counting.count_scores(score_each, samples, device=torch.device("cpu"))
+    def score(self, before: Sequence[Image], after: Sequence[Image]) -> NDArray[np.float32]:
+        """Score a batch of tiles, (B, h, w)."""
+        return np.stack([difference_score(*pair) for pair in zip(before, after, strict=True)])

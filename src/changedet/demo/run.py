@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,11 +11,12 @@ from changedet.card import read_card
 from changedet.data.index import PairIndex, files_of, index_pairs
 from changedet.data.labels.scan import scan_labels
 from changedet.data.reading import PairReader
-from changedet.demo.baseline import count_scores, difference_score
+from changedet.demo.baseline import DifferenceScorer
 from changedet.errors import ConfigError, TrainingError
 from changedet.evaluation.evaluate import EvaluationReport, EvaluationRequest, evaluate_model
-from changedet.inference.counting import evaluate_pairs
-from changedet.inference.detector import resolve_device
+from changedet.inference.counting import count_scores
+from changedet.inference.scorer import Scorer
+from changedet.inference.torch_scorer import TorchScorer
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.protocol import (
     FixedThresholdMetrics,
@@ -38,7 +39,7 @@ from changedet.storage.output_folder import remove_entries
 from changedet.synthetic.dataset import write_sample
 from changedet.training.build import build_seeded_model
 from changedet.training.callbacks import TrainingCallback
-from changedet.training.config import ExperimentConfig, load_config, tile_px
+from changedet.training.config import ExperimentConfig, load_config
 from changedet.training.run import TrainRequest, run_training
 
 RECIPE = "demo"
@@ -171,27 +172,22 @@ def _baselines(
 ) -> list[Contender]:
     """Judge an untrained model and a plain image difference just as the trained one."""
     encoding = scan_labels(index.pairs).encoding
-    normalisation = read_card(model).normalisation
-    place = resolve_device(device)
-    network = build_seeded_model(config, pretrained=True).to(place)
+    network = build_seeded_model(config, pretrained=True)
+    untrained = TorchScorer(
+        network, replace(read_card(model), threshold=None), device=device, test_time="none"
+    )
 
-    def difference(split: str) -> ScoreHistogram:
-        return count_scores(index.split(split), difference_score, encoding=encoding)
-
-    def untrained(split: str) -> ScoreHistogram:
-        return evaluate_pairs(
-            network,
-            PairReader(encoding).read_ahead(index.split(split)),
-            normalisation=normalisation,
-            tile_px=tile_px(config),
-            device=place,
-        )
+    def count(scorer: Scorer, split: str) -> ScoreHistogram:
+        return count_scores(scorer, PairReader(encoding).read_ahead(index.split(split)))
 
     return [
-        Contender(name, fixed_threshold_metrics(count("test"), choose_threshold(count("val"))))
-        for name, count in (
+        Contender(
+            name,
+            fixed_threshold_metrics(count(scorer, "test"), choose_threshold(count(scorer, "val"))),
+        )
+        for name, scorer in (
             ("the same network, head and decoder untrained", untrained),
-            ("plain image difference", difference),
+            ("plain image difference", DifferenceScorer()),
         )
     ]
 

@@ -23,9 +23,12 @@ from changedet.evaluation.leakage import (
     training_data,
 )
 from changedet.evaluation.model_data import check_pixel_type, scan_labels_as_trained
-from changedet.inference.detector import Detector, resolve_device
+from changedet.inference.counting import OnScore, ScoredPair
+from changedet.inference.detector import Detector
+from changedet.inference.devices import resolve_device
 from changedet.inference.memory import keep_freed_memory
-from changedet.inference.score_source import ModelSource, count_source, reader_for
+from changedet.inference.score_source import model_source
+from changedet.inference.torch_scorer import TorchScorer
 from changedet.metrics.confusion import Confusion, confusion_at
 from changedet.metrics.curve import average_precision
 from changedet.metrics.histogram import ScoreHistogram
@@ -50,7 +53,7 @@ class CalibrationRequest:
         test_time: Turned, mirrored or coarser views whose scores are averaged; None: as stored.
         precision: Type of the weights in ``out``; the scores are those of the rounded weights.
         batch_size: Tiles that go through the model at once.
-        device: As for :func:`changedet.inference.detector.resolve_device`.
+        device: As for :func:`changedet.inference.devices.resolve_device`.
         ignore_value: Label value that counts neither as changed nor as unchanged.
         changed_values: Label values that mean changed, where the labels do not say it themselves.
         existing: Whether a file ``out``, be it ``model`` itself, may be replaced.
@@ -134,7 +137,7 @@ def calibrate_model(
     """
     out = checked_name(request.out)
     check_result_file(out, existing=request.existing)
-    keep_freed_memory(resolve_device(request.device))
+    keep_freed_memory(str(resolve_device(request.device)))
     model, card = load_model(request.model)
     if find_manifest(request.data) is not None:
         say(READING_SCENES)
@@ -226,7 +229,7 @@ def _count_both(
     passes = 1 if is_same or card.threshold is None else 2
     done = 0
 
-    def count_up(number: int, _: torch.Tensor) -> None:
+    def count_up(_: ScoredPair) -> None:
         nonlocal done
         done += 1
         if progress is not None:
@@ -237,9 +240,13 @@ def _count_both(
 
     old = None
     if passes > 1:
-        old = count(Detector(model, card, device=request.device))
+        old = count(Detector(TorchScorer(model, card, device=request.device), path=request.model))
     model.load_state_dict(rounded)
-    new = count(Detector(model, card, device=request.device, test_time=test_time))
+    new = count(
+        Detector(
+            TorchScorer(model, card, device=request.device, test_time=test_time), path=request.model
+        )
+    )
     return new if old is None else old, new
 
 
@@ -254,12 +261,11 @@ def _count(
     detector: Detector,
     split: _Split,
     *,
-    on_score: Callable[[int, torch.Tensor], None],
+    on_score: OnScore,
 ) -> ScoreHistogram:
-    source = ModelSource(request.model, detector)
-    return count_source(
-        source,
-        reader_for(source, split.encoding).read_ahead(split.pairs),
+    source = model_source(detector)
+    return source.count(
+        source.reader(split.encoding).read_ahead(split.pairs),
         mode=request.mode,
         batch_size=request.batch_size,
         on_score=on_score,

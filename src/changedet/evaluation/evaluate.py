@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from changedet._version import __version__
+from changedet.card import check_threshold
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding, LabelScan
@@ -30,8 +30,8 @@ from changedet.evaluation.threshold import (
     own_threshold,
     threshold_note,
 )
-from changedet.inference.detector import checked_threshold
-from changedet.inference.score_source import ScoreSource, count_source, open_source, reader_for
+from changedet.inference.counting import ScoredPair
+from changedet.inference.score_source import ScoreSource, open_source
 from changedet.metrics.confusion import per_image
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.protocol import (
@@ -71,7 +71,7 @@ class EvaluationRequest:
         threshold_split: Split on which to choose the threshold first, to apply it unchanged.
         test_time: Views of a tile to average, instead of the model's own choice.
         batch_size: Tiles that go through the model at once.
-        device: As for :func:`changedet.inference.detector.resolve_device`.
+        device: As for :func:`changedet.inference.devices.resolve_device`.
         panels: Number of pairs to show as pictures.
         ignore_value: Label value that counts neither as changed nor as unchanged.
         changed_values: Label values that mean changed, where the labels do not say it themselves.
@@ -158,7 +158,9 @@ def evaluate_model(
     )
     if find_manifest(request.data) is not None:
         say(READING_SCENES)
-    index = index_pairs(request.data, benchmark=request.benchmark, channels=source.in_channels)
+    index = index_pairs(
+        request.data, benchmark=request.benchmark, channels=source.detector.in_channels
+    )
     check_pixel_type(request.model, source.pixel_type, index, data=request.data)
     judged = _Judged(request, source, index)
     scan = scan_labels_as_trained(
@@ -190,7 +192,7 @@ def evaluate_model(
 def _check_request(request: EvaluationRequest) -> None:
     check_result_folder(request.out, marker=METRICS, existing=request.existing)
     if request.threshold is not None:
-        checked_threshold(request.threshold)
+        check_threshold(request.threshold)
         if request.threshold_split is not None:
             raise ConfigError(
                 "--threshold and --threshold-split both say which threshold to apply; give one of "
@@ -207,18 +209,18 @@ class _Judged:
         self.request = request
         self.source = source
         self.index = index
-        self.pairs = _labelled(request, index, request.split, channels=source.in_channels)
+        self.pairs = _labelled(request, index, request.split, channels=source.detector.in_channels)
         self.choosing = (
             None
             if request.threshold_split in (None, request.split)
-            else _labelled(request, index, request.threshold_split, channels=source.in_channels)
+            else _labelled(
+                request, index, request.threshold_split, channels=source.detector.in_channels
+            )
         )
 
     def score(self, pair: DecodedPair) -> NDArray[np.float32]:
         """Score one pair, (H, W)."""
-        images = [(pair.before, pair.after)]
-        scores = self.source.scores(images, mode=self.request.mode, batch_size=1)
-        return next(scores).cpu().numpy()
+        return self.source.score(pair, mode=self.request.mode)
 
 
 def _labelled(
@@ -253,18 +255,17 @@ def _count(
     """Settle the threshold, on another split first if it is to be chosen there, and count."""
     request, index = judged.request, judged.index
     choosing = judged.choosing or ()
-    reader = reader_for(judged.source, encoding)
+    reader = judged.source.reader(encoding)
     total = len(choosing) + len(judged.pairs)
 
     def count(
         pairs: Sequence[LabelledPair], done: int, extra_thresholds: Sequence[float] = ()
     ) -> ScoreHistogram:
-        def count_up(number: int, _: Tensor) -> None:
+        def count_up(scored: ScoredPair) -> None:
             if progress is not None:
-                progress(done + number + 1, total)
+                progress(done + scored.number + 1, total)
 
-        return count_source(
-            judged.source,
+        return judged.source.count(
             reader.read_ahead(pairs),
             mode=request.mode,
             batch_size=request.batch_size,
@@ -297,7 +298,7 @@ def _judge(judged: _Judged, choice: ThresholdChoice, histogram: ScoreHistogram) 
     is_tiled = source.kind == "model" or request.mode == "grid"
     content: dict[str, Any] = {
         "version": __version__,
-        "model": source.facts(),
+        "model": source.metadata,
         "data": {
             "name": index.name,
             "root": str(request.data),
@@ -308,8 +309,8 @@ def _judge(judged: _Judged, choice: ThresholdChoice, histogram: ScoreHistogram) 
         "threshold_split": choice.split,
         "images": histogram.images,
         "mode": request.mode,
-        "tile_px": source.tile_px if is_tiled else None,
-        "test_time": source.test_time,
+        "tile_px": source.detector.tile_px if is_tiled else None,
+        "test_time": source.detector.test_time,
         "seed": {
             **seed.to_dict(),
             "note": "; ".join([SEED_NOTE, *(seen.in_training if seen else ())]),
@@ -320,7 +321,7 @@ def _judge(judged: _Judged, choice: ThresholdChoice, histogram: ScoreHistogram) 
         "average_precision": to_json_value(seed.average_precision),
         "roc_auc": to_json_value(seed.roc_auc),
         "pictures_threshold": for_pictures,
-        "device": str(source.device),
+        "device": source.detector.device_name,
     }
     return EvaluationReport(
         images=histogram.images,
@@ -360,7 +361,7 @@ def _write_results(
         folder / "panels",
         choose_pairs(counts, judged.request.panels),
         pairs=judged.pairs,
-        read=reader_for(judged.source, encoding).read,
+        read=judged.source.reader(encoding).read,
         score=judged.score,
         threshold=report.pictures_threshold,
     )

@@ -36,7 +36,7 @@ def given_by_hand(threshold: float) -> ThresholdChoice:
 
 def own_threshold(source: ScoreSource) -> ThresholdChoice:
     """Apply what a model or an untrained method brings with it."""
-    return ThresholdChoice(source.threshold, source.threshold_source)
+    return ThresholdChoice(source.detector.threshold, source.detector.card.threshold_source)
 
 
 def chosen_on_split(histogram: ScoreHistogram, index: PairIndex, split: str) -> ThresholdChoice:
@@ -82,7 +82,7 @@ def threshold_note(
     notes = [None if choice.split is None else _overlap_note(index, split, chosen_on=choice.split)]
     if source.card is not None:
         is_own = choice.split is None and not choice.by_hand
-        own_source = source.threshold_source if is_own else None
+        own_source = source.detector.card.threshold_source if is_own else None
         notes += [
             optimism_note(source.card, index, split=split, seen=seen, threshold_source=own_source),
             _other_views_note(source) if is_own else None,
@@ -93,11 +93,11 @@ def threshold_note(
 def _other_views_note(source: ScoreSource) -> str | None:
     """Say that a model's own threshold was chosen for other test-time augmentation than is used."""
     card = source.card
-    if card is None or card.threshold is None or card.test_time == source.test_time:
+    if card is None or card.threshold is None or card.test_time == source.detector.test_time:
         return None
     return (
         f"the threshold was chosen for test-time augmentation {card.test_time}, "
-        f"{source.test_time} is used"
+        f"{source.detector.test_time} is used"
     )
 
 

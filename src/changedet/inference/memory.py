@@ -3,8 +3,6 @@
 import ctypes
 import sys
 
-import torch
-
 # Names and numbers of glibc's <malloc.h>.
 _M_TRIM_THRESHOLD = -1
 _M_TOP_PAD = -2
@@ -12,7 +10,7 @@ _M_MMAP_MAX = -4
 _TOP_PAD_BYTES = 256 * 2**20
 
 
-def keep_freed_memory(device: torch.device) -> bool:
+def keep_freed_memory(device_name: str) -> bool:
     """Let the C library keep what is freed instead of handing it back to the system at once.
 
     A batch on a CPU frees its activations, in training gigabytes, and the next asks for them again.
@@ -21,12 +19,13 @@ def keep_freed_memory(device: torch.device) -> bool:
     the process until it ends; the peak is that of a step either way.
 
     Args:
-        device: Where is computed; on other devices than a CPU nothing is changed.
+        device_name: Where is computed, such as ``cpu`` or ``cuda:0``; on other devices than a CPU
+            nothing is changed.
 
     Returns:
         Whether there is a glibc that took the setting; elsewhere nothing is changed.
     """
-    if device.type != "cpu":
+    if device_name != "cpu":
         return False
     if not sys.platform.startswith("linux"):
         return False

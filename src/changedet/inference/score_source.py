@@ -1,125 +1,171 @@
-"""Whatever scores pairs of images: a model file, or an untrained method by name."""
+"""Whatever scores pairs of images under judgement: a model file, or a baseline by name."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from changedet.baselines.mosaic import compute_in_tiles
-from changedet.baselines.registry import Baseline, create_baseline
+from changedet.baselines.registry import create_baseline
 from changedet.card import ModelCard
-from changedet.data.labels.scan import LabelEncoding
 from changedet.data.reading import PairReader
 from changedet.errors import ConfigError
-from changedet.inference.counting import (
-    LabelledPair,
-    OnScore,
-    count_scores,
-    overlap_of,
-)
-from changedet.inference.detector import Detector, load, resolve_device
+from changedet.inference.counting import count_scores
+from changedet.inference.detector import Detector, load
+from changedet.inference.devices import resolve_device
 from changedet.inference.memory import keep_freed_memory
-from changedet.inference.provenance import model_metadata
-from changedet.inference.tiling import score_pairs
-from changedet.inference.torch_scorer import Image
-from changedet.metrics.histogram import ScoreHistogram
-from changedet.raster.grid import round_up
-from changedet.types import Mode, Normalisation, PixelType, TestTime
+from changedet.inference.scorer import HostScorer
+from changedet.inference.tiling import overlap_of, score_pairs
+from changedet.types import Normalisation
 
-#: What the name of an untrained method begins with where a model file could stand.
-BASELINE_PREFIX = "floor:"
-#: Who chose a floor's own threshold.
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from changedet.baselines.registry import Baseline
+    from changedet.data.labelled import DecodedPair
+    from changedet.data.labels.encoding import LabelEncoding
+    from changedet.inference.counting import OnScore
+    from changedet.inference.scorer import Image
+    from changedet.metrics.histogram import ScoreHistogram
+    from changedet.types import Mode, PixelType, TestTime
+
+#: What the name of a baseline begins with where a model file could stand, and its older form.
+BASELINE_PREFIX = "baseline:"
+OLDER_PREFIX = "floor:"
+#: Who chose a baseline's own threshold.
 OTSU_OF_EACH_IMAGE = "Otsu of each image"
 _OTSU_SCORE = 0.5
+#: Tile of a baseline where images are cut into tiles; whole images are one tile each.
 _BASELINE_TILE_PX = 256
+_WHOLE_PX = 2**31
 _CHANNELS = 3
 
 
-class ScoreSource(Protocol):
-    """Scores pairs of images; where the scores come from does not matter to who judges them."""
+@dataclass(frozen=True, eq=False)
+class ScoreSource:
+    """A detector with the name under which it is judged.
 
-    @property
-    def spec(self) -> str:
-        """What it was opened with: the path of a model file, or ``floor:NAME``."""
+    Attributes:
+        spec: What it was opened with: the path of a model file, or ``baseline:NAME``.
+        title: Name for tables.
+        kind: Whether it was trained.
+        detector: Scores pairs.
+        metadata: Identifies it for a report, as plain JSON types.
+    """
 
-    @property
-    def title(self) -> str:
-        """Name for tables."""
-
-    @property
-    def kind(self) -> Literal["model", "floor"]:
-        """Whether it was trained."""
+    spec: str
+    title: str
+    kind: Literal["model", "baseline"]
+    detector: Detector
+    metadata: dict[str, Any] = field(repr=False)
 
     @property
     def card(self) -> ModelCard | None:
-        """What the model file says of it; None for a floor."""
-
-    @property
-    def in_channels(self) -> int:
-        """Channels of an image."""
+        """What the model file says; None for a baseline, which has seen no image."""
+        return self.detector.card if self.kind == "model" else None
 
     @property
     def pixel_type(self) -> PixelType | None:
         """Kind of the stored values it takes; None: any."""
+        return None if self.card is None else self.card.pixel_type
 
     @property
     def fill(self) -> Normalisation | None:
-        """Statistics whose means stand where a date holds no image, for ``read_pair``."""
+        """Statistics whose means stand where a date holds no image; None: zeros."""
+        return None if self.card is None else self.card.normalisation
 
-    @property
-    def threshold(self) -> float | None:
-        """Its own threshold, a score in [0, 1], if it has one."""
+    def reader(self, encoding: LabelEncoding) -> PairReader:
+        """Read labelled pairs as prediction would show them."""
+        return PairReader(encoding, self.detector.in_channels, self.fill)
 
-    @property
-    def threshold_source(self) -> str | None:
-        """Who chose that threshold."""
+    def score(self, pair: DecodedPair, *, mode: Mode = "whole") -> NDArray[np.float32]:
+        """Score one pair, (H, W), float32 in [0, 1]."""
+        scorer = self.detector.scorer
+        tile_px = self._tile_px(mode, None)
+        scored = score_pairs(
+            scorer,
+            [pair],
+            images=lambda pair: (pair.before, pair.after),
+            tile_px=tile_px,
+            overlap_px=overlap_of(mode, tile_px),
+            batch_size=1,
+        )
+        return scorer.to_host(next(scored)[1])
 
-    @property
-    def tile_px(self) -> int:
-        """Its own height and width of a tile, in pixels."""
-
-    @property
-    def test_time(self) -> TestTime:
-        """Turned, mirrored or coarser views of a tile whose scores are averaged."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where the scores lie."""
-
-    def scores(
+    def count(
         self,
-        pairs: Iterable[tuple[Image, Image]],
+        pairs: Iterable[DecodedPair],
         *,
-        mode: Mode,
+        mode: Mode = "whole",
         tile_px: int | None = None,
         batch_size: int = 8,
-    ) -> Iterator[Tensor]:
-        """Score many pairs, in their order, reading them one by one.
+        extra_thresholds: Sequence[float] = (),
+        on_score: OnScore | None = None,
+    ) -> ScoreHistogram:
+        """Count labelled pairs by their scores, see :func:`.counting.count_scores`."""
+        return count_scores(
+            self.detector.scorer,
+            pairs,
+            mode=mode,
+            tile_px=self._tile_px(mode, tile_px),
+            batch_size=batch_size,
+            extra_thresholds=extra_thresholds,
+            on_score=on_score,
+        )
 
-        Args:
-            pairs: Before and after, stored values, (H, W, C); sizes may differ between pairs.
-            mode: ``whole``: every image for itself, a model in overlapping tiles that fade into
-                each other; ``grid``: tiles side by side, each without its surroundings.
-            tile_px: Height and width of a tile instead of its own.
-            batch_size: Tiles that go through a model at once; it does not change the scores.
+    def _tile_px(self, mode: Mode, tile_px: int | None) -> int:
+        """Baselines look at a whole image at once, since they measure each image by itself."""
+        if self.kind == "baseline" and mode == "whole":
+            return _WHOLE_PX
+        return self.detector.tile_px if tile_px is None else tile_px
 
-        Returns:
-            Scores, (H, W), float32 in [0, 1], on ``device``, one map a pair.
 
-        Raises:
-            ConfigError: If the tile or batch size makes no sense.
-        """
+class ImageBaseline(HostScorer):
+    """A baseline that measures each image, or tile, by itself; Otsu's threshold lies at 0.5.
 
-    def facts(self) -> dict[str, Any]:
-        """Identify it for a report, as plain JSON types."""
+    Args:
+        baseline: Scores an image.
+        channels: Channels of the images, where the baseline takes any number.
+    """
+
+    stride = 1
+    fixed_tile = False
+    test_time: TestTime = "none"
+
+    def __init__(self, baseline: Baseline, *, channels: int) -> None:
+        self.in_channels = baseline.in_channels or channels
+        self._baseline = baseline
+        nothing, one = (0.0,) * self.in_channels, (1.0,) * self.in_channels
+        self.card = ModelCard(
+            architecture=f"{BASELINE_PREFIX}{baseline.name}",
+            options=dict(baseline.options),
+            normalisation=Normalisation(nothing, nothing, one, one),
+            tile_px=_BASELINE_TILE_PX,
+            threshold=_OTSU_SCORE,
+            threshold_source=OTSU_OF_EACH_IMAGE,
+        )
+
+    def score(self, before: Sequence[Image], after: Sequence[Image]) -> NDArray[np.float32]:
+        """Score images, or tiles, each by itself, (B, h, w), float32 in [0, 1]."""
+        return np.stack([self._baseline.score(*pair) for pair in zip(before, after, strict=True)])
 
 
 def is_baseline(spec: str | Path) -> bool:
-    """Tell whether this names an untrained method rather than a model file."""
-    return isinstance(spec, str) and spec.startswith(BASELINE_PREFIX)
+    """Tell whether this names a baseline rather than a model file."""
+    return isinstance(spec, str) and spec.startswith((BASELINE_PREFIX, OLDER_PREFIX))
+
+
+def full_name(spec: str) -> str:
+    """Give the present name of a baseline that is named in the older form; a path as it is."""
+    return (
+        f"{BASELINE_PREFIX}{spec.removeprefix(OLDER_PREFIX)}"
+        if spec.startswith(OLDER_PREFIX)
+        else spec
+    )
 
 
 def open_source(
@@ -131,236 +177,57 @@ def open_source(
     encoder: str | None = None,
     encoder_weights: str | None = None,
 ) -> ScoreSource:
-    """Open a model file, or an untrained method by its name.
+    """Open a model file, or a baseline by its name.
 
     Args:
-        spec: Path of a model file, or ``floor:NAME`` with a name of
-            :func:`changedet.baselines.registry.list_baselines`.
-        device: As for :func:`changedet.inference.detector.resolve_device`.
+        spec: Path of a model file, or ``baseline:NAME`` with a name of
+            :func:`changedet.baselines.registry.list_baselines` (``floor:NAME`` means the same).
+        device: As for :func:`changedet.inference.devices.resolve_device`.
         test_time: Views of a tile that a model averages, instead of its own choice.
-        channels: Channels of the images that a floor shall take; None: 3.
+        channels: Channels of the images that a baseline shall take; None: 3.
         encoder: As for :func:`changedet.baselines.registry.create_baseline`.
         encoder_weights: As for :func:`changedet.baselines.registry.create_baseline`.
 
     Raises:
-        ConfigError: If there is no such floor or device, or an option does not fit the source.
+        ConfigError: If there is no such baseline or device, or an option does not fit the source.
         CheckpointError: If the model file or the encoder's weights cannot be used.
         MissingExtraError: If the encoder's weights are a package that is not installed.
     """
     if not is_baseline(spec):
         _refuse(
             {"channels": channels, "encoder": encoder, "encoder-weights": encoder_weights},
-            f"is for floors, {spec} says by itself what it takes",
+            f"applies to baselines only; {spec} defines its own",
         )
-        detector = load(spec, device=device, test_time=test_time)
-        keep_freed_memory(detector.device)
-        return ModelSource(Path(spec), detector)
-    _refuse({"test-time": test_time}, f"is for models, {spec} is none")
-    channels = _CHANNELS if channels is None else channels
+        return model_source(load(spec, device=device, test_time=test_time))
+    _refuse({"test-time": test_time}, f"applies to models only; {spec} is a baseline")
     place = resolve_device(device)
-    keep_freed_memory(place)
-    floor = create_baseline(
-        str(spec).removeprefix(BASELINE_PREFIX),
-        channels=channels,
+    keep_freed_memory(str(place))
+    spec = full_name(str(spec))
+    name = spec.removeprefix(BASELINE_PREFIX)
+    baseline = create_baseline(
+        name,
+        channels=channels or _CHANNELS,
         encoder=encoder,
         encoder_weights=encoder_weights,
         device=place,
     )
-    return BaselineSource(str(spec), floor, channels, place)
+    return ScoreSource(
+        spec=spec,
+        title=baseline.title,
+        kind="baseline",
+        detector=Detector(ImageBaseline(baseline, channels=channels or _CHANNELS)),
+        metadata={"baseline": name, "title": baseline.title, **baseline.options},
+    )
+
+
+def model_source(detector: Detector) -> ScoreSource:
+    """Judge a model under the name of its file."""
+    keep_freed_memory(detector.device_name)
+    path = detector.path or Path(detector.card.architecture)
+    return ScoreSource(str(path), path.name, "model", detector, detector.metadata)
 
 
 def _refuse(options: Mapping[str, object], reason: str) -> None:
     given = [f"--{name}" for name, value in options.items() if value is not None]
     if given:
-        raise ConfigError(f"{given[0]} {reason}; leave it out")
-
-
-def reader_for(source: ScoreSource, encoding: LabelEncoding) -> PairReader:
-    """Read labelled pairs as prediction would show them to a source."""
-    return PairReader(encoding, source.in_channels, source.fill)
-
-
-def count_source(
-    source: ScoreSource,
-    samples: Iterable[LabelledPair],
-    *,
-    mode: Mode = "whole",
-    tile_px: int | None = None,
-    batch_size: int = 8,
-    extra_thresholds: Sequence[float] = (),
-    on_score: OnScore | None = None,
-) -> ScoreHistogram:
-    """Count labelled pairs by their scores, in memory that does not grow with their number.
-
-    Args:
-        source: Where the scores come from.
-        samples: Labelled pairs, read one by one, as :func:`reader_for` reads them.
-        mode: As for :meth:`ScoreSource.scores`.
-        tile_px: As for :meth:`ScoreSource.scores`.
-        batch_size: As for :meth:`ScoreSource.scores`.
-        extra_thresholds: Scores at which the counts must be exact, besides the usual ones; the
-            source's own threshold always is.
-        on_score: Called with each pair's number and scores, in order.
-
-    Raises:
-        DataError: If there is no pair, or a label's size is not that of its images.
-        ConfigError: If a threshold, tile or batch size makes no sense.
-    """
-    own = () if source.threshold is None else (source.threshold,)
-    return count_scores(
-        lambda images: source.scores(images, mode=mode, tile_px=tile_px, batch_size=batch_size),
-        samples,
-        device=source.device,
-        at_once=batch_size,
-        extra_thresholds=(*extra_thresholds, *own),
-        on_score=on_score,
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class ModelSource:
-    """A trained model."""
-
-    path: Path
-    detector: Detector
-    kind: Literal["model", "floor"] = "model"
-
-    @property
-    def spec(self) -> str:
-        """Path of the model file."""
-        return str(self.path)
-
-    @property
-    def title(self) -> str:
-        """Name of the model file."""
-        return self.path.name
-
-    @property
-    def card(self) -> ModelCard:
-        """What the model file says of it."""
-        return self.detector.card
-
-    @property
-    def in_channels(self) -> int:
-        """Channels of an image."""
-        return self.detector.in_channels
-
-    @property
-    def pixel_type(self) -> PixelType:
-        """Kind of the values that it was trained on."""
-        return self.card.pixel_type
-
-    @property
-    def fill(self) -> Normalisation:
-        """Statistics of its training images."""
-        return self.card.normalisation
-
-    @property
-    def threshold(self) -> float | None:
-        """The threshold stored with it."""
-        return self.detector.threshold
-
-    @property
-    def threshold_source(self) -> str | None:
-        """Who chose the stored threshold."""
-        return self.card.threshold_source
-
-    @property
-    def tile_px(self) -> int:
-        """Tile size of its training, in multiples of its stride."""
-        return self.detector.tile_px
-
-    @property
-    def test_time(self) -> TestTime:
-        """Views of a tile whose scores are averaged: its own choice, or what was asked for."""
-        return self.detector.test_time
-
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return self.detector.device
-
-    def scores(
-        self,
-        pairs: Iterable[tuple[Image, Image]],
-        *,
-        mode: Mode,
-        tile_px: int | None = None,
-        batch_size: int = 8,
-    ) -> Iterator[Tensor]:
-        """Score many pairs, see :meth:`ScoreSource.scores`."""
-        model = self.detector.model
-        tile_px = round_up(self.tile_px if tile_px is None else tile_px, model.stride)
-        return score_pairs(
-            model,
-            pairs,
-            normalisation=self.card.normalisation,
-            tile_px=tile_px,
-            overlap_px=overlap_of(mode, tile_px),
-            batch_size=batch_size,
-            device=self.device,
-            test_time=self.test_time,
-        )
-
-    def facts(self) -> dict[str, Any]:
-        """Name, checksum, architecture and training data."""
-        return model_metadata(self.path, self.card)
-
-
-@dataclass(frozen=True, eq=False)
-class BaselineSource:
-    """An untrained method, whose own threshold is Otsu's of each image."""
-
-    spec: str
-    floor: Baseline
-    channels: int
-    device: torch.device
-    kind: Literal["model", "floor"] = "floor"
-    card: None = None
-    pixel_type: None = None
-    fill: None = None
-    threshold: float = _OTSU_SCORE
-    threshold_source: str = OTSU_OF_EACH_IMAGE
-    tile_px: int = _BASELINE_TILE_PX
-    test_time: TestTime = "none"
-
-    @property
-    def title(self) -> str:
-        """What the method is called."""
-        return self.floor.title
-
-    @property
-    def in_channels(self) -> int:
-        """Channels of an image."""
-        return self.floor.in_channels or self.channels
-
-    def scores(
-        self,
-        pairs: Iterable[tuple[Image, Image]],
-        *,
-        mode: Mode,
-        tile_px: int | None = None,
-        batch_size: int = 8,
-    ) -> Iterator[Tensor]:
-        """Score many pairs, see :meth:`ScoreSource.scores`."""
-        side = self.tile_px if tile_px is None else tile_px
-        for name, value in (("tile size", side), ("batch size", batch_size)):
-            if value < 1:
-                raise ConfigError(f"the {name} must be at least 1, got {value}")
-        return self._score_each(pairs, None if mode == "whole" else side)
-
-    def _score_each(
-        self, pairs: Iterable[tuple[Image, Image]], tile_px: int | None
-    ) -> Iterator[Tensor]:
-        for before, after in pairs:
-            if tile_px is None:
-                score = self.floor.score(before, after)
-            else:
-                score = compute_in_tiles(
-                    self.floor.score, before, after, tile_px=tile_px, overlap_px=0
-                )
-            yield torch.from_numpy(score).to(self.device)
-
-    def facts(self) -> dict[str, Any]:
-        """Name and title of the method."""
-        return {"floor": self.floor.name, "title": self.title, **self.floor.options}
+        raise ConfigError(f"{given[0]} {reason}. Remove it.")

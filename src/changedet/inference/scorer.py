@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
-import numpy as np
+from changedet.raster.tile_plan import MainMemory, Memory, Resident
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from changedet.card import ModelCard
@@ -18,12 +19,9 @@ if TYPE_CHECKING:
 
 #: Stored pixel values, (H, W, C): mostly uint8, else float32.
 Image: TypeAlias = "NDArray[Any]"
-#: Scores in the memory of whatever computed them: a NumPy array or a tensor on a device. All that
-#: is asked of it is slicing, ``*`` and ``+=``.
-Resident: TypeAlias = Any
 
 
-class Scorer(Protocol):
+class Scorer(Memory, Protocol):
     """Scores the change of tiles, and says what a caller must know to cut them.
 
     It is called by one thread at a time. Nothing here knows PyTorch: scores are NumPy arrays, or
@@ -70,17 +68,11 @@ class Scorer(Protocol):
     def score_resident(self, before: Sequence[Image], after: Sequence[Image]) -> Resident:
         """Score a batch of tiles like :meth:`score` and leave the result where it was computed."""
 
-    def zeros(self, shape: tuple[int, ...]) -> Resident:
-        """Make an array of zeros, float32, where :meth:`score_resident` leaves its scores."""
-
-    def resident(self, values: NDArray[np.float32]) -> Resident:
-        """Bring an array to where :meth:`score_resident` leaves its scores."""
-
     def to_host(self, scores: Resident) -> NDArray[np.float32]:
         """Bring scores to main memory."""
 
 
-class HostScorer:
+class HostScorer(MainMemory):
     """The part of :class:`Scorer` that is the same for all that computes in main memory."""
 
     @property
@@ -97,14 +89,6 @@ class HostScorer:
     ) -> NDArray[np.float32]:
         """Score a batch of tiles."""
         return self.score(before, after)
-
-    def zeros(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Make an array of zeros."""
-        return np.zeros(shape, np.float32)
-
-    def resident(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give the array itself."""
-        return values
 
     def to_host(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give the scores themselves."""

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from changedet.data.prefetch import load_ahead
-from changedet.inference.torch_scorer import Image, TileScorer
+from changedet.inference.scorer import Image, Scorer
 from changedet.predict.journal import Journal
 from changedet.raster.geo_grid import Window
 from changedet.raster.grid import mirror_to
@@ -81,7 +81,7 @@ def score_scene(
     inside: Inside,
     *,
     plan: TilePlan,
-    scorer: TileScorer,
+    scorer: Scorer,
     batch_size: int,
     sink: ScoreSink,
     journal: Journal,
@@ -120,7 +120,7 @@ def score_scene(
     done, scored = begun.done, 0
 
     def load(run: Run) -> TileBatch:
-        return _load(run, read, inside, plan=plan, fill=scorer.normalisation)
+        return _load(run, read, inside, plan=plan, fill=scorer.card.normalisation)
 
     writer = _Writer(plan, sink, journal)
     with writer:
@@ -131,7 +131,7 @@ def score_scene(
             for batch in batches:
                 scores: Scores = np.empty((0, *plan.tile_shape), np.float32)
                 if batch.columns:
-                    scores = scorer.score(batch.before, batch.after).cpu().numpy()
+                    scores = scorer.score(batch.before, batch.after)
                 writer.put(batch, scores)
                 scored += len(batch.columns)
                 done += len(batch.run.columns)

@@ -17,11 +17,11 @@ from changedet.errors import (
     MissingExtraError,
     StorageError,
 )
-from changedet.inference.detector import load
-from changedet.inference.provenance import model_metadata, settle_threshold
+from changedet.inference.detector import Detector
+from changedet.inference.provenance import settle_threshold
 from changedet.predict.flow import TileProgress
 from changedet.predict.rasters import predict_scene
-from changedet.predict.request import SceneReport, SceneRequest
+from changedet.predict.request import SceneReport, SceneRequest, load_detector
 from changedet.predict.results import SUMMARY, request_settings
 from changedet.predict.tiling import choose_tiling
 from changedet.raster.info import read_info
@@ -72,6 +72,7 @@ def is_scene(location: str) -> bool:
 def predict_scenes(
     request: SceneRequest,
     *,
+    detector: Detector | None = None,
     say: Callable[[str], None] = lambda message: None,
     progress: TileProgress | None = None,
 ) -> Iterator[PairResult]:
@@ -82,6 +83,7 @@ def predict_scenes(
 
     Args:
         request: As for :func:`changedet.predict.rasters.predict_scene`; two folders.
+        detector: Scores the tiles of all pairs, instead of one made from the request.
         say: Gets sentences for the user.
         progress: Told how far the scoring of the pair at hand is.
 
@@ -100,7 +102,8 @@ def predict_scenes(
         stem: replace(request, before=str(before), after=str(after), out=request.out / stem)
         for stem, before, after in matched
     }
-    settled = _check_options(request)
+    detector = detector or load_detector(request)
+    settled = _check_options(request, detector)
     finished = set()
     if request.existing == "refuse":
         finished = {stem for stem, pair in pairs.items() if (pair.out / SUMMARY).is_file()}
@@ -110,13 +113,14 @@ def predict_scenes(
         asked = request_settings(pairs[stem], **settled._asdict())
         differences[stem] = _differences(pairs[stem], asked, region_now)
     _refuse_any(differences, request.out)
-    return _predict_all(pairs, finished, say=say, progress=progress)
+    return _predict_all(pairs, finished, detector=detector, say=say, progress=progress)
 
 
 def _predict_all(
     pairs: Mapping[str, SceneRequest],
     finished: set[str],
     *,
+    detector: Detector,
     say: Callable[[str], None],
     progress: TileProgress | None,
 ) -> Iterator[PairResult]:
@@ -126,7 +130,9 @@ def _predict_all(
             tell("already there, passed over (--overwrite replaces it)")
             continue
         try:
-            outcome: SceneReport | ChangeDetError = predict_scene(pair, say=tell, progress=progress)
+            outcome: SceneReport | ChangeDetError = predict_scene(
+                pair, detector=detector, say=tell, progress=progress
+            )
         except _HOPELESS:
             raise
         except ChangeDetError as error:
@@ -146,17 +152,18 @@ class _Settled(NamedTuple):
     test_time: TestTime
 
 
-def _check_options(request: SceneRequest) -> _Settled:
+def _check_options(request: SceneRequest, detector: Detector) -> _Settled:
     """Find mistakes that concern all pairs before the first one."""
-    detector = load(request.model, device=request.device, test_time=request.test_time)
-    threshold, _ = settle_threshold(detector.card, request.threshold, model=request.model)
+    threshold, _ = settle_threshold(
+        detector.card, request.threshold, model=str(detector.path or "the model")
+    )
     choose_tiling(
         detector,
         tile_px=request.tile_px,
         overlap_px=request.overlap_px,
         batch_size=request.batch_size,
     )
-    return _Settled(model_metadata(request.model, detector.card), threshold, detector.test_time)
+    return _Settled(detector.metadata, threshold, detector.test_time)
 
 
 def _refuse_any(differences: Mapping[str, list[str]], out: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,14 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from changedet._version import __version__
+from changedet.card import check_threshold
 from changedet.data.images import image_size, read_image
 from changedet.data.layouts import RASTER_SUFFIXES, Found, images_by_stem, some
 from changedet.data.prefetch import load_ahead, room_for
-from changedet.errors import DataError
-from changedet.inference.detector import Detector, Prediction, checked_threshold, load
+from changedet.errors import ConfigError, DataError
+from changedet.inference.detector import Detector, Prediction, load
 from changedet.inference.memory import keep_freed_memory
-from changedet.inference.provenance import model_metadata, settle_threshold
-from changedet.inference.torch_scorer import Image
+from changedet.inference.provenance import settle_threshold
+from changedet.inference.scorer import Image
+from changedet.inference.tiling import score_pairs
 from changedet.rendering.display import as_rgb
 from changedet.rendering.pictures import heatmap, overlay, write_png, write_score_png
 from changedet.storage.atomic import write_text
@@ -77,7 +78,8 @@ def predict_files(
     before: Path,
     after: Path,
     *,
-    model: Path,
+    model: Path | None = None,
+    detector: Detector | None = None,
     out: Path,
     threshold: float | None = None,
     test_time: TestTime | None = None,
@@ -96,12 +98,14 @@ def predict_files(
     Args:
         before: Image of the first date, or a folder of such images.
         after: Image of the second date, or a folder whose files have the same stems.
-        model: Model file.
+        model: Model file; None where a detector is given instead.
+        detector: Scores the pairs, instead of one made from ``model``, ``device`` and
+            ``test_time``.
         out: Folder for the results.
         threshold: Score in [0, 1] to use instead of the model's own.
         test_time: Turned, mirrored or coarser views of a tile to average; None: as stored
             with the model.
-        device: As for :func:`changedet.inference.detector.resolve_device`.
+        device: As for :func:`changedet.inference.devices.resolve_device`.
         batch_size: Tiles that go through the model at once.
         existing: Whether the results of an earlier run in ``out`` may be replaced.
         progress: Called after each pair.
@@ -114,23 +118,27 @@ def predict_files(
     """
     check_result_folder(out, marker=SUMMARY, existing=existing)
     if threshold is not None:
-        checked_threshold(threshold)
+        check_threshold(threshold)
     files = _list_pairs(before, after)
     _refuse_rasters(files)
     largest = _check_pairs(files)
-    detector = load(model, device=device, test_time=test_time)
-    keep_freed_memory(detector.device)
+    if detector is None:
+        if model is None:
+            raise ConfigError("neither a model nor a detector is given; give one of them")
+        detector = load(model, device=device, test_time=test_time)
+    name = str(detector.path or "the model")
+    keep_freed_memory(detector.device_name)
     if detector.card.pixel_type != "uint8":
         raise DataError(
-            f"{model} was trained on {detector.card.pixel_type} rasters, and pictures are read as "
+            f"{name} was trained on {detector.card.pixel_type} rasters, and pictures are read as "
             "8 bit; give GeoTIFFs like those of its training"
         )
-    chosen, source = settle_threshold(detector.card, threshold, model=model)
+    chosen, source = settle_threshold(detector.card, threshold, model=name)
     facts = {
         "version": __version__,
-        "model": model_metadata(model, detector.card),
+        "model": detector.metadata,
         "threshold": {"score": chosen, "distance": chosen * MAX_DISTANCE, "source": source},
-        "device": str(detector.device),
+        "device": detector.device_name,
         "tile_px": detector.tile_px,
         "test_time": detector.test_time,
     }
@@ -225,20 +233,20 @@ def _predictions(
     ahead: int,
 ) -> Iterator[tuple[_Files, Image, Prediction]]:
     """Predict pair after pair; each comes with its after image, for the overlay."""
-    images: deque[Image] = deque()
 
-    def read(pair: _Files) -> tuple[Image, Image]:
+    def read(pair: _Files) -> tuple[_Files, Image, Image]:
         channels = detector.in_channels
-        return read_image(pair.before, channels=channels), read_image(pair.after, channels=channels)
+        before = read_image(pair.before, channels=channels)
+        return pair, before, read_image(pair.after, channels=channels)
 
-    def queued() -> Iterator[tuple[Image, Image]]:
-        for before, after in load_ahead(read, files, ahead=ahead):
-            images.append(after)
-            yield before, after
-
-    predictions = detector.predict_batch(queued(), batch_size=batch_size, threshold=threshold)
-    for pair, prediction in zip(files, predictions, strict=True):
-        yield pair, images.popleft(), prediction
+    scored = score_pairs(
+        detector.scorer,
+        load_ahead(read, files, ahead=ahead),
+        images=lambda item: detector.checked_pair((item[1], item[2])),
+        batch_size=batch_size,
+    )
+    for (pair, _, after), score in scored:
+        yield pair, after, Prediction(detector.scorer.to_host(score), threshold)
 
 
 def _write_pair(

@@ -10,8 +10,7 @@ import shapely
 from changedet._version import __version__
 from changedet.errors import DataError
 from changedet.inference.detector import Detector
-from changedet.inference.provenance import model_metadata
-from changedet.inference.torch_scorer import TileScorer
+from changedet.inference.scorer import Scorer
 from changedet.predict.registration import estimate_shift
 from changedet.predict.request import SceneRequest
 from changedet.predict.tiling import TileEffect, Tiling, measure_tile_effect
@@ -36,7 +35,7 @@ class SceneJob(NamedTuple):
 
     request: SceneRequest
     detector: Detector
-    scorer: TileScorer
+    scorer: Scorer
     model: dict[str, Any]
     pair: RasterPair
     grid: GeoGrid
@@ -75,7 +74,7 @@ class SceneJob(NamedTuple):
             "--stretch": pair.stretch_used,
             "--resampling": self.request.resampling,
             "--tile, --overlap or --batch-size": self.tiling._asdict(),
-            "--device": self.detector.device.type,
+            "--device": self.detector.device_name.partition(":")[0],
             "--test-time": self.detector.test_time,
             "the common area": [self.grid.crs, list(self.grid.transform)[:6], self.grid.shape],
             "--aoi": self.region_sha256,
@@ -182,14 +181,9 @@ def prepare(
     pair = opened
     if request.coregister == "global" and shift is not None:
         pair = stack.enter_context(closing(opened.with_shift((shift.down_px, shift.right_px))))
-    scorer = TileScorer(
-        detector.model,
-        detector.card.normalisation,
-        detector.device,
-        test_time=detector.test_time,
-    )
+    scorer = detector.scorer
     effect = None
-    if detector.model.fixed_tile and tiling.tile_px != detector.tile_px:
+    if detector.scorer.fixed_tile and tiling.tile_px != detector.tile_px:
         effect = measure_tile_effect(
             pair.read,
             grid,
@@ -203,7 +197,7 @@ def prepare(
         request=request,
         detector=detector,
         scorer=scorer,
-        model=model_metadata(request.model, detector.card),
+        model=detector.metadata,
         pair=pair,
         grid=grid.crop(target),
         region=region,

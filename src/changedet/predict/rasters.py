@@ -6,17 +6,25 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
 from changedet._version import __version__
+from changedet.card import check_threshold
 from changedet.errors import DataError, StorageError
-from changedet.inference.detector import checked_threshold, load
+from changedet.inference.detector import Detector
 from changedet.inference.provenance import settle_threshold
 from changedet.predict.flow import TileCounts, TileProgress, score_scene
 from changedet.predict.job import SceneJob, open_pair, prepare
 from changedet.predict.journal import Journal
-from changedet.predict.request import SceneReport, SceneRequest
+from changedet.predict.request import (
+    Option,
+    SceneReport,
+    SceneRequest,
+    load_detector,
+    make_request,
+)
 from changedet.predict.results import MASK, SCORE, SUMMARY, Found, summarise, write_item
 from changedet.predict.tiling import choose_tiling
 from changedet.predict.work_folder import WorkFolder, work_folder
@@ -35,20 +43,52 @@ _SCRATCH = "score.f32"
 _BYTES_PER_PX = 8
 
 
+@overload
 def predict_scene(
     request: SceneRequest,
+    /,
     *,
+    detector: Detector | None = None,
+    say: Callable[[str], None] = ...,
+    progress: TileProgress | None = None,
+) -> SceneReport: ...
+@overload
+def predict_scene(
+    before: str | Path,
+    after: str | Path,
+    /,
+    *,
+    detector: Detector | None = None,
+    say: Callable[[str], None] = ...,
+    progress: TileProgress | None = None,
+    **options: Option,
+) -> SceneReport: ...
+def predict_scene(
+    before: SceneRequest | str | Path,
+    after: str | Path | None = None,
+    /,
+    *,
+    detector: Detector | None = None,
     say: Callable[[str], None] = lambda message: None,
     progress: TileProgress | None = None,
+    **options: Option,
 ) -> SceneReport:
     """Map what changed between two rasters.
+
+    Called with a :class:`SceneRequest`, or with both rasters and the request's other fields by
+    name: ``predict_scene("a.tif", "b.tif", model="model.safetensors", out="result")``. A detector
+    that is at hand serves any number of scenes; without one, the model file is read for each.
 
     Writes ``score.tif``, ``mask.tif``, polygons, ``item.json`` and ``summary.json`` to
     ``request.out``; they appear there when all are complete. A killed run goes on from its
     finished rows of tiles when it is started again with the same request.
 
     Args:
-        request: The rasters, the model and the options.
+        before: The rasters, the model and the options; or the raster of the first date.
+        after: Raster of the second date, in the second form.
+        detector: Scores the tiles, instead of one made from the request's model, device and
+            test-time augmentation.
+        options: The other fields of :class:`SceneRequest`, in the second form.
         say: Gets sentences for the user: coverage, shift, warnings.
         progress: Told how far the scoring is.
 
@@ -58,11 +98,14 @@ def predict_scene(
         CheckpointError: If the model file cannot be used.
         StorageError: If the results cannot be written.
     """
+    request = before if isinstance(before, SceneRequest) else make_request(before, after, **options)
     with work_folder(request.out, existing=request.existing) as folder, ExitStack() as stack:
         if request.threshold is not None:
-            checked_threshold(request.threshold)
-        detector = load(request.model, device=request.device, test_time=request.test_time)
-        threshold, source = settle_threshold(detector.card, request.threshold, model=request.model)
+            check_threshold(request.threshold)
+        detector = detector or load_detector(request)
+        threshold, source = settle_threshold(
+            detector.card, request.threshold, model=str(detector.path or "the model")
+        )
         tiling = choose_tiling(
             detector,
             tile_px=request.tile_px,

@@ -1,9 +1,12 @@
 """What to predict on a scene, and what came of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
+from changedet.choices import nearest
+from changedet.errors import ConfigError
+from changedet.inference.detector import Detector, load
 from changedet.raster.cog import MaskCounts
 from changedet.raster.pair import Coverage
 from changedet.raster.shift import ShiftEstimate
@@ -11,6 +14,8 @@ from changedet.storage.output_folder import Existing
 from changedet.types import TestTime
 from changedet.vector.files import PolygonOptions, PolygonSummary
 
+#: A field of :class:`SceneRequest` given by name.
+Option: TypeAlias = Any
 Resampling = Literal["nearest", "bilinear", "cubic"]
 Coregister = Literal["off", "global"]
 
@@ -22,12 +27,12 @@ class SceneRequest:
     Attributes:
         before: Raster of the first date: a path, an http(s):// or s3:// address.
         after: Raster of the second date; it is brought onto the grid of ``before``.
-        model: Model file.
+        model: Model file; None where a detector is given instead.
         out: Folder for the results.
         threshold: Score in [0, 1] to use instead of the model's own.
         test_time: Turned, mirrored or coarser views of a tile to average; None: as stored
             with the model.
-        device: As for :func:`changedet.inference.detector.resolve_device`.
+        device: As for :func:`changedet.inference.devices.resolve_device`.
         batch_size: Tiles that go through the model at once; None: by tile and device.
         tile_px: Height and width of a tile; None: what suits the model.
         overlap_px: Pixels that neighbouring tiles share; None: a quarter of the tile.
@@ -44,7 +49,7 @@ class SceneRequest:
 
     before: str
     after: str
-    model: Path
+    model: str | Path | None
     out: Path
     threshold: float | None = None
     test_time: TestTime | None = None
@@ -92,3 +97,45 @@ class SceneReport:
     mpx_per_s: float
     peak_memory_mb: float | None
     content: dict[str, Any]
+
+
+def make_request(
+    before: str | Path,
+    after: str | Path | None,
+    *,
+    out: str | Path,
+    model: str | Path | None = None,
+    **options: Option,
+) -> SceneRequest:
+    """Make a request from arguments by name.
+
+    Args:
+        before: Raster of the first date.
+        after: Raster of the second date.
+        out: Folder for the results.
+        model: Model file; None where a detector is given instead.
+        options: The other fields of :class:`SceneRequest`.
+
+    Raises:
+        ConfigError: If there is no such field, or no second date.
+    """
+    if after is None:
+        raise ConfigError("a prediction needs two rasters, before and after; got one")
+    unknown = sorted(options.keys() - {field.name for field in fields(SceneRequest)})
+    if unknown:
+        names = [field.name for field in fields(SceneRequest)]
+        raise ConfigError(f"no such option: {unknown[0]}; {nearest(unknown[0], names)}")
+    return SceneRequest(str(before), str(after), model, Path(out), **options)
+
+
+def load_detector(request: SceneRequest) -> Detector:
+    """Open the model of a request, once for as many scenes as it is used for.
+
+    Raises:
+        ConfigError: If the request names no model, the device is absent, or there is no such
+            test-time augmentation.
+        CheckpointError: If the model file cannot be used.
+    """
+    if request.model is None:
+        raise ConfigError("neither a model nor a detector is given; give one of them")
+    return load(request.model, device=request.device, test_time=request.test_time)

@@ -122,7 +122,7 @@ def summarise(job: SceneJob, *, source: str, found: Found, notes: list[str]) -> 
             "file": file_name(job.request.polygons.format),
             **dataclasses.asdict(found.polygons),
         },
-        "device": str(job.detector.device),
+        "device": job.detector.device_name,
         "speed": {
             "seconds": round(found.seconds, 3),
             "mpx_per_s": share * pixels / 1e6 / max(found.seconds, 1e-9),

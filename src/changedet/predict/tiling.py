@@ -7,7 +7,7 @@ import numpy as np
 
 from changedet.errors import ConfigError
 from changedet.inference.detector import Detector
-from changedet.inference.torch_scorer import TileScorer
+from changedet.inference.scorer import Scorer
 from changedet.raster.geo_grid import GeoGrid, Window
 from changedet.raster.grid import default_overlap, round_up, starts
 from changedet.raster.nodata import fill_gaps
@@ -56,9 +56,9 @@ def choose_tiling(
     Raises:
         ConfigError: If a size makes no sense for the model.
     """
-    stride = detector.model.stride
+    stride = detector.scorer.stride
     if tile_px is None:
-        fixed_tile = detector.model.fixed_tile
+        fixed_tile = detector.scorer.fixed_tile
         tile_px = detector.tile_px if fixed_tile else max(detector.tile_px, _LARGE_TILE_PX)
         tile_px = round_up(tile_px, stride)
     if tile_px < 1 or tile_px % stride:
@@ -73,7 +73,7 @@ def choose_tiling(
             f"--overlap must be at least 0 and less than the tile of {tile_px} px, got {overlap_px}"
         )
     if batch_size is None:
-        batch_size = max(1, _BATCH_PX.get(detector.device.type, 1) // tile_px**2)
+        batch_size = max(1, _BATCH_PX.get(detector.device_name.partition(":")[0], 1) // tile_px**2)
     if batch_size < 1:
         raise ConfigError(f"--batch-size must be at least 1, got {batch_size}")
     return Tiling(tile_px, overlap_px, batch_size)
@@ -83,7 +83,7 @@ def measure_tile_effect(
     read: Callable[[Window], PairPixels],
     grid: GeoGrid,
     *,
-    scorer: TileScorer,
+    scorer: Scorer,
     trained_px: int,
     used_px: int,
     threshold: float,
@@ -102,17 +102,16 @@ def measure_tile_effect(
     differences: list[float] = []
     flips: list[float] = []
     for top, left in _spread(grid, large):
-        pixels = fill_gaps(read(Window(top, left, large, large)), scorer.normalisation)
+        pixels = fill_gaps(read(Window(top, left, large, large)), scorer.card.normalisation)
         if not pixels.valid.any():
             continue
-        whole = scorer.score([pixels.before], [pixels.after])[0].cpu().numpy()
+        whole = scorer.score([pixels.before], [pixels.after])[0]
         parts = np.full_like(whole, np.nan)
         # The last small tile moves inwards, so it sees nothing but what lies in the large one.
         for row in starts(large, small, 0):
             for column in starts(large, small, 0):
                 part = np.s_[row : row + small, column : column + small]
-                score = scorer.score([pixels.before[part]], [pixels.after[part]])
-                parts[part] = score[0].cpu().numpy()
+                parts[part] = scorer.score([pixels.before[part]], [pixels.after[part]])[0]
         valid = pixels.valid
         differences.append(float(np.abs(whole - parts)[valid].mean()))
         flips.append(float(((whole >= threshold) != (parts >= threshold))[valid].mean()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from changedet.raster.grid import blend_weights, starts
 
 Scores: TypeAlias = NDArray[np.float32]
 Mask: TypeAlias = NDArray[np.bool_]
+#: Scores in the memory of whatever computed them: a NumPy array or a tensor on a device. All that
+#: is asked of it is slicing, ``*``, ``+=``, ``reshape`` and ``clip``.
+Resident: TypeAlias = Any
 
 
 class Run(NamedTuple):
@@ -122,6 +125,28 @@ class OpenRows(NamedTuple):
     scores: Scores
 
 
+class Memory(Protocol):
+    """Where scores are blended: main memory, or that of the device that computed them."""
+
+    def zeros(self, shape: tuple[int, ...]) -> Resident:
+        """Make an array of zeros, float32."""
+
+    def resident(self, values: NDArray[np.float32]) -> Resident:
+        """Bring an array there."""
+
+
+class MainMemory:
+    """Arrays of NumPy."""
+
+    def zeros(self, shape: tuple[int, ...]) -> Scores:
+        """Make an array of zeros, float32."""
+        return np.zeros(shape, np.float32)
+
+    def resident(self, values: Scores) -> Scores:
+        """Give the array itself."""
+        return values
+
+
 class RowBlender:
     """Blends the scores of tiles and hands out the rows of the target that are final.
 
@@ -133,17 +158,27 @@ class RowBlender:
         plan: The tiles.
         classes: Scores that a pixel has, K.
         resumed: The state of an earlier blender, to go on from.
+        memory: Where the scores lie; their rows are handed out there, too.
     """
 
     def __init__(
-        self, plan: TilePlan, *, classes: int = 1, resumed: OpenRows | None = None
+        self,
+        plan: TilePlan,
+        *,
+        classes: int = 1,
+        resumed: OpenRows | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self._plan = plan
+        memory = memory or MainMemory()
         self._row_weights, self._column_weights = (
-            blend_weights(length, size=size, overlap=plan.overlap_px).astype(np.float32)
+            memory.resident(
+                blend_weights(length, size=size, overlap=plan.overlap_px).astype(np.float32)
+            )
             for length, size in zip(plan.shape, plan.tile_shape, strict=True)
         )
-        self._scores = np.zeros((classes, plan.tile_shape[0], plan.target.width), np.float32)
+        # A NumPy array or its like: all that follows holds for tensors, too.
+        self._scores = memory.zeros((classes, plan.tile_shape[0], plan.target.width))
         self._top = plan.tops[plan.rows.start]
         self._begun = 0
         if resumed is not None:
@@ -185,7 +220,7 @@ class RowBlender:
         last = max(first, min(self._plan.finished_below(row), target.bottom))
         scores = self._scores[:, first - self._top : last - self._top]
         # The blend may leave [0, 1] by a rounding error.
-        np.clip(scores, 0.0, 1.0, out=scores)
+        scores[...] = scores.clip(0.0, 1.0)
         return first - target.top, scores
 
     def go_on(self, row: int) -> None:

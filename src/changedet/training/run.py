@@ -16,7 +16,7 @@ from changedet.card import read_card
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.rasters.manifest import READING_SCENES, find_manifest
 from changedet.errors import CheckpointError, ConfigError, StorageError
-from changedet.inference.detector import resolve_device
+from changedet.inference.devices import resolve_device
 from changedet.inference.memory import keep_freed_memory
 from changedet.models.base import ChangeModel
 from changedet.models.ensemble import Ensemble
@@ -107,7 +107,7 @@ def run_training(
         StorageError: If results cannot be written.
     """
     device = resolve_device(request.device)
-    keep_freed_memory(device)
+    keep_freed_memory(str(device))
     config, facts, index = _prepare(request, say=say)
     pairs = index.split(config.data.train_split)
     replaced = request.mode == "resume" or request.init is not None

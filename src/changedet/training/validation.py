@@ -1,16 +1,17 @@
 """Validation during training: score the validation split, draw heat maps, pack the model's file."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from changedet._version import __version__
 from changedet.card import ModelCard
 from changedet.data.labelled import LabelledPair
 from changedet.data.reading import PairReader
-from changedet.inference.counting import evaluate_pairs
+from changedet.inference.counting import ScoredPair, count_scores
+from changedet.inference.torch_scorer import TorchScorer
 from changedet.metrics.protocol import best_threshold_metrics, choose_threshold
 from changedet.models.base import ChangeModel
 from changedet.models.model_file import save_model
@@ -55,26 +56,47 @@ class RunValidator:
         )
         heatmaps = self.folder / f"{progress.epoch}_{progress.batch}_heatmaps"
 
-        def draw(number: int, score: Tensor) -> None:
+        def draw(scored: ScoredPair) -> None:
             if self.should_stop():
                 raise StopRequested
-            if number % self.config.training.heatmap_every == 0:
-                name = self.pairs[number].name.replace("/", "_")
-                write_png(heatmaps / f"{name}.png", heatmap(score.cpu().numpy()))
+            if scored.number % self.config.training.heatmap_every == 0:
+                name = self.pairs[scored.number].name.replace("/", "_")
+                write_png(heatmaps / f"{name}.png", heatmap(scored.score))
 
-        histogram = evaluate_pairs(
-            self.model,
+        card = describe_model(self.model, self.config, self.facts)
+        histogram = count_scores(
+            TorchScorer(self.model, card, device=self.device),
             reader.read_ahead(self.pairs),
-            normalisation=self.facts.normalisation,
-            tile_px=tile_px(self.config),
-            device=self.device,
             batch_size=max(8, self.config.training.batch_size),
             mode=self.config.data.evaluation,
-            test_time=self.config.data.test_time,
             on_score=draw,
         )
         seed = best_threshold_metrics(histogram)
         return Validation(histogram, seed.max_f1, choose_threshold(histogram), seed.roc_auc)
+
+
+def describe_model(
+    model: ChangeModel, config: ExperimentConfig, facts: DatasetStatistics
+) -> ModelCard:
+    """Say of a model in training all that does not change from one validation to the next."""
+    return ModelCard(
+        architecture=model.architecture,
+        options=model.options,
+        normalisation=facts.normalisation,
+        pixel_type=facts.pixel_type,
+        tile_px=tile_px(config),
+        test_time=config.data.test_time,
+        label=facts.encoding.to_dict(),
+        data_name=facts.data_name,
+        licence_note=(
+            "The weights follow the terms of the training data and of the encoder's weights."
+        ),
+        recipe=config.model_dump(mode="json"),
+        blocks=facts.blocks,
+        source_bands=facts.source_bands,
+        source_bands_after=facts.source_bands_after,
+        package_version=__version__,
+    )
 
 
 def make_exporter(
@@ -89,27 +111,12 @@ def make_exporter(
             f"max-F1 on split {split!r} of {facts.data_name} ({images} images), "
             f"epoch {progress.epoch}, batch {progress.batch}"
         )
-        card = ModelCard(
-            architecture=model.architecture,
-            options=model.options,
-            normalisation=facts.normalisation,
-            pixel_type=facts.pixel_type,
-            tile_px=tile_px(config),
-            test_time=config.data.test_time,
+        card = replace(
+            describe_model(model, config, facts),
             threshold=result.threshold,
             threshold_source=chosen_by,
             selection_source=chosen_by,
-            label=facts.encoding.to_dict(),
             metrics={"validation": best_threshold_metrics(result.histogram).to_dict()},
-            data_name=facts.data_name,
-            licence_note=(
-                "The weights follow the terms of the training data and of the encoder's weights."
-            ),
-            recipe=config.model_dump(mode="json"),
-            blocks=facts.blocks,
-            source_bands=facts.source_bands,
-            source_bands_after=facts.source_bands_after,
-            package_version=__version__,
         )
         save_model(path, model, card)
 

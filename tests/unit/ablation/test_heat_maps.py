@@ -5,27 +5,31 @@ import pytest
 import torch
 
 from changedet.ablation.heat_maps import BlotchCounter, score_moments
-from changedet.metrics.histogram import ScoreCounter
+from changedet.data.labelled import DecodedPair
+from changedet.inference.counting import ScoredPair
+from changedet.inference.scorer import HostScorer
+from changedet.metrics.counter import ScoreCounter
 
 LABEL = np.array([[1, 1, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 255]], np.uint8)
 IMAGE = np.zeros((3, 5, 3), np.uint8)
 
 
-def test_blotches_are_counted_with_the_label_of_the_pair_though_scores_come_later():
+def scored(score: np.ndarray, label: np.ndarray = LABEL) -> ScoredPair:
+    return ScoredPair(0, DecodedPair(IMAGE, IMAGE, label), score, HostScorer())
+
+
+def test_blotches_are_counted_with_the_label_of_each_pair():
     counter = BlotchCounter(0.5)
-    samples = [(IMAGE, IMAGE, LABEL), (IMAGE, IMAGE, np.ones_like(LABEL))]
-    assert [sample[2].sum() for sample in counter.reading(samples)] == [257, 15]
-    score = torch.zeros(3, 5)
+    score = np.zeros((3, 5), np.float32)
     score[0, 1] = score[2, 0] = score[2, 4] = 0.5
-    counter.add(score)
-    counter.add(score)
+    counter.add(scored(score))
+    counter.add(scored(score, np.ones_like(LABEL)))
     assert counter.compute().tolist() == [[1, 1], [0, 1]]
 
 
 def test_without_a_threshold_nothing_is_counted():
     counter = BlotchCounter(None)
-    list(counter.reading([(IMAGE, IMAGE, LABEL)]))
-    counter.add(torch.ones(3, 5))
+    counter.add(scored(np.ones((3, 5), np.float32)))
     assert counter.compute().shape == (0, 2)
 
 

@@ -128,7 +128,7 @@ def test_an_untrained_method_stands_where_a_model_could(tmp_path: Path, data: Pa
     assert code == 0, errors
     assert "honest protocol: threshold Otsu of each image" in printed
     metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["model"]["floor"] == "cva"
+    assert metrics["model"]["baseline"] == "cva"
     words = ["--threshold-split", "val", "--json", "--overwrite"]
     code, printed, errors = run("evaluate", "floor:cva", "--data", data, "--out", out, *words)
     assert code == 0, errors
@@ -155,7 +155,10 @@ def test_the_users_mistake_is_one_line_and_exit_2(tmp_path: Path, model: Path, d
         (["evaluate", model, "--data", data, "--out", data], "holds other files"),
         (["evaluate", "floor:cvaa", "--data", data, *out], "did you mean 'cva'?"),
         (["evaluate", "floor:cva", "--data", data, "--encoder", "resnet18", *out], "no encoder"),
-        (["evaluate", model, "--data", data, "--channels", 4, *out], "--channels is for floors"),
+        (
+            ["evaluate", model, "--data", data, "--channels", 4, *out],
+            "--channels applies to baselines only",
+        ),
     ):
         code, printed, errors = run(*mistake)
         assert (code, printed) == (2, "")

@@ -3,7 +3,9 @@ import pytest
 
 from changedet.data.index import index_pairs
 from changedet.data.labels.scan import scan_labels
-from changedet.demo.baseline import count_scores, difference_score
+from changedet.data.reading import PairReader
+from changedet.demo.baseline import DifferenceScorer, difference_score
+from changedet.inference.counting import count_scores
 from changedet.metrics.protocol import best_threshold_metrics
 
 
@@ -20,6 +22,7 @@ def test_the_difference_score_is_the_mean_over_channels_as_a_share_of_255():
 def test_a_plain_difference_solves_pairs_whose_change_is_bright(pairs_folder):
     index = index_pairs(pairs_folder)
     encoding = scan_labels(index.pairs).encoding
-    histogram = count_scores(index.split("test"), difference_score, encoding=encoding)
+    pairs = PairReader(encoding).read_ahead(index.split("test"))
+    histogram = count_scores(DifferenceScorer(), pairs)
     assert histogram.images == 2
     assert best_threshold_metrics(histogram).max_f1 > 0.99

@@ -9,9 +9,11 @@ from typer.testing import CliRunner
 from changedet.cli.main import app
 from changedet.data.index import index_pairs
 from changedet.data.labels.scan import scan_labels
-from changedet.demo.baseline import count_scores, difference_score
+from changedet.data.reading import PairReader
+from changedet.demo.baseline import DifferenceScorer
 from changedet.demo.run import DemoReport, DemoRequest, run_demo
 from changedet.errors import ConfigError
+from changedet.inference.counting import count_scores
 from changedet.metrics.protocol import best_threshold_metrics
 
 SMALL = (
@@ -49,7 +51,8 @@ def test_every_contender_is_judged_on_the_test_split(demo):
     assert trained.f1 == pytest.approx(metrics["honest"]["f1"], nan_ok=True)
     index = index_pairs(out / "data")
     encoding = scan_labels(index.pairs).encoding
-    counted = count_scores(index.split("test"), difference_score, encoding=encoding)
+    pairs = PairReader(encoding).read_ahead(index.split("test"))
+    counted = count_scores(DifferenceScorer(), pairs)
     assert difference.average_precision == best_threshold_metrics(counted).average_precision
     assert untrained.average_precision != difference.average_precision
 

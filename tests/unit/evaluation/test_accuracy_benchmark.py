@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 
 from changedet.card import ModelCard
+from changedet.data.labelled import DecodedPair
 from changedet.errors import ChangeDetError, ConfigError, DataError
 from changedet.evaluation.benchmark import methods as methods_module
 from changedet.evaluation.benchmark.benchmark import measure_accuracy
 from changedet.evaluation.benchmark.request import AccuracyRequest
 from changedet.evaluation.cost import measure_cost
 from changedet.inference.detector import load
-from changedet.inference.score_source import count_source, open_source
+from changedet.inference.score_source import open_source
 from changedet.metrics.objects import ObjectCounter, object_result
 from changedet.metrics.protocol import SELECTION_SET_NOTE, choose_threshold
 from changedet.models.model_file import save_model
@@ -87,7 +88,7 @@ def read_split(data: Path, split: str):
             np.asarray(Image.open(data / split / folder / path.name))
             for folder in ("A", "B", "label")
         )
-        yield before, after, (label > 0).astype(np.uint8)
+        yield DecodedPair(before, after, (label > 0).astype(np.uint8))
 
 
 def test_figures_are_those_of_scoring_and_counting_by_hand(tmp_path, data, model):
@@ -109,15 +110,15 @@ def test_figures_are_those_of_scoring_and_counting_by_hand(tmp_path, data, model
         source = open_source(spec, device="cpu")
         for view, mode, tile_px in zip(entry["views"], ("grid", "whole"), (256, None), strict=True):
             how = {"mode": mode, "tile_px": tile_px}
-            threshold = choose_threshold(count_source(source, read_split(data, "val"), **how))
+            threshold = choose_threshold(source.count(read_split(data, "val"), **how))
             assert view["threshold"] == threshold
             assert view["threshold_source"].startswith("max-F1 on split 'val' of TINY (2 images)")
             tp = fp = fn = 0
             objects = ObjectCounter()
-            pairs = list(read_split(data, "test"))
-            scores = source.scores(((before, after) for before, after, _ in pairs), **how)
-            for score, (_, _, label) in zip(scores, pairs, strict=True):
-                mask = score.numpy() >= np.float32(threshold)
+            scored = []
+            source.count(read_split(data, "test"), **how, on_score=scored.append)
+            for one in scored:
+                mask, label = one.score >= np.float32(threshold), one.pair.label
                 objects.add(mask, label)
                 tp += int((mask & (label == 1)).sum())
                 fp += int((mask & (label == 0)).sum())
@@ -140,7 +141,7 @@ def test_cost_and_origin_are_written_down(tmp_path, data, model):
     assert network["cost"]["side_px"] == 256
     assert network["cost"]["gflop"] > 1.0
     assert network["file_mb"] == pytest.approx(model.stat().st_size / 1e6)
-    assert (floor["cost"], floor["file_mb"], floor["kind"]) == (None, None, "floor")
+    assert (floor["cost"], floor["file_mb"], floor["kind"]) == (None, None, "baseline")
     origin = report["origin"]
     assert (origin["command"], origin["seed"], origin["device"]) == (
         "changedet benchmark",
@@ -214,7 +215,7 @@ def test_the_weights_of_the_deep_floor_can_be_chosen(tmp_path, data, monkeypatch
     monkeypatch.setattr(methods_module, "open_source", spy)
     monkeypatch.setattr(methods_module, "list_baselines", lambda: ["difference", "deep_difference"])
     report = measure_accuracy(request(data, tmp_path / "out", encoder_weights="none"))
-    assert opened == [("floor:difference", None), ("floor:deep_difference", "none")]
+    assert opened == [("baseline:difference", None), ("baseline:deep_difference", "none")]
     assert report.methods[1].to_dict(gsd_m=None)["facts"]["encoder_weights"] == "none"
     # Weights that were named and cannot be had are no reason to go on without them.
     with pytest.raises(ChangeDetError, match=r"nowhere\.safetensors"):
@@ -290,8 +291,8 @@ def test_a_floor_that_cannot_be_opened_is_left_out_and_named(tmp_path, data, mon
     monkeypatch.setattr(methods_module, "list_baselines", lambda: ["difference", "no_such"])
     report = measure_accuracy(request(data, tmp_path / "out"))
     assert [entry.method.title for entry in report.methods] == ["image difference"]
-    assert report.left_out[0].startswith("floor:no_such is left out: floor 'no_such' does not")
-    assert "floor:no_such is left out" in (tmp_path / "out" / "accuracy.html").read_text()
+    assert report.left_out[0].startswith("baseline:no_such is left out: floor 'no_such' does not")
+    assert "baseline:no_such is left out" in (tmp_path / "out" / "accuracy.html").read_text()
     monkeypatch.setattr(methods_module, "list_baselines", lambda: ["no_such"])
     with pytest.raises(ConfigError, match="none of the untrained methods"):
         measure_accuracy(request(data, tmp_path / "none"))
@@ -313,7 +314,7 @@ def test_a_floor_that_is_named_is_judged_once_and_files_of_one_name_are_told_apa
         ({"test_time": "turns"}, "--test-time is for models and none is given"),
         (
             {"methods": ("floor:cva",), "floors": "none", "encoder_weights": "hub"},
-            "--encoder-weights is for floor:deep_difference, which is not judged",
+            "--encoder-weights is for baseline:deep_difference, which is not judged",
         ),
         ({"gsd_m": 0.0}, "--gsd is the side of a pixel in metres, above 0, got 0"),
         ({"duplicate_limit": 1.5}, r"--duplicate-limit is a correlation in \(0, 1\], got 1.5"),

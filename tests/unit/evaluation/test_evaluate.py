@@ -406,7 +406,7 @@ def test_an_untrained_method_is_evaluated_like_a_model(tmp_path: Path, data: Pat
     assert metrics["honest"]["threshold"] == 0.5
     assert metrics["honest"]["threshold_source"] == "Otsu of each image"
     assert metrics["honest"]["note"] is None
-    assert metrics["model"] == {"floor": "difference", "title": "image difference"}
+    assert metrics["model"] == {"baseline": "difference", "title": "image difference"}
     assert metrics["tile_px"] is None
     assert len(list((out / "panels").iterdir())) == 2
     assert (out / "per_image.csv").read_text().count("\n") == 5

@@ -19,7 +19,8 @@ from changedet.evaluation.threshold import (
     own_threshold,
     threshold_note,
 )
-from changedet.metrics.histogram import ScoreCounter, ScoreHistogram
+from changedet.metrics.counter import ScoreCounter
+from changedet.metrics.histogram import ScoreHistogram
 from changedet.types import CDD_NORMALISATION, TestTime
 
 BEST = "max-F1 on split 'val' of TOWN (2 images), epoch 3, batch 4"
@@ -39,17 +40,16 @@ CALIBRATED = replace(CARD, threshold_source=ELSEWHERE, metrics={CALIBRATION: {"f
 
 
 def source_of(card: ModelCard, *, test_time: TestTime = "none") -> SimpleNamespace:
-    return SimpleNamespace(
-        card=card,
-        threshold=card.threshold,
-        threshold_source=card.threshold_source,
-        test_time=test_time,
-    )
+    detector = SimpleNamespace(card=card, threshold=card.threshold, test_time=test_time)
+    return SimpleNamespace(card=card, detector=detector)
 
 
 MODEL = source_of(CARD)
 FLOOR = SimpleNamespace(
-    card=None, threshold=0.5, threshold_source="Otsu of each image", test_time="none"
+    card=None,
+    detector=SimpleNamespace(
+        card=SimpleNamespace(threshold_source="Otsu of each image"), threshold=0.5, test_time="none"
+    ),
 )
 
 

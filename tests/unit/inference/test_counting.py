@@ -5,8 +5,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from changedet.card import ModelCard
+from changedet.data.labelled import DecodedPair
 from changedet.errors import ConfigError, DataError
-from changedet.inference.counting import LabelledPair, count_scores, evaluate_pairs, overlap_of
+from changedet.inference.counting import count_scores
+from changedet.inference.scorer import HostScorer
+from changedet.inference.tiling import overlap_of
+from changedet.inference.torch_scorer import TorchScorer
 from changedet.metrics.confusion import confusion_at, per_image
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.types import ChangeOutput, Normalisation
@@ -29,17 +34,18 @@ class PixelDifference(nn.Module):
         return ChangeOutput(distance=2.0 * (after - before).abs()[:, 0], branches={})
 
 
-def make_sample(height: int, width: int, seed: int = 0) -> LabelledPair:
+def make_sample(height: int, width: int, seed: int = 0) -> DecodedPair:
     rng = np.random.default_rng(seed)
     before, after = rng.integers(0, 256, (2, height, width, 1), dtype=np.uint8)
     label = rng.choice(np.array([0, 1, 255], dtype=np.uint8), (height, width), p=[0.6, 0.3, 0.1])
-    return before, after, label
+    return DecodedPair(before, after, label)
 
 
-def count(samples: list[LabelledPair] | Iterator[LabelledPair], **options) -> ScoreHistogram:
-    settings = {"normalisation": PLAIN, "tile_px": 32, "device": torch.device("cpu")}
+def count(samples: list[DecodedPair] | Iterator[DecodedPair], **options) -> ScoreHistogram:
     model = options.pop("model", None) or PixelDifference()
-    return evaluate_pairs(model, samples, **{**settings, **options})
+    views = options.pop("test_time", "none")
+    scorer = TorchScorer(model, ModelCard("stand-in", {}, PLAIN), device="cpu", test_time=views)
+    return count_scores(scorer, samples, **{"tile_px": 32, **options})
 
 
 def test_counts_are_those_of_comparing_every_pixel_with_the_threshold():
@@ -82,28 +88,28 @@ def test_a_grid_has_no_tiles_to_spare():
     assert (overlap_of("whole", 32), overlap_of("grid", 32)) == (8, 0)
 
 
-def test_the_observer_gets_every_score_map_in_order():
+def test_every_score_map_is_told_with_its_pair_in_order():
     samples = [make_sample(32, 32, 0), make_sample(40, 24, 1), make_sample(32, 32, 2)]
     seen: list[tuple[int, tuple[int, ...]]] = []
-    count(samples, on_score=lambda number, score: seen.append((number, tuple(score.shape))))
+    count(samples, on_score=lambda scored: seen.append((scored.number, scored.score.shape)))
     assert seen == [(0, (32, 32)), (1, (40, 24)), (2, (32, 32))]
 
 
 def test_samples_are_taken_as_they_are_needed():
     taken = []
 
-    def reading() -> Iterator[LabelledPair]:
+    def reading() -> Iterator[DecodedPair]:
         for number in range(12):
             taken.append(number)
             yield make_sample(32, 32, number)
 
     ahead = []
-    count(reading(), batch_size=3, on_score=lambda number, _: ahead.append(len(taken) - number))
+    count(reading(), batch_size=3, on_score=lambda scored: ahead.append(len(taken) - scored.number))
     assert max(ahead) <= 4
 
 
 def test_an_observer_that_stops_leaves_the_model_as_it_was():
-    def stop(number: int, score: Tensor) -> None:
+    def stop(scored: object) -> None:
         raise KeyboardInterrupt
 
     model = PixelDifference().train()
@@ -121,7 +127,7 @@ def test_a_label_of_another_size_is_refused():
     before, after, _ = make_sample(32, 32)
     label = np.zeros((32, 30), dtype=np.uint8)
     with pytest.raises(DataError, match=r"pair 1: .*one size.*\(32, 32\) and \(32, 30\)"):
-        count([make_sample(32, 32), (before, after, label)])
+        count([make_sample(32, 32), DecodedPair(before, after, label)])
 
 
 def test_a_threshold_that_is_no_score_is_refused():
@@ -132,15 +138,17 @@ def test_a_threshold_that_is_no_score_is_refused():
 def test_anything_that_scores_pairs_can_be_counted():
     samples = [make_sample(32, 32, 0), make_sample(20, 24, 1)]
 
-    def score_one_behind(pairs):
-        # Like a scorer that fills batches before it gives anything back.
-        scores = [
-            torch.from_numpy(np.abs(after[..., 0] / np.float32(255) - before[..., 0] / 255))
-            for before, after in pairs
-        ]
-        yield from (score.float() for score in scores)
+    class PlainNumPy(HostScorer):
+        """Knows nothing of networks."""
 
-    counted = count_scores(score_one_behind, samples, device=torch.device("cpu"))
+        card = ModelCard("stand-in", {}, PLAIN)
+        in_channels, stride, fixed_tile, test_time = 1, 1, False, "none"
+
+        def score(self, before, after):
+            first, second = (np.stack(dates)[..., 0] / np.float32(255) for dates in (before, after))
+            return np.abs(second - first)
+
+    counted = count_scores(PlainNumPy(), samples, tile_px=16)
     expected = count(samples)
     np.testing.assert_array_equal(counted.changed, expected.changed)
     np.testing.assert_array_equal(counted.unchanged, expected.unchanged)

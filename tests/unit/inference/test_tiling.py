@@ -6,9 +6,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from changedet.card import ModelCard
 from changedet.errors import ConfigError
 from changedet.inference.tiling import score_pairs
-from changedet.inference.torch_scorer import evaluating
+from changedet.inference.torch_scorer import TorchScorer, evaluating
 from changedet.models.base import ChangeModel
 from changedet.models.registry import create_model
 from changedet.nn.normaliser import normalise
@@ -48,14 +49,16 @@ def make_pair(height: int, width: int, seed: int = 0) -> tuple[Image, Image]:
 
 
 def scores_of(model: nn.Module, *pairs: tuple[Image, Image], **options: object) -> list[Tensor]:
-    settings: dict[str, object] = {
-        "normalisation": PLAIN,
-        "tile_px": 64,
-        "overlap_px": 16,
-        "batch_size": 4,
-        "device": CPU,
-    }
-    return list(score_pairs(model, pairs, **{**settings, **options}))  # type: ignore[arg-type]
+    scorer = scorer_of(model, options.pop("normalisation", PLAIN), options.pop("test_time", "none"))
+    settings: dict[str, object] = {"tile_px": 64, "overlap_px": 16, "batch_size": 4}
+    scored = list(score_pairs(scorer, pairs, images=lambda pair: pair, **{**settings, **options}))  # type: ignore[arg-type]
+    assert all(item is pair for (item, _), pair in zip(scored, pairs, strict=True))
+    return [score for _, score in scored]
+
+
+def scorer_of(model: nn.Module, normalisation: object, test_time: object) -> TorchScorer:
+    card = ModelCard("stand-in", {}, normalisation)  # type: ignore[arg-type]
+    return TorchScorer(model, card, device=CPU, test_time=test_time)  # type: ignore[arg-type]
 
 
 def tiny_model(attention: str = "none", **options: object) -> ChangeModel:
@@ -179,13 +182,12 @@ def test_pairs_are_read_only_as_they_are_needed():
             yield make_pair(64, 64)
 
     scores = score_pairs(
-        BlurredDifference(),  # type: ignore[arg-type]
+        scorer_of(BlurredDifference(), PLAIN, "none"),
         reading(),
-        normalisation=PLAIN,
+        images=lambda pair: pair,
         tile_px=64,
         overlap_px=16,
         batch_size=4,
-        device=CPU,
     )
     assert read == []
     next(scores)
@@ -196,8 +198,9 @@ def test_the_model_is_in_its_own_mode_between_scores_and_evaluating_within():
     model = BlurredDifference()
     frozen = nn.BatchNorm2d(3).eval()
     model.frozen = frozen  # type: ignore[assignment]
-    settings = {"tile_px": 64, "overlap_px": 16, "batch_size": 1, "device": CPU}
-    for _ in score_pairs(model, [make_pair(64, 64)] * 2, normalisation=PLAIN, **settings):  # type: ignore[arg-type]
+    scorer = scorer_of(model, PLAIN, "none")
+    pairs = [make_pair(64, 64)] * 2
+    for _ in score_pairs(scorer, pairs, images=lambda pair: pair, tile_px=64, batch_size=1):
         assert model.training
         assert not frozen.training
     assert model.modes == [False, False]

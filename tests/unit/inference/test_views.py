@@ -6,12 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from changedet.card import ModelCard
 from changedet.errors import ConfigError
-from changedet.inference.torch_scorer import TileScorer
+from changedet.inference.torch_scorer import TorchScorer
 from changedet.inference.views import views
 from changedet.types import ChangeOutput, Normalisation, TestTime
 
 PLAIN = Normalisation((0.0,) * 3, (0.0,) * 3, (255.0,) * 3, (255.0,) * 3)
+CARD = ModelCard("stand-in", {}, PLAIN)
 COUNTS: dict[TestTime, int] = {"none": 1, "mirror": 2, "flips": 4, "turns": 8}
 
 
@@ -42,8 +44,8 @@ def make_images(count: int, height: int, width: int, seed: int = 0) -> list[list
 
 
 def scores(test_time: TestTime, before: list, after: list) -> Tensor:
-    scorer = TileScorer(LooksRight(), PLAIN, torch.device("cpu"), test_time=test_time)
-    return scorer.score(before, after)
+    scorer = TorchScorer(LooksRight(), CARD, device="cpu", test_time=test_time)
+    return scorer.score_resident(before, after)
 
 
 @settings(deadline=None)
@@ -118,8 +120,8 @@ def test_turned_images_get_turned_scores_only_with_all_eight_views():
 
 def test_a_tile_that_is_no_square_goes_through_the_network_in_both_orientations():
     model = LooksRight()
-    scorer = TileScorer(model, PLAIN, torch.device("cpu"), test_time="turns")
-    score = scorer.score(*make_images(3, 8, 12))
+    scorer = TorchScorer(model, CARD, device="cpu", test_time="turns")
+    score = scorer.score_resident(*make_images(3, 8, 12))
     assert score.shape == (3, 8, 12)
     assert model.shapes == [(3, 3, 8, 12)] * 4 + [(3, 3, 12, 8)] * 4
 
@@ -174,7 +176,7 @@ def test_scores_of_coarser_views_return_to_the_place_and_size_of_the_tile(test_t
 
 def test_coarser_views_have_sizes_that_the_network_takes():
     model = LooksRight()
-    scorer = TileScorer(model, PLAIN, torch.device("cpu"), test_time="scales")
+    scorer = TorchScorer(model, CARD, device="cpu", test_time="scales")
     assert scorer.score(*make_images(2, 20, 4)).shape == (2, 20, 4)
     # 15 and 10 of 20, 3 and 2 of 4, each to the nearest multiple of the stride, which is 4.
     assert model.shapes == [(2, 3, 20, 4), (2, 3, 16, 4), (2, 3, 8, 4)]
@@ -186,9 +188,9 @@ def test_the_score_of_several_scales_is_the_mean_of_what_each_gives(test_time):
     seen = views(test_time)
     parts = []
     for view in seen:
-        scorer = TileScorer(LooksRight(), PLAIN, torch.device("cpu"))
-        scorer.views = (view,)
-        parts.append(scorer.score(before, after))
+        scorer = TorchScorer(LooksRight(), CARD, device="cpu")
+        scorer._views = (view,)
+        parts.append(scorer.score_resident(before, after))
     mean = torch.stack(parts).mean(0)
     torch.testing.assert_close(scores(test_time, before, after), mean)
     assert (parts[0] - parts[2]).abs().max() > 0.05
@@ -197,7 +199,7 @@ def test_the_score_of_several_scales_is_the_mean_of_what_each_gives(test_time):
 def test_without_augmentation_the_network_is_asked_once():
     model = LooksRight()
     before, after = make_images(2, 8, 8)
-    score = TileScorer(model, PLAIN, torch.device("cpu")).score(before, after)
+    score = TorchScorer(model, CARD, device="cpu").score_resident(before, after)
     assert model.shapes == [(2, 3, 8, 8)]
     assert torch.equal(score, scores("none", before, after))
 
@@ -211,4 +213,4 @@ def test_full_scores_stay_within_their_range():
 
 def test_an_unknown_augmentation_is_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match="test_time must be one of none, mirror, flips, turns"):
-        TileScorer(LooksRight(), PLAIN, torch.device("cpu"), test_time="rotate")
+        TorchScorer(LooksRight(), CARD, device="cpu", test_time="rotate")

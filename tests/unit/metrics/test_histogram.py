@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from changedet.errors import ConfigError, DataError
+from changedet.metrics.counter import ScoreCounter
 from changedet.metrics.histogram import (
     GRID_THRESHOLDS,
     PAPER_THRESHOLDS,
-    ScoreCounter,
     ScoreHistogram,
 )
 
@@ -254,7 +254,7 @@ def test_a_scene_counted_in_strips_gives_the_counts_of_one_pass(monkeypatch):
     label = torch.from_numpy(rng.choice(np.array([0, 1, 255], np.uint8), (2, 37, 11)))
     whole, strips = ScoreCounter(), ScoreCounter()
     whole.update(score, label)
-    monkeypatch.setattr("changedet.metrics.histogram._COUNTED_AT_ONCE_PX", 5 * 22)
+    monkeypatch.setattr("changedet.metrics.counter._COUNTED_AT_ONCE_PX", 5 * 22)
     strips.update(score, label)
     for name in ("unchanged", "changed", "lowest", "highest"):
         assert np.array_equal(getattr(whole.compute(), name), getattr(strips.compute(), name))

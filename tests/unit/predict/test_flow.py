@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from torch import Tensor, nn
 
+from changedet.card import ModelCard
 from changedet.errors import StorageError
-from changedet.inference.torch_scorer import TileScorer
+from changedet.inference.torch_scorer import TorchScorer
 from changedet.predict.flow import TilesDone, score_scene
 from changedet.predict.journal import Journal
 from changedet.raster.geo_grid import Window
@@ -20,7 +20,6 @@ from changedet.types import ChangeOutput, Normalisation
 STATS = Normalisation((10.0, 20.0, 30.0), (40.0, 50.0, 60.0), (255.0,) * 3, (255.0,) * 3)
 TILE, OVERLAP = 32, 8
 REACH_PX = 3
-CPU = torch.device("cpu")
 
 
 class BlurredDifference(nn.Module):
@@ -106,7 +105,7 @@ def run(
         read or scene.read,
         inside,
         plan=plan,
-        scorer=TileScorer(model or BlurredDifference(), STATS, CPU),
+        scorer=scorer_of(model or BlurredDifference()),
         batch_size=batch_size,
         sink=sink,
         journal=journal,
@@ -115,9 +114,13 @@ def run(
     return sink.rows
 
 
+def scorer_of(model: nn.Module) -> TorchScorer:
+    return TorchScorer(model, ModelCard("stand-in", {}, STATS), device="cpu")  # type: ignore[arg-type]
+
+
 def direct(scene: Scene) -> np.ndarray:
-    scorer = TileScorer(BlurredDifference(), STATS, CPU)
-    return scorer.score([scene.before], [scene.after])[0].numpy()
+    scorer = scorer_of(BlurredDifference())
+    return scorer.score([scene.before], [scene.after])[0]
 
 
 def test_the_scores_are_those_of_the_whole_scene_at_once(tmp_path: Path):
@@ -197,7 +200,7 @@ def test_tiles_without_a_wanted_pixel_are_not_scored(tmp_path: Path):
 def test_means_of_a_bgr_model_fill_the_right_bands(tmp_path: Path):
     seen: list[np.ndarray] = []
 
-    class Spy(TileScorer):
+    class Spy(TorchScorer):
         def score(self, before, after):  # type: ignore[no-untyped-def]
             seen.append(before[0])
             return super().score(before, after)
@@ -211,7 +214,7 @@ def test_means_of_a_bgr_model_fill_the_right_bands(tmp_path: Path):
         scene.read,
         everywhere,
         plan=plan,
-        scorer=Spy(BlurredDifference(), stats, CPU),
+        scorer=Spy(BlurredDifference(), ModelCard("stand-in", {}, stats), device="cpu"),
         batch_size=1,
         sink=Sink((32, 32)),
         journal=Journal(tmp_path, {}, first_row=0),

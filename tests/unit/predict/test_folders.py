@@ -20,8 +20,11 @@ from changedet.errors import (
     MissingExtraError,
     StorageError,
 )
+from changedet.inference import detector as detector_module
 from changedet.inference.detector import Detector
+from changedet.inference.torch_scorer import TorchScorer
 from changedet.predict import folders
+from changedet.predict import request as request_module
 from changedet.predict.folders import PairResult, is_scene, predict_scenes
 from changedet.predict.request import SceneReport, SceneRequest
 from changedet.types import ChangeOutput, Normalisation
@@ -56,13 +59,12 @@ def raster(path: Path, *, seed: int = 0) -> Path:
 def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SceneRequest:
     """Two folders with two rasters each."""
     card = ModelCard("stub", {}, STATS, tile_px=64, threshold=0.3, threshold_source="a test")
-    for module in ("rasters", "folders"):
-        monkeypatch.setattr(
-            f"changedet.predict.{module}.load",
-            lambda path, device, test_time: Detector(
-                PixelDifference(), card, device="cpu", test_time=test_time
-            ),
-        )
+    monkeypatch.setattr(
+        "changedet.predict.request.load",
+        lambda path, device, test_time: Detector(
+            TorchScorer(PixelDifference(), card, device="cpu", test_time=test_time), path=Path(path)
+        ),
+    )
     monkeypatch.setattr("changedet.predict.tiling._LARGE_TILE_PX", 64)
     (tmp_path / "stub.safetensors").write_bytes(b"stub")
     for folder, seed in (("A", 0), ("B", 1)):
@@ -348,3 +350,28 @@ def test_folders_that_do_not_match_are_refused(
     disturb(Path(request_.before), Path(request_.after))
     with pytest.raises(DataError, match=message):
         predict_scenes(request_)
+
+
+def test_the_model_is_read_and_hashed_once_for_all_pairs(
+    request_: SceneRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = {"load": 0, "hash": 0}
+    load, describe = request_module.load, detector_module.model_metadata
+
+    def counting_load(*args: object, **options: object) -> Detector:
+        counts["load"] += 1
+        return load(*args, **options)
+
+    def counting_hash(*args: object) -> dict[str, object]:
+        counts["hash"] += 1
+        return describe(*args)
+
+    monkeypatch.setattr(request_module, "load", counting_load)
+    monkeypatch.setattr(detector_module, "model_metadata", counting_hash)
+    assert len(list(predict_scenes(request_))) == len(STEMS) > 1
+    assert counts == {"load": 1, "hash": 1}
+
+    detector = counting_load(request_.model, "cpu", None)
+    again = replace(request_, out=request_.out.with_name("again"), model=None)
+    assert len(list(predict_scenes(again, detector=detector))) == len(STEMS)
+    assert counts == {"load": 2, "hash": 2}

@@ -1,6 +1,6 @@
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from changedet.card import ModelCard
 from changedet.errors import ConfigError, DataError, StorageError
 from changedet.inference.detector import Detector
+from changedet.inference.scorer import HostScorer
+from changedet.inference.torch_scorer import TorchScorer
 from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
-from changedet.predict import rasters as predict_module
+from changedet.predict import request as request_module
 from changedet.predict.flow import TilesDone
 from changedet.predict.rasters import predict_scene
 from changedet.predict.request import SceneReport, SceneRequest
@@ -56,10 +58,11 @@ class PixelDifference(nn.Module):
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     card = ModelCard("stub", {}, STATS, tile_px=64, threshold=0.3, threshold_source="a test")
     monkeypatch.setattr(
-        predict_module,
+        request_module,
         "load",
         lambda path, device, test_time: Detector(
-            PixelDifference(), card, device="cpu", test_time=test_time
+            TorchScorer(PixelDifference(), card, device="cpu", test_time=test_time),
+            path=Path(path),
         ),
     )
     monkeypatch.setattr("changedet.predict.tiling._LARGE_TILE_PX", 64)
@@ -525,10 +528,11 @@ def trained_on_bands(model: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
             "stub", {}, STATS, threshold=0.3, source_bands=before, source_bands_after=after
         )
         monkeypatch.setattr(
-            predict_module,
+            request_module,
             "load",
             lambda path, device, test_time: Detector(
-                PixelDifference(), card, device="cpu", test_time=test_time
+                TorchScorer(PixelDifference(), card, device="cpu", test_time=test_time),
+                path=Path(path),
             ),
         )
 
@@ -590,10 +594,61 @@ def test_the_models_own_augmentation_is_used_and_noted(run, monkeypatch: pytest.
 
     def load(path: Path, device: str, test_time: TestTime | None) -> Detector:
         models.append(CountingDifference())
-        return Detector(models[-1], card, device="cpu", test_time=test_time)
+        return Detector(TorchScorer(models[-1], card, device="cpu", test_time=test_time), path=path)
 
-    monkeypatch.setattr(predict_module, "load", load)
+    monkeypatch.setattr(request_module, "load", load)
     own, without = run("own"), run("without", test_time="none")
     assert own.content["request"]["test_time"] == "flips"
     assert without.content["request"]["test_time"] == "none"
     assert models[0].calls == 4 * models[1].calls
+
+
+class NumPyDifference(HostScorer):
+    """Knows nothing of PyTorch."""
+
+    card = ModelCard("stand-in", {}, STATS, tile_px=64, threshold=0.3)
+    in_channels, stride, fixed_tile = 3, 8, False
+    test_time: TestTime = "none"
+
+    def score(self, before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> np.ndarray:
+        first, second = (
+            (np.stack(tiles) - np.float32(mean)) / np.float32(std)
+            for tiles, mean, std in (
+                (before, STATS.mean_before[0], STATS.std_before[0]),
+                (after, STATS.mean_after[0], STATS.std_after[0]),
+            )
+        )
+        return np.abs(second - first).mean(-1).clip(0.0, 1.0)
+
+
+def test_any_scorer_serves_a_scene_as_the_network_does(
+    tmp_path: Path, run, pair: tuple[str, str]
+) -> None:
+    run("network")
+    report = predict_scene(
+        *pair, detector=Detector(NumPyDifference()), out=tmp_path / "numpy", tile_px=64
+    )
+    assert report.content["model"]["architecture"] == "stand-in"
+    assert report.content["model"]["sha256"] is None
+    for name in ("score.tif", "mask.tif"):
+        ours, theirs = (read(tmp_path / out / name) for out in ("numpy", "network"))
+        np.testing.assert_allclose(ours, theirs, atol=1.01 / 8192)
+
+
+def test_a_scene_may_be_asked_for_by_names(
+    tmp_path: Path, run, pair: tuple[str, str], model: Path
+) -> None:
+    run("asked", threshold=0.4)
+    by_name = predict_scene(
+        *pair, model=str(model), out=str(tmp_path / "named"), threshold=0.4, device="cpu"
+    )
+    assert by_name.threshold == 0.4
+    np.testing.assert_array_equal(
+        read(tmp_path / "named" / "mask.tif"), read(tmp_path / "asked" / "mask.tif")
+    )
+    with pytest.raises(ConfigError, match="no such option: treshold; did you mean 'threshold'"):
+        predict_scene(*pair, model=model, out=tmp_path / "typo", treshold=0.4)
+    with pytest.raises(ConfigError, match="needs two rasters"):
+        predict_scene(pair[0], model=model, out=tmp_path / "one")
+    with pytest.raises(ConfigError, match="neither a model nor a detector"):
+        predict_scene(*pair, out=tmp_path / "none")

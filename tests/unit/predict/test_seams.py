@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from changedet.inference.torch_scorer import TileScorer
+from changedet.card import ModelCard
+from changedet.inference.torch_scorer import TorchScorer
 from changedet.models.registry import create_model
 from changedet.predict.flow import score_scene
 from changedet.predict.journal import Journal
@@ -55,7 +56,7 @@ def scores(folder: Path, *, tile_px: int, overlap_px: int, seed: int) -> np.ndar
         read,
         lambda window: np.ones(window.shape, bool),
         plan=TilePlan(SHAPE, (tile_px, tile_px), overlap_px, Window(0, 0, *SHAPE)),
-        scorer=TileScorer(model, STATS, torch.device("cpu")),
+        scorer=TorchScorer(model, ModelCard("stand-in", {}, STATS), device="cpu"),
         batch_size=4,
         sink=rows,
         journal=Journal(folder, {}, first_row=0),

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from changedet.errors import ConfigError
-from changedet.metrics.histogram import ScoreCounter
+from changedet.metrics.counter import ScoreCounter
 from changedet.rendering.plots import write_precision_recall_curve
 
 

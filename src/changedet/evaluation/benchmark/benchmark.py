@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from torch import Tensor
-
 from changedet.data.rasters.manifest import READING_SCENES, find_manifest
 from changedet.evaluation.benchmark.methods import Method, open_methods
 from changedet.evaluation.benchmark.repeats import Repeats, find_repeats
@@ -23,8 +21,8 @@ from changedet.evaluation.benchmark.results import (
 from changedet.evaluation.benchmark.splits import BenchmarkData
 from changedet.evaluation.benchmark.trial import Trial, run_trial
 from changedet.evaluation.environment import software_versions
-from changedet.inference.counting import OnScore
-from changedet.inference.score_source import ScoreSource, count_source
+from changedet.inference.counting import OnScore, ScoredPair
+from changedet.inference.score_source import ScoreSource
 from changedet.metrics.objects import object_result
 from changedet.metrics.protocol import choose_threshold, fixed_threshold_metrics
 from changedet.storage.atomic import write_text
@@ -77,7 +75,7 @@ def measure_accuracy(
     repeats = find_repeats(
         data,
         data.pairs_of(first, request.split),
-        channels=first.in_channels,
+        channels=first.detector.in_channels,
         limit=request.duplicate_limit,
         say=say,
     )
@@ -111,7 +109,7 @@ class _Ticker:
         self._total = total
         self._done = 0
 
-    def tick(self, number: int, score: Tensor) -> None:
+    def tick(self, _: ScoredPair) -> None:
         """Take note of one scored pair."""
         self._done += 1
         if self._progress is not None:
@@ -146,7 +144,7 @@ class _Bench:
         draws, seed = request.resamples, request.seed
         return ViewResult(
             view=view,
-            tile_px=source.tile_px if view.tile_px is None else view.tile_px,
+            tile_px=source.detector.tile_px if view.tile_px is None else view.tile_px,
             threshold_source=chosen_by,
             pixels=fixed_threshold_metrics(
                 trial.pixels, threshold, note=note, resamples=draws, seed=seed
@@ -157,11 +155,11 @@ class _Bench:
 
     def _threshold(self, source: ScoreSource, view: View) -> tuple[float, str]:
         request = self.request
-        if request.threshold == "stored" and source.threshold is not None:
-            return source.threshold, source.threshold_source or "stored with the model"
+        detector = source.detector
+        if request.threshold == "stored" and detector.threshold is not None:
+            return detector.threshold, detector.card.threshold_source or "stored with the model"
         split = request.threshold_split
-        counts = count_source(
-            source,
+        counts = source.count(
             self.data.read(source, split),
             mode=view.mode,
             tile_px=view.tile_px,
@@ -199,7 +197,7 @@ def _total(request: AccuracyRequest, data: BenchmarkData, methods: Sequence[Meth
 def _origin(request: AccuracyRequest, source: ScoreSource) -> dict[str, Any]:
     return {
         "command": request.command,
-        "device": str(source.device),
+        "device": source.detector.device_name,
         "seed": request.seed,
         "resamples": request.resamples,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,7 +1,7 @@
 """The methods of a benchmark, opened and weighed."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from changedet.evaluation.benchmark.request import AccuracyRequest
 from changedet.evaluation.cost import Cost, measure_cost
 from changedet.inference.score_source import (
     BASELINE_PREFIX,
-    ModelSource,
     ScoreSource,
+    full_name,
     is_baseline,
     open_source,
 )
@@ -47,8 +47,8 @@ class Method:
             "title": self.title,
             "spec": self.source.spec,
             "kind": self.source.kind,
-            "test_time": self.source.test_time,
-            "facts": self.source.facts(),
+            "test_time": self.source.detector.test_time,
+            "facts": self.source.metadata,
             "cost": None if self.cost is None else self.cost.to_dict(),
             "file_mb": self.file_mb,
         }
@@ -64,11 +64,12 @@ def open_methods(request: AccuracyRequest, *, say: Callable[[str], None]) -> lis
             an option fits none of them.
         CheckpointError: If a model file, or the encoder's weights that were named, cannot be used.
     """
-    _check_options(request)
-    opened = [_open(request, spec, channels=None) for spec in request.methods]
+    asked = [full_name(spec) for spec in request.methods]
+    _check_options(request, asked)
+    opened = [_open(request, spec, channels=None) for spec in asked]
     _check_thresholds(request, opened)
-    channels = opened[0].in_channels if opened else None
-    named = set(request.methods)
+    channels = opened[0].detector.in_channels if opened else None
+    named = set(asked)
     for name in list_baselines() if request.floors == "all" else ():
         spec = f"{BASELINE_PREFIX}{name}"
         if spec in named:
@@ -99,10 +100,10 @@ def _open(request: AccuracyRequest, spec: str, *, channels: int | None) -> Score
     )
 
 
-def _check_options(request: AccuracyRequest) -> None:
-    if request.test_time is not None and all(map(is_baseline, request.methods)):
+def _check_options(request: AccuracyRequest, asked: Sequence[str]) -> None:
+    if request.test_time is not None and all(map(is_baseline, asked)):
         raise ConfigError("--test-time is for models and none is given; leave it out")
-    is_deep = request.floors == "all" or _DEEP in request.methods
+    is_deep = request.floors == "all" or _DEEP in asked
     if request.encoder_weights is not None and not is_deep:
         raise ConfigError(f"--encoder-weights is for {_DEEP}, which is not judged; leave it out")
 
@@ -110,7 +111,7 @@ def _check_options(request: AccuracyRequest) -> None:
 def _check_thresholds(request: AccuracyRequest, sources: list[ScoreSource]) -> None:
     if request.threshold != "stored":
         return
-    lacking = next((source for source in sources if source.threshold is None), None)
+    lacking = next((source for source in sources if source.detector.threshold is None), None)
     if lacking is not None:
         raise ConfigError(
             f"{lacking.spec} holds no threshold; let a split choose one (--threshold split "
@@ -119,7 +120,7 @@ def _check_thresholds(request: AccuracyRequest, sources: list[ScoreSource]) -> N
 
 
 def _weighed(source: ScoreSource, title: str) -> Method:
-    if is_baseline(source.spec) or not isinstance(source, ModelSource):
+    if source.kind == "baseline":
         return Method(source, title, None, None)
     return Method(
         source,
@@ -127,8 +128,8 @@ def _weighed(source: ScoreSource, title: str) -> Method:
         measure_cost(
             source.detector.model,
             side_px=COST_SIDE_PX,
-            channels=source.in_channels,
-            test_time=source.test_time,
+            channels=source.detector.in_channels,
+            test_time=source.detector.test_time,
         ),
         Path(source.spec).stat().st_size / _MEGABYTE,
     )

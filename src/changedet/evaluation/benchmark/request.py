@@ -32,7 +32,7 @@ class AccuracyRequest:
         encoder_weights: Weights of the encoder of ``floor:deep_difference``, as for
             :func:`changedet.baselines.registry.create_baseline`; None: those of the package.
         batch_size: Tiles that go through a model at once.
-        device: As for :func:`changedet.inference.detector.resolve_device`.
+        device: As for :func:`changedet.inference.devices.resolve_device`.
         ignore_value: Label value that counts neither as changed nor as unchanged.
         changed_values: Label values that mean changed, where the labels do not say it themselves.
         gsd_m: Side of a pixel on the ground in metres, to give sizes of objects in square metres.

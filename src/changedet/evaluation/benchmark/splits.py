@@ -16,7 +16,7 @@ from changedet.evaluation.threshold import (
     own_threshold,
     threshold_note,
 )
-from changedet.inference.score_source import ScoreSource, reader_for
+from changedet.inference.score_source import ScoreSource
 
 _USUAL_TRAINING_SPLIT = "train"
 
@@ -110,7 +110,7 @@ class BenchmarkData:
 
     def index_for(self, source: ScoreSource) -> PairIndex:
         """Index the data set with the channels of a method."""
-        channels = source.in_channels
+        channels = source.detector.in_channels
         if channels not in self._by_channels:
             self._by_channels[channels] = index_pairs(
                 self._request.data, benchmark=self._request.benchmark, channels=channels
@@ -123,7 +123,7 @@ class BenchmarkData:
 
     def read(self, source: ScoreSource, split: str) -> Iterator[DecodedPair]:
         """Read a split, as prediction would show it to a method."""
-        return reader_for(source, self.encoding).read_ahead(self.pairs_of(source, split))
+        return source.reader(self.encoding).read_ahead(self.pairs_of(source, split))
 
     def note_for(self, source: ScoreSource) -> str | None:
         """Say why figures of a method on the reported split are optimistic, or off, if they are."""

@@ -1,17 +1,14 @@
 """One method, shown the images in one way: the counts that all of its figures come from."""
 
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
 
 from changedet.data.labelled import DecodedPair
 from changedet.evaluation.benchmark.request import View
-from changedet.inference.counting import OnScore
-from changedet.inference.score_source import ScoreSource, count_source
+from changedet.inference.counting import OnScore, ScoredPair
+from changedet.inference.score_source import ScoreSource
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.objects import ObjectCounter, ObjectCounts
 
@@ -48,22 +45,19 @@ def run_trial(
         view: How images are cut.
         threshold: Score in [0, 1] from which on a pixel counts as changed.
         batch_size: Tiles that go through a model at once.
-        on_score: Called with each pair's number and scores.
+        on_score: Told of each pair with its scores.
 
     Raises:
         DataError: If a pair cannot be used.
     """
-    labels: deque[NDArray[np.uint8]] = deque()
     counter = ObjectCounter()
 
-    def count_objects(number: int, score: Tensor) -> None:
-        is_changed = score.cpu().numpy() >= np.float32(threshold)
-        counter.add(is_changed, labels.popleft())
-        on_score(number, score)
+    def count_objects(scored: ScoredPair) -> None:
+        counter.add(scored.score >= np.float32(threshold), scored.pair.label)
+        on_score(scored)
 
-    pixels = count_source(
-        source,
-        _with_labels(samples, labels),
+    pixels = source.count(
+        samples,
         mode=view.mode,
         tile_px=view.tile_px,
         batch_size=batch_size,
@@ -71,12 +65,3 @@ def run_trial(
         on_score=count_objects,
     )
     return Trial(threshold, pixels, counter.compute())
-
-
-def _with_labels(
-    samples: Iterable[DecodedPair], labels: deque[NDArray[np.uint8]]
-) -> Iterator[DecodedPair]:
-    """Hand the pairs on and queue their labels, which wait there for the scores."""
-    for sample in samples:
-        labels.append(sample.label)
-        yield sample
