@@ -49,7 +49,7 @@ def products(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in formats:
             outliner = Outliner(GRID)
             changes = []
-            for _, strip in read_strips(scores):
+            for _, (strip,) in read_strips(scores):
                 mask = np.where(np.isnan(strip), 255, strip >= THRESHOLD).astype(np.uint8)
                 changes += outliner.add(mask, strip)
             changes += outliner.finish()

@@ -57,7 +57,7 @@ class ScoreSink(Protocol):
     """Takes the rows of the score map, top to bottom."""
 
     def write_rows(self, top: int, rows: Scores) -> None:
-        """Store rows, (n, W)."""
+        """Store rows, (K, n, W)."""
 
     def sync(self) -> None:
         """Have all that was stored on the disk."""
@@ -213,7 +213,7 @@ class _Writer:
                 rows *= SCORE_STEPS
                 np.round(rows, out=rows)
                 rows /= SCORE_STEPS
-                self._sink.write_rows(top, rows[0])
+                self._sink.write_rows(top, rows)
             self._blender.go_on(row)
             if row == self._last_row or time.monotonic() - self._saved_at > _SAVE_EVERY_S:
                 self._sink.sync()

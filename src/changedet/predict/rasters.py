@@ -231,7 +231,7 @@ def _write_products(
         "CHANGEDET_MODEL_SHA256": job.model["sha256"],
         "CHANGEDET_THRESHOLD": f"{job.threshold:.6g}",
     }
-    counts = write_mask_cog(scores, place / MASK, threshold=job.threshold, tags=tags)
+    (counts,) = write_mask_cog(scores, place / MASK, threshold=job.threshold, tags=tags)
     if counts.changed + counts.unchanged == 0:
         folder.clear_state()
         raise DataError(
@@ -251,7 +251,7 @@ def _write_products(
 
 def _changes(job: SceneJob, scores: ScoreFile) -> Iterator[Change]:
     outliner = Outliner(job.grid)
-    for _, strip in read_strips(scores):
+    for _, (strip,) in read_strips(scores):
         mask = (strip >= np.float32(job.threshold)).astype(np.uint8)
         mask[np.isnan(strip)] = IGNORED
         yield from outliner.add(mask, strip)

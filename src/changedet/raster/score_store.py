@@ -27,40 +27,45 @@ _DTYPE: Final = np.dtype("<f4")
 _CANNOT_RESERVE: Final = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
 
 
+# Plain reads and writes instead of a memory map: a map answers a full disk (where room cannot be
+# reserved), a failing disk or a file cut short by killing the process (SIGBUS), and its pages count
+# as the process's own memory.
 class ScoreFile:
-    """Scores of every pixel of a grid on disk, (H, W), float32, NaN = no data.
+    """Scores of every pixel of a grid on disk, (K, H, W), float32, NaN = no data.
 
-    The file holds nothing but little-endian numbers, row by row, and an ENVI header lies beside
-    it, hence GDAL and every GIS read it. Rows that were never written read as 0. Rows are safe
-    from a crash once :meth:`sync` has returned. May be used from many threads.
+    The file holds nothing but little-endian numbers, band after band and row by row, and an ENVI
+    header lies beside it, hence GDAL and every GIS read it. Rows that were never written read as 0.
+    Rows are safe from a crash once :meth:`sync` has returned. May be used from many threads.
 
     Attributes:
         path: Of the raw file; the header has the same name and ``.hdr``.
         grid: Where the pixels lie.
+        bands: Scores that a pixel has, K.
     """
 
-    def __init__(self, path: Path, grid: GeoGrid, file: FileIO) -> None:
+    def __init__(self, path: Path, grid: GeoGrid, file: FileIO, *, bands: int = 1) -> None:
         self.path = path
         self.grid = grid
+        self.bands = bands
         self._file = file
         self._lock = threading.Lock()
 
     @classmethod
-    def create(cls, path: Path, grid: GeoGrid) -> Self:
+    def create(cls, path: Path, grid: GeoGrid, *, bands: int = 1) -> Self:
         """Start a file, in place of one that may be there, and reserve its room on the disk.
 
         Raises:
             StorageError: If there is no room for all scores or the place is not writable; nothing
                 is left there.
         """
-        size = grid.height * grid.width * _DTYPE.itemsize
+        size = bands * grid.height * grid.width * _DTYPE.itemsize
         try:
             file = path.open("w+b", buffering=0)
         except OSError as error:
             raise _cannot_write(path, error) from error
         try:
             _reserve(file, size)
-            write_text(_header_path(path), _header(grid))
+            write_text(_header_path(path), _header(grid, bands))
         except (OSError, StorageError) as error:
             file.close()
             _remove(path)
@@ -71,19 +76,19 @@ class ScoreFile:
                 f"{error.strerror or error}; make room or choose another folder, then run the "
                 "command again"
             ) from error
-        return cls(path, grid, file)
+        return cls(path, grid, file, bands=bands)
 
     @classmethod
-    def open(cls, path: Path, grid: GeoGrid) -> Self:
-        """Go on with a file that :meth:`create` made for the same grid.
+    def open(cls, path: Path, grid: GeoGrid, *, bands: int = 1) -> Self:
+        """Go on with a file that :meth:`create` made for the same grid and number of bands.
 
         Raises:
-            DataError: If it is missing or was made for a grid of another size.
+            DataError: If it is missing or was made for a grid of another size or for other bands.
         """
-        size = grid.height * grid.width * _DTYPE.itemsize
+        size = bands * grid.height * grid.width * _DTYPE.itemsize
         try:
             found = path.stat().st_size
-            has_header = _header_path(path).read_text("utf-8") == _header(grid)
+            has_header = _header_path(path).read_text("utf-8") == _header(grid, bands)
             file = path.open("r+b", buffering=0)
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(
@@ -92,49 +97,56 @@ class ScoreFile:
             ) from error
         if found != size or not has_header:
             file.close()
+            several = f" in {bands} bands" if bands > 1 else ""
             raise DataError(
-                f"{path} does not hold {grid.height}x{grid.width} scores; "
+                f"{path} does not hold {grid.height}x{grid.width} scores{several}; "
                 "remove the unfinished files and run the command again"
             )
-        return cls(path, grid, file)
+        return cls(path, grid, file, bands=bands)
 
     def write_rows(self, top: int, rows: NDArray[np.float32]) -> None:
-        """Put full rows of scores, (n, W), at row ``top``.
+        """Put full rows of scores, (K, n, W), at row ``top``; of a single band also (n, W).
 
         Raises:
             StorageError: If they cannot be written, for example on a full disk.
-            ValueError: If the rows do not fit into the grid.
+            ValueError: If the rows do not fit into the grid or the bands.
         """
-        self._check(top, len(rows))
-        if rows.ndim != 2 or rows.shape[1] != self.grid.width:
-            raise ValueError(f"rows must have {self.grid.width} columns, got {rows.shape}")
-        rest = np.ascontiguousarray(rows, dtype=_DTYPE).reshape(-1).view(np.uint8).data
+        bands = rows[np.newaxis] if rows.ndim == 2 else rows
+        if bands.ndim != 3 or bands.shape[::2] != (self.bands, self.grid.width):
+            raise ValueError(
+                f"rows must have {self.grid.width} columns and {self.bands} band(s), "
+                f"got {rows.shape}"
+            )
+        self._check(top, bands.shape[1])
         try:
             with self._lock:
-                self._file.seek(self._offset(top))
-                while rest:
-                    rest = rest[self._file.write(rest) :]
+                for number, band in enumerate(bands):
+                    rest = np.ascontiguousarray(band, dtype=_DTYPE).reshape(-1).view(np.uint8).data
+                    self._file.seek(self._offset(number, top))
+                    while rest:
+                        rest = rest[self._file.write(rest) :]
         except OSError as error:
             raise _cannot_write(self.path, error) from error
 
     def read_rows(self, top: int, count: int) -> NDArray[np.float32]:
-        """Read full rows of scores, (count, W).
+        """Read full rows of scores, (K, count, W).
 
         Raises:
             StorageError: If they cannot be read.
             ValueError: If the rows do not lie inside the grid.
         """
         self._check(top, count)
-        rows = np.empty((count, self.grid.width), _DTYPE)
-        rest = rows.reshape(-1).view(np.uint8).data
+        rows = np.empty((self.bands, count, self.grid.width), _DTYPE)
         try:
             with self._lock:
-                self._file.seek(self._offset(top))
-                while rest:
-                    done = self._file.readinto(rest)
-                    if not done:
-                        raise OSError(errno.EIO, "the file is shorter than it was")
-                    rest = rest[done:]
+                for number, band in enumerate(rows):
+                    rest = band.reshape(-1).view(np.uint8).data
+                    self._file.seek(self._offset(number, top))
+                    while rest:
+                        done = self._file.readinto(rest)
+                        if not done:
+                            raise OSError(errno.EIO, "the file is shorter than it was")
+                        rest = rest[done:]
         except OSError as error:
             raise StorageError(
                 f"cannot read the scores in {self.path}: {error.strerror or error}; "
@@ -171,8 +183,8 @@ class ScoreFile:
                 f"rows {top} to {top + count} do not lie inside a grid of {self.grid.height} rows"
             )
 
-    def _offset(self, top: int) -> int:
-        return top * self.grid.width * _DTYPE.itemsize
+    def _offset(self, band: int, top: int) -> int:
+        return (band * self.grid.height + top) * self.grid.width * _DTYPE.itemsize
 
 
 def describe_size(size: float) -> str:
@@ -202,14 +214,14 @@ def _header_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.hdr")
 
 
-def _header(grid: GeoGrid) -> str:
+def _header(grid: GeoGrid, bands: int) -> str:
     """Describe the raw file in ENVI's words; 4 is float32, byte order 0 is little-endian."""
     return (
         "ENVI\n"
         "description = {change score}\n"
         f"samples = {grid.width}\n"
         f"lines = {grid.height}\n"
-        "bands = 1\n"
+        f"bands = {bands}\n"
         "header offset = 0\n"
         "file type = ENVI Standard\n"
         "data type = 4\n"

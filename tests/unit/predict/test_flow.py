@@ -49,7 +49,7 @@ class Sink:
         self.synced = 0
 
     def write_rows(self, top: int, rows: np.ndarray) -> None:
-        self.rows[top : top + len(rows)] = rows
+        (self.rows[top : top + rows.shape[1]],) = rows
 
     def sync(self) -> None:
         self.synced += 1

@@ -29,7 +29,7 @@ class Rows:
         self.scores = np.zeros(SHAPE, np.float32)
 
     def write_rows(self, top: int, rows: np.ndarray) -> None:
-        self.scores[top : top + len(rows)] = rows
+        (self.scores[top : top + rows.shape[1]],) = rows
 
     def sync(self) -> None:
         pass

@@ -29,9 +29,9 @@ def test_rows_written_in_any_order_read_back_bit_by_bit(tmp_path: Path):
     with ScoreFile.create(tmp_path / "scores.raw", GRID) as file:
         for top in (8, 0, 4):
             file.write_rows(top, scores[top : top + 4])
-        np.testing.assert_array_equal(file.read_rows(0, 12), scores)
-        np.testing.assert_array_equal(file.read_rows(5, 3), scores[5:8])
-        assert file.read_rows(12, 0).shape == (0, 7)
+        np.testing.assert_array_equal(file.read_rows(0, 12), [scores])
+        np.testing.assert_array_equal(file.read_rows(5, 3), [scores[5:8]])
+        assert file.read_rows(12, 0).shape == (1, 0, 7)
         file.write_rows(12, scores[:0])
 
 
@@ -39,7 +39,7 @@ def test_scores_of_another_type_or_layout_are_converted(tmp_path: Path):
     scores = random_scores()
     with ScoreFile.create(tmp_path / "scores.raw", GRID) as file:
         file.write_rows(0, scores.astype(">f8")[:, ::-1])
-        np.testing.assert_array_equal(file.read_rows(0, 12), scores[:, ::-1])
+        np.testing.assert_array_equal(file.read_rows(0, 12), [scores[:, ::-1]])
 
 
 def test_a_file_opened_again_holds_what_was_synced_and_takes_more(tmp_path: Path):
@@ -49,10 +49,54 @@ def test_a_file_opened_again_holds_what_was_synced_and_takes_more(tmp_path: Path
         file.write_rows(0, scores[:5])
         file.sync()
     with ScoreFile.open(path, GRID) as file:
-        np.testing.assert_array_equal(file.read_rows(0, 5), scores[:5])
+        np.testing.assert_array_equal(file.read_rows(0, 5), [scores[:5]])
         assert not file.read_rows(5, 7).any(), "rows never written are 0"
         file.write_rows(5, scores[5:])
-        np.testing.assert_array_equal(file.read_rows(0, 12), scores)
+        np.testing.assert_array_equal(file.read_rows(0, 12), [scores])
+
+
+def test_every_band_of_several_holds_what_a_file_of_its_own_would(tmp_path: Path):
+    scores = np.random.default_rng(4).random((3, *GRID.shape), np.float32)
+    path = tmp_path / "scores.raw"
+    with ScoreFile.create(path, GRID, bands=3) as file:
+        for top in (8, 0):
+            file.write_rows(top, scores[:, top : top + 4])
+        file.sync()
+    with ScoreFile.open(path, GRID, bands=3) as file:
+        assert not file.read_rows(4, 4).any(), "rows never written are 0"
+        file.write_rows(4, scores[:, 4:8])
+        np.testing.assert_array_equal(file.read_rows(3, 7), scores[:, 3:10])
+    single = []
+    for number, band in enumerate(scores):
+        with ScoreFile.create(tmp_path / f"{number}.raw", GRID) as one:
+            one.write_rows(0, band)
+        single.append((tmp_path / f"{number}.raw").read_bytes())
+    assert path.read_bytes() == b"".join(single)
+
+
+def test_a_file_of_another_number_of_bands_is_refused(tmp_path: Path):
+    path = tmp_path / "scores.raw"
+    ScoreFile.create(path, GeoGrid(None, Affine.identity(), 36, 7)).close()
+    with pytest.raises(DataError, match="does not hold 12x7 scores in 3 bands; remove"):
+        ScoreFile.open(path, GRID, bands=3)
+
+
+@pytest.mark.parametrize("shape", [(2, 7), (1, 2, 7), (2, 3, 7)])
+def test_rows_of_another_number_of_bands_are_refused(tmp_path: Path, shape: tuple[int, ...]):
+    with (
+        ScoreFile.create(tmp_path / "scores.raw", GRID, bands=3) as file,
+        pytest.raises(ValueError, match=r"3 band\(s\), got"),
+    ):
+        file.write_rows(0, np.zeros(shape, np.float32))
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_gdal_reads_several_bands_by_the_header(tmp_path: Path):
+    scores = np.random.default_rng(4).random((3, *GRID.shape), np.float32)
+    with ScoreFile.create(tmp_path / "scores.raw", GRID, bands=3) as file:
+        file.write_rows(0, scores)
+    with rasterio.open(tmp_path / "scores.raw") as dataset:
+        np.testing.assert_array_equal(dataset.read(), scores)
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -151,7 +195,7 @@ def test_a_disk_that_cannot_reserve_room_is_used_all_the_same(
     monkeypatch.setattr(os, "posix_fallocate", refuse)
     with ScoreFile.create(tmp_path / "scores.raw", GRID) as file:
         file.write_rows(0, random_scores())
-        np.testing.assert_array_equal(file.read_rows(0, 12), random_scores())
+        np.testing.assert_array_equal(file.read_rows(0, 12), [random_scores()])
 
 
 def test_no_room_for_all_scores_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -239,8 +283,8 @@ def test_threads_do_not_disturb_each_other(tmp_path: Path):
             thread.join()
         assert len(read) == 64
         for row, values in read:
-            np.testing.assert_array_equal(values[0], scores[row])
-        np.testing.assert_array_equal(file.read_rows(0, 64), scores)
+            np.testing.assert_array_equal(values[0, 0], scores[row])
+        np.testing.assert_array_equal(file.read_rows(0, 64), [scores])
 
 
 @pytest.mark.parametrize(
