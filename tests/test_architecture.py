@@ -31,7 +31,7 @@ ONLY_IN = {
     "pydantic": {"training/", "ablation/"},
     "rasterio": {"raster/"},
     "pyogrio": {"vector/"},
-    "shapely": {"vector/", "predict/"},
+    "shapely": {"raster/", "vector/", "predict/"},
     "pystac": {"predict/"},
     "skimage": {"raster/", "baselines/", "data/training/histogram_matching.py"},
 }
