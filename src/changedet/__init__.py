@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from changedet.models.registry import create_model, list_models
     from changedet.predict.rasters import predict_scene
     from changedet.predict.request import SceneReport, SceneRequest
+    from changedet.selection import Selection
 
 __all__ = [
     "BranchOutput",
@@ -40,6 +41,7 @@ __all__ = [
     "Prediction",
     "SceneReport",
     "SceneRequest",
+    "Selection",
     "StorageError",
     "TrainingError",
     "__version__",
@@ -63,6 +65,7 @@ _LAZY = {
     "predict_scene": "changedet.predict.rasters",
     "SceneReport": "changedet.predict.request",
     "SceneRequest": "changedet.predict.request",
+    "Selection": "changedet.selection",
 }
 
 

@@ -6,22 +6,28 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from changedet._version import __version__
+from changedet.card_format_1 import upgrade_card
 from changedet.choices import check_choice
 from changedet.errors import CheckpointError, ConfigError
+from changedet.selection import Selection
 from changedet.types import Normalisation, PixelType, TestTime
 
 #: Version of the card's layout; a reader refuses newer ones.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 #: Metadata keys of the card, the number of parameters and the type of the weights.
 CARD_KEY = "changedet"
 PARAMETERS_KEY = "parameters"
 PRECISION_KEY = "precision"
+#: Name of the figures that a calibration adds to a card's metrics.
+CALIBRATION = "calibration"
 #: A zip archive (what torch.save writes), or a bare pickle of protocol 2 to 5 (older ones).
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
@@ -38,9 +44,10 @@ class ModelCard:
             ``float32`` (everything else); files written before there was a choice hold ``uint8``.
         tile_px: Tile size that the network was trained on, in pixels.
         threshold: Score in [0, 1] from which a pixel is changed; None if none was chosen.
-        threshold_source: How the threshold was chosen.
-        selection_source: How these weights were chosen from those of the training, which stays
-            when another threshold is; None if they were not, or the file is older than this field.
+        threshold_selection: How the threshold was chosen, if that is known.
+        weights_selection: How these weights were chosen from those of the training, which stays
+            when another threshold is chosen; several for an ensemble, empty if they were not, or
+            the file does not say.
         test_time: Views of a tile whose scores are averaged, see
             :mod:`changedet.inference.views`; files written before there was a choice hold
             ``none``.
@@ -55,12 +62,15 @@ class ModelCard:
         source_bands: Bands of the rasters it was trained on, counted from 1, if they were chosen.
         source_bands_after: Those of the second date where they differ.
         package_version: Of the package that wrote the file.
-        format_version: Of this layout.
+        format_version: Of the layout of the file that it was read from.
 
     Raises:
         ConfigError: If the threshold is no score, the tile has no size, or there is no such pixel
             type or test-time augmentation.
     """
+
+    # How the values of a file are checked, those of the records inside the card included.
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     architecture: str
     options: dict[str, Any]
@@ -68,8 +78,8 @@ class ModelCard:
     pixel_type: PixelType = "uint8"
     tile_px: int = 256
     threshold: float | None = None
-    threshold_source: str | None = None
-    selection_source: str | None = None
+    threshold_selection: Selection | None = None
+    weights_selection: tuple[Selection, ...] = ()
     test_time: TestTime = "none"
     label: dict[str, Any] | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -90,9 +100,56 @@ class ModelCard:
         check_choice("pixel_type", self.pixel_type, get_args(PixelType))
         check_choice("test_time", self.test_time, get_args(TestTime))
 
+    @property
+    def threshold_source(self) -> str | None:
+        """How the threshold was chosen, as a sentence."""
+        chosen = self.threshold_selection
+        return None if chosen is None else chosen.describe()
+
+    @property
+    def selection_source(self) -> str | None:
+        """How the weights were chosen, as a sentence; joined by semicolons for an ensemble."""
+        return "; ".join(chosen.describe() for chosen in self.weights_selection) or None
+
     def to_dict(self) -> dict[str, Any]:
         """Return the card as JSON-able values."""
-        return {key: _without_nan(value) for key, value in dataclasses.asdict(self).items()}
+        values = dataclasses.asdict(self)
+        chosen = self.threshold_selection
+        values["threshold_selection"] = None if chosen is None else chosen.to_dict()
+        values["weights_selection"] = [chosen.to_dict() for chosen in self.weights_selection]
+        return {key: _without_nan(value) for key, value in values.items()}
+
+
+class _Scene(BaseModel):
+    name: str
+    before: str
+    crs: str | None
+    transform: tuple[float, float, float, float, float, float]
+    training: list[tuple[int, int, int, int]]
+    validation: list[tuple[int, int, int, int]]
+
+
+class _Blocks(BaseModel):
+    gap_px: int
+    scenes: list[_Scene]
+
+
+class _Label(BaseModel):
+    kind: str | None = None
+    changed: list[int]
+    ignore_value: int | None = None
+
+
+class _Recipe(BaseModel):
+    data: dict[str, Any] = {}
+
+
+class _FreeParts(BaseModel):
+    """What the program reads inside those parts of a card that may hold anything."""
+
+    label: _Label | None = None
+    recipe: _Recipe | None = None
+    blocks: _Blocks | None = None
 
 
 def check_threshold(threshold: float) -> float:
@@ -124,11 +181,14 @@ def read_card(path: str | Path) -> ModelCard:
         )
     try:
         return _card(json.loads(text))
-    except (ValueError, TypeError, KeyError, AttributeError, ConfigError) as error:
-        raise CheckpointError(
-            f"{path} has a model card that cannot be read ({error}); update changedet, or write "
-            "the file anew"
-        ) from error
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'the card'}: {fault['msg']}"
+            for fault in error.errors(include_url=False, include_input=False)
+        )
+        raise _unreadable(path, faults) from error
+    except (ValueError, TypeError, KeyError, RecursionError, ConfigError) as error:
+        raise _unreadable(path, str(error)) from error
 
 
 def read_parameter_count(path: str | Path) -> int | None:
@@ -150,22 +210,33 @@ def read_precision(path: str | Path) -> str:
     return _metadata(Path(path)).get(PRECISION_KEY, "float32")
 
 
-def _card(values: Mapping[str, Any]) -> ModelCard:
-    if values["format_version"] > FORMAT_VERSION:
-        raise ValueError(
-            f"its format {values['format_version']} is newer than {FORMAT_VERSION}, "
-            f"written by changedet {values.get('package_version')}"
-        )
-    stated: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in values["normalisation"].items()
-    }
-    bands: dict[str, Any] = {
-        name: tuple(values[name])
-        for name in ("source_bands", "source_bands_after")
-        if values.get(name) is not None
-    }
-    return ModelCard(**{**values, **bands, "normalisation": Normalisation(**stated)})
+def _card(values: object) -> ModelCard:
+    if isinstance(values, dict):
+        version = values["format_version"]
+        if version > FORMAT_VERSION:
+            raise ValueError(
+                f"its format {version} is newer than {FORMAT_VERSION}, "
+                f"written by changedet {values.get('package_version')}"
+            )
+        if version == 1:
+            values = upgrade_card(values)
+    # As JSON again, in which a list may stand for a tuple without loosening anything else.
+    text = json.dumps(values)
+    card = _card_adapter().validate_json(text)
+    _FreeParts.model_validate_json(text, strict=True)
+    return card
+
+
+@cache
+def _card_adapter() -> TypeAdapter[ModelCard]:
+    return TypeAdapter(ModelCard)
+
+
+def _unreadable(path: Path, fault: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path} has a model card that cannot be read ({fault}); update changedet, or write the "
+        "file anew"
+    )
 
 
 def _metadata(path: Path) -> Mapping[str, str]:

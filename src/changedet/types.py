@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from changedet.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,6 +90,10 @@ class Normalisation:
     Network input is ``(value - mean) / std`` per channel, after the channels were put into
     ``bands`` order. Means and deviations are in the units of the stored values (0..255 for 8 bit)
     and listed in ``bands`` order.
+
+    Raises:
+        ConfigError: If a mean is not finite, a deviation not finite and above 0, or the four differ
+            in their number of channels.
     """
 
     mean_before: tuple[float, ...]
@@ -94,6 +101,20 @@ class Normalisation:
     std_before: tuple[float, ...]
     std_after: tuple[float, ...]
     bands: Bands = "rgb"
+
+    def __post_init__(self) -> None:
+        means, stds = (self.mean_before, self.mean_after), (self.std_before, self.std_after)
+        if len({len(values) for values in (*means, *stds)}) > 1:
+            raise ConfigError(
+                "the means and standard deviations of both dates must have as many channels each, "
+                f"got {self}"
+            )
+        if not all(math.isfinite(value) for values in means for value in values):
+            raise ConfigError(f"the means of both dates must be finite, got {means}")
+        if not all(math.isfinite(value) and value > 0 for values in stds for value in values):
+            raise ConfigError(
+                f"the standard deviations of both dates must be finite and above 0, got {stds}"
+            )
 
 
 #: Spec 3: the seed's input is BGR, 0..255, minus the per-date means of CDD, not divided.

@@ -27,11 +27,14 @@ def info(
 
     card, parameters, precision = read_card(file), read_parameter_count(file), read_precision(file)
     if as_json:
-        typer.echo(
-            json.dumps(
-                {**card.to_dict(), "parameters": parameters, "precision": precision}, indent=2
-            )
-        )
+        stated = {
+            **card.to_dict(),
+            "threshold_source": card.threshold_source,
+            "selection_source": card.selection_source,
+            "parameters": parameters,
+            "precision": precision,
+        }
+        typer.echo(json.dumps(stated, indent=2))
         return
     from rich.console import Console
 

@@ -8,20 +8,14 @@ from typing import Any, NamedTuple
 import torch
 
 from changedet._version import __version__
-from changedet.card import ModelCard, read_precision
+from changedet.card import CALIBRATION, FORMAT_VERSION, ModelCard, read_precision
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding
 from changedet.data.rasters.manifest import READING_SCENES, find_manifest
 from changedet.data.rasters.provenance import add_validation, record_blocks
 from changedet.errors import ConfigError
-from changedet.evaluation.leakage import (
-    CALIBRATION,
-    find_seen,
-    other_bands_note,
-    selection_source,
-    training_data,
-)
+from changedet.evaluation.leakage import find_seen, other_bands_note, training_data
 from changedet.evaluation.model_data import check_pixel_type, scan_labels_as_trained
 from changedet.inference.counting import OnScore, ScoredPair
 from changedet.inference.detector import Detector
@@ -35,6 +29,7 @@ from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.protocol import SELECTION_SET_NOTE, choose_threshold
 from changedet.models.base import ChangeModel
 from changedet.models.model_file import checked_name, load_model, rounded_tensors, save_model
+from changedet.selection import Selection
 from changedet.storage.output_folder import Existing, check_result_file
 from changedet.types import Mode, Precision, Progress, TestTime
 
@@ -155,16 +150,20 @@ def calibrate_model(
     chosen = replace(
         card,
         threshold=threshold,
-        threshold_source=(
-            f"max-F1 on split {request.split!r} of {split.index.name} ({images} images), "
-            f"calibrated with mode {request.mode}, test-time augmentation {test_time}, "
-            f"{request.precision} weights"
+        threshold_selection=Selection(
+            "calibration",
+            data=split.index.name,
+            split=request.split,
+            images=images,
+            mode=request.mode,
+            test_time=test_time,
+            precision=request.precision,
         ),
-        selection_source=selection_source(card),
         test_time=test_time,
         metrics={**card.metrics, CALIBRATION: _figures(request, new, confusion)},
         blocks=_with_selection_blocks(card.blocks, split),
         package_version=__version__,
+        format_version=FORMAT_VERSION,
     )
     save_model(out, model, chosen, precision=request.precision)
     return CalibrationReport(out, chosen, images, before, after, out.stat().st_size)

@@ -10,7 +10,7 @@ import torch
 from changedet.card import ModelCard, read_precision
 from changedet.data.rasters.provenance import add_validation, difference
 from changedet.errors import ConfigError
-from changedet.evaluation.leakage import data_settings, is_same_data_set, selection_source
+from changedet.evaluation.leakage import data_settings, is_same_data_set
 from changedet.models.base import ChangeModel
 from changedet.models.ensemble import Ensemble
 from changedet.models.model_file import checked_name, load_model, save_model
@@ -191,7 +191,10 @@ def _merged_card(ensemble: Ensemble, members: Sequence[_Member]) -> ModelCard:
         normalisation=first.normalisation,
         pixel_type=first.pixel_type,
         tile_px=attending[0] if attending else max(card.tile_px for card in cards),
-        selection_source=_joined(selection_source(card) for card in cards),
+        # Each once: members of one run may have been chosen together.
+        weights_selection=tuple(
+            dict.fromkeys(chosen for card in cards for chosen in card.weights_selection)
+        ),
         test_time=_common([card.test_time for card in cards]) or "none",
         label=next((card.label for card in cards if card.label is not None), None),
         metrics={"members": [card.metrics for card in cards]},

@@ -1,6 +1,5 @@
 """What a model has seen of the data it is judged on, and what that makes of the figures."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,16 +7,10 @@ from changedet.card import ModelCard
 from changedet.data.index import PairIndex
 from changedet.data.rasters.provenance import Seen, count_seen
 from changedet.metrics.protocol import SELECTION_SET_NOTE
+from changedet.selection import Selection
 
 #: For figures on the very images the model was trained on.
 TRAINING_SET_NOTE = "training set, optimistic"
-
-#: Name of the figures that a calibration adds to a model card.
-CALIBRATION = "calibration"
-
-#: As training writes it: max-F1 on split 'val' of NAME (120 images), epoch 3, batch 40. There are
-#: several for an ensemble.
-_CHOSEN_ON = re.compile(r"on split '(?P<split>[^']*)' of (?P<data>.*?) \(\d+ images?\)(?=[,;]|$)")
 
 
 def find_seen(card: ModelCard, index: PairIndex, *, split: str) -> Seen | None:
@@ -33,7 +26,7 @@ def optimism_note(
     *,
     split: str,
     seen: Seen | None,
-    threshold_source: str | None,
+    threshold: Selection | None,
 ) -> str | None:
     """Warn where the figures are of images that the model or its threshold has already seen.
 
@@ -46,7 +39,7 @@ def optimism_note(
         split: Name of the split that is reported.
         seen: Of its blocks, where that is known; where it shows nothing, the names of data set and
             split decide.
-        threshold_source: What chose the threshold that is applied, if the model brought it.
+        threshold: What chose the threshold that is applied, if the model brought it.
     """
     if seen is not None and seen.trained_on == seen.blocks:
         return TRAINING_SET_NOTE
@@ -57,19 +50,7 @@ def optimism_note(
         parts.append(f"{seen.chosen_on} of {seen.blocks} blocks chose the model or its threshold")
     if parts:
         return f"{'; '.join(parts)}; optimistic"
-    return _note_by_name(card, index, split=split, threshold_source=threshold_source)
-
-
-def selection_source(card: ModelCard) -> str | None:
-    """Say how the weights of a model were chosen, also for files older than that field.
-
-    In those the threshold was chosen together with the weights unless it was calibrated later.
-    """
-    if card.selection_source is not None:
-        return card.selection_source
-    source = card.threshold_source
-    is_of_training = source is not None and CALIBRATION not in card.metrics
-    return source if is_of_training and _CHOSEN_ON.search(source or "") else None
+    return _note_by_name(card, index, split=split, threshold=threshold)
 
 
 def other_bands_note(card: ModelCard, index: PairIndex) -> list[str]:
@@ -87,18 +68,15 @@ def other_bands_note(card: ModelCard, index: PairIndex) -> list[str]:
     ]
 
 
-def was_chosen_on(source: str | None, *, data_name: str, split: str) -> bool:
+def was_chosen_on(chosen: Selection, *, data_name: str, split: str) -> bool:
     """Tell whether a model's weights or threshold were chosen on a split of a data set.
 
     Args:
-        source: ``selection_source`` or ``threshold_source`` of a model card.
+        chosen: Of a model card.
         data_name: Name of the data set, as its index gives it.
         split: Name of the split.
     """
-    return any(
-        found["split"] == split and is_same_data_set(found["data"], data_name)
-        for found in _CHOSEN_ON.finditer(source or "")
-    )
+    return chosen.split == split and is_same_data_set(chosen.data, data_name)
 
 
 def is_same_data_set(name: str | None, other: str) -> bool:
@@ -120,15 +98,15 @@ def data_settings(card: ModelCard) -> Mapping[str, Any]:
 
 
 def _note_by_name(
-    card: ModelCard, index: PairIndex, *, split: str, threshold_source: str | None
+    card: ModelCard, index: PairIndex, *, split: str, threshold: Selection | None
 ) -> str | None:
-    for source in (threshold_source, selection_source(card)):
-        if was_chosen_on(source, data_name=index.name, split=split):
-            return SELECTION_SET_NOTE
+    known = card.weights_selection if threshold is None else (threshold, *card.weights_selection)
+    if any(was_chosen_on(chosen, data_name=index.name, split=split) for chosen in known):
+        return SELECTION_SET_NOTE
     splits = training_data(card, index)
     if splits.get("train_split") == split:
         return TRAINING_SET_NOTE
-    # A file that was calibrated before selection_source was kept: only the recipe still tells.
+    # A file that was calibrated before the choice of the weights was kept: the recipe still tells.
     return SELECTION_SET_NOTE if splits.get("val_split") == split else None
 
 

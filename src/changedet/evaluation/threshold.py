@@ -6,10 +6,10 @@ from changedet.data.index import PairIndex
 from changedet.data.rasters.provenance import Seen
 from changedet.errors import DataError
 from changedet.evaluation.leakage import optimism_note
-from changedet.inference.provenance import GIVEN_BY_HAND
 from changedet.inference.score_source import ScoreSource
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.protocol import SELECTION_SET_NOTE, choose_threshold
+from changedet.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -18,25 +18,31 @@ class ThresholdChoice:
 
     Attributes:
         value: A score in [0, 1]; None if there is none.
-        source: Who chose it; None if that is not known.
+        selection: Who chose it; None if that is not known.
         split: The split on which it was chosen just now; None if it was there before.
         by_hand: Whether the user gave it.
     """
 
     value: float | None
-    source: str | None
+    selection: Selection | None
     split: str | None = None
     by_hand: bool = False
+
+    @property
+    def source(self) -> str | None:
+        """Who chose it, as a sentence."""
+        return None if self.selection is None else self.selection.describe()
 
 
 def given_by_hand(threshold: float) -> ThresholdChoice:
     """Apply what the user gave, a score in [0, 1]."""
-    return ThresholdChoice(threshold, GIVEN_BY_HAND, by_hand=True)
+    return ThresholdChoice(threshold, Selection("user"), by_hand=True)
 
 
 def own_threshold(source: ScoreSource) -> ThresholdChoice:
     """Apply what a model or an untrained method brings with it."""
-    return ThresholdChoice(source.detector.threshold, source.detector.card.threshold_source)
+    card = source.detector.card
+    return ThresholdChoice(source.detector.threshold, card.threshold_selection)
 
 
 def chosen_on_split(histogram: ScoreHistogram, index: PairIndex, split: str) -> ThresholdChoice:
@@ -50,13 +56,12 @@ def chosen_on_split(histogram: ScoreHistogram, index: PairIndex, split: str) -> 
     Raises:
         DataError: If no pixel of the split has changed.
     """
-    images = histogram.images
     try:
         value = choose_threshold(histogram)
     except DataError as error:
         raise DataError(f"split {split!r} of {index.root}: {error}") from error
-    source = f"max-F1 on split {split!r} of {index.name} ({images} image{'s' * (images != 1)})"
-    return ThresholdChoice(value, source, split)
+    chosen = Selection("split", data=index.name, split=split, images=histogram.images)
+    return ThresholdChoice(value, chosen, split)
 
 
 def threshold_note(
@@ -82,9 +87,9 @@ def threshold_note(
     notes = [None if choice.split is None else _overlap_note(index, split, chosen_on=choice.split)]
     if source.card is not None:
         is_own = choice.split is None and not choice.by_hand
-        own_source = source.detector.card.threshold_source if is_own else None
+        own = choice.selection if is_own else None
         notes += [
-            optimism_note(source.card, index, split=split, seen=seen, threshold_source=own_source),
+            optimism_note(source.card, index, split=split, seen=seen, threshold=own),
             _other_views_note(source) if is_own else None,
         ]
     return "; ".join(dict.fromkeys(note for note in notes if note)) or None

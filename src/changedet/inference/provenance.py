@@ -6,9 +6,7 @@ from typing import Any
 
 from changedet.card import ModelCard, check_threshold
 from changedet.errors import ConfigError
-
-#: Source of a threshold that the user gave.
-GIVEN_BY_HAND = "given by hand"
+from changedet.selection import Selection
 
 
 def settle_threshold(card: ModelCard, given: float | None, *, model: str) -> tuple[float, str]:
@@ -26,7 +24,7 @@ def settle_threshold(card: ModelCard, given: float | None, *, model: str) -> tup
         ConfigError: If there is none, or the given one is no score.
     """
     if given is not None:
-        return check_threshold(given), GIVEN_BY_HAND
+        return check_threshold(given), Selection("user").describe()
     if card.threshold is None:
         raise ConfigError(
             f"{model} holds no threshold; give one with --threshold, or have one chosen on a "

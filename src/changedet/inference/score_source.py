@@ -18,6 +18,7 @@ from changedet.inference.devices import resolve_device
 from changedet.inference.memory import keep_freed_memory
 from changedet.inference.scorer import HostScorer
 from changedet.inference.tiling import overlap_of, score_pairs
+from changedet.selection import Selection
 from changedet.types import Normalisation
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 #: What the name of a baseline begins with where a model file could stand, and its older form.
 BASELINE_PREFIX = "baseline:"
 OLDER_PREFIX = "floor:"
-#: Who chose a baseline's own threshold.
-OTSU_OF_EACH_IMAGE = "Otsu of each image"
 _OTSU_SCORE = 0.5
 #: Tile of a baseline where images are cut into tiles; whole images are one tile each.
 _BASELINE_TILE_PX = 256
@@ -146,7 +145,7 @@ class ImageBaseline(HostScorer):
             normalisation=Normalisation(nothing, nothing, one, one),
             tile_px=_BASELINE_TILE_PX,
             threshold=_OTSU_SCORE,
-            threshold_source=OTSU_OF_EACH_IMAGE,
+            threshold_selection=Selection("otsu"),
         )
 
     def score(self, before: Sequence[Image], after: Sequence[Image]) -> NDArray[np.float32]:

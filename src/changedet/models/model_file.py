@@ -12,6 +12,7 @@ from torch import Tensor
 
 from changedet.card import (
     CARD_KEY,
+    FORMAT_VERSION,
     PARAMETERS_KEY,
     PRECISION_KEY,
     ModelCard,
@@ -59,8 +60,9 @@ def save_model(
             f"{model.architecture} with {model.options}; make the card from the model"
         )
     tensors = _stored_tensors(model, precision=precision)
+    stated = replace(card, format_version=FORMAT_VERSION)
     metadata = {
-        CARD_KEY: json.dumps(card.to_dict(), allow_nan=False),
+        CARD_KEY: json.dumps(stated.to_dict(), allow_nan=False),
         PARAMETERS_KEY: str(model.parameter_count),
         PRECISION_KEY: precision,
     }

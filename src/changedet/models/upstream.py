@@ -13,6 +13,7 @@ from changedet.models.base import ChangeModel
 from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
 from changedet.models.tensor_file import read_tensors, summarise, tensor_differences
+from changedet.selection import Selection
 from changedet.types import CDD_NORMALISATION, Attention, Distance, Normalisation
 
 #: Upstream's start of a name, and ours.
@@ -83,7 +84,7 @@ def convert_checkpoint(
         options=model.options,
         normalisation=normalisation,
         threshold=threshold,
-        threshold_source=None if threshold is None else "given by hand when converted",
+        threshold_selection=None if threshold is None else Selection("conversion"),
         licence_note=_LICENCE_NOTE,
     )
     save_model(target, model, card)

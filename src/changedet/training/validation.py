@@ -16,6 +16,7 @@ from changedet.metrics.protocol import best_threshold_metrics, choose_threshold
 from changedet.models.base import ChangeModel
 from changedet.models.model_file import save_model
 from changedet.rendering.pictures import heatmap, write_png
+from changedet.selection import Selection
 from changedet.training.checkpoint import TrainingPosition
 from changedet.training.config import ExperimentConfig, tile_px
 from changedet.training.dataset_statistics import DatasetStatistics
@@ -105,17 +106,19 @@ def make_exporter(
     """Make the function that writes the model with all that is needed to use it."""
 
     def export(path: Path, result: Validation, progress: TrainingPosition) -> None:
-        split = config.data.val_split
-        images = len(result.histogram.changed)
-        chosen_by = (
-            f"max-F1 on split {split!r} of {facts.data_name} ({images} images), "
-            f"epoch {progress.epoch}, batch {progress.batch}"
+        chosen = Selection(
+            "training",
+            data=facts.data_name,
+            split=config.data.val_split,
+            images=result.histogram.images,
+            epoch=progress.epoch,
+            batch=progress.batch,
         )
         card = replace(
             describe_model(model, config, facts),
             threshold=result.threshold,
-            threshold_source=chosen_by,
-            selection_source=chosen_by,
+            threshold_selection=chosen,
+            weights_selection=(chosen,),
             metrics={"validation": best_threshold_metrics(result.histogram).to_dict()},
         )
         save_model(path, model, card)

@@ -11,6 +11,7 @@ from changedet.card import ModelCard
 from changedet.cli.main import main
 from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
+from changedet.selection import Selection
 from changedet.types import Normalisation
 
 
@@ -18,13 +19,14 @@ def write_model(path: Path, threshold: float | None) -> Path:
     torch.manual_seed(0)
     network = create_model("dasnet_v2", encoder="resnet18", head_width=16, attention="none")
     statistics = Normalisation((120.0,) * 3, (120.0,) * 3, (60.0,) * 3, (60.0,) * 3)
+    chosen = Selection("split", data="TINY", split="val", images=2)
     card = ModelCard(
         "dasnet_v2",
         network.options,
         statistics,
         tile_px=32,
         threshold=threshold,
-        threshold_source=threshold and "max-F1 on split 'val' of TINY (2 images)",
+        threshold_selection=chosen if threshold else None,
         data_name="TINY",
     )
     save_model(path, network, card)

@@ -23,6 +23,7 @@ from changedet.metrics.objects import ObjectCounter, object_result
 from changedet.metrics.protocol import SELECTION_SET_NOTE, choose_threshold
 from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
+from changedet.selection import Selection
 from changedet.types import Normalisation
 
 SIDE = 64
@@ -33,7 +34,8 @@ def write_model(path: Path, **card: Any) -> Path:
     torch.manual_seed(0)
     model = create_model("dasnet_v2", encoder="resnet18", head_width=16, attention="none")
     statistics = Normalisation((120.0,) * 3, (120.0,) * 3, (60.0,) * 3, (60.0,) * 3)
-    fields = {"tile_px": SIDE, "threshold": 0.002, "threshold_source": "somebody", **card}
+    chosen = Selection("other", text="somebody")
+    fields = {"tile_px": SIDE, "threshold": 0.002, "threshold_selection": chosen, **card}
     save_model(path, model, ModelCard(model.architecture, model.options, statistics, **fields))
     return path
 
@@ -168,7 +170,9 @@ def test_a_model_that_was_chosen_on_the_reported_split_is_labelled_whoever_gives
     chosen = write_model(
         tmp_path / "chosen.safetensors",
         data_name="TINY",
-        threshold_source="max-F1 on split 'test' of TINY (3 images), epoch 1, batch 2",
+        weights_selection=(
+            Selection("training", data="TINY", split="test", images=3, epoch=1, batch=2),
+        ),
     )
     report = measure_accuracy(request(data, tmp_path / "out", chosen))
     assert [entry.note for entry in report.methods] == [SELECTION_SET_NOTE, None]
@@ -223,7 +227,7 @@ def test_the_weights_of_the_deep_floor_can_be_chosen(tmp_path, data, monkeypatch
 
 
 def test_a_model_without_a_threshold_is_refused_where_its_own_is_asked_for(tmp_path, data):
-    bare = write_model(tmp_path / "bare.safetensors", threshold=None, threshold_source=None)
+    bare = write_model(tmp_path / "bare.safetensors", threshold=None, threshold_selection=None)
     with pytest.raises(ConfigError, match=r"bare\.safetensors holds no threshold; let a split"):
         measure_accuracy(request(data, tmp_path / "out", bare, threshold="stored"))
 

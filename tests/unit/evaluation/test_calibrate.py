@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from changedet.card import ModelCard, read_precision
-from changedet.data.index import index_pairs
+from changedet.card import ModelCard, read_card, read_precision
+from changedet.data.index import PairIndex, index_pairs
 from changedet.data.rasters.provenance import record_blocks
 from changedet.errors import ConfigError, DataError
 from changedet.evaluation.calibrate import (
@@ -20,12 +20,13 @@ from changedet.evaluation.calibrate import (
     calibrate_model,
 )
 from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
-from changedet.evaluation.leakage import find_seen, was_chosen_on
+from changedet.evaluation.leakage import find_seen
 from changedet.inference.detector import load
 from changedet.metrics.confusion import Confusion
 from changedet.metrics.protocol import SELECTION_SET_NOTE
 from changedet.models.model_file import load_model, save_model
 from changedet.models.registry import create_model
+from changedet.selection import Selection
 from changedet.types import Normalisation
 
 STATS = Normalisation((120.0,) * 3, (120.0,) * 3, (60.0,) * 3, (60.0,) * 3)
@@ -40,9 +41,11 @@ def write_model(path: Path, **card: Any) -> Path:
     with torch.no_grad():
         for _ in range(3):
             network(torch.randn(2, 3, 32, 32), torch.randn(2, 3, 32, 32))
+    chosen = Selection("training", data="TINY", split="val", images=3, epoch=1, batch=2)
     fields = {
         "threshold": THRESHOLD,
-        "threshold_source": "max-F1 on split 'val' of TINY (3 images), epoch 1, batch 2",
+        "threshold_selection": chosen,
+        "weights_selection": (chosen,),
         "data_name": "TINY",
         "recipe": {"data": {"train_split": "train", "val_split": "val"}},
         "metrics": {"validation": {"max_f1": 0.5}},
@@ -147,16 +150,44 @@ def test_the_new_card_says_how_it_was_chosen_and_keeps_the_rest(run, model: Path
     assert new.threshold_source is not None
     for part in ("'val' of TINY (2 images)", "mode whole", "flips", "float16"):
         assert part in new.threshold_source
-    assert was_chosen_on(new.threshold_source, data_name="TINY", split="val")
+    assert new.threshold_selection == Selection(
+        "calibration",
+        data="TINY",
+        split="val",
+        images=2,
+        mode="whole",
+        test_time="flips",
+        precision="float16",
+    )
     assert new.metrics["validation"] == {"max_f1": 0.5}
     assert new.metrics["calibration"]["f1"] == pytest.approx(report.after.f1)
     assert new.metrics["calibration"]["note"] == SELECTION_SET_NOTE
-    # The first file is from before selection_source: there its threshold's origin tells.
-    assert (old.selection_source, new.selection_source) == (None, old.threshold_source)
-    changed = {"threshold", "threshold_source", "selection_source", "test_time", "metrics"}
+    assert new.selection_source == old.threshold_source
+    changed = {"threshold", "threshold_selection", "test_time", "metrics"}
     for field in dataclasses.fields(ModelCard):
         if field.name not in changed:
             assert getattr(new, field.name) == getattr(old, field.name), field.name
+
+
+def test_names_with_quotes_and_brackets_do_not_hide_which_images_chose(
+    tmp_path: Path, model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+):
+    data = shutil.copytree(data, tmp_path / "tiles (12 images), old")
+
+    def named(*args: Any, **options: Any) -> PairIndex:
+        index = index_pairs(*args, **options)
+        return dataclasses.replace(index, splits={**index.splits, "bob's val": index.split("test")})
+
+    for module in ("calibrate", "evaluate"):
+        monkeypatch.setattr(f"changedet.evaluation.{module}.index_pairs", named)
+    out = tmp_path / "new.safetensors"
+    calibrate_model(CalibrationRequest(model, out, data, split="bob's val", device="cpu"))
+    assert read_card(out).threshold_source.startswith(
+        'max-F1 on split "bob\'s val" of tiles (12 images), old (1 image), calibrated'
+    )
+    for split, note in (("bob's val", SELECTION_SET_NOTE), ("val", None)):
+        request = EvaluationRequest(out, data, tmp_path / split, split=split, device="cpu")
+        assert evaluate_model(request).content["honest"]["note"] == note
 
 
 def test_float16_weights_halve_the_file_and_are_those_that_were_scored(run, model: Path):
@@ -221,7 +252,7 @@ def test_pairs_are_counted_up_over_as_many_passes_as_are_needed(run, options, pa
 
 
 def test_a_model_without_a_threshold_gets_one(run, tmp_path: Path):
-    bare = write_model(tmp_path / "bare.safetensors", threshold=None, threshold_source=None)
+    bare = write_model(tmp_path / "bare.safetensors", threshold=None, threshold_selection=None)
     report = run(model=bare, test_time="mirror")
     assert report.before == (None, "none", "float32", None)
     assert report.card.threshold is not None

@@ -12,13 +12,14 @@ from changedet.errors import ConfigError
 from changedet.evaluation.calibrate import CalibrationRequest, calibrate_model
 from changedet.evaluation.ensemble import build_ensemble
 from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
-from changedet.evaluation.leakage import was_chosen_on
 from changedet.inference.detector import load
 from changedet.models.model_file import load_model, save_model
 from changedet.models.registry import create_model
+from changedet.selection import Selection
 from changedet.types import Normalisation, Precision
 
-CHOSEN = "max-F1 on split 'val' of town (9 images), epoch {epoch}, batch 1"
+CHOSEN = Selection("training", data="town", split="val", images=9, epoch=3, batch=1)
+LATER = replace(CHOSEN, epoch=7)
 CARD = ModelCard(
     "dasnet",
     {},
@@ -76,13 +77,12 @@ def test_the_file_scores_by_the_mean_of_its_members(make, tmp_path):
 
 
 def test_the_card_says_what_holds_for_all_members_and_whose_it_is(make, tmp_path):
-    first = make("first", selection_source=CHOSEN.format(epoch=3), metrics={"val": {"f1": 0.5}})
-    second = make(
-        "second", selection_source=CHOSEN.format(epoch=7), tile_px=64, licence_note="as the town"
-    )
+    first = make("first", weights_selection=(CHOSEN,), metrics={"val": {"f1": 0.5}})
+    second = make("second", weights_selection=(LATER,), tile_px=64, licence_note="as the town")
     card = build_ensemble([first, second], tmp_path / "both.safetensors").card
     assert card == read_card(tmp_path / "both.safetensors")
     assert card.threshold is None
+    assert card.threshold_selection is None
     assert card.threshold_source is None
     assert card.test_time == "mirror"
     assert card.tile_px == 64
@@ -92,7 +92,7 @@ def test_the_card_says_what_holds_for_all_members_and_whose_it_is(make, tmp_path
     assert [recipe["name"] for recipe in card.recipe["members"]] == ["own", "own"]
     assert "epoch 3" in card.selection_source
     assert "epoch 7" in card.selection_source
-    assert was_chosen_on(card.selection_source, data_name="town", split="val")
+    assert card.weights_selection == (CHOSEN, LATER)
 
 
 def test_views_that_differ_are_left_to_the_calibration(make, tmp_path):
@@ -225,7 +225,7 @@ def test_an_existing_file_is_replaced_only_on_demand(make, tmp_path):
 def test_an_ensemble_is_calibrated_and_judged_like_its_members(make, tmp_path, pairs_folder):
     name = index_pairs(pairs_folder).name
     models = [
-        make(word, data_name=name, selection_source=CHOSEN.format(epoch=3).replace("town", name))
+        make(word, data_name=name, weights_selection=(replace(CHOSEN, data=name),))
         for word in ("first", "second")
     ]
     out = tmp_path / "both.safetensors"

@@ -20,6 +20,7 @@ from changedet.metrics.confusion import Confusion
 from changedet.metrics.histogram import PAPER_THRESHOLDS
 from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
+from changedet.selection import Selection
 from changedet.types import Normalisation
 
 THRESHOLD = 0.0021
@@ -29,9 +30,11 @@ SPLITS = {"train": 2, "val": 3, "test": 4}
 def write_model(path: Path, **card: Any) -> Path:
     torch.manual_seed(0)
     model = create_model("dasnet_v2", encoder="resnet18", head_width=16, attention="none")
+    chosen = Selection("training", data="TINY", split="val", images=3, epoch=1, batch=2)
     fields = {
         "threshold": THRESHOLD,
-        "threshold_source": "max-F1 on split 'val' of TINY (3 images), epoch 1, batch 2",
+        "threshold_selection": chosen,
+        "weights_selection": (chosen,),
         "data_name": "TINY",
         "recipe": {"data": {"train_split": "train"}},
         **card,
@@ -194,18 +197,18 @@ def test_the_same_split_of_other_data_is_no_selection_set(tmp_path: Path, model:
 
 
 @pytest.mark.parametrize(
-    ("source", "expected"),
+    ("selection", "expected"),
     [
-        ("max-F1 on split 'val' of LEVIR-CD (64 images), epoch 3, batch 40", True),
-        ("max-F1 on split 'val' of levir-cd (64 images), epoch 3, batch 40", True),
-        ("max-F1 on split 'val' of LEVIR-CD+ (64 images), epoch 3, batch 40", False),
-        ("max-F1 on split 'test' of LEVIR-CD (1 image)", False),
-        ("given by hand", False),
-        (None, False),
+        (Selection("split", data="LEVIR-CD", split="val", images=64), True),
+        (Selection("split", data="levir-cd", split="val", images=64), True),
+        (Selection("split", data="LEVIR-CD+", split="val", images=64), False),
+        (Selection("split", data="LEVIR-CD", split="test", images=1), False),
+        (Selection("user"), False),
+        (Selection("other", text="max-F1 on split 'val' of LEVIR-CD"), False),
     ],
 )
-def test_where_a_threshold_was_chosen_is_read_from_its_source(source, expected):
-    assert was_chosen_on(source, data_name="LEVIR-CD", split="val") is expected
+def test_a_record_tells_which_split_of_which_data_chose(selection, expected):
+    assert was_chosen_on(selection, data_name="LEVIR-CD", split="val") is expected
 
 
 def test_a_threshold_given_by_hand_is_applied_and_said(tmp_path: Path, model: Path, data: Path):
@@ -219,7 +222,7 @@ def test_a_threshold_given_by_hand_is_applied_and_said(tmp_path: Path, model: Pa
 
 
 def test_without_a_threshold_there_is_no_honest_figure_but_a_reason(tmp_path: Path, data: Path):
-    bare = write_model(tmp_path / "bare.safetensors", threshold=None, threshold_source=None)
+    bare = write_model(tmp_path / "bare.safetensors", threshold=None, threshold_selection=None)
     report = evaluate_model(request(bare, data, tmp_path / "out", panels=2))
     assert report.honest is None
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
@@ -235,7 +238,7 @@ def test_a_split_without_change_gives_nulls_instead_of_figures(tmp_path: Path, m
     data = write_data(tmp_path / "TINY")
     for path in (data / "test" / "label").iterdir():
         Image.fromarray(np.zeros((40, 40), dtype=np.uint8)).save(path)
-    bare = write_model(tmp_path / "bare.safetensors", threshold=None, threshold_source=None)
+    bare = write_model(tmp_path / "bare.safetensors", threshold=None, threshold_selection=None)
     said: list[str] = []
     asked = request(bare, data, tmp_path / "out", panels=1)
     metrics = evaluate_model(asked, say=said.append).content

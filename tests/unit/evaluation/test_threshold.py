@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from changedet.card import ModelCard
+from changedet.card import CALIBRATION, ModelCard
 from changedet.data.index import PairIndex
 from changedet.data.pair import PairPaths
 from changedet.data.rasters.provenance import Seen
 from changedet.errors import DataError
-from changedet.evaluation.leakage import CALIBRATION, selection_source
 from changedet.evaluation.threshold import (
     ThresholdChoice,
     chosen_on_split,
@@ -21,22 +20,32 @@ from changedet.evaluation.threshold import (
 )
 from changedet.metrics.counter import ScoreCounter
 from changedet.metrics.histogram import ScoreHistogram
+from changedet.selection import Selection
 from changedet.types import CDD_NORMALISATION, TestTime
 
-BEST = "max-F1 on split 'val' of TOWN (2 images), epoch 3, batch 4"
+BEST = Selection("training", data="TOWN", split="val", images=2, epoch=3, batch=4)
 CARD = ModelCard(
     "dasnet_v2",
     {},
     CDD_NORMALISATION,
     threshold=0.3,
-    threshold_source=BEST,
-    selection_source=BEST,
+    threshold_selection=BEST,
+    weights_selection=(BEST,),
     data_name="TOWN",
     recipe={"data": {"train_split": "train", "val_split": "val"}},
 )
-OLD = replace(CARD, selection_source=None, recipe={"data": {"train_split": "train"}})
-ELSEWHERE = "max-F1 on split 'test' of TOWN (2 images), calibrated with mode whole"
-CALIBRATED = replace(CARD, threshold_source=ELSEWHERE, metrics={CALIBRATION: {"f1": 0.5}})
+# Only the record tells, not the recipe.
+BARE = replace(CARD, recipe={"data": {"train_split": "train"}})
+ELSEWHERE = Selection(
+    "calibration",
+    data="TOWN",
+    split="test",
+    images=2,
+    mode="whole",
+    test_time="none",
+    precision="float32",
+)
+CALIBRATED = replace(CARD, threshold_selection=ELSEWHERE, metrics={CALIBRATION: {"f1": 0.5}})
 
 
 def source_of(card: ModelCard, *, test_time: TestTime = "none") -> SimpleNamespace:
@@ -48,7 +57,9 @@ MODEL = source_of(CARD)
 FLOOR = SimpleNamespace(
     card=None,
     detector=SimpleNamespace(
-        card=SimpleNamespace(threshold_source="Otsu of each image"), threshold=0.5, test_time="none"
+        card=SimpleNamespace(threshold_selection=Selection("otsu")),
+        threshold=0.5,
+        test_time="none",
     ),
 )
 
@@ -111,12 +122,12 @@ def test_figures_of_pairs_that_chose_the_threshold_are_optimistic(source, split,
     "card",
     [
         CARD,
-        OLD,
+        BARE,
         CALIBRATED,
         # Calibrated before the choice of the weights was kept: the recipe tells.
-        replace(CALIBRATED, selection_source=None),
+        replace(CALIBRATED, weights_selection=()),
     ],
-    ids=["new", "old", "calibrated", "calibrated long ago"],
+    ids=["new", "by the record alone", "calibrated", "calibrated long ago"],
 )
 @pytest.mark.parametrize(
     "choice",
@@ -137,13 +148,6 @@ def test_images_that_calibrated_count_only_for_the_threshold_that_they_chose():
     assert note(own_threshold(source)) == "selection set, optimistic"
     assert note(given_by_hand(0.4)) is None
     assert note(chosen_on_split(counted(), INDEX, "val")) is None
-
-
-def test_how_the_weights_were_chosen_is_also_known_of_older_files():
-    assert selection_source(CARD) == selection_source(OLD) == selection_source(CALIBRATED) == BEST
-    assert selection_source(replace(CALIBRATED, selection_source=None)) is None
-    assert selection_source(replace(OLD, threshold_source="given by hand when converted")) is None
-    assert selection_source(replace(OLD, threshold_source=None)) is None
 
 
 def test_other_views_than_those_of_the_stored_threshold_are_said():

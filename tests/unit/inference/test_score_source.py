@@ -14,9 +14,11 @@ from changedet.inference.score_source import is_baseline, open_source
 from changedet.metrics.confusion import confusion_at
 from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
+from changedet.selection import Selection
 from changedet.types import Normalisation
 
 THRESHOLD = 0.00213
+CHOSEN = Selection("split", data="TINY", split="val", images=2)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         statistics,
         tile_px=30,
         threshold=THRESHOLD,
-        threshold_source="max-F1 on split 'val' of TINY (2 images)",
+        threshold_selection=CHOSEN,
         data_name="TINY",
     )
     save_model(path, network, card)
@@ -69,7 +71,7 @@ def test_a_model_scores_as_its_detector_does(model):
         assert score == pytest.approx(detector.predict(*pair).score, abs=1e-6)
     assert (source.kind, source.title, source.spec) == ("model", "tiny.safetensors", str(model))
     assert (source.detector.threshold, source.detector.tile_px) == (THRESHOLD, 32)
-    assert source.card.threshold_source.startswith("max-F1 on split 'val'")
+    assert source.card.threshold_selection == CHOSEN
     assert (source.detector.in_channels, source.pixel_type) == (3, "uint8")
     assert source.fill == source.card.normalisation == detector.card.normalisation
     assert source.metadata["sha256"]
@@ -105,7 +107,7 @@ def test_a_floor_scores_each_image_for_itself():
         "image difference",
     )
     card = source.detector.card
-    assert (card.threshold, card.threshold_source) == (0.5, "Otsu of each image")
+    assert (card.threshold, card.threshold_selection) == (0.5, Selection("otsu"))
     assert (source.card, source.pixel_type, source.fill) == (None, None, None)
     assert source.detector.in_channels == 3
     assert source.metadata == {"baseline": "difference", "title": "image difference"}

@@ -27,6 +27,7 @@ from changedet.predict import folders
 from changedet.predict import request as request_module
 from changedet.predict.folders import PairResult, is_scene, predict_scenes
 from changedet.predict.request import SceneReport, SceneRequest
+from changedet.selection import Selection
 from changedet.types import ChangeOutput, Normalisation
 from changedet.vector.files import PolygonOptions
 
@@ -58,7 +59,14 @@ def raster(path: Path, *, seed: int = 0) -> Path:
 @pytest.fixture
 def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SceneRequest:
     """Two folders with two rasters each."""
-    card = ModelCard("stub", {}, STATS, tile_px=64, threshold=0.3, threshold_source="a test")
+    card = ModelCard(
+        "stub",
+        {},
+        STATS,
+        tile_px=64,
+        threshold=0.3,
+        threshold_selection=Selection("other", text="a test"),
+    )
     monkeypatch.setattr(
         "changedet.predict.request.load",
         lambda path, device, test_time: Detector(

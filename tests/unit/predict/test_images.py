@@ -15,6 +15,7 @@ from changedet.inference.detector import load
 from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
 from changedet.predict.images import SUMMARY, predict_files
+from changedet.selection import Selection
 from changedet.types import Normalisation
 
 PICTURES = {"score.png", "mask.png", "heatmap.png", "overlay.png", "summary.json"}
@@ -23,13 +24,14 @@ PICTURES = {"score.png", "mask.png", "heatmap.png", "overlay.png", "summary.json
 def write_model(path: Path, *, threshold: float | None) -> Path:
     torch.manual_seed(0)
     model = create_model("dasnet_v2", encoder="resnet18", head_width=16, attention="none")
+    chosen = Selection("split", data="TINY", split="val", images=3)
     card = ModelCard(
         architecture=model.architecture,
         options=model.options,
         normalisation=Normalisation((120.0,) * 3, (110.0,) * 3, (60.0,) * 3, (60.0,) * 3),
         tile_px=64,
         threshold=threshold,
-        threshold_source="max-F1 on split 'val' of TINY (3 images)" if threshold else None,
+        threshold_selection=chosen if threshold else None,
         data_name="TINY",
     )
     save_model(path, model, card)

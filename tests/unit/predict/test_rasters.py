@@ -24,6 +24,7 @@ from changedet.predict import request as request_module
 from changedet.predict.flow import TilesDone
 from changedet.predict.rasters import predict_scene
 from changedet.predict.request import SceneReport, SceneRequest
+from changedet.selection import Selection
 from changedet.types import ChangeOutput, Normalisation, TestTime
 from changedet.vector.files import PolygonOptions
 
@@ -56,7 +57,14 @@ class PixelDifference(nn.Module):
 
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    card = ModelCard("stub", {}, STATS, tile_px=64, threshold=0.3, threshold_source="a test")
+    card = ModelCard(
+        "stub",
+        {},
+        STATS,
+        tile_px=64,
+        threshold=0.3,
+        threshold_selection=Selection("other", text="a test"),
+    )
     monkeypatch.setattr(
         request_module,
         "load",

@@ -137,6 +137,10 @@ def test_the_best_model_is_named_by_the_epoch_and_batch_it_was_found_at(finished
     card = read_card(finished_run / "best.safetensors")
     assert card.metrics["validation"]["max_f1"] == pytest.approx(float(best["max_f1"]))
     assert f"epoch {best['epoch']}, batch {best['batch']}" in card.threshold_source
+    chosen = card.threshold_selection
+    assert (chosen.kind, chosen.data, chosen.split) == ("training", card.data_name, "val")
+    assert (str(chosen.epoch), str(chosen.batch)) == (best["epoch"], best["batch"])
+    assert card.weights_selection == (chosen,)
     assert card.selection_source == card.threshold_source
 
 

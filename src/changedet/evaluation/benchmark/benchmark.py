@@ -25,6 +25,7 @@ from changedet.inference.counting import OnScore, ScoredPair
 from changedet.inference.score_source import ScoreSource
 from changedet.metrics.objects import object_result
 from changedet.metrics.protocol import choose_threshold, fixed_threshold_metrics
+from changedet.selection import Selection
 from changedet.storage.atomic import write_text
 from changedet.storage.output_folder import check_result_folder, result_folder
 from changedet.types import Progress
@@ -166,10 +167,15 @@ class _Bench:
             batch_size=request.batch_size,
             on_score=self.on_score,
         )
-        return choose_threshold(counts), (
-            f"max-F1 on split {split!r} of {self.data.index.name} ({counts.images} images), "
-            f"{view.title}"
+        chosen = Selection(
+            "split",
+            data=self.data.index.name,
+            split=split,
+            images=counts.images,
+            mode=view.mode,
+            tile_px=view.tile_px,
         )
+        return choose_threshold(counts), chosen.describe()
 
     def _remainder(self, trial: Trial) -> Remainder | None:
         rows = self.repeats.others
