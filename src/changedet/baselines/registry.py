@@ -1,31 +1,41 @@
 """Untrained methods by name."""
 
-from collections.abc import Callable, Mapping
+from __future__ import annotations
+
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from changedet.baselines.change_vector import change_vector_magnitude
-from changedet.baselines.deep_features import DeepFeatures
 from changedet.baselines.difference import mean_absolute_difference
-from changedet.baselines.ir_mad import ir_mad_chi_square
+from changedet.baselines.ir_mad import MAX_ITERATIONS, ir_mad_chi_square
 from changedet.baselines.otsu import otsu_score
+from changedet.baselines.scene import Magnitude, Read, Say, SceneFit, fit_pointwise, fit_windowed
 from changedet.baselines.standardise import standardise
 from changedet.choices import nearest
 from changedet.errors import ConfigError, DataError
-from changedet.models.weights import PACKAGE, PACKAGE_ENCODER
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import torch
+    from numpy.typing import NDArray
+
+    from changedet.raster.geo_grid import Window
+
+#: What the name of an untrained method begins with where a model file could stand.
+BASELINE_PREFIX = "baseline:"
+#: What it began with before.
+_OLD_PREFIX = "floor:"
 _DEEP = "deep_difference"
-#: Two standardised dates, (H, W, C), to how much each pixel differs, (H, W), at least 0.
-_Magnitude = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
+_IR_MAD = "ir_mad"
 #: Methods that look at each pixel by itself, so that a list of pixels, (1, N, C), will do.
-_MAGNITUDES: dict[str, tuple[str, _Magnitude]] = {
+_MAGNITUDES: dict[str, tuple[str, Magnitude]] = {
     "difference": ("image difference", mean_absolute_difference),
     "cva": ("change vector analysis", change_vector_magnitude),
-    "ir_mad": ("IR-MAD", ir_mad_chi_square),
+    _IR_MAD: ("IR-MAD", ir_mad_chi_square),
 }
 
 
@@ -67,6 +77,38 @@ class Baseline(Protocol):
             DataError: If the images do not fit each other or the method.
         """
 
+    def fit_scene(
+        self,
+        read: Read,
+        windows: Sequence[Window],
+        *,
+        say: Say,
+        max_iterations: int = MAX_ITERATIONS,
+    ) -> SceneFit:
+        """Measure a scene that is too large for memory, so that windows of it can be scored.
+
+        A scene of one window gets the scores of :meth:`score`, unless that samples its pixels.
+
+        Args:
+            read: Gives stored values of both dates in a window.
+            windows: Windows that cover the scene once.
+            say: Gets what was measured.
+            max_iterations: Of IR-MAD.
+
+        Raises:
+            DataError: If no pixel has data in both dates, or nothing can be measured.
+        """
+
+
+def is_baseline(spec: str | Path) -> bool:
+    """Tell whether this names an untrained method rather than a model file."""
+    return isinstance(spec, str) and spec.startswith((BASELINE_PREFIX, _OLD_PREFIX))
+
+
+def baseline_name(spec: str) -> str:
+    """Give the method's name of ``baseline:NAME``, or of ``floor:NAME`` as it was called before."""
+    return spec.removeprefix(BASELINE_PREFIX).removeprefix(_OLD_PREFIX)
+
 
 def list_baselines() -> list[str]:
     """Return the names that :func:`create_baseline` takes, simple methods first."""
@@ -98,6 +140,10 @@ def create_baseline(
         MissingExtraError: If ``package`` is not installed.
     """
     if name == _DEEP:
+        # PyTorch and timm are for this method only.
+        from changedet.baselines.deep_features import DeepFeatures
+        from changedet.models.weights import PACKAGE, PACKAGE_ENCODER
+
         names = {
             "encoder": encoder or PACKAGE_ENCODER,
             "encoder_weights": encoder_weights or PACKAGE,
@@ -126,7 +172,7 @@ class _MagnitudeBaseline:
 
     name: str
     title: str
-    magnitude: _Magnitude
+    magnitude: Magnitude
     in_channels: int | None = None
     options: Mapping[str, str] = field(default_factory=dict)
 
@@ -151,3 +197,17 @@ class _MagnitudeBaseline:
         known = (date[pair.known][None] for date in (pair.before, pair.after))
         magnitude[pair.known] = self.magnitude(*known)[0]
         return otsu_score(magnitude, pair.known)
+
+    def fit_scene(
+        self,
+        read: Read,
+        windows: Sequence[Window],
+        *,
+        say: Say,
+        max_iterations: int = MAX_ITERATIONS,
+    ) -> SceneFit:
+        """Measure a scene, see :class:`Baseline`."""
+        if self.name not in _MAGNITUDES:
+            return fit_windowed(self.magnitude, read, windows, say=say)
+        magnitude = None if self.name == _IR_MAD else self.magnitude
+        return fit_pointwise(magnitude, read, windows, say=say, max_iterations=max_iterations)

@@ -1,0 +1,154 @@
+"""Untrained methods as scorers of tiles, once a scene has been measured. No PyTorch needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from changedet.baselines.ir_mad import MAX_ITERATIONS
+from changedet.baselines.registry import BASELINE_PREFIX, Baseline, baseline_name, create_baseline
+from changedet.card import ModelCard
+from changedet.inference.scorer import HostScorer
+from changedet.types import Normalisation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import torch
+    from numpy.typing import NDArray
+
+    from changedet.baselines.scene import SceneFit
+    from changedet.baselines.standardise import BandStatistics
+    from changedet.inference.scorer import Image
+    from changedet.raster.geo_grid import Window
+    from changedet.raster.pair import PairPixels
+    from changedet.types import TestTime
+
+#: Who chose the threshold of a baseline on a scene.
+OTSU_OF_SCENE = "Otsu's threshold over the scene"
+_OTSU_SCORE = 0.5
+_TILE_PX = 512
+
+
+class BaselineScorer(HostScorer):
+    """Scores tiles of a scene by an untrained method that has measured it.
+
+    Args:
+        baseline: The method.
+        fit: What it measured.
+
+    Attributes:
+        card: Its normalisation is the statistics of the scene, so that missing pixels, which get
+            its means, differ in nothing; its threshold is Otsu's.
+        fit: What was measured.
+    """
+
+    stride = 1
+    fixed_tile = False
+    test_time: TestTime = "none"
+
+    def __init__(self, baseline: Baseline, fit: SceneFit) -> None:
+        before, after = fit.statistics
+        self.fit = fit
+        self.card = ModelCard(
+            architecture=f"{BASELINE_PREFIX}{baseline.name}",
+            options=dict(baseline.options),
+            normalisation=Normalisation(
+                mean_before=_numbers(before.mean),
+                mean_after=_numbers(after.mean),
+                std_before=_deviations(before),
+                std_after=_deviations(after),
+            ),
+            pixel_type="float32",
+            tile_px=_TILE_PX,
+            threshold=_OTSU_SCORE,
+            threshold_source=OTSU_OF_SCENE,
+        )
+
+    @property
+    def in_channels(self) -> int:
+        """Bands of the scene's dates."""
+        return len(self.fit.statistics.before.mean)
+
+    def score(self, before: Sequence[Image], after: Sequence[Image]) -> NDArray[np.float32]:
+        """Score a batch of tiles, see :meth:`changedet.inference.scorer.Scorer.score`."""
+        return np.stack([self.fit.score(*pair) for pair in zip(before, after, strict=True)])
+
+
+@dataclass(frozen=True)
+class BaselineMethod:
+    """An untrained method that measures each scene before it scores tiles of it.
+
+    Attributes:
+        baseline: The method.
+        max_iterations: Of IR-MAD; 1 is plain MAD.
+    """
+
+    baseline: Baseline
+    max_iterations: int = MAX_ITERATIONS
+
+    def facts(self) -> dict[str, Any]:
+        """Identify it for a report, in place of a model file."""
+        facts: dict[str, Any] = {
+            "baseline": self.baseline.name,
+            "title": self.baseline.title,
+            "options": dict(self.baseline.options),
+        }
+        return facts
+
+    def fit(
+        self,
+        read: Callable[[Window], PairPixels],
+        windows: Sequence[Window],
+        *,
+        say: Callable[[str], None] = lambda message: None,
+    ) -> BaselineScorer:
+        """Measure a scene, see :meth:`changedet.inference.scorer.SceneFitted.fit`."""
+        fit = self.baseline.fit_scene(read, windows, say=say, max_iterations=self.max_iterations)
+        return BaselineScorer(self.baseline, fit)
+
+
+def open_baseline(
+    spec: str,
+    *,
+    channels: int = 3,
+    encoder: str | None = None,
+    encoder_weights: str | None = None,
+    device: torch.device | str = "cpu",
+    max_iterations: int = MAX_ITERATIONS,
+) -> BaselineMethod:
+    """Make an untrained method ready for scenes.
+
+    Args:
+        spec: ``baseline:NAME`` with a name of
+            :func:`changedet.baselines.registry.list_baselines`.
+        channels: Bands of the rasters, for the method that has an encoder.
+        encoder: As for :func:`changedet.baselines.registry.create_baseline`.
+        encoder_weights: As for :func:`changedet.baselines.registry.create_baseline`.
+        device: Where the encoder computes.
+        max_iterations: Of IR-MAD; 1 is plain MAD.
+
+    Raises:
+        ConfigError: If there is no such method or encoder, or the method has no encoder.
+        CheckpointError: If the encoder's weights cannot be had.
+        MissingExtraError: If they are a package that is not installed.
+    """
+    baseline = create_baseline(
+        baseline_name(spec),
+        channels=channels,
+        encoder=encoder,
+        encoder_weights=encoder_weights,
+        device=device,
+    )
+    return BaselineMethod(baseline, max_iterations)
+
+
+def _numbers(values: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
+
+
+def _deviations(statistics: BandStatistics) -> tuple[float, ...]:
+    # A constant band is not divided by what is 0 but for rounding errors.
+    return _numbers(np.where(statistics.varies, statistics.std, 1.0))
