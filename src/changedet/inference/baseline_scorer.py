@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +15,6 @@ from changedet.types import Normalisation
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import torch
     from numpy.typing import NDArray
 
     from changedet.baselines.scene import SceneFit
@@ -26,10 +24,70 @@ if TYPE_CHECKING:
     from changedet.raster.pair import PairPixels
     from changedet.types import TestTime
 
-#: Who chose the threshold of a baseline on a scene.
+#: Who chose a baseline's threshold: for an image, or a tile, by itself, and for a scene.
+OTSU_OF_EACH_IMAGE = "Otsu of each image"
 OTSU_OF_SCENE = "Otsu's threshold over the scene"
 _OTSU_SCORE = 0.5
-_TILE_PX = 512
+#: Tile of images that are cut up.
+_IMAGE_TILE_PX = 256
+_SCENE_TILE_PX = 512
+
+
+class BaselineMethod(HostScorer):
+    """Scores images, or tiles, each by itself, and whole scenes once they have been measured.
+
+    Args:
+        baseline: The method.
+        channels: Channels of the images, where the method takes any number.
+        device: Where the method's encoder computes, if it has one.
+        max_iterations: Of IR-MAD on scenes; 1 is plain MAD.
+    """
+
+    stride = 1
+    fixed_tile = False
+    test_time: TestTime = "none"
+
+    def __init__(
+        self,
+        baseline: Baseline,
+        *,
+        channels: int,
+        device: str = "cpu",
+        max_iterations: int = MAX_ITERATIONS,
+    ) -> None:
+        self.in_channels = baseline.in_channels or channels
+        self.baseline = baseline
+        self._device = device
+        self._max_iterations = max_iterations
+        nothing, one = (0.0,) * self.in_channels, (1.0,) * self.in_channels
+        self.card = ModelCard(
+            architecture=f"{BASELINE_PREFIX}{baseline.name}",
+            options=dict(baseline.options),
+            normalisation=Normalisation(nothing, nothing, one, one),
+            tile_px=_IMAGE_TILE_PX,
+            threshold=_OTSU_SCORE,
+            threshold_source=OTSU_OF_EACH_IMAGE,
+        )
+
+    @property
+    def device_name(self) -> str:
+        """Where the method's encoder computes."""
+        return self._device
+
+    def score(self, before: Sequence[Image], after: Sequence[Image]) -> NDArray[np.float32]:
+        """Score images, or tiles, each by itself, (B, h, w), float32 in [0, 1]."""
+        return np.stack([self.baseline.score(*pair) for pair in zip(before, after, strict=True)])
+
+    def fit(
+        self,
+        read: Callable[[Window], PairPixels],
+        windows: Sequence[Window],
+        *,
+        say: Callable[[str], None] = lambda message: None,
+    ) -> BaselineScorer:
+        """Measure a scene, see :meth:`changedet.inference.scorer.SceneFitted.fit`."""
+        fit = self.baseline.fit_scene(read, windows, say=say, max_iterations=self._max_iterations)
+        return BaselineScorer(self.baseline, fit, device=self._device)
 
 
 class BaselineScorer(HostScorer):
@@ -38,6 +96,7 @@ class BaselineScorer(HostScorer):
     Args:
         baseline: The method.
         fit: What it measured.
+        device: Where the method's encoder computes, if it has one.
 
     Attributes:
         card: Its normalisation is the statistics of the scene, so that missing pixels, which get
@@ -49,9 +108,10 @@ class BaselineScorer(HostScorer):
     fixed_tile = False
     test_time: TestTime = "none"
 
-    def __init__(self, baseline: Baseline, fit: SceneFit) -> None:
+    def __init__(self, baseline: Baseline, fit: SceneFit, *, device: str = "cpu") -> None:
         before, after = fit.statistics
         self.fit = fit
+        self._device = device
         self.card = ModelCard(
             architecture=f"{BASELINE_PREFIX}{baseline.name}",
             options=dict(baseline.options),
@@ -62,10 +122,15 @@ class BaselineScorer(HostScorer):
                 std_after=_deviations(after),
             ),
             pixel_type="float32",
-            tile_px=_TILE_PX,
+            tile_px=_SCENE_TILE_PX,
             threshold=_OTSU_SCORE,
             threshold_source=OTSU_OF_SCENE,
         )
+
+    @property
+    def device_name(self) -> str:
+        """Where the method's encoder computes."""
+        return self._device
 
     @property
     def in_channels(self) -> int:
@@ -77,58 +142,25 @@ class BaselineScorer(HostScorer):
         return np.stack([self.fit.score(*pair) for pair in zip(before, after, strict=True)])
 
 
-@dataclass(frozen=True)
-class BaselineMethod:
-    """An untrained method that measures each scene before it scores tiles of it.
-
-    Attributes:
-        baseline: The method.
-        max_iterations: Of IR-MAD; 1 is plain MAD.
-    """
-
-    baseline: Baseline
-    max_iterations: int = MAX_ITERATIONS
-
-    def facts(self) -> dict[str, Any]:
-        """Identify it for a report, in place of a model file."""
-        facts: dict[str, Any] = {
-            "baseline": self.baseline.name,
-            "title": self.baseline.title,
-            "options": dict(self.baseline.options),
-        }
-        return facts
-
-    def fit(
-        self,
-        read: Callable[[Window], PairPixels],
-        windows: Sequence[Window],
-        *,
-        say: Callable[[str], None] = lambda message: None,
-    ) -> BaselineScorer:
-        """Measure a scene, see :meth:`changedet.inference.scorer.SceneFitted.fit`."""
-        fit = self.baseline.fit_scene(read, windows, say=say, max_iterations=self.max_iterations)
-        return BaselineScorer(self.baseline, fit)
-
-
 def open_baseline(
     spec: str,
     *,
     channels: int = 3,
     encoder: str | None = None,
     encoder_weights: str | None = None,
-    device: torch.device | str = "cpu",
+    device: str = "cpu",
     max_iterations: int = MAX_ITERATIONS,
 ) -> BaselineMethod:
-    """Make an untrained method ready for scenes.
+    """Make an untrained method ready for images and scenes.
 
     Args:
         spec: ``baseline:NAME`` with a name of
-            :func:`changedet.baselines.registry.list_baselines`.
-        channels: Bands of the rasters, for the method that has an encoder.
+            :func:`changedet.baselines.registry.list_baselines`; ``floor:NAME`` means the same.
+        channels: Channels of the images.
         encoder: As for :func:`changedet.baselines.registry.create_baseline`.
         encoder_weights: As for :func:`changedet.baselines.registry.create_baseline`.
-        device: Where the encoder computes.
-        max_iterations: Of IR-MAD; 1 is plain MAD.
+        device: Where the encoder computes, as torch writes it.
+        max_iterations: Of IR-MAD on scenes; 1 is plain MAD.
 
     Raises:
         ConfigError: If there is no such method or encoder, or the method has no encoder.
@@ -142,7 +174,7 @@ def open_baseline(
         encoder_weights=encoder_weights,
         device=device,
     )
-    return BaselineMethod(baseline, max_iterations)
+    return BaselineMethod(baseline, channels=channels, device=device, max_iterations=max_iterations)
 
 
 def _numbers(values: NDArray[np.float64]) -> tuple[float, ...]:

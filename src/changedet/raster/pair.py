@@ -23,7 +23,7 @@ from changedet.raster.pixel_map import PixelMap
 from changedet.raster.pixels import Pixels, PixelValues
 from changedet.raster.readers import PairReaders, ReadPlan, whole_pixel_offset
 from changedet.raster.rescale import Limits, measure_limits, stretch
-from changedet.raster.value_types import needs_stretch, require_stretch_in_order
+from changedet.raster.value_types import ANY_TYPE, needs_stretch, require_stretch_in_order
 from changedet.raster.warp import ResamplingMethod, place_grid
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class PairOptions:
 
     Attributes:
         channels: Bands that the model takes.
-        pixel_type: Type of the values it was trained on: "uint8", "uint16", "float32"...
+        pixel_type: Type of the values it was trained on: "uint8", "uint16", "float32"...; "any"
+            for what was not trained.
         bands: Bands of both dates in the model's order, numbered from 1; None: all but alpha.
         bands_after: Bands of the later date, if they are numbered otherwise there.
         stretch: Values that become 0 and 255 for a model of 8 bit; "auto": the 2nd and the 98th
@@ -226,7 +227,7 @@ class RasterPair:
         if self._options.stretch is not None and self.stretch_used is None:
             notes.append("--stretch has no effect: both rasters hold 8-bit values")
         for raster in (self.before, self.after):
-            if self._options.pixel_type not in ("uint8", raster.dtype):
+            if self._options.pixel_type not in ("uint8", ANY_TYPE, raster.dtype):
                 notes.append(
                     f"the model was trained on {self._options.pixel_type}; {raster.name} holds "
                     f"{raster.dtype} values, which are taken as they are"

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from changedet.raster.rescale import Limits
 
 _BYTE = "uint8"
+#: Pixel type of what takes all kinds of real values, and the dates may differ in it.
+ANY_TYPE = "any"
 
 
 def require_stretch_in_order(stretch: Limits | Literal["auto"] | None) -> None:
@@ -34,7 +36,7 @@ def needs_stretch(
 
     Args:
         raster: One of the dates.
-        pixel_type: What the model was trained on.
+        pixel_type: What the model was trained on, or :data:`ANY_TYPE`.
         stretch: What the user asked for.
 
     Raises:
@@ -45,6 +47,13 @@ def needs_stretch(
             f"{raster.name}: holds complex numbers ({raster.dtype}); write their magnitude "
             "with gdal_calc.py, or choose other bands"
         )
+    if pixel_type == ANY_TYPE:
+        if stretch is not None:
+            raise ConfigError(
+                "--stretch is for models trained on 8 bit; baselines take values as they are "
+                "stored: leave it out"
+            )
+        return False
     if pixel_type == _BYTE:
         if raster.dtype == _BYTE:
             return False

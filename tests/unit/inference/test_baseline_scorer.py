@@ -6,7 +6,12 @@ import pytest
 
 from changedet.baselines.registry import list_baselines
 from changedet.errors import ConfigError
-from changedet.inference.baseline_scorer import OTSU_OF_SCENE, BaselineScorer, open_baseline
+from changedet.inference.baseline_scorer import (
+    OTSU_OF_EACH_IMAGE,
+    OTSU_OF_SCENE,
+    BaselineScorer,
+    open_baseline,
+)
 from changedet.inference.scorer import SceneFitted
 from changedet.raster.geo_grid import Window
 from changedet.raster.nodata import fill_gaps
@@ -65,12 +70,16 @@ def test_missing_pixels_count_as_unchanged_once_they_hold_the_means_of_the_card(
 
 
 def test_the_old_name_is_still_understood():
-    assert open_baseline("floor:cva").facts() == open_baseline("baseline:cva").facts()
-    assert open_baseline("floor:cva").facts() == {
-        "baseline": "cva",
-        "title": "change vector analysis",
-        "options": {},
-    }
+    assert open_baseline("floor:cva").card == open_baseline("baseline:cva").card
+
+
+def test_unfitted_an_image_is_measured_by_itself():
+    before, after, _ = make_scene()
+    method = open_baseline("baseline:cva")
+    scores = method.score([before[:48], before[48:]], [after[:48], after[48:]])
+    for found, part in zip(scores, (np.s_[:48], np.s_[48:]), strict=True):
+        np.testing.assert_array_equal(found, method.baseline.score(before[part], after[part]))
+    assert (method.card.threshold, method.card.threshold_source) == (0.5, OTSU_OF_EACH_IMAGE)
 
 
 def test_unknown_methods_and_options_are_refused():
