@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 BASELINE_PREFIX = "baseline:"
 #: What it began with before.
 _OLD_PREFIX = "floor:"
-_DEEP = "deep_difference"
+#: The method that has an encoder, and needs PyTorch.
+DEEP_DIFFERENCE = "deep_difference"
 _IR_MAD = "ir_mad"
 #: Methods that look at each pixel by itself, so that a list of pixels, (1, N, C), will do.
 _MAGNITUDES: dict[str, tuple[str, Magnitude]] = {
@@ -112,7 +113,7 @@ def baseline_name(spec: str) -> str:
 
 def list_baselines() -> list[str]:
     """Return the names that :func:`create_baseline` takes, simple methods first."""
-    return [*_MAGNITUDES, _DEEP]
+    return [*_MAGNITUDES, DEEP_DIFFERENCE]
 
 
 def create_baseline(
@@ -139,7 +140,7 @@ def create_baseline(
         CheckpointError: If the encoder's weights cannot be had.
         MissingExtraError: If ``package`` is not installed.
     """
-    if name == _DEEP:
+    if name == DEEP_DIFFERENCE:
         # PyTorch and timm are for this method only.
         from changedet.baselines.deep_features import DeepFeatures
         from changedet.models.weights import PACKAGE, PACKAGE_ENCODER
@@ -160,8 +161,8 @@ def create_baseline(
         raise ConfigError(f"floor {name!r} does not exist; {nearest(name, list_baselines())}")
     if encoder is not None or encoder_weights is not None:
         raise ConfigError(
-            f"floor {name!r} has no encoder; leave --encoder and --encoder-weights out or use "
-            f"{_DEEP}"
+            f"baseline {name!r} has no encoder; leave --encoder and --encoder-weights out or use "
+            f"{DEEP_DIFFERENCE}"
         )
     return _MagnitudeBaseline(name, *_MAGNITUDES[name])
 

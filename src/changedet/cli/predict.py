@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from changedet.cli.options import DeviceOption, TestTimeOption
+from changedet.cli.options import BaselineEncoderWeightsOption, DeviceOption, TestTimeOption
 from changedet.errors import ChangeDetError, ConfigError
 
 if TYPE_CHECKING:
@@ -42,7 +42,13 @@ def predict(
         str, typer.Argument(help="Second date; of folders, the files with the same stems.")
     ],
     *,
-    model: Annotated[Path, typer.Option(help="Model file (.safetensors).")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Model file (.safetensors), or a method that needs no training: baseline:ir_mad, "
+            "baseline:cva, baseline:difference, baseline:deep_difference."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     threshold: Annotated[
         float | None,
@@ -54,6 +60,11 @@ def predict(
         typer.Option(min=1, help="Tiles that go through the model at once.  [default: by device]"),
     ] = None,
     device: DeviceOption = "auto",
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="deep_difference: timm encoder.  [default: tf_efficientnet_lite0]"),
+    ] = None,
+    encoder_weights: BaselineEncoderWeightsOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the results of an earlier prediction.")
     ] = False,
@@ -128,6 +139,8 @@ def predict(
             test_time=test_time,
             batch_size=batch_size,
             device=device,
+            encoder=encoder,
+            encoder_weights=encoder_weights,
             overwrite=overwrite,
         )
         return
@@ -143,6 +156,8 @@ def predict(
         threshold=threshold,
         test_time=test_time,
         device=device,
+        encoder=encoder,
+        encoder_weights=encoder_weights,
         batch_size=batch_size,
         tile_px=tile,
         overlap_px=overlap,
@@ -189,12 +204,14 @@ def _predict_pictures(
     before: Path,
     after: Path,
     *,
-    model: Path,
+    model: str,
     out: Path,
     threshold: float | None,
     test_time: "TestTime | None",
     batch_size: int | None,
     device: str,
+    encoder: str | None,
+    encoder_weights: str | None,
     overwrite: bool,
 ) -> None:
     from changedet.cli.pair_progress import pair_progress
@@ -210,6 +227,8 @@ def _predict_pictures(
             test_time=test_time,
             batch_size=batch_size or 8,
             device=device,
+            encoder=encoder,
+            encoder_weights=encoder_weights,
             existing="replace" if overwrite else "refuse",
             progress=progress,
         )

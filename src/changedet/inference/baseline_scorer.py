@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from changedet.baselines.ir_mad import MAX_ITERATIONS
-from changedet.baselines.registry import BASELINE_PREFIX, Baseline, baseline_name, create_baseline
+from changedet.baselines.registry import (
+    BASELINE_PREFIX,
+    DEEP_DIFFERENCE,
+    Baseline,
+    baseline_name,
+    create_baseline,
+)
 from changedet.card import ModelCard
 from changedet.inference.scorer import HostScorer
 from changedet.types import Normalisation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -101,7 +107,7 @@ class BaselineScorer(HostScorer):
     Attributes:
         card: Its normalisation is the statistics of the scene, so that missing pixels, which get
             its means, differ in nothing; its threshold is Otsu's.
-        fit: What was measured.
+        measured: What was measured, for reports.
     """
 
     stride = 1
@@ -110,7 +116,8 @@ class BaselineScorer(HostScorer):
 
     def __init__(self, baseline: Baseline, fit: SceneFit, *, device: str = "cpu") -> None:
         before, after = fit.statistics
-        self.fit = fit
+        self._fit = fit
+        self.measured: Mapping[str, Any] = fit.figures
         self._device = device
         self.card = ModelCard(
             architecture=f"{BASELINE_PREFIX}{baseline.name}",
@@ -135,11 +142,11 @@ class BaselineScorer(HostScorer):
     @property
     def in_channels(self) -> int:
         """Bands of the scene's dates."""
-        return len(self.fit.statistics.before.mean)
+        return len(self._fit.statistics.before.mean)
 
     def score(self, before: Sequence[Image], after: Sequence[Image]) -> NDArray[np.float32]:
         """Score a batch of tiles, see :meth:`changedet.inference.scorer.Scorer.score`."""
-        return np.stack([self.fit.score(*pair) for pair in zip(before, after, strict=True)])
+        return np.stack([self._fit.score(*pair) for pair in zip(before, after, strict=True)])
 
 
 def open_baseline(
@@ -159,22 +166,28 @@ def open_baseline(
         channels: Channels of the images.
         encoder: As for :func:`changedet.baselines.registry.create_baseline`.
         encoder_weights: As for :func:`changedet.baselines.registry.create_baseline`.
-        device: Where the encoder computes, as torch writes it.
+        device: As for :func:`changedet.inference.devices.resolve_device`.
         max_iterations: Of IR-MAD on scenes; 1 is plain MAD.
 
     Raises:
-        ConfigError: If there is no such method or encoder, or the method has no encoder.
+        ConfigError: If there is no such method, encoder or device, or the method has no encoder.
         CheckpointError: If the encoder's weights cannot be had.
         MissingExtraError: If they are a package that is not installed.
     """
+    # PyTorch takes seconds to load, and only an encoder computes with it.
+    place = "cpu"
+    if device not in ("cpu", "auto") or baseline_name(spec) == DEEP_DIFFERENCE:
+        from changedet.inference.devices import resolve_device
+
+        place = str(resolve_device(device))
     baseline = create_baseline(
         baseline_name(spec),
         channels=channels,
         encoder=encoder,
         encoder_weights=encoder_weights,
-        device=device,
+        device=place,
     )
-    return BaselineMethod(baseline, channels=channels, device=device, max_iterations=max_iterations)
+    return BaselineMethod(baseline, channels=channels, device=place, max_iterations=max_iterations)
 
 
 def _numbers(values: NDArray[np.float64]) -> tuple[float, ...]:

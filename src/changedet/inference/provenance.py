@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from changedet.baselines.registry import baseline_name, is_baseline
 from changedet.card import ModelCard, check_threshold
 from changedet.errors import ConfigError
 from changedet.selection import Selection
@@ -36,10 +37,14 @@ def settle_threshold(card: ModelCard, given: float | None, *, model: str) -> tup
 def model_metadata(path: Path | None, card: ModelCard) -> dict[str, Any]:
     """Identify a model for a report: name, checksum, architecture, training data.
 
+    A baseline is known by its name and options alone.
+
     Args:
         path: The model file; None: it comes from none, and has no name and checksum.
         card: What is known of it.
     """
+    if is_baseline(card.architecture):
+        return {"baseline": baseline_name(card.architecture), **card.options}
     checksum = None
     if path is not None:
         with path.open("rb") as file:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 from changedet.raster.tile_plan import MainMemory, Memory, Resident
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -95,6 +95,14 @@ class HostScorer(MainMemory):
         return scores
 
 
+class FittedScorer(Scorer, Protocol):
+    """Scores tiles of the scene that was measured for it."""
+
+    @property
+    def measured(self) -> Mapping[str, Any]:
+        """What was measured, for reports, as plain JSON types."""
+
+
 @runtime_checkable
 class SceneFitted(Protocol):
     """A method without training that measures each scene before it can score tiles of it."""
@@ -105,7 +113,7 @@ class SceneFitted(Protocol):
         windows: Sequence[Window],
         *,
         say: Callable[[str], None] = ...,
-    ) -> Scorer:
+    ) -> FittedScorer:
         """Measure a scene and give what scores its tiles.
 
         Args:

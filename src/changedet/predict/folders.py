@@ -38,6 +38,7 @@ _NAMES: Final = {
     "before": "the raster before",
     "after": "the raster after",
     "model_sha256": "--model",
+    "baseline": "--model",
     "tile_px": "--tile",
     "overlap_px": "--overlap",
     "region": "--aoi",
@@ -102,7 +103,8 @@ def predict_scenes(
         stem: replace(request, before=str(before), after=str(after), out=request.out / stem)
         for stem, before, after in matched
     }
-    detector = detector or load_detector(request)
+    # A baseline is made for as many bands as the first pair has.
+    detector = detector or load_detector(next(iter(pairs.values())))
     settled = _check_options(request, detector)
     finished = set()
     if request.existing == "refuse":

@@ -15,10 +15,11 @@ from changedet.data.images import image_size, read_image
 from changedet.data.layouts import RASTER_SUFFIXES, Found, images_by_stem, some
 from changedet.data.prefetch import load_ahead, room_for
 from changedet.errors import ConfigError, DataError
-from changedet.inference.detector import Detector, Prediction, load
+from changedet.inference.detector import Detector, Prediction
 from changedet.inference.memory import keep_freed_memory
+from changedet.inference.opening import open_detector
 from changedet.inference.provenance import settle_threshold
-from changedet.inference.scorer import Image
+from changedet.inference.scorer import Image, SceneFitted
 from changedet.inference.tiling import score_pairs
 from changedet.rendering.display import as_rgb
 from changedet.rendering.pictures import heatmap, overlay, write_png, write_score_png
@@ -28,6 +29,8 @@ from changedet.types import MAX_DISTANCE, Progress, TestTime
 
 #: The file that tells a finished prediction.
 SUMMARY = "summary.json"
+#: Larger than any picture: a baseline measures each as a whole, in a single tile.
+_WHOLE_PX = 2**31
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,10 @@ def predict_files(
     before: Path,
     after: Path,
     *,
-    model: Path | None = None,
+    model: str | Path | None = None,
     detector: Detector | None = None,
+    encoder: str | None = None,
+    encoder_weights: str | None = None,
     out: Path,
     threshold: float | None = None,
     test_time: TestTime | None = None,
@@ -98,9 +103,12 @@ def predict_files(
     Args:
         before: Image of the first date, or a folder of such images.
         after: Image of the second date, or a folder whose files have the same stems.
-        model: Model file; None where a detector is given instead.
+        model: Model file, or ``baseline:NAME`` for an untrained method that measures each pair by
+            itself; None where a detector is given instead.
         detector: Scores the pairs, instead of one made from ``model``, ``device`` and
             ``test_time``.
+        encoder: Encoder of ``baseline:deep_difference``; None: the package's.
+        encoder_weights: Its weights; None: those of the package.
         out: Folder for the results.
         threshold: Score in [0, 1] to use instead of the model's own.
         test_time: Turned, mirrored or coarser views of a tile to average; None: as stored
@@ -125,7 +133,13 @@ def predict_files(
     if detector is None:
         if model is None:
             raise ConfigError("neither a model nor a detector is given; give one of them")
-        detector = load(model, device=device, test_time=test_time)
+        detector = open_detector(
+            model,
+            device=device,
+            test_time=test_time,
+            encoder=encoder,
+            encoder_weights=encoder_weights,
+        )
     name = str(detector.path or "the model")
     keep_freed_memory(detector.device_name)
     if detector.card.pixel_type != "uint8":
@@ -243,6 +257,7 @@ def _predictions(
         detector.scorer,
         load_ahead(read, files, ahead=ahead),
         images=lambda item: detector.checked_pair((item[1], item[2])),
+        tile_px=_WHOLE_PX if isinstance(detector.scorer, SceneFitted) else None,
         batch_size=batch_size,
     )
     for (pair, _, after), score in scored:

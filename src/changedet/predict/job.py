@@ -10,17 +10,18 @@ import shapely
 from changedet._version import __version__
 from changedet.errors import DataError
 from changedet.inference.detector import Detector
-from changedet.inference.scorer import Scorer
+from changedet.inference.scorer import FittedScorer, SceneFitted, Scorer
 from changedet.predict.registration import estimate_shift
 from changedet.predict.request import SceneRequest
 from changedet.predict.tiling import TileEffect, Tiling, measure_tile_effect
 from changedet.raster.geo_grid import GeoGrid, Window
 from changedet.raster.info import RasterInfo
 from changedet.raster.open import open_raster, without_secrets
-from changedet.raster.pair import PairOptions, RasterPair
+from changedet.raster.pair import PairOptions, PairPixels, RasterPair
 from changedet.raster.region_mask import RegionMask
 from changedet.raster.shift import ShiftEstimate
 from changedet.raster.tile_plan import Mask, TilePlan
+from changedet.raster.value_types import ANY_TYPE
 from changedet.vector.files import check_polygon_options
 from changedet.vector.regions import read_region, region_sha256
 
@@ -28,6 +29,8 @@ from changedet.vector.regions import read_region, region_sha256
 LARGE_SHIFT_PX = 1.0
 #: From this share on an area counts as whole: edges of files are rounded.
 _WHOLE = 0.999
+#: Windows in which a scene is measured.
+_WINDOW_PX = 512
 
 
 class SceneJob(NamedTuple):
@@ -67,7 +70,7 @@ class SceneJob(NamedTuple):
         pair = self.pair
         return {
             "the version of changedet": __version__,
-            "--model": self.model["sha256"],
+            "--model": self.model.get("sha256") or self.detector.metadata,
             "the raster before": _identity(pair.before),
             "the raster after": _identity(pair.after),
             "--bands": [pair.before.bands, pair.after.bands],
@@ -103,12 +106,14 @@ def open_pair(
         DataError: If a raster cannot be read, or the two do not fit each other.
     """
     bands, bands_after = _choose_bands(request, detector, tell=tell)
+    is_fitted = isinstance(detector.scorer, SceneFitted)
+    pixel_type = ANY_TYPE if is_fitted else detector.card.pixel_type
     return RasterPair(
         request.before,
         request.after,
         PairOptions(
             channels=detector.in_channels,
-            pixel_type=detector.card.pixel_type,
+            pixel_type=pixel_type,
             bands=bands,
             bands_after=bands_after,
             stretch=request.stretch,
@@ -181,7 +186,10 @@ def prepare(
     pair = opened
     if request.coregister == "global" and shift is not None:
         pair = stack.enter_context(closing(opened.with_shift((shift.down_px, shift.right_px))))
-    scorer = detector.scorer
+    scorer, model = detector.scorer, detector.metadata
+    if isinstance(scorer, SceneFitted):
+        scorer = _fit(scorer, pair, target, region=region, tell=tell)
+        model = {**model, "measured": scorer.measured}
     effect = None
     if detector.scorer.fixed_tile and tiling.tile_px != detector.tile_px:
         effect = measure_tile_effect(
@@ -197,7 +205,7 @@ def prepare(
         request=request,
         detector=detector,
         scorer=scorer,
-        model=detector.metadata,
+        model=model,
         pair=pair,
         grid=grid.crop(target),
         region=region,
@@ -208,6 +216,25 @@ def prepare(
         shift=shift,
         tile_effect=effect,
     )
+
+
+def _fit(
+    method: SceneFitted,
+    pair: RasterPair,
+    target: Window,
+    *,
+    region: RegionMask | None,
+    tell: Callable[[str], None],
+) -> FittedScorer:
+    """Measure what will be scored: the common area, or the area of interest."""
+
+    def read(window: Window) -> PairPixels:
+        pixels = pair.read(window)
+        if region is None:
+            return pixels
+        return pixels._replace(valid=pixels.valid & region.read(window))
+
+    return method.fit(read, target.cut(_WINDOW_PX), say=tell)
 
 
 def _identity(raster: RasterInfo) -> list[object]:

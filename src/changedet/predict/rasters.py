@@ -103,9 +103,8 @@ def predict_scene(
         if request.threshold is not None:
             check_threshold(request.threshold)
         detector = detector or load_detector(request)
-        threshold, source = settle_threshold(
-            detector.card, request.threshold, model=str(detector.path or "the model")
-        )
+        name = str(detector.path or "the model")
+        threshold, _ = settle_threshold(detector.card, request.threshold, model=name)
         tiling = choose_tiling(
             detector,
             tile_px=request.tile_px,
@@ -125,6 +124,8 @@ def predict_scene(
         job = prepare(
             request, detector, opened, threshold=threshold, tiling=tiling, tell=tell, stack=stack
         )
+        # A baseline has its threshold from the scene that it has measured now.
+        _, source = settle_threshold(job.scorer.card, request.threshold, model=name)
         started = time.monotonic()
         scores, tiles = _score(job, folder, tell=tell, progress=progress)
         seconds = time.monotonic() - started
@@ -228,7 +229,7 @@ def _write_products(
     place = folder.products
     tags = {
         "CHANGEDET_VERSION": __version__,
-        "CHANGEDET_MODEL_SHA256": job.model["sha256"],
+        **_model_tag(job),
         "CHANGEDET_THRESHOLD": f"{job.threshold:.6g}",
     }
     (counts,) = write_mask_cog(scores, place / MASK, threshold=job.threshold, tags=tags)
@@ -247,6 +248,13 @@ def _write_products(
         _changes(job, scores), place / file_name(options.format), grid=job.grid, options=options
     )
     return counts, polygons
+
+
+def _model_tag(job: SceneJob) -> dict[str, str]:
+    checksum = job.model.get("sha256")
+    if checksum is not None:
+        return {"CHANGEDET_MODEL_SHA256": checksum}
+    return {"CHANGEDET_MODEL": job.detector.card.architecture}
 
 
 def _changes(job: SceneJob, scores: ScoreFile) -> Iterator[Change]:

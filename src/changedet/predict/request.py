@@ -4,9 +4,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from changedet.baselines.registry import is_baseline
 from changedet.choices import nearest
 from changedet.errors import ConfigError
-from changedet.inference.detector import Detector, load
+from changedet.inference.detector import Detector
+from changedet.inference.opening import open_detector
+from changedet.raster.bands import count_common_bands
 from changedet.raster.cog import MaskCounts
 from changedet.raster.pair import Coverage
 from changedet.raster.shift import ShiftEstimate
@@ -27,12 +30,15 @@ class SceneRequest:
     Attributes:
         before: Raster of the first date: a path, an http(s):// or s3:// address.
         after: Raster of the second date; it is brought onto the grid of ``before``.
-        model: Model file; None where a detector is given instead.
+        model: Model file, or ``baseline:NAME`` for an untrained method that measures the scene;
+            None where a detector is given instead.
         out: Folder for the results.
         threshold: Score in [0, 1] to use instead of the model's own.
         test_time: Turned, mirrored or coarser views of a tile to average; None: as stored
             with the model.
         device: As for :func:`changedet.inference.devices.resolve_device`.
+        encoder: Encoder of ``baseline:deep_difference``; None: the package's.
+        encoder_weights: Its weights; None: those of the package.
         batch_size: Tiles that go through the model at once; None: by tile and device.
         tile_px: Height and width of a tile; None: what suits the model.
         overlap_px: Pixels that neighbouring tiles share; None: a quarter of the tile.
@@ -54,6 +60,8 @@ class SceneRequest:
     threshold: float | None = None
     test_time: TestTime | None = None
     device: str = "auto"
+    encoder: str | None = None
+    encoder_weights: str | None = None
     batch_size: int | None = None
     tile_px: int | None = None
     overlap_px: int | None = None
@@ -132,10 +140,21 @@ def load_detector(request: SceneRequest) -> Detector:
     """Open the model of a request, once for as many scenes as it is used for.
 
     Raises:
-        ConfigError: If the request names no model, the device is absent, or there is no such
-            test-time augmentation.
+        ConfigError: If the request names no model, the device is absent, there is no such
+            test-time augmentation, or the dates have different numbers of bands for a baseline.
         CheckpointError: If the model file cannot be used.
     """
     if request.model is None:
         raise ConfigError("neither a model nor a detector is given; give one of them")
-    return load(request.model, device=request.device, test_time=request.test_time)
+    channels = None
+    if is_baseline(request.model):
+        bands = request.bands or request.bands_after
+        channels = len(bands) if bands else count_common_bands(request.before, request.after)
+    return open_detector(
+        request.model,
+        device=request.device,
+        test_time=request.test_time,
+        channels=channels,
+        encoder=request.encoder,
+        encoder_weights=request.encoder_weights,
+    )

@@ -61,7 +61,12 @@ def request_settings(
         del asked[name]
     for name in ("before", "after"):
         asked[name] = without_secrets(asked[name])
-    used = {"model_sha256": model["sha256"], "threshold": threshold, "test_time": test_time}
+    used = {
+        "model_sha256": model.get("sha256"),
+        "baseline": model.get("baseline"),
+        "threshold": threshold,
+        "test_time": test_time,
+    }
     facts = {**used, **asked}
     return {name: to_json_value(value) for name, value in facts.items()}
 

@@ -58,7 +58,7 @@ def test_a_fitted_baseline_scores_tiles_and_says_what_a_caller_must_know(name):
     assert (scorer.in_channels, scorer.stride, scorer.fixed_tile) == (3, 1, False)
     assert (card.architecture, card.threshold) == (f"baseline:{name}", 0.5)
     assert card.threshold_source == OTSU_OF_SCENE
-    assert scorer.fit.figures["pixels"] == valid.sum()
+    assert scorer.measured["pixels"] == valid.sum()
 
 
 @pytest.mark.parametrize("name", list_baselines())
