@@ -9,8 +9,11 @@ from changedet.types import Mode, Precision, TestTime
 #: ``training``: the best validation of a training run; ``calibration``: `changedet calibrate`;
 #: ``split``: the best F1 on a split, for one evaluation or benchmark; ``user``: a number that the
 #: user gave; ``conversion``: likewise, when a public checkpoint was converted; ``otsu``: Otsu's
-#: threshold of each image; ``other``: known in words only.
-SelectionKind = Literal["training", "calibration", "split", "user", "conversion", "otsu", "other"]
+#: threshold of each image; ``otsu_scene``: Otsu's threshold of a whole scene; ``other``: known in
+#: words only.
+SelectionKind = Literal[
+    "training", "calibration", "split", "user", "conversion", "otsu", "otsu_scene", "other"
+]
 
 _ON_IMAGES = ("data", "split", "images")
 _REQUIRED: dict[str, tuple[str, ...]] = {
@@ -73,6 +76,8 @@ class Selection:
             return "given by hand when converted"
         if self.kind == "otsu":
             return "Otsu of each image"
+        if self.kind == "otsu_scene":
+            return "Otsu's threshold over the scene"
         plural = "" if self.images == 1 else "s"
         chosen = f"max-F1 on split {self.split!r} of {self.data} ({self.images} image{plural})"
         if self.kind == "training":

@@ -40,11 +40,10 @@ from changedet.ablation.run_state import (
     write_record,
 )
 from changedet.ablation.table import dump_table
-from changedet.baselines.registry import list_baselines
+from changedet.baselines.registry import BASELINE_PREFIX, list_baselines
 from changedet.errors import ConfigError, StorageError
 from changedet.evaluation.environment import software_versions
 from changedet.inference.devices import resolve_device
-from changedet.inference.score_source import BASELINE_PREFIX
 from changedet.storage.atomic import write_text
 from changedet.storage.output_folder import remove_entries
 from changedet.training.config import dump_config

@@ -25,10 +25,9 @@ if TYPE_CHECKING:
 
     from changedet.raster.geo_grid import Window
 
-#: What the name of an untrained method begins with where a model file could stand.
+#: What the name of a baseline begins with where a model file could stand, and its older form.
 BASELINE_PREFIX = "baseline:"
-#: What it began with before.
-_OLD_PREFIX = "floor:"
+OLDER_PREFIX = "floor:"
 #: The method that has an encoder, and needs PyTorch.
 DEEP_DIFFERENCE = "deep_difference"
 _IR_MAD = "ir_mad"
@@ -103,12 +102,19 @@ class Baseline(Protocol):
 
 def is_baseline(spec: str | Path) -> bool:
     """Tell whether this names an untrained method rather than a model file."""
-    return isinstance(spec, str) and spec.startswith((BASELINE_PREFIX, _OLD_PREFIX))
+    return isinstance(spec, str) and spec.startswith((BASELINE_PREFIX, OLDER_PREFIX))
+
+
+def full_name(spec: str) -> str:
+    """Give the present name of a baseline that is named in the older form; a path as it is."""
+    if spec.startswith(OLDER_PREFIX):
+        return f"{BASELINE_PREFIX}{spec.removeprefix(OLDER_PREFIX)}"
+    return spec
 
 
 def baseline_name(spec: str) -> str:
-    """Give the method's name of ``baseline:NAME``, or of ``floor:NAME`` as it was called before."""
-    return spec.removeprefix(BASELINE_PREFIX).removeprefix(_OLD_PREFIX)
+    """Give the method's name of ``baseline:NAME``, or of ``floor:NAME``."""
+    return full_name(spec).removeprefix(BASELINE_PREFIX)
 
 
 def list_baselines() -> list[str]:
@@ -158,7 +164,7 @@ def create_baseline(
         title = f"deep feature difference ({names['encoder']}, untrained on change)"
         return _MagnitudeBaseline(name, title, deep.magnitude, in_channels=channels, options=names)
     if name not in _MAGNITUDES:
-        raise ConfigError(f"floor {name!r} does not exist; {nearest(name, list_baselines())}")
+        raise ConfigError(f"baseline {name!r} does not exist; {nearest(name, list_baselines())}")
     if encoder is not None or encoder_weights is not None:
         raise ConfigError(
             f"baseline {name!r} has no encoder; leave --encoder and --encoder-weights out or use "
@@ -187,7 +193,7 @@ class _MagnitudeBaseline:
             )
         if wanted is not None and before.shape[2] != wanted:
             raise DataError(
-                f"floor {self.name!r} was made for {wanted} channel(s), the images have "
+                f"baseline {self.name!r} was made for {wanted} channel(s), the images have "
                 f"{before.shape[2]}; give --channels {before.shape[2]}"
             )
         pair = standardise(before, after)

@@ -16,6 +16,7 @@ from changedet.baselines.registry import (
 )
 from changedet.card import ModelCard
 from changedet.inference.scorer import HostScorer
+from changedet.selection import Selection
 from changedet.types import Normalisation
 
 if TYPE_CHECKING:
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from changedet.raster.pair import PairPixels
     from changedet.types import TestTime
 
-#: Who chose a baseline's threshold: for an image, or a tile, by itself, and for a scene.
-OTSU_OF_EACH_IMAGE = "Otsu of each image"
-OTSU_OF_SCENE = "Otsu's threshold over the scene"
 _OTSU_SCORE = 0.5
 #: Tile of images that are cut up.
 _IMAGE_TILE_PX = 256
@@ -72,7 +70,7 @@ class BaselineMethod(HostScorer):
             normalisation=Normalisation(nothing, nothing, one, one),
             tile_px=_IMAGE_TILE_PX,
             threshold=_OTSU_SCORE,
-            threshold_source=OTSU_OF_EACH_IMAGE,
+            threshold_selection=Selection("otsu"),
         )
 
     @property
@@ -131,7 +129,7 @@ class BaselineScorer(HostScorer):
             pixel_type="float32",
             tile_px=_SCENE_TILE_PX,
             threshold=_OTSU_SCORE,
-            threshold_source=OTSU_OF_SCENE,
+            threshold_selection=Selection("otsu_scene"),
         )
 
     @property

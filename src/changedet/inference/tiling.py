@@ -14,6 +14,8 @@ from changedet.raster.tile_plan import Resident, RowBlender, TilePlan
 from changedet.types import Mode
 
 Item = TypeVar("Item")
+#: Tile larger than any image: baselines measure each image as a whole.
+WHOLE_PX = 2**31
 
 
 def score_pairs(

@@ -20,7 +20,7 @@ from changedet.inference.memory import keep_freed_memory
 from changedet.inference.opening import open_detector
 from changedet.inference.provenance import settle_threshold
 from changedet.inference.scorer import Image, SceneFitted
-from changedet.inference.tiling import score_pairs
+from changedet.inference.tiling import WHOLE_PX, score_pairs
 from changedet.rendering.display import as_rgb
 from changedet.rendering.pictures import heatmap, overlay, write_png, write_score_png
 from changedet.storage.atomic import write_text
@@ -29,8 +29,6 @@ from changedet.types import MAX_DISTANCE, Progress, TestTime
 
 #: The file that tells a finished prediction.
 SUMMARY = "summary.json"
-#: Larger than any picture: a baseline measures each as a whole, in a single tile.
-_WHOLE_PX = 2**31
 
 
 @dataclass(frozen=True)
@@ -257,7 +255,7 @@ def _predictions(
         detector.scorer,
         load_ahead(read, files, ahead=ahead),
         images=lambda item: detector.checked_pair((item[1], item[2])),
-        tile_px=_WHOLE_PX if isinstance(detector.scorer, SceneFitted) else None,
+        tile_px=WHOLE_PX if isinstance(detector.scorer, SceneFitted) else None,
         batch_size=batch_size,
     )
     for (pair, _, after), score in scored:

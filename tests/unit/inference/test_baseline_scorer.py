@@ -7,8 +7,6 @@ import pytest
 from changedet.baselines.registry import list_baselines
 from changedet.errors import ConfigError
 from changedet.inference.baseline_scorer import (
-    OTSU_OF_EACH_IMAGE,
-    OTSU_OF_SCENE,
     BaselineScorer,
     open_baseline,
 )
@@ -16,6 +14,7 @@ from changedet.inference.scorer import SceneFitted
 from changedet.raster.geo_grid import Window
 from changedet.raster.nodata import fill_gaps
 from changedet.raster.pair import PairPixels
+from changedet.selection import Selection
 
 WINDOWS = [Window(top, left, 48, 64) for top in (0, 48) for left in (0, 64)]
 HOLE = np.s_[10:20, 30:50]
@@ -57,7 +56,7 @@ def test_a_fitted_baseline_scores_tiles_and_says_what_a_caller_must_know(name):
     card = scorer.card
     assert (scorer.in_channels, scorer.stride, scorer.fixed_tile) == (3, 1, False)
     assert (card.architecture, card.threshold) == (f"baseline:{name}", 0.5)
-    assert card.threshold_source == OTSU_OF_SCENE
+    assert card.threshold_selection == Selection("otsu_scene")
     assert scorer.measured["pixels"] == valid.sum()
 
 
@@ -79,7 +78,7 @@ def test_unfitted_an_image_is_measured_by_itself():
     scores = method.score([before[:48], before[48:]], [after[:48], after[48:]])
     for found, part in zip(scores, (np.s_[:48], np.s_[48:]), strict=True):
         np.testing.assert_array_equal(found, method.baseline.score(before[part], after[part]))
-    assert (method.card.threshold, method.card.threshold_source) == (0.5, OTSU_OF_EACH_IMAGE)
+    assert (method.card.threshold, method.card.threshold_selection) == (0.5, Selection("otsu"))
 
 
 def test_unknown_methods_and_options_are_refused():

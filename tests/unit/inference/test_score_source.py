@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from changedet.baselines.registry import create_baseline
+from changedet.baselines.registry import create_baseline, is_baseline
 from changedet.card import ModelCard
 from changedet.data.labelled import DecodedPair
 from changedet.errors import CheckpointError, ConfigError, DataError
 from changedet.inference.counting import count_scores
 from changedet.inference.detector import load
-from changedet.inference.score_source import is_baseline, open_source
+from changedet.inference.score_source import open_source
 from changedet.metrics.confusion import confusion_at
 from changedet.models.model_file import save_model
 from changedet.models.registry import create_model

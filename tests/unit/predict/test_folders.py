@@ -21,10 +21,10 @@ from changedet.errors import (
     StorageError,
 )
 from changedet.inference import detector as detector_module
+from changedet.inference import opening as opening_module
 from changedet.inference.detector import Detector
 from changedet.inference.torch_scorer import TorchScorer
 from changedet.predict import folders
-from changedet.predict import request as request_module
 from changedet.predict.folders import PairResult, is_scene, predict_scenes
 from changedet.predict.request import SceneReport, SceneRequest
 from changedet.selection import Selection
@@ -364,7 +364,7 @@ def test_the_model_is_read_and_hashed_once_for_all_pairs(
     request_: SceneRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts = {"load": 0, "hash": 0}
-    load, describe = request_module.load, detector_module.model_metadata
+    load, describe = opening_module.load, detector_module.model_metadata
 
     def counting_load(*args: object, **options: object) -> Detector:
         counts["load"] += 1
@@ -374,7 +374,7 @@ def test_the_model_is_read_and_hashed_once_for_all_pairs(
         counts["hash"] += 1
         return describe(*args)
 
-    monkeypatch.setattr(request_module, "load", counting_load)
+    monkeypatch.setattr(opening_module, "load", counting_load)
     monkeypatch.setattr(detector_module, "model_metadata", counting_hash)
     assert len(list(predict_scenes(request_))) == len(STEMS) > 1
     assert counts == {"load": 1, "hash": 1}

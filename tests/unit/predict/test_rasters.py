@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from changedet.card import ModelCard
 from changedet.errors import ConfigError, DataError, StorageError
+from changedet.inference import opening as opening_module
 from changedet.inference.detector import Detector
 from changedet.inference.scorer import HostScorer
 from changedet.inference.torch_scorer import TorchScorer
 from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
-from changedet.predict import request as request_module
 from changedet.predict.flow import TilesDone
 from changedet.predict.rasters import predict_scene
 from changedet.predict.request import SceneReport, SceneRequest
@@ -66,7 +66,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         threshold_selection=Selection("other", text="a test"),
     )
     monkeypatch.setattr(
-        request_module,
+        opening_module,
         "load",
         lambda path, device, test_time: Detector(
             TorchScorer(PixelDifference(), card, device="cpu", test_time=test_time),
@@ -536,7 +536,7 @@ def trained_on_bands(model: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
             "stub", {}, STATS, threshold=0.3, source_bands=before, source_bands_after=after
         )
         monkeypatch.setattr(
-            request_module,
+            opening_module,
             "load",
             lambda path, device, test_time: Detector(
                 TorchScorer(PixelDifference(), card, device="cpu", test_time=test_time),
@@ -604,7 +604,7 @@ def test_the_models_own_augmentation_is_used_and_noted(run, monkeypatch: pytest.
         models.append(CountingDifference())
         return Detector(TorchScorer(models[-1], card, device="cpu", test_time=test_time), path=path)
 
-    monkeypatch.setattr(request_module, "load", load)
+    monkeypatch.setattr(opening_module, "load", load)
     own, without = run("own"), run("without", test_time="none")
     assert own.content["request"]["test_time"] == "flips"
     assert without.content["request"]["test_time"] == "none"

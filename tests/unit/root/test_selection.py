@@ -32,6 +32,7 @@ ON_VAL = {"data": "TOWN", "split": "val", "images": 2}
         (Selection("user"), "given by hand"),
         (Selection("conversion"), "given by hand when converted"),
         (Selection("otsu"), "Otsu of each image"),
+        (Selection("otsu_scene"), "Otsu's threshold over the scene"),
         (Selection("other", text="somebody"), "somebody"),
     ],
 )

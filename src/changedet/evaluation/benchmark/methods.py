@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from changedet.baselines.registry import list_baselines
+from changedet.baselines.registry import (
+    BASELINE_PREFIX,
+    full_name,
+    is_baseline,
+    list_baselines,
+)
 from changedet.errors import ChangeDetError, ConfigError
 from changedet.evaluation.benchmark.request import AccuracyRequest
 from changedet.evaluation.cost import Cost, measure_cost
-from changedet.inference.score_source import (
-    BASELINE_PREFIX,
-    ScoreSource,
-    full_name,
-    is_baseline,
-    open_source,
-)
+from changedet.inference.score_source import ScoreSource, open_source
 
 #: Height and width of the pair whose operations are counted.
 COST_SIDE_PX = 256
