@@ -160,7 +160,7 @@ def check_threshold(threshold: float) -> float:
     """
     if not 0.0 <= threshold <= 1.0:
         raise ConfigError(
-            f"a threshold is a score in [0, 1], got {threshold:g}; "
+            f"threshold must be a score in [0, 1], got {threshold:g}; "
             "a score is half the distance, so halve a distance to get it"
         )
     return threshold
