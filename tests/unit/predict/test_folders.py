@@ -68,7 +68,7 @@ def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SceneRequest:
         threshold_selection=Selection("other", text="a test"),
     )
     monkeypatch.setattr(
-        "changedet.predict.request.load",
+        "changedet.inference.opening.load",
         lambda path, device, test_time: Detector(
             TorchScorer(PixelDifference(), card, device="cpu", test_time=test_time), path=Path(path)
         ),
