@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from changedet.experiment.build import build_model
-from changedet.experiment.config import load_config
 from changedet.nn.attention import PositionAttention
+from changedet.training.build import build_model
+from changedet.training.config import load_config
 
 _LITE0 = ("model.encoder=tf_efficientnet_lite0",)
 #: What is counted: title, recipe, settings, branches.

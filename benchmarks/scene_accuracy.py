@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from changedet.data.index import PairIndex, index_pairs
-from changedet.data.labels import scan_labels
-from changedet.data.pairs import read_pair
+from changedet.data.labels.scan import scan_labels
+from changedet.data.training.pairs import read_pair
 from changedet.inference.detector import load
 from changedet.inference.tiling import score_pairs
-from changedet.scene.predict import predict_scene
-from changedet.scene.request import SceneRequest
-from changedet.scene.tiling import choose_tiling
+from changedet.predict.rasters import predict_scene
+from changedet.predict.request import SceneRequest
+from changedet.predict.tiling import choose_tiling
 
 GSD_M = 1.0
 CRS = "EPSG:32649"
@@ -134,19 +134,17 @@ def main() -> None:
     pairs = index.split(options.split)
     chips = np.zeros(truth.shape, np.float32)
     scores = score_pairs(
-        detector.model,
-        ((p.before, p.after) for p in (read_pair(q, encoding=encoding) for q in pairs)),
-        normalisation=detector.card.normalisation,
+        detector.scorer,
+        ((pair.name, read_pair(pair, encoding=encoding)) for pair in pairs),
+        images=lambda item: (item[1].before, item[1].after),
         tile_px=tiling.tile_px,
         overlap_px=tiling.overlap_px,
         batch_size=tiling.batch_size,
-        device=detector.device,
-        test_time=detector.test_time,
     )
-    for pair, score in zip(pairs, scores, strict=True):
-        top, left = places[pair.name]
+    for (name, _), score in scores:
+        top, left = places[name]
         height, width = score.shape
-        chips[top : top + height, left : left + width] = score.cpu().numpy()
+        chips[top : top + height, left : left + width] = detector.scorer.to_host(score)
     report = predict_scene(
         SceneRequest(
             before=str(options.work / "before.tif"),

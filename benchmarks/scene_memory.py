@@ -55,7 +55,8 @@ def write_model(path: Path) -> None:
     """Write a tiny untrained model; its threshold is the 99th percentile of its scores here."""
     import torch
 
-    from changedet.models.model_file import ModelCard, save_model
+    from changedet.card import ModelCard
+    from changedet.models.model_file import save_model
     from changedet.models.registry import create_model
     from changedet.types import Normalisation
 

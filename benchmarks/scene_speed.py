@@ -18,14 +18,13 @@ import torch
 from scene_memory import write_scene
 
 from changedet.inference.detector import load
-from changedet.inference.scorer import TileScorer
+from changedet.predict.flow import score_scene
+from changedet.predict.journal import Journal
+from changedet.predict.tiling import choose_tiling
 from changedet.raster.environment import gdal_environment
 from changedet.raster.pair import PairOptions, RasterPair
-from changedet.raster.scratch import ScoreFile
+from changedet.raster.score_store import ScoreFile
 from changedet.raster.tile_plan import TilePlan
-from changedet.scene.flow import score_scene
-from changedet.scene.journal import Journal
-from changedet.scene.tiling import choose_tiling
 
 
 def main() -> None:
@@ -44,22 +43,18 @@ def main() -> None:
             write_scene(scene, options.size, seed=seed)
     detector = load(options.model, device=options.device)
     tiling = choose_tiling(detector, tile_px=None, overlap_px=None, batch_size=None)
-    scorer = TileScorer(
-        detector.model,
-        detector.card.normalisation,
-        detector.device,
-        test_time=detector.test_time,
-    )
+    scorer = detector.scorer
     with gdal_environment(), RasterPair(str(before), str(after), PairOptions()) as pair:
-        plan = TilePlan(pair.grid.shape, tiling.tile_px, tiling.overlap_px, pair.grid.window)
+        size = (tiling.tile_px, tiling.tile_px)
+        plan = TilePlan(pair.grid.shape, size, tiling.overlap_px, pair.grid.window)
         rng = np.random.default_rng(0)
-        tiles = rng.integers(0, 256, (2, tiling.tile_px, tiling.tile_px, 3), dtype=np.uint8)
+        tiles = rng.integers(0, 256, (2, *size, 3), dtype=np.uint8)
 
         def pure() -> None:
             for row in plan.rows:
                 for run in plan.runs(row, tiling.batch_size):
                     count = len(run.columns)
-                    scorer.score([tiles[0]] * count, [tiles[1]] * count).cpu()
+                    scorer.score([tiles[0]] * count, [tiles[1]] * count)
 
         def flow() -> None:
             folder = options.work / "state"
@@ -77,7 +72,7 @@ def main() -> None:
 
         print(
             f"{plan.count} tiles, {tiling}, test-time augmentation {detector.test_time}, "
-            f"{torch.get_num_threads()} threads, {detector.device}"
+            f"{torch.get_num_threads()} threads, {detector.device_name}"
         )
         ratios = []
         for number in range(options.rounds):

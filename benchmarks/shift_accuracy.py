@@ -27,10 +27,10 @@ from scipy import ndimage
 
 from changedet.data.images import read_image
 from changedet.data.index import PairPaths, index_pairs
+from changedet.predict.registration import estimate_shift
 from changedet.raster.geo_grid import GeoGrid, Window
 from changedet.raster.pair import PairPixels
 from changedet.raster.shift import ShiftEstimate, measure_shift
-from changedet.scene.registration import estimate_shift
 
 Image: TypeAlias = NDArray[np.uint8]
 Place: TypeAlias = NDArray[np.float64]

@@ -16,15 +16,15 @@ import time
 
 import torch
 
-from changedet.engine.memory import keep_freed_memory
-from changedet.experiment.build import build_loss, build_optimizer, build_seeded_model
-from changedet.experiment.config import load_config
+from changedet.inference.memory import keep_freed_memory
+from changedet.training.build import build_loss, build_optimizer, build_seeded_model
+from changedet.training.config import load_config
 
 
 def work(how: str, steps: int) -> None:
     """Train when told to on standard input, and answer with seconds, system seconds, peak MiB."""
     if how == "kept":
-        keep_freed_memory(torch.device("cpu"))
+        keep_freed_memory("cpu")
     config = load_config("pyramid_small", overrides=["model.encoder_weights=none"])
     model = build_seeded_model(config, pretrained=False).to(memory_format=torch.channels_last)
     loss = build_loss(config.loss, config.model, changed_share=0.1)

@@ -19,11 +19,13 @@ from changedet.errors import (
 from changedet.types import BranchOutput, ChangeOutput, Normalisation
 
 if TYPE_CHECKING:
+    from changedet.card import ModelCard
     from changedet.inference.detector import Detector, Prediction, load
-    from changedet.models.model_file import ModelCard, load_model, save_model
+    from changedet.models.model_file import load_model, save_model
     from changedet.models.registry import create_model, list_models
-    from changedet.scene.predict import predict_scene
-    from changedet.scene.request import SceneReport, SceneRequest
+    from changedet.predict.rasters import predict_scene
+    from changedet.predict.request import SceneReport, SceneRequest
+    from changedet.selection import Selection
 
 __all__ = [
     "BranchOutput",
@@ -39,6 +41,7 @@ __all__ = [
     "Prediction",
     "SceneReport",
     "SceneRequest",
+    "Selection",
     "StorageError",
     "TrainingError",
     "__version__",
@@ -54,14 +57,15 @@ _LAZY = {
     "Detector": "changedet.inference.detector",
     "Prediction": "changedet.inference.detector",
     "load": "changedet.inference.detector",
-    "ModelCard": "changedet.models.model_file",
+    "ModelCard": "changedet.card",
     "load_model": "changedet.models.model_file",
     "save_model": "changedet.models.model_file",
     "create_model": "changedet.models.registry",
     "list_models": "changedet.models.registry",
-    "predict_scene": "changedet.scene.predict",
-    "SceneReport": "changedet.scene.request",
-    "SceneRequest": "changedet.scene.request",
+    "predict_scene": "changedet.predict.rasters",
+    "SceneReport": "changedet.predict.request",
+    "SceneRequest": "changedet.predict.request",
+    "Selection": "changedet.selection",
 }
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from changedet.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +34,9 @@ Mode = Literal["whole", "grid"]
 TestTime = Literal["none", "mirror", "flips", "turns", "scales", "coarse", "coarse_few"]
 #: Type of stored weights.
 Precision = Literal["float32", "float16", "int8"]
+
+#: Told after every item: how many are done, and how many there are.
+Progress: TypeAlias = Callable[[int, int], None]
 
 #: Largest distance of two unit vectors (both distances): score = distance / MAX_DISTANCE (spec 5).
 MAX_DISTANCE = 2.0
@@ -83,6 +90,10 @@ class Normalisation:
     Network input is ``(value - mean) / std`` per channel, after the channels were put into
     ``bands`` order. Means and deviations are in the units of the stored values (0..255 for 8 bit)
     and listed in ``bands`` order.
+
+    Raises:
+        ConfigError: If a mean is not finite, a deviation not finite and above 0, or the four differ
+            in their number of channels.
     """
 
     mean_before: tuple[float, ...]
@@ -91,9 +102,23 @@ class Normalisation:
     std_after: tuple[float, ...]
     bands: Bands = "rgb"
 
+    def __post_init__(self) -> None:
+        means, stds = (self.mean_before, self.mean_after), (self.std_before, self.std_after)
+        if len({len(values) for values in (*means, *stds)}) > 1:
+            raise ConfigError(
+                "the means and standard deviations of both dates must have as many channels each, "
+                f"got {self}"
+            )
+        if not all(math.isfinite(value) for values in means for value in values):
+            raise ConfigError(f"the means of both dates must be finite, got {means}")
+        if not all(math.isfinite(value) and value > 0 for values in stds for value in values):
+            raise ConfigError(
+                f"the standard deviations of both dates must be finite and above 0, got {stds}"
+            )
+
 
 #: Spec 3: the seed's input is BGR, 0..255, minus the per-date means of CDD, not divided.
-SEED_NORMALISATION = Normalisation(
+CDD_NORMALISATION = Normalisation(
     mean_before=(87.72, 100.20, 90.43),
     mean_after=(120.24, 127.93, 121.18),
     std_before=(1.0, 1.0, 1.0),

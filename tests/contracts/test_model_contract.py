@@ -5,12 +5,13 @@ import json
 import pytest
 import torch
 
+from changedet.card import ModelCard
 from changedet.errors import ConfigError
 from changedet.losses.contrastive import WeightedDoubleMargin
 from changedet.losses.supervision import BranchLoss
-from changedet.models.model_file import ModelCard, load_model, save_model
+from changedet.models.model_file import load_model, save_model
 from changedet.models.registry import create_model, list_models
-from changedet.types import MAX_DISTANCE, SEED_NORMALISATION
+from changedet.types import CDD_NORMALISATION, MAX_DISTANCE
 
 TINY = {"encoder": "resnet10t"}
 DASNETS = {name: (name, {**TINY, "head_width": 16}) for name in ("dasnet", "dasnet_v2")}
@@ -151,7 +152,7 @@ class TestEveryModel:
         card = ModelCard(
             architecture=model.architecture,
             options=model.options,
-            normalisation=SEED_NORMALISATION,
+            normalisation=CDD_NORMALISATION,
         )
         save_model(tmp_path / "model.safetensors", model, card)
         loaded, _ = load_model(tmp_path / "model.safetensors")

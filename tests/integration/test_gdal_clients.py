@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from changedet.raster.cog import read_strips, write_mask_cog, write_score_cog
 from changedet.raster.geo_grid import GeoGrid
-from changedet.raster.scratch import ScoreFile
+from changedet.raster.score_store import ScoreFile
 from changedet.vector.files import Format, PolygonOptions, file_name, write_polygons
 from changedet.vector.outlines import Outliner
 
@@ -49,7 +49,7 @@ def products(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in formats:
             outliner = Outliner(GRID)
             changes = []
-            for _, strip in read_strips(scores):
+            for _, (strip,) in read_strips(scores):
                 mask = np.where(np.isnan(strip), 255, strip >= THRESHOLD).astype(np.uint8)
                 changes += outliner.add(mask, strip)
             changes += outliner.finish()

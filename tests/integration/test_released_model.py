@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import changedet
-from changedet.experiment.cost import measure_cost
+from changedet.evaluation.cost import measure_cost
 
 FILE = Path(__file__).parents[2] / "models" / "pyramid_small_clcd.safetensors"
 

@@ -8,13 +8,14 @@ import rasterio
 import torch
 from rasterio.windows import Window
 
+from changedet.card import ModelCard
 from changedet.data.index import index_pairs
-from changedet.experiment import evaluation
-from changedet.experiment.evaluation import EvaluationRequest, evaluate_model
-from changedet.models.model_file import ModelCard, save_model
+from changedet.evaluation import evaluate as evaluation
+from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
+from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
-from changedet.scene.predict import predict_scene
-from changedet.scene.request import SceneRequest
+from changedet.predict.rasters import predict_scene
+from changedet.predict.request import SceneRequest
 from changedet.types import Normalisation
 
 SIZE = 64
@@ -60,12 +61,12 @@ def judged_scores(model: Path, data: Path, out: Path, monkeypatch: pytest.Monkey
     found = []
     judge = evaluation.count_source
 
-    def watched(*args, observer, **options):
+    def watched(*args, on_score, **options):
         def keep(number, score):
             found.append(score.numpy().copy())
-            observer(number, score)
+            on_score(number, score)
 
-        return judge(*args, observer=keep, **options)
+        return judge(*args, on_score=keep, **options)
 
     monkeypatch.setattr(evaluation, "count_source", watched)
     request = EvaluationRequest(model=model, data=data, out=out, device="cpu", panels=1)

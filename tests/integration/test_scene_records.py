@@ -4,11 +4,11 @@ import json
 
 import pytest
 
+from changedet.card import read_card
 from changedet.data.index import index_pairs
 from changedet.errors import ConfigError
-from changedet.experiment.evaluation import EvaluationRequest, evaluate_model
-from changedet.experiment.run import TrainRequest, run_training
-from changedet.models.model_file import read_card
+from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
+from changedet.training.run import TrainRequest, run_training
 
 TINY = (
     "model.encoder=test_efficientnet",

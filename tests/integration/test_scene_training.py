@@ -18,12 +18,12 @@ from PIL import Image
 from safetensors.torch import load_file
 from timm.models import adapt_input_conv
 
+from changedet.card import read_card
 from changedet.data.index import index_pairs
 from changedet.data.statistics import measure_normalisation
 from changedet.errors import ConfigError, DataError
-from changedet.experiment.evaluation import EvaluationRequest, evaluate_model
-from changedet.experiment.run import TrainRequest, run_training
-from changedet.models.model_file import read_card
+from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
+from changedet.training.run import TrainRequest, run_training
 
 TINY = (
     "model.encoder=test_efficientnet",
@@ -192,7 +192,7 @@ def test_training_on_pairs_of_image_files_needs_no_gdal(pairs_folder, tmp_path):
     script = (
         "import sys, json\n"
         "from pathlib import Path\n"
-        "from changedet.experiment.run import TrainRequest, run_training\n"
+        "from changedet.training.run import TrainRequest, run_training\n"
         "run_training(TrainRequest(out=Path(sys.argv[1]), data=Path(sys.argv[2]), device='cpu',"
         " overrides=json.loads(sys.argv[3])))\n"
         "heavy = {'rasterio', 'pyogrio', 'shapely', 'pyproj', 'pystac', 'skimage'}\n"

@@ -7,7 +7,7 @@ from changedet.cli.convert import convert
 from changedet.errors import CheckpointError, ConfigError
 from changedet.models.model_file import load_model
 from changedet.models.upstream import read_checkpoint
-from changedet.types import SEED_NORMALISATION
+from changedet.types import CDD_NORMALISATION
 
 
 @pytest.mark.parametrize("architecture", ["dasnet", "dasnet_v2"])
@@ -21,7 +21,7 @@ def test_a_converted_checkpoint_gives_the_public_distances(
         fused = model(*inputs[:2], branches="all").branches["fused"].distance
     torch.testing.assert_close(fused, golden[f"{architecture}/saca/cos"], rtol=0, atol=1e-4)
     assert card.architecture == architecture
-    assert card.normalisation == SEED_NORMALISATION
+    assert card.normalisation == CDD_NORMALISATION
     assert card.threshold == pytest.approx(0.4)
     assert "converted" in card.threshold_source
     assert "licence" in card.licence_note

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from changedet.metrics.confusion import confusion_at
-from changedet.metrics.histogram import SEED_DISTANCES, SEED_THRESHOLDS, ScoreCounter
-from changedet.metrics.protocol import seed_protocol
+from changedet.metrics.counter import ScoreCounter
+from changedet.metrics.histogram import PAPER_THRESHOLDS, SEED_DISTANCES
+from changedet.metrics.protocol import best_threshold_metrics
 from changedet.types import MAX_DISTANCE
 
 
@@ -40,14 +41,14 @@ def test_the_thresholds_are_those_of_the_public_code(reference):
 def test_misses_and_false_alarms_at_every_threshold_are_exactly_those_of_the_public_code(
     reference, hist
 ):
-    confusions = [confusion_at(hist, threshold) for threshold in SEED_THRESHOLDS]
+    confusions = [confusion_at(hist, threshold) for threshold in PAPER_THRESHOLDS]
 
     assert [c.fn for c in confusions] == reference["FN"].tolist()
     assert [c.fp for c in confusions] == reference["FP"].tolist()
 
 
 def test_max_f_and_its_threshold_are_those_of_the_public_code(reference, hist):
-    result = seed_protocol(hist)
+    result = best_threshold_metrics(hist)
 
     # 1e-9: the public code adds a tiny constant to the denominator.
     assert result.max_f1 == pytest.approx(float(reference["max_f"]), abs=1e-9)

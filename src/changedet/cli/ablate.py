@@ -8,7 +8,7 @@ import typer
 from changedet.cli.options import DeviceOption
 
 if TYPE_CHECKING:
-    from changedet.experiment.ablation.runner import AblationOutcome
+    from changedet.ablation.runner import AblationOutcome
 
 
 def ablate(
@@ -52,9 +52,9 @@ def ablate(
     ] = False,
 ) -> None:
     """Train every row of a table, judge it honestly, and say which of the claims hold."""
+    from changedet.ablation.plan import AblationRequest
+    from changedet.ablation.runner import report_ablation, run_ablation
     from changedet.errors import ConfigError
-    from changedet.experiment.ablation.plan import AblationRequest
-    from changedet.experiment.ablation.runner import report_ablation, run_ablation
 
     if report_only:
         outcome = report_ablation(out)

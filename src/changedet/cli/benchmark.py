@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from changedet.cli.options import (
+    BaselineEncoderWeightsOption,
     BatchSizeOption,
     BenchmarkOption,
     ChangedValuesOption,
     DataOption,
     DeviceOption,
-    FloorEncoderWeightsOption,
     IgnoreValueOption,
     TestTimeOption,
 )
@@ -24,7 +24,7 @@ from changedet.cli.options import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from changedet.experiment.accuracy.results import AccuracyReport
+    from changedet.evaluation.benchmark.results import AccuracyReport
 
 app = typer.Typer(
     help="Measure models against each other and against untrained methods.",
@@ -60,7 +60,7 @@ def accuracy(
     ] = True,
     benchmark: BenchmarkOption = None,
     test_time: TestTimeOption = None,
-    encoder_weights: FloorEncoderWeightsOption = None,
+    encoder_weights: BaselineEncoderWeightsOption = None,
     batch_size: BatchSizeOption = 8,
     device: DeviceOption = "auto",
     ignore_value: IgnoreValueOption = None,
@@ -85,8 +85,8 @@ def accuracy(
     from rich.console import Console
 
     from changedet.cli.pair_progress import pair_progress
-    from changedet.experiment.accuracy.benchmark import measure_accuracy
-    from changedet.experiment.accuracy.request import AccuracyRequest
+    from changedet.evaluation.benchmark.benchmark import measure_accuracy
+    from changedet.evaluation.benchmark.request import AccuracyRequest
 
     request = AccuracyRequest(
         methods=tuple(models or ()),

@@ -18,7 +18,7 @@ from changedet.cli.options import (
 from changedet.types import Precision
 
 if TYPE_CHECKING:
-    from changedet.experiment.calibration import Operation
+    from changedet.evaluation.calibrate import Operation
 
 
 def calibrate(
@@ -48,7 +48,7 @@ def calibrate(
     they were scored; everything else stays.
     """
     from changedet.cli.pair_progress import pair_progress
-    from changedet.experiment.calibration import CalibrationRequest, calibrate_model
+    from changedet.evaluation.calibrate import CalibrationRequest, calibrate_model
     from changedet.metrics.protocol import SELECTION_SET_NOTE
 
     request = CalibrationRequest(

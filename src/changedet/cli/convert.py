@@ -34,8 +34,8 @@ def convert(
     ] = False,
 ) -> None:
     """Turn a public DASNet or DASNet-V2 checkpoint into a model file; nothing in it is run."""
-    from changedet._result_folder import check_result_file
     from changedet.models.upstream import convert_checkpoint, parse_normalisation
+    from changedet.storage.output_folder import check_result_file
 
     check_result_file(target, existing="replace" if overwrite else "refuse")
     card = convert_checkpoint(

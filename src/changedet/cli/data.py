@@ -11,8 +11,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from changedet.data.check import CheckReport
-    from changedet.data.prepare import Prepared
+    from changedet.data.tools.check import CheckReport
+    from changedet.data.tools.prepare import Prepared
 
 app = typer.Typer(
     help="Make sample data, prepare labels and lists, check a data set.",
@@ -52,13 +52,13 @@ def sample(
     ] = False,
 ) -> None:
     """Write invented but realistic pairs with exact labels (A, B, label in split folders)."""
-    from changedet.data.synthetic import write_sample
+    from changedet.synthetic.dataset import write_sample
 
     given = {"seed": seed, "train": train, "val": val, "test": test, "size_px": size}
     chosen = {name: value for name, value in given.items() if value is not None}
-    with _bar("pairs") as observer:
+    with _bar("pairs") as progress:
         write_sample(
-            folder, existing="replace" if overwrite else "refuse", observer=observer, **chosen
+            folder, existing="replace" if overwrite else "refuse", progress=progress, **chosen
         )
     typer.echo(f"sample data is in {folder}; look at it with: changedet data check {folder}")
 
@@ -84,7 +84,7 @@ def prepare(
     changed_value: ChangedValues = None,
 ) -> None:
     """Write 0/1 masks (OUT1) and list files (train1.txt, ...) that every command reads."""
-    from changedet.data.prepare import prepare as prepare_data
+    from changedet.data.tools.prepare import prepare as prepare_data
     from changedet.errors import ConfigError
 
     if (out is None) != in_place:
@@ -92,7 +92,7 @@ def prepare(
         raise ConfigError(f"{wrong} --out and --in-place; give the one that says where to write")
     if in_place and copy_images:
         raise ConfigError("--copy-images copies into --out; leave it out with --in-place")
-    with _bar("masks") as observer:
+    with _bar("masks") as progress:
         done = prepare_data(
             folder,
             out,
@@ -101,7 +101,7 @@ def prepare(
             benchmark=benchmark,
             ignore_value=ignore_value,
             changed_values=tuple(changed_value) if changed_value else None,
-            observer=observer,
+            progress=progress,
         )
     _print_prepared(done)
 
@@ -122,16 +122,16 @@ def check(
     """Read every file and say what is wrong; exit with 1 if there are errors."""
     import json
 
-    from changedet.data.check import check_pairs
+    from changedet.data.tools.check import check_pairs
 
-    with _bar("pairs") as observer:
+    with _bar("pairs") as progress:
         report = check_pairs(
             folder,
             benchmark=benchmark,
             ignore_value=ignore_value,
             changed_values=tuple(changed_value) if changed_value else None,
             channels=channels,
-            observer=observer,
+            progress=progress,
         )
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2))

@@ -29,7 +29,7 @@ def demo(
     from rich.table import Table
 
     from changedet.cli.progress import TrainingDisplay
-    from changedet.experiment.demo import DemoRequest, run_demo
+    from changedet.demo.run import DemoRequest, run_demo
 
     request = DemoRequest(
         out=out,
@@ -40,7 +40,7 @@ def demo(
         existing="replace" if overwrite else "refuse",
     )
     with TrainingDisplay() as display:
-        report = run_demo(request, observers=[display], say=display.say)
+        report = run_demo(request, callbacks=[display], say=display.say)
     table = Table(title="Test split; every threshold chosen on the validation split")
     table.add_column("score from")
     for name in ("F1", "IoU", "precision", "recall"):

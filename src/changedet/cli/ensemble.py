@@ -22,7 +22,7 @@ def ensemble(
 
     The threshold has to be chosen anew for it: changedet calibrate.
     """
-    from changedet.experiment.ensembling import build_ensemble
+    from changedet.evaluation.ensemble import build_ensemble
 
     report = build_ensemble(models, out, existing="replace" if overwrite else "refuse")
     typer.echo(

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from changedet.cli.options import (
+    BaselineEncoderWeightsOption,
     BatchSizeOption,
     BenchmarkOption,
     ChangedValuesOption,
     DataOption,
     DeviceOption,
-    FloorEncoderWeightsOption,
     IgnoreValueOption,
     ModeOption,
     TestTimeOption,
@@ -22,7 +22,7 @@ from changedet.cli.options import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from changedet.experiment.evaluation import EvaluationReport
+    from changedet.evaluation.evaluate import EvaluationReport
 
 _FIGURES = (
     ("F1", "f1"),
@@ -70,7 +70,7 @@ def evaluate(
         str | None,
         typer.Option(help="deep_difference: timm encoder.  [default: tf_efficientnet_lite0]"),
     ] = None,
-    encoder_weights: FloorEncoderWeightsOption = None,
+    encoder_weights: BaselineEncoderWeightsOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print metrics.json and nothing else.")
     ] = False,
@@ -82,7 +82,7 @@ def evaluate(
     from rich.console import Console
 
     from changedet.cli.pair_progress import pair_progress
-    from changedet.experiment.evaluation import EvaluationRequest, evaluate_model
+    from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
 
     request = EvaluationRequest(
         model=model,

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from changedet.models.model_file import ModelCard
+    from changedet.card import ModelCard
 
 _NOT_STATED = "-"
 # So many channels have an order of colours.
@@ -23,15 +23,18 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print the card as JSON.")] = False,
 ) -> None:
     """Print what a model file says of itself; its weights are not read."""
-    from changedet.models.model_file import read_card, read_parameter_count, read_precision
+    from changedet.card import read_card, read_parameter_count, read_precision
 
     card, parameters, precision = read_card(file), read_parameter_count(file), read_precision(file)
     if as_json:
-        typer.echo(
-            json.dumps(
-                {**card.to_dict(), "parameters": parameters, "precision": precision}, indent=2
-            )
-        )
+        stated = {
+            **card.to_dict(),
+            "threshold_source": card.threshold_source,
+            "selection_source": card.selection_source,
+            "parameters": parameters,
+            "precision": precision,
+        }
+        typer.echo(json.dumps(stated, indent=2))
         return
     from rich.console import Console
 

@@ -34,7 +34,7 @@ ChangedValuesOption: TypeAlias = Annotated[
     list[int] | None,
     typer.Option("--changed-value", help="Label value that means changed (repeatable)."),
 ]
-FloorEncoderWeightsOption: TypeAlias = Annotated[
+BaselineEncoderWeightsOption: TypeAlias = Annotated[
     str | None,
     typer.Option(help="deep_difference: package, hub, none or a file.  [default: package]"),
 ]

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from changedet.cli.options import DeviceOption, TestTimeOption
+from changedet.cli.options import BaselineEncoderWeightsOption, DeviceOption, TestTimeOption
 from changedet.errors import ChangeDetError, ConfigError
 
 if TYPE_CHECKING:
-    from changedet.scene.request import SceneReport, SceneRequest
+    from changedet.predict.request import SceneReport, SceneRequest
     from changedet.types import TestTime
 
 _INTERRUPTED = 130
@@ -42,7 +42,13 @@ def predict(
         str, typer.Argument(help="Second date; of folders, the files with the same stems.")
     ],
     *,
-    model: Annotated[Path, typer.Option(help="Model file (.safetensors).")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Model file (.safetensors), or a method that needs no training: baseline:ir_mad, "
+            "baseline:cva, baseline:difference, baseline:deep_difference."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     threshold: Annotated[
         float | None,
@@ -54,6 +60,11 @@ def predict(
         typer.Option(min=1, help="Tiles that go through the model at once.  [default: by device]"),
     ] = None,
     device: DeviceOption = "auto",
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="deep_difference: timm encoder.  [default: tf_efficientnet_lite0]"),
+    ] = None,
+    encoder_weights: BaselineEncoderWeightsOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the results of an earlier prediction.")
     ] = False,
@@ -115,7 +126,7 @@ def predict(
     started again, the command goes on from the finished tiles. PNG or JPEG pictures give score,
     mask, heat map and overlay as PNG.
     """
-    from changedet.scene.folders import is_scene
+    from changedet.predict.folders import is_scene
 
     if not (is_scene(before) or is_scene(after)):
         _refuse_scene_options(ctx)
@@ -128,11 +139,13 @@ def predict(
             test_time=test_time,
             batch_size=batch_size,
             device=device,
+            encoder=encoder,
+            encoder_weights=encoder_weights,
             overwrite=overwrite,
         )
         return
     _check_aoi_crs(aoi_crs, aoi=aoi)
-    from changedet.scene.request import SceneRequest
+    from changedet.predict.request import SceneRequest
     from changedet.vector.files import PolygonOptions
 
     request = SceneRequest(
@@ -143,6 +156,8 @@ def predict(
         threshold=threshold,
         test_time=test_time,
         device=device,
+        encoder=encoder,
+        encoder_weights=encoder_weights,
         batch_size=batch_size,
         tile_px=tile,
         overlap_px=overlap,
@@ -189,16 +204,18 @@ def _predict_pictures(
     before: Path,
     after: Path,
     *,
-    model: Path,
+    model: str,
     out: Path,
     threshold: float | None,
     test_time: "TestTime | None",
     batch_size: int | None,
     device: str,
+    encoder: str | None,
+    encoder_weights: str | None,
     overwrite: bool,
 ) -> None:
     from changedet.cli.pair_progress import pair_progress
-    from changedet.experiment.prediction import predict_files
+    from changedet.predict.images import predict_files
 
     with pair_progress("predict") as progress:
         report = predict_files(
@@ -210,6 +227,8 @@ def _predict_pictures(
             test_time=test_time,
             batch_size=batch_size or 8,
             device=device,
+            encoder=encoder,
+            encoder_weights=encoder_weights,
             existing="replace" if overwrite else "refuse",
             progress=progress,
         )
@@ -238,7 +257,7 @@ def _check_aoi_crs(aoi_crs: str | None, *, aoi: str | None) -> None:
 
 def _predict_scene(request: "SceneRequest") -> None:
     from changedet.cli.scene_progress import scene_progress
-    from changedet.scene.predict import predict_scene
+    from changedet.predict.rasters import predict_scene
 
     with scene_progress() as display:
         report = predict_scene(request, say=display.say, progress=display.update)
@@ -250,7 +269,7 @@ def _predict_scene(request: "SceneRequest") -> None:
 
 def _predict_folders(request: "SceneRequest") -> None:
     from changedet.cli.scene_progress import scene_progress
-    from changedet.scene.folders import predict_scenes
+    from changedet.predict.folders import predict_scenes
 
     failures: dict[str, ChangeDetError] = {}
     threshold = None

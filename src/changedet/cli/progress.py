@@ -7,11 +7,11 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from changedet.engine.checkpoint import Progress as Position
-from changedet.engine.observer import LogRow, Observer, ValidationEvent
+from changedet.training.callbacks import LogRow, TrainingCallback, ValidationEvent
+from changedet.training.checkpoint import TrainingPosition
 
 
-class TrainingDisplay(Observer):
+class TrainingDisplay(TrainingCallback):
     """A bar on a terminal; on anything else (a log file) a plain line for each log row."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class TrainingDisplay(Observer):
         """Print a line above the bar."""
         self.console.print(message, markup=False)
 
-    def on_start(self, progress: Position, *, batches: int, epochs: int) -> None:
+    def on_start(self, progress: TrainingPosition, *, batches: int, epochs: int) -> None:
         """Open the bar at the position."""
         self._task = self._bar.add_task(
             "train",
@@ -61,7 +61,7 @@ class TrainingDisplay(Observer):
         )
         self._restart_clock()
 
-    def on_batch(self, progress: Position, *, pairs: int) -> None:
+    def on_batch(self, progress: TrainingPosition, *, pairs: int) -> None:
         """Move the bar on."""
         self._pairs += pairs
         if self._task is not None:

@@ -11,7 +11,7 @@ def recipes(
     ] = None,
 ) -> None:
     """List the shipped recipes, or print one with every setting written out."""
-    from changedet.experiment.config import dump_config, list_recipes, load_config
+    from changedet.training.config import dump_config, list_recipes, load_config
 
     if name is not None:
         typer.echo(dump_config(load_config(name)), nl=False)

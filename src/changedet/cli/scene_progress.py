@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from changedet.scene.flow import TilesDone
+from changedet.predict.flow import TilesDone
 
 
 class SceneDisplay:

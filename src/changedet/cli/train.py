@@ -41,7 +41,7 @@ def train(
 ) -> None:
     """Train a model; Ctrl-C saves, and --resume goes on exactly where it stopped."""
     from changedet.cli.progress import TrainingDisplay
-    from changedet.experiment.run import TrainRequest, run_training
+    from changedet.training.run import TrainRequest, run_training
 
     request = TrainRequest(
         out=out,
@@ -54,7 +54,7 @@ def train(
         mode="resume" if resume else "overwrite" if overwrite else "new",
     )
     with TrainingDisplay() as display:
-        outcome = run_training(request, observers=[display], say=display.say)
+        outcome = run_training(request, callbacks=[display], say=display.say)
     if outcome.signal is not None:
         typer.echo(
             f"changedet: stopped at epoch {outcome.progress.epoch}, batch "

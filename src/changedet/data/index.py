@@ -3,16 +3,14 @@
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from changedet.data.benchmarks import LISTS, Benchmark, differences, find_benchmark
-from changedet.data.file_pair import PairPaths
 from changedet.data.labelled import LabelledPair
 from changedet.data.layouts import (
     SPLIT_NAMES,
     UNDERSTOOD,
-    Found,
     LayoutFolders,
     Prefer,
     find_folders,
@@ -24,7 +22,9 @@ from changedet.data.layouts import (
     subfolders,
 )
 from changedet.data.lists import find_lists, read_list
-from changedet.data.scenes.manifest import SceneSettings, find_manifest
+from changedet.data.pair import PairPaths
+from changedet.data.rasters.manifest import RasterSettings, find_manifest
+from changedet.data.survey import Survey
 from changedet.errors import ConfigError, DataError
 from changedet.types import PixelType
 
@@ -56,7 +56,7 @@ class PairIndex:
     splits: Mapping[str, tuple[LabelledPair, ...]]
     notes: tuple[str, ...] = ()
     pixel_type: PixelType = "uint8"
-    scenes: SceneSettings | None = None
+    scenes: RasterSettings | None = None
 
     @property
     def pairs(self) -> tuple[LabelledPair, ...]:
@@ -74,28 +74,6 @@ class PairIndex:
                 f"{self.root} has no split {name!r}; it has {', '.join(self.splits)}, choose one"
             )
         return self.splits[name]
-
-
-@dataclass
-class Survey:
-    """What was found under a folder, faults included; :func:`index_pairs` refuses faults."""
-
-    root: Path
-    layout: str
-    name: str
-    splits: dict[str, Sequence[LabelledPair]] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    pixel_type: PixelType = "uint8"
-    scenes: SceneSettings | None = None
-
-    def add(self, split: str, found: Found) -> None:
-        """Take over the pairs of one split."""
-        self.faults += found.faults
-        self.notes += found.notes
-        if found.pairs:
-            self.splits[split] = found.pairs
 
 
 def index_pairs(
@@ -180,9 +158,9 @@ def survey(
         if row is not None:
             raise ConfigError(f"{manifest} lists scenes, {row.name} is none; leave one of them out")
         # GDAL comes with it, which pairs of image files do without.
-        from changedet.data.scenes.survey import survey_scenes
+        from changedet.data.rasters.survey import survey_rasters
 
-        return survey_scenes(manifest, channels=channels)
+        return survey_rasters(manifest, channels=channels)
     if not root.is_dir():
         raise DataError(
             f"{root} is {'no folder' if root.exists() else 'not there'}; "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -10,14 +10,11 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from changedet.data.label_encoding import LabelEncoding
-    from changedet.data.masks import MaskFacts
-    from changedet.data.pixel_sums import Sums
+    from changedet.data.labels.encoding import LabelEncoding
+    from changedet.data.labels.masks import MaskHistogram
+    from changedet.data.pixel_sums import Pixels, Sums
     from changedet.raster.geo_grid import Window
     from changedet.types import Normalisation
-
-#: Stored pixels, (H, W, C): uint8, or float32 for every wider type.
-Pixels: TypeAlias = npt.NDArray[Any]
 
 
 class DecodedPair(NamedTuple):
@@ -75,7 +72,7 @@ class Inspection(NamedTuple):
     sizes: Mapping[str, tuple[int, int]]
     sums: Mapping[str, Sums]
     digests: Mapping[str, bytes]
-    mask: MaskFacts | None
+    mask: MaskHistogram | None
 
 
 class LabelledPair(Protocol):
@@ -118,7 +115,7 @@ class LabelledPair(Protocol):
             DataError: If it has no label, or its parts do not fit each other or ``channels``.
         """
 
-    def inspect_label(self) -> MaskFacts:
+    def inspect_label(self) -> MaskHistogram:
         """Count the stored values of the label."""
 
     def sum_pixels(self, *, channels: int) -> tuple[Sums, Sums]:

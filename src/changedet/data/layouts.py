@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from changedet.data.file_pair import PairPaths
+from changedet.data.pair import PairPaths
 from changedet.errors import DataError
 
 Prefer = Literal["prepared", "original"]

@@ -4,7 +4,6 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from changedet.data.file_pair import PairPaths
 from changedet.data.layouts import (
     IMAGE_SUFFIXES,
     SPLIT_NAMES,
@@ -13,6 +12,7 @@ from changedet.data.layouts import (
     find_folders,
     match_pairs,
 )
+from changedet.data.pair import PairPaths
 from changedet.errors import DataError
 
 #: Ends the name of a prepared list: ``train1.txt`` (spec 6).

@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from changedet.types import Progress
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-#: Told after every item: how many are done, how many there are.
-Observer = Callable[[int, int], None]
 
 # Decoding releases the interpreter lock, so threads are enough; more only queue at the disk.
 _MAX_THREADS = 8
@@ -19,7 +18,7 @@ def map_in_order(
     function: Callable[[Item], Result],
     items: Iterable[Item],
     *,
-    observer: Observer | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Result]:
     """Apply ``function`` to all items in threads and yield the results in the items' order.
 
@@ -31,7 +30,7 @@ def map_in_order(
         try:
             for done, result in enumerate(pool.map(function, wanted), start=1):
                 yield result
-                if observer is not None:
-                    observer(done, len(wanted))
+                if progress is not None:
+                    progress(done, len(wanted))
         finally:
             pool.shutdown(cancel_futures=True)

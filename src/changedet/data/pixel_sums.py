@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from changedet.data.labelled import Pixels
+#: Stored pixels, (H, W, C): uint8, or float32 for every wider type.
+Pixels: TypeAlias = "npt.NDArray[Any]"
 
 
 class Sums(Protocol):

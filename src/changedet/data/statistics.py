@@ -6,9 +6,9 @@ from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING, Literal
 
-from changedet.data.parallel import Observer, map_in_order
+from changedet.data.parallel import map_in_order
 from changedet.errors import DataError
-from changedet.types import Bands, Normalisation
+from changedet.types import Bands, Normalisation, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ def measure_normalisation(
     bands: Bands = "rgb",
     scale: Scale = "mean_std",
     channels: int = 3,
-    observer: Observer | None = None,
+    progress: Progress | None = None,
 ) -> Normalisation:
     """Measure per-date, per-channel statistics; every pixel that holds an image counts the same.
 
@@ -34,7 +34,7 @@ def measure_normalisation(
         bands: Order in which the statistics are listed and the network sees the channels.
         scale: ``mean`` leaves the deviation at 1, as the seed does.
         channels: Channels of the images.
-        observer: Told after every pair.
+        progress: Told after every pair.
 
     Raises:
         DataError: If there is no pair, an image cannot be read, or a band is constant while the
@@ -43,7 +43,7 @@ def measure_normalisation(
     if not pairs:
         raise DataError("there are no pairs to measure means from; add some to the train split")
     both = list(
-        map_in_order(lambda pair: pair.sum_pixels(channels=channels), pairs, observer=observer)
+        map_in_order(lambda pair: pair.sum_pixels(channels=channels), pairs, progress=progress)
     )
     before: Sums = reduce(add, (first for first, _ in both))
     after: Sums = reduce(add, (second for _, second in both))

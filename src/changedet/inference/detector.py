@@ -1,22 +1,29 @@
-"""A trained model ready for use: two images in, a change map out."""
+"""A trained model, or another scorer, ready for use: two images in, a change map out."""
 
-from collections.abc import Iterable, Iterator
+from __future__ import annotations
+
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
+from changedet.card import check_threshold
 from changedet.errors import ConfigError, DataError
-from changedet.inference.scorer import Image
-from changedet.inference.tiling import default_overlap, score_pairs
-from changedet.models.base import ChangeModel
-from changedet.models.choices import check_choice
-from changedet.models.model_file import ModelCard, load_model
+from changedet.inference.provenance import model_metadata
+from changedet.inference.tiling import score_pairs
 from changedet.raster.grid import round_up
-from changedet.types import PixelType, TestTime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from changedet.card import ModelCard
+    from changedet.inference.scorer import Image, Scorer
+    from changedet.models.base import ChangeModel
+    from changedet.types import PixelType, TestTime
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,40 +55,44 @@ class Prediction:
 
 
 class Detector:
-    """Finds what changed between image pairs of any size.
+    """Finds what changed between image pairs of any size, with any scorer of tiles.
+
+    It holds the model in memory and knows its checksum: made once, it serves any number of image
+    pairs and scenes.
 
     Attributes:
-        model: The network, on ``device``.
-        card: What the model file says of it.
-        device: Where it computes.
-        test_time: Turned, mirrored or coarser views of a tile whose scores are averaged.
+        scorer: What scores the tiles.
+        path: The model file it came from; None: it came from none.
     """
 
-    def __init__(
-        self,
-        model: ChangeModel,
-        card: ModelCard,
-        *,
-        device: str = "auto",
-        test_time: TestTime | None = None,
-    ) -> None:
-        """Move a model to a device and make it ready.
+    def __init__(self, scorer: Scorer, *, path: Path | None = None) -> None:
+        self.scorer = scorer
+        self.path = path
 
-        Args:
-            model: The network; it is moved, not copied.
-            card: Its normalisation, tile size and threshold.
-            device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-            test_time: Views of a tile to average, instead of the card's own choice.
+    @property
+    def card(self) -> ModelCard:
+        """What is known of the model."""
+        return self.scorer.card
+
+    @property
+    def model(self) -> ChangeModel:
+        """The network of PyTorch.
 
         Raises:
-            ConfigError: If the device is unknown or absent, or there is no such test-time
-                augmentation.
+            AttributeError: If the scorer holds none.
         """
-        self.test_time = card.test_time if test_time is None else test_time
-        check_choice("test_time", self.test_time, get_args(TestTime))
-        self.device = resolve_device(device)
-        self.model = model.to(self.device).to(memory_format=torch.channels_last)
-        self.card = card
+        model: ChangeModel = self.scorer.model  # type: ignore[attr-defined]  # see Raises
+        return model
+
+    @property
+    def device_name(self) -> str:
+        """Where it computes, such as ``cpu`` or ``cuda:0``."""
+        return self.scorer.device_name
+
+    @property
+    def test_time(self) -> TestTime:
+        """Rotated, mirrored or coarser views of a tile whose scores are averaged."""
+        return self.scorer.test_time
 
     @property
     def threshold(self) -> float | None:
@@ -91,12 +102,17 @@ class Detector:
     @property
     def in_channels(self) -> int:
         """Number of channels of an input image."""
-        return self.model.in_channels
+        return self.scorer.in_channels
 
     @property
     def tile_px(self) -> int:
         """Height and width of the tiles: those of the training, in multiples of the stride."""
-        return round_up(self.card.tile_px, self.model.stride)
+        return round_up(self.card.tile_px, self.scorer.stride)
+
+    @cached_property
+    def metadata(self) -> dict[str, Any]:
+        """Identify the model for a report: file, checksum, architecture, training data."""
+        return model_metadata(self.path, self.card)
 
     def predict(self, before: Image, after: Image, *, threshold: float | None = None) -> Prediction:
         """Score the change between two images of one size.
@@ -124,28 +140,35 @@ class Detector:
 
         Args:
             pairs: As for :meth:`predict`; sizes may differ between pairs.
-            batch_size: Tiles that go through the model at once; it does not change the result.
+            batch_size: Tiles that are scored at once; it does not change the result.
             threshold: Score in [0, 1] to use instead of the model's own.
 
         Raises:
             ConfigError: If the threshold or the batch size is out of range.
             DataError: If a pair does not fit together or the model.
         """
-        threshold = self.threshold if threshold is None else checked_threshold(threshold)
-        scores = score_pairs(
-            self.model,
-            (
-                _checked_pair(pair, self.in_channels, pixel_type=self.card.pixel_type)
-                for pair in pairs
-            ),
-            normalisation=self.card.normalisation,
-            tile_px=self.tile_px,
-            overlap_px=default_overlap(self.tile_px),
-            batch_size=batch_size,
-            device=self.device,
-            test_time=self.test_time,
+        threshold = self.threshold if threshold is None else check_threshold(threshold)
+        scored = score_pairs(self.scorer, pairs, images=self.checked_pair, batch_size=batch_size)
+        return (Prediction(self.scorer.to_host(score), threshold) for _, score in scored)
+
+    def checked_pair(self, pair: tuple[Image, Image]) -> tuple[Image, Image]:
+        """Bring both images to (H, W, C) and check that they fit each other and the model.
+
+        Raises:
+            DataError: If they do not.
+        """
+        before, after = (
+            _checked_image(_checked_type(image, date, self.card.pixel_type), date, self.in_channels)
+            for image, date in zip(pair, ("before", "after"), strict=True)
         )
-        return (Prediction(score.cpu().numpy(), threshold) for score in scores)
+        if before.shape != after.shape:
+            raise DataError(
+                "the two images must be of one size, got "
+                f"{before.shape[1]}x{before.shape[0]} before and "
+                f"{after.shape[1]}x{after.shape[0]} after (width x height); "
+                "cut or resample one of them"
+            )
+        return before, after
 
 
 def load(path: str | Path, *, device: str = "auto", test_time: TestTime | None = None) -> Detector:
@@ -153,80 +176,18 @@ def load(path: str | Path, *, device: str = "auto", test_time: TestTime | None =
 
     Args:
         path: Of the model file.
-        device: As for :class:`Detector`.
-        test_time: As for :class:`Detector`.
+        device: As for :func:`changedet.inference.devices.resolve_device`.
+        test_time: Views of a tile to average, instead of the model's own choice.
 
     Raises:
         CheckpointError: If the file is no model file of this package.
         ConfigError: If the device is unknown or absent, or there is no such test-time augmentation.
     """
+    from changedet.inference.torch_scorer import TorchScorer
+    from changedet.models.model_file import load_model
+
     model, card = load_model(path)
-    return Detector(model, card, device=device, test_time=test_time)
-
-
-def resolve_device(name: str) -> torch.device:
-    """Turn a device's name into a device that is there.
-
-    Args:
-        name: ``auto`` (the first there is of CUDA, MPS, CPU) or a name as torch writes it.
-
-    Raises:
-        ConfigError: If the name is unknown or the machine has no such device.
-    """
-    if name == "auto":
-        return next(device for device in map(torch.device, _PREFERRED) if _is_there(device))
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(
-            f"unknown device {name!r}; use auto, {', '.join(_PREFERRED)} or, for one of several "
-            "GPUs, for example cuda:1"
-        ) from error
-    if not _is_there(device):
-        raise ConfigError(f"this machine has no device {name!r}; use auto or cpu")
-    return device
-
-
-def checked_threshold(threshold: float) -> float:
-    """Let a threshold through that is a score.
-
-    Raises:
-        ConfigError: If it is not in [0, 1].
-    """
-    if not 0.0 <= threshold <= 1.0:
-        raise ConfigError(
-            f"a threshold is a score in [0, 1], got {threshold:g}; "
-            "a score is half the distance, so halve a distance to get it"
-        )
-    return threshold
-
-
-_PREFERRED = ("cuda", "mps", "cpu")
-
-
-def _is_there(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return (device.index or 0) < torch.cuda.device_count()
-    if device.type == "mps":
-        return torch.backends.mps.is_available()
-    return device.type == "cpu"
-
-
-def _checked_pair(
-    pair: tuple[Image, Image], channels: int, *, pixel_type: PixelType
-) -> tuple[Image, Image]:
-    """Bring both images to (H, W, C) and check that they fit each other and the model."""
-    before, after = (
-        _checked_image(_checked_type(image, date, pixel_type), date, channels)
-        for image, date in zip(pair, ("before", "after"), strict=True)
-    )
-    if before.shape != after.shape:
-        raise DataError(
-            "the two images must be of one size, got "
-            f"{before.shape[1]}x{before.shape[0]} before and {after.shape[1]}x{after.shape[0]} "
-            "after (width x height); cut or resample one of them"
-        )
-    return before, after
+    return Detector(TorchScorer(model, card, device=device, test_time=test_time), path=Path(path))
 
 
 def _checked_type(image: Image, date: str, pixel_type: PixelType) -> Image:

@@ -4,21 +4,19 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from changedet.baselines.registry import baseline_name, is_baseline
+from changedet.card import ModelCard, check_threshold
 from changedet.errors import ConfigError
-from changedet.inference.detector import checked_threshold
-from changedet.models.model_file import ModelCard
-
-#: Source of a threshold that the user gave.
-GIVEN_BY_HAND = "given by hand"
+from changedet.selection import Selection
 
 
-def settle_threshold(card: ModelCard, given: float | None, *, model: Path) -> tuple[float, str]:
+def settle_threshold(card: ModelCard, given: float | None, *, model: str) -> tuple[float, str]:
     """Choose between the user's threshold and the model's own.
 
     Args:
-        card: Of the model file.
+        card: Of the model.
         given: Score in [0, 1] that the user asked for, if any.
-        model: The model file, for the message.
+        model: Name of the model, for the message.
 
     Returns:
         The threshold, a score in [0, 1], and who chose it.
@@ -27,7 +25,7 @@ def settle_threshold(card: ModelCard, given: float | None, *, model: Path) -> tu
         ConfigError: If there is none, or the given one is no score.
     """
     if given is not None:
-        return checked_threshold(given), GIVEN_BY_HAND
+        return check_threshold(given), Selection("user").describe()
     if card.threshold is None:
         raise ConfigError(
             f"{model} holds no threshold; give one with --threshold, or have one chosen on a "
@@ -36,12 +34,23 @@ def settle_threshold(card: ModelCard, given: float | None, *, model: Path) -> tu
     return card.threshold, card.threshold_source or "stored with the model"
 
 
-def model_facts(path: Path, card: ModelCard) -> dict[str, Any]:
-    """Identify a model file for a report: name, checksum, architecture, training data."""
-    with path.open("rb") as file:
-        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+def model_metadata(path: Path | None, card: ModelCard) -> dict[str, Any]:
+    """Identify a model for a report: name, checksum, architecture, training data.
+
+    A baseline is known by its name and options alone.
+
+    Args:
+        path: The model file; None: it comes from none, and has no name and checksum.
+        card: What is known of it.
+    """
+    if is_baseline(card.architecture):
+        return {"baseline": baseline_name(card.architecture), **card.options}
+    checksum = None
+    if path is not None:
+        with path.open("rb") as file:
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
     return {
-        "file": path.name,
+        "file": None if path is None else path.name,
         "sha256": checksum,
         "architecture": card.architecture,
         "options": card.options,

@@ -1,99 +1,126 @@
-"""Run batches of equally large tiles through a model."""
+"""What scores tiles, whatever it runs on: PyTorch, a baseline without training, another runtime."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
+from __future__ import annotations
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
-from changedet.inference.test_time import View, views
-from changedet.models.base import ChangeModel
-from changedet.nn.normaliser import normalise
-from changedet.types import ChangeOutput, Normalisation, TestTime
+from changedet.raster.tile_plan import MainMemory, Memory, Resident
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from changedet.card import ModelCard
+    from changedet.raster.geo_grid import Window
+    from changedet.raster.pair import PairPixels
+    from changedet.types import TestTime
 
 #: Stored pixel values, (H, W, C): mostly uint8, else float32.
-Image: TypeAlias = NDArray[Any]
+Image: TypeAlias = "NDArray[Any]"
 
 
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode and restore the mode of each of its parts afterwards."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            # Not train(): that would also switch parts which were frozen in evaluation mode.
-            module.training = True
+class Scorer(Memory, Protocol):
+    """Scores the change of tiles, and says what a caller must know to cut them.
 
-
-class TileScorer:
-    """Scores the change of tiles.
-
-    Args:
-        model: On ``device``.
-        normalisation: Statistics the model was trained with.
-        device: Where to compute; CUDA computes in bfloat16.
-        test_time: Which views of a tile are scored and averaged, see :func:`views`. They go
-            through the model one after the other, so memory does not grow with their number.
-
-    Raises:
-        ConfigError: If there is no such test-time augmentation.
+    It is called by one thread at a time. Nothing here knows PyTorch: scores are NumPy arrays, or
+    :data:`Resident` where a caller asks for them to stay where they were computed, which keeps
+    blending and counting on a GPU.
     """
 
-    def __init__(
-        self,
-        model: ChangeModel,
-        normalisation: Normalisation,
-        device: torch.device,
-        *,
-        test_time: TestTime = "none",
-    ) -> None:
-        self.model = model
-        self.device = device
-        self.normalisation = normalisation
-        self.views = views(test_time)
+    @property
+    def card(self) -> ModelCard:
+        """What is known of it: normalisation, kind of values, tile size, threshold, provenance."""
 
-    def score(self, before: Sequence[Image], after: Sequence[Image]) -> Tensor:
-        """Score a batch; between two of them the model is in the mode in which it was found.
+    @property
+    def in_channels(self) -> int:
+        """Channels of an image."""
+
+    @property
+    def stride(self) -> int:
+        """What height and width of a tile must be multiples of, in pixels."""
+
+    @property
+    def fixed_tile(self) -> bool:
+        """Whether only tiles of ``card.tile_px`` are scored as in training (spec 1.2)."""
+
+    @property
+    def device_name(self) -> str:
+        """Kind of device that computes: ``cpu``, ``cuda``, ``mps``."""
+
+    @property
+    def test_time(self) -> TestTime:
+        """Rotated, mirrored or coarser views of a tile whose scores are averaged."""
+
+    def score(self, before: Sequence[Image], after: Sequence[Image]) -> NDArray[np.float32]:
+        """Score a batch of tiles.
 
         Args:
-            before: B tiles, (h, w, C), stored values, all of one size that the model takes.
+            before: B tiles, (h, w, C), stored values, all of one size that is a multiple of
+                ``stride``.
             after: The same places at the second date.
 
         Returns:
-            Scores, (B, h, w), float32 in [0, 1], on the device.
+            Scores, (B, h, w), float32 in [0, 1].
         """
-        with evaluating(self.model), torch.inference_mode(), _half_precision(self.device):
-            first, second = normalise(self._batch(before), self._batch(after), self.normalisation)
-            total = self._score_view(self.views[0], first, second)
-            for view in self.views[1:]:
-                total = total + self._score_view(view, first, second)
-            return total / len(self.views)
 
-    def _score_view(self, view: View, before: Tensor, after: Tensor) -> Tensor:
-        first, second = (
-            view.show(batch, multiple=self.model.stride).contiguous(
-                memory_format=torch.channels_last
-            )
-            for batch in (before, after)
-        )
-        output: ChangeOutput = self.model(first, second, branches="fused")
-        return view.undo(output.score.float(), (before.shape[-2], before.shape[-1]))
+    def score_resident(self, before: Sequence[Image], after: Sequence[Image]) -> Resident:
+        """Score a batch of tiles like :meth:`score` and leave the result where it was computed."""
 
-    def _batch(self, images: Sequence[Image]) -> Tensor:
-        """Stack tiles to (B, C, h, w) in channels_last order, on the device."""
-        stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-        if self.device.type == "cuda":
-            return stacked.pin_memory().to(self.device, non_blocking=True)
-        return stacked.to(self.device)
+    def to_host(self, scores: Resident) -> NDArray[np.float32]:
+        """Bring scores to main memory."""
 
 
-def _half_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return contextlib.nullcontext()
+class HostScorer(MainMemory):
+    """The part of :class:`Scorer` that is the same for all that computes in main memory."""
+
+    @property
+    def device_name(self) -> str:
+        """Main memory belongs to the CPU."""
+        return "cpu"
+
+    def score(self, before: Sequence[Image], after: Sequence[Image]) -> NDArray[np.float32]:
+        """Score a batch of tiles, see :meth:`Scorer.score`."""
+        raise NotImplementedError
+
+    def score_resident(
+        self, before: Sequence[Image], after: Sequence[Image]
+    ) -> NDArray[np.float32]:
+        """Score a batch of tiles."""
+        return self.score(before, after)
+
+    def to_host(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give the scores themselves."""
+        return scores
+
+
+class FittedScorer(Scorer, Protocol):
+    """Scores tiles of the scene that was measured for it."""
+
+    @property
+    def measured(self) -> Mapping[str, Any]:
+        """What was measured, for reports, as plain JSON types."""
+
+
+@runtime_checkable
+class SceneFitted(Protocol):
+    """A method without training that measures each scene before it can score tiles of it."""
+
+    def fit(
+        self,
+        read: Callable[[Window], PairPixels],
+        windows: Sequence[Window],
+        *,
+        say: Callable[[str], None] = ...,
+    ) -> FittedScorer:
+        """Measure a scene and give what scores its tiles.
+
+        Args:
+            read: Gives both dates of a window of the scene, with the pixels that hold data.
+            windows: Windows that cover all that will be scored, each small enough for memory.
+            say: Gets sentences for the user, such as which share of the pixels was measured.
+
+        Raises:
+            DataError: If no pixel has data in both dates, or nothing can be measured.
+        """

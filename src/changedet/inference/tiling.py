@@ -1,87 +1,90 @@
 """Score image pairs of any size, tile by tile; the tiles of many images share batches."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from changedet.errors import ConfigError
-from changedet.inference.scorer import Image, TileScorer
-from changedet.models.base import ChangeModel
-from changedet.raster.grid import blend_weights, round_up, tiles
-from changedet.types import Normalisation, TestTime
+from changedet.inference.scorer import Image, Scorer
+from changedet.raster.geo_grid import Window
+from changedet.raster.grid import default_overlap, mirror_to, round_up
+from changedet.raster.tile_plan import Resident, RowBlender, TilePlan
+from changedet.types import Mode
 
-
-def default_overlap(tile_px: int) -> int:
-    """Overlap that hides the seams: a quarter of the tile."""
-    return tile_px // 4
+Item = TypeVar("Item")
+#: Tile larger than any image: baselines measure each image as a whole.
+WHOLE_PX = 2**31
 
 
 def score_pairs(
-    model: ChangeModel,
-    pairs: Iterable[tuple[Image, Image]],
+    scorer: Scorer,
+    items: Iterable[Item],
     *,
-    normalisation: Normalisation,
-    tile_px: int,
-    overlap_px: int,
-    batch_size: int,
-    device: torch.device,
-    test_time: TestTime = "none",
-) -> Iterator[Tensor]:
-    """Score the change of every pixel of many pairs, in their order, reading them one by one.
+    images: Callable[[Item], tuple[Image, Image]],
+    tile_px: int | None = None,
+    overlap_px: int | None = None,
+    batch_size: int = 8,
+) -> Iterator[tuple[Item, Resident]]:
+    """Score the change of every pixel of many pairs, in their order, taking them one by one.
 
     Overlapping tiles are blended smoothly; with an overlap of 0 every pixel comes from exactly one
-    tile. A model that attends always sees tiles of exactly ``tile_px`` (spec 1.2), so smaller
-    images are mirrored to that size; for other models they are only mirrored to the next multiple
-    of the stride. Between two scores the model is in the mode in which it was found.
+    tile. A scorer of fixed tiles always sees tiles of exactly ``tile_px`` (spec 1.2), so smaller
+    images are mirrored to that size; for other scorers they are only mirrored to the next multiple
+    of the stride.
 
     Args:
-        model: On ``device``.
-        pairs: Before and after, uint8, (H, W, C), both of one size; sizes may differ between pairs.
-        normalisation: Statistics the model was trained with.
-        tile_px: Height and width of a tile, rounded up to a multiple of the model's stride.
-        overlap_px: Pixels that neighbouring tiles share at least.
-        batch_size: Tiles that go through the model at once; it does not change the scores.
-        device: Where to compute; CUDA computes in bfloat16.
-        test_time: Which views of a tile, turned, mirrored or coarser, are scored and averaged.
+        scorer: Scores the tiles.
+        items: Whatever the caller calls a pair; sizes may differ between pairs.
+        images: Gives before and after of an item, stored values, (H, W, C), both of one size.
+        tile_px: Height and width of a tile, rounded up to a multiple of the scorer's stride; None:
+            the card's.
+        overlap_px: Pixels that neighbouring tiles share at least; None: a quarter of the tile.
+        batch_size: Tiles that are scored at once; it does not change the scores.
 
     Returns:
-        Scores, (H, W), float32 in [0, 1], on ``device``, one map a pair.
+        Each item with its scores, (H, W), float32 in [0, 1], where the scorer leaves them.
 
     Raises:
-        ConfigError: If the tile, overlap or batch size makes no sense, or there is no such
-            test-time augmentation.
+        ConfigError: If the tile, overlap or batch size makes no sense.
     """
-    tile_px = round_up(tile_px, model.stride)
+    tile_px = round_up(scorer.card.tile_px if tile_px is None else tile_px, scorer.stride)
     if tile_px < 1:
         raise ConfigError(f"the tile size must be at least 1 pixel, got {tile_px}")
+    overlap_px = default_overlap(tile_px) if overlap_px is None else overlap_px
     if not 0 <= overlap_px < tile_px:
         raise ConfigError(f"the tile overlap must be in [0, {tile_px}), got {overlap_px}")
     if batch_size < 1:
         raise ConfigError(f"the batch size must be at least 1, got {batch_size}")
-    scorer = TileScorer(model, normalisation, device, test_time=test_time)
-    return _score_tiled(scorer, pairs, tile_px, overlap_px=overlap_px, batch_size=batch_size)
+    return _score_tiled(
+        scorer, items, images, tile_px=tile_px, overlap_px=overlap_px, batch_size=batch_size
+    )
+
+
+def overlap_of(mode: Mode, tile_px: int) -> int:
+    """Pixels that neighbouring tiles share in a mode."""
+    return default_overlap(tile_px) if mode == "whole" else 0
 
 
 def _score_tiled(
-    scorer: TileScorer,
-    pairs: Iterable[tuple[Image, Image]],
-    tile_px: int,
+    scorer: Scorer,
+    items: Iterable[Item],
+    images: Callable[[Item], tuple[Image, Image]],
     *,
+    tile_px: int,
     overlap_px: int,
     batch_size: int,
-) -> Iterator[Tensor]:
-    begun: deque[_Canvas] = deque()
+) -> Iterator[tuple[Item, Resident]]:
+    begun: deque[_Map[Item]] = deque()
     batch: list[_Piece] = []
-    for before, after in pairs:
-        size = _tile_size(scorer.model, before.shape[:2], tile_px)
-        canvas = _Canvas.blank(before.shape[:2], size, overlap_px, device=scorer.device)
-        begun.append(canvas)
-        for piece in _pieces(canvas, before, after):
+    for item in items:
+        before, after = images(item)
+        shape = before.shape[0], before.shape[1]
+        size = _tile_size(scorer, shape, tile_px)
+        score_map = _Map(item, scorer, TilePlan(shape, size, overlap_px, Window(0, 0, *shape)))
+        begun.append(score_map)
+        for piece in _pieces(score_map, before, after):
             if batch and piece.before.shape != batch[0].before.shape:
                 _score_into(scorer, batch)
                 batch = []
@@ -89,98 +92,73 @@ def _score_tiled(
             if len(batch) == batch_size:
                 _score_into(scorer, batch)
                 batch = []
-        while begun and begun[0].missing == 0:
-            yield begun.popleft().finished()
+        while begun and begun[0].is_complete:
+            done = begun.popleft()
+            yield done.item, done.score
     if batch:
         _score_into(scorer, batch)
     while begun:
-        yield begun.popleft().finished()
+        done = begun.popleft()
+        yield done.item, done.score
 
 
-def _tile_size(model: ChangeModel, shape: tuple[int, ...], tile_px: int) -> tuple[int, int]:
-    if model.attends:
-        return tile_px, tile_px
-    height, width = (min(tile_px, round_up(length, model.stride)) for length in shape)
-    return height, width
+class _Map(Generic[Item]):
+    """Score map in the making of one item."""
 
+    def __init__(
+        self,
+        item: Item,
+        scorer: Scorer,
+        plan: TilePlan,
+    ) -> None:
+        self.item = item
+        self.plan = plan
+        self.score: Resident = scorer.zeros(plan.shape)
+        self._blender = RowBlender(self.plan, memory=scorer)
+        self.is_complete = False
 
-@dataclass
-class _Canvas:
-    """Score map in the making, (H, W), with the weights of its tiles' rows and columns."""
-
-    score: Tensor
-    rows: Tensor
-    columns: Tensor
-    overlap_px: int
-    missing: int
-
-    @classmethod
-    def blank(
-        cls,
-        shape: tuple[int, ...],
-        size: tuple[int, int],
-        overlap_px: int,
-        *,
-        device: torch.device,
-    ) -> "_Canvas":
-        rows, columns = (
-            torch.from_numpy(
-                blend_weights(length, size=part, overlap=overlap_px).astype(np.float32)
-            ).to(device)
-            for length, part in zip(shape, size, strict=True)
-        )
-        score = torch.zeros(shape, dtype=torch.float32, device=device)
-        return cls(score, rows, columns, overlap_px, len(rows) * len(columns))
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of a tile."""
-        return self.rows.shape[1], self.columns.shape[1]
-
-    def add(self, piece: "_Piece", score: Tensor) -> None:
-        """Blend the scores of one tile in, (h, w)."""
-        weighted = score * self.rows[piece.row, :, None] * self.columns[piece.column]
-        target = self.score[piece.top :, piece.left :][: score.shape[0], : score.shape[1]]
-        target += weighted[: target.shape[0], : target.shape[1]]
-        self.missing -= 1
-
-    def finished(self) -> Tensor:
-        """Hand the map out; the blend of scores may leave [0, 1] by a rounding error."""
-        return self.score.clamp_(0.0, 1.0)
+    def add(self, row: int, column: int, score: Resident) -> None:
+        """Blend the scores of one tile in, (h, w); tiles come row by row, left to right."""
+        self._blender.add_scores(row, column, score)
+        if column + 1 < len(self.plan.lefts):
+            return
+        top, rows = self._blender.finish_row(row)
+        self.score[top : top + rows.shape[1]] = rows[0]
+        self._blender.go_on(row)
+        self.is_complete = row + 1 == len(self.plan.tops)
 
 
 class _Piece(NamedTuple):
-    """One tile of one pair, uint8, (h, w, C), and where its scores go."""
+    """One tile of one pair, stored values, (h, w, C), and where its scores go."""
 
-    canvas: _Canvas
+    score_map: _Map[Any]
     row: int
     column: int
-    top: int
-    left: int
     before: Image
     after: Image
 
 
-def _pieces(canvas: _Canvas, before: Image, after: Image) -> Iterator[_Piece]:
-    height, width = canvas.size
-    before, after = (mirror_to(image, canvas.size) for image in (before, after))
-    shape = (canvas.score.shape[0], canvas.score.shape[1])
-    for tile in tiles(shape, size=canvas.size, overlap=canvas.overlap_px):
-        window = np.s_[tile.top : tile.top + height, tile.left : tile.left + width]
-        yield _Piece(canvas, *tile, before[window], after[window])
+def _tile_size(scorer: Scorer, shape: tuple[int, int], tile_px: int) -> tuple[int, int]:
+    if scorer.fixed_tile:
+        return tile_px, tile_px
+    height, width = (min(tile_px, round_up(length, scorer.stride)) for length in shape)
+    return height, width
 
 
-def mirror_to(image: Image, size: tuple[int, int]) -> Image:
-    """Continue an image that is smaller than a tile by its reflection, repeated as needed."""
-    lacking = [(0, max(0, wanted - got)) for got, wanted in zip(image.shape, size, strict=False)]
-    if not any(after for _, after in lacking):
-        return image
-    return np.pad(image, [*lacking, (0, 0)], mode="reflect")
+def _pieces(score_map: _Map[Any], before: Image, after: Image) -> Iterator[_Piece]:
+    plan = score_map.plan
+    before, after = (mirror_to(image, plan.tile_shape) for image in (before, after))
+    for row in plan.rows:
+        for column in plan.columns:
+            tile = plan.tile(row, column)
+            window = np.s_[tile.top : tile.bottom, tile.left : tile.right]
+            yield _Piece(score_map, row, column, before[window], after[window])
 
 
-def _score_into(scorer: TileScorer, pieces: list[_Piece]) -> None:
+def _score_into(scorer: Scorer, pieces: list[_Piece]) -> None:
     """Score a batch of tiles and blend each into its map."""
-    scores = scorer.score([piece.before for piece in pieces], [piece.after for piece in pieces])
-    with torch.no_grad():
-        for piece, score in zip(pieces, scores, strict=True):
-            piece.canvas.add(piece, score)
+    scores = scorer.score_resident(
+        [piece.before for piece in pieces], [piece.after for piece in pieces]
+    )
+    for piece, score in zip(pieces, scores, strict=True):
+        piece.score_map.add(piece.row, piece.column, score)

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from changedet.metrics.histogram import CountArray, FloatArray, ScoreHistogram
-from changedet.metrics.json_values import JsonValue, to_json_value
+from changedet.storage.json_values import JsonValue, to_json_value
 
 #: The figures of a confusion matrix, in the order in which they are reported (spec 5).
 FIGURES = ("f1", "iou", "precision", "recall", "overall_accuracy", "kappa")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from changedet.metrics.confusion import ratio
 from changedet.metrics.histogram import GRID_THRESHOLDS, CountArray, FloatArray, ScoreHistogram
-from changedet.metrics.json_values import JsonValue, to_json_value
+from changedet.storage.json_values import JsonValue, to_json_value
 
 
 class PrecisionRecall(NamedTuple):

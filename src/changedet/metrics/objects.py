@@ -16,7 +16,7 @@ from scipy import ndimage
 from changedet.errors import ConfigError, DataError
 from changedet.metrics.bootstrap import quantile_interval
 from changedet.metrics.confusion import ratio
-from changedet.metrics.json_values import to_json_value
+from changedet.storage.json_values import to_json_value
 from changedet.types import IGNORED
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from changedet.metrics.histogram import CountArray, FloatArray
-    from changedet.metrics.json_values import JsonValue
+    from changedet.storage.json_values import JsonValue
 
 #: Upper ends of the size classes of labelled objects, in pixels; the last class has none.
 SIZE_EDGES_PX = (64, 256, 1024, 4096)

@@ -13,11 +13,11 @@ from changedet.metrics.confusion import FIGURES, Confusion, confusion_at
 from changedet.metrics.curve import average_precision, max_f1, precision_recall, roc_auc
 from changedet.metrics.histogram import (
     GRID_THRESHOLDS,
-    SEED_THRESHOLDS,
+    PAPER_THRESHOLDS,
     FloatArray,
     ScoreHistogram,
 )
-from changedet.metrics.json_values import JsonValue, to_json_value
+from changedet.storage.json_values import JsonValue, to_json_value
 from changedet.types import MAX_DISTANCE
 
 #: The note for figures on the very images that chose the threshold (spec 5).
@@ -25,7 +25,7 @@ SELECTION_SET_NOTE = "selection set, optimistic"
 
 
 @dataclass(frozen=True)
-class SeedResult:
+class BestThresholdMetrics:
     """The seed's figures: the best of 96 thresholds on the very images that are reported.
 
     NaN (JSON: null) throughout if no pixel has changed.
@@ -56,7 +56,7 @@ class SeedResult:
 
 
 @dataclass(frozen=True)
-class HonestResult:
+class FixedThresholdMetrics:
     """Figures at a threshold that was chosen before, on other images.
 
     Attributes:
@@ -99,15 +99,15 @@ class HonestResult:
         return {name: to_json_value(value) for name, value in values.items()}
 
 
-def seed_protocol(hist: ScoreHistogram) -> SeedResult:
+def best_threshold_metrics(hist: ScoreHistogram) -> BestThresholdMetrics:
     """Report max-F as the seed does: threshold and figures from the same images (spec 5).
 
     Raises:
         DataError: If no image was counted.
     """
     _require_images(hist)
-    best = max_f1(hist, SEED_THRESHOLDS)
-    return SeedResult(
+    best = max_f1(hist, PAPER_THRESHOLDS)
+    return BestThresholdMetrics(
         max_f1=best.f1,
         precision=best.precision,
         recall=best.recall,
@@ -119,7 +119,7 @@ def seed_protocol(hist: ScoreHistogram) -> SeedResult:
     )
 
 
-def honest_protocol(
+def fixed_threshold_metrics(
     hist: ScoreHistogram,
     threshold: float,
     *,
@@ -127,7 +127,7 @@ def honest_protocol(
     seed: int = 0,
     level: float = 0.95,
     note: str | None = None,
-) -> HonestResult:
+) -> FixedThresholdMetrics:
     """Report the figures at a threshold that these images did not choose (spec 5).
 
     Args:
@@ -145,7 +145,7 @@ def honest_protocol(
     _require_images(hist)
     confusion = confusion_at(hist, threshold)
     figures = {name: getattr(confusion, name) for name in FIGURES}
-    return HonestResult(
+    return FixedThresholdMetrics(
         threshold=threshold,
         distance=threshold * MAX_DISTANCE,
         **figures,

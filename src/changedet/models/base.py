@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from changedet.choices import check_choice
 from changedet.errors import ConfigError
-from changedet.models.choices import check_choice
 from changedet.nn.distance import distance_map, unit_vectors
 from changedet.nn.encoder import TimmBackbone, TimmEncoder
 from changedet.types import Branch, Branches, BranchOutput, ChangeOutput, Distance
@@ -31,13 +31,13 @@ class ChangeModel(nn.Module, ABC):
         in_channels: Channels of the images.
         stride: Height and width of the images must be multiples of this, in pixels.
         branch_names: The branches it can compute.
-        attends: Whether it holds any attention, so that results depend on the tile's size.
+        fixed_tile: Whether it holds any attention, so that results depend on the tile's size.
 
     Args:
         in_channels: See above.
         stride: See above.
         branch_names: The branches that the subclass computes.
-        attends: See above.
+        fixed_tile: See above.
         options: See above.
     """
 
@@ -49,14 +49,14 @@ class ChangeModel(nn.Module, ABC):
         in_channels: int,
         stride: int,
         branch_names: Sequence[Branch],
-        attends: bool,
+        fixed_tile: bool,
         options: Mapping[str, Any],
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.stride = stride
         self.branch_names = tuple(branch_names)
-        self.attends = attends
+        self.fixed_tile = fixed_tile
         self.options = dict(options)
 
     @property
@@ -139,7 +139,7 @@ class EncoderModel(ChangeModel):
     Args:
         encoder: A timm backbone.
         branch_names: The branches that the subclass computes.
-        attends: As for :class:`ChangeModel`.
+        fixed_tile: As for :class:`ChangeModel`.
         options: Keyword arguments of the subclass.
     """
 
@@ -148,14 +148,14 @@ class EncoderModel(ChangeModel):
         encoder: TimmBackbone,
         *,
         branch_names: Sequence[Branch],
-        attends: bool,
+        fixed_tile: bool,
         options: Mapping[str, Any],
     ) -> None:
         super().__init__(
             in_channels=encoder.in_channels,
             stride=encoder.stride,
             branch_names=branch_names,
-            attends=attends,
+            fixed_tile=fixed_tile,
             options=options,
         )
         self.encoder = encoder
@@ -172,7 +172,7 @@ class EmbeddingModel(EncoderModel):
     Args:
         encoder: Gives the feature map of one date.
         branch_names: The branches that the subclass embeds.
-        attends: As for :class:`ChangeModel`.
+        fixed_tile: As for :class:`ChangeModel`.
         options: As for :class:`ChangeModel`; must hold ``distance``.
     """
 
@@ -183,10 +183,10 @@ class EmbeddingModel(EncoderModel):
         encoder: TimmEncoder,
         *,
         branch_names: Sequence[Branch],
-        attends: bool,
+        fixed_tile: bool,
         options: Mapping[str, Any],
     ) -> None:
-        super().__init__(encoder, branch_names=branch_names, attends=attends, options=options)
+        super().__init__(encoder, branch_names=branch_names, fixed_tile=fixed_tile, options=options)
         self.distance: Distance = self.options["distance"]
         check_choice("distance", self.distance, get_args(Distance))
 

@@ -53,7 +53,7 @@ class DASNet(EmbeddingModel):
         super().__init__(
             encoder_net,
             branch_names=head_net.branches,
-            attends=head_net.attention != "none",
+            fixed_tile=head_net.attention != "none",
             options={
                 "distance": distance,
                 "attention": head_net.attention,

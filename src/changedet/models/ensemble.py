@@ -45,7 +45,7 @@ class Ensemble(ChangeModel):
             in_channels=channels[0],
             stride=math.lcm(*(member.stride for member in members)),
             branch_names=FUSED_ONLY,
-            attends=any(member.attends for member in members),
+            fixed_tile=any(member.fixed_tile for member in members),
             options={
                 "members": [
                     {"architecture": member.architecture, "options": member.options}

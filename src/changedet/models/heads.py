@@ -5,8 +5,8 @@ from typing import get_args
 
 from torch import Tensor, nn
 
+from changedet.choices import check_choice
 from changedet.errors import ConfigError
-from changedet.models.choices import check_choice
 from changedet.nn.attention import ChannelAttention, PositionAttention
 from changedet.nn.blocks import ConvNormAct
 from changedet.types import Attention, Branch, Head

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from changedet.models.choices import check_choice
+from changedet.choices import check_choice
 from changedet.nn.blocks import ConvNormAct, PointNormAct
 from changedet.types import Decoder
 

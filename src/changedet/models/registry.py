@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from changedet.choices import nearest
 from changedet.errors import ConfigError
 from changedet.models.base import ChangeModel, EncoderModel
-from changedet.models.choices import nearest
 from changedet.models.dasnet import DASNet
 from changedet.models.dasnet_v2 import DASNetV2
 from changedet.models.ensemble import Ensemble

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from changedet.choices import check_choice
 from changedet.errors import ConfigError
 from changedet.models.base import EncoderModel, Levels
-from changedet.models.choices import check_choice
 from changedet.models.heads import FUSED_ONLY
 from changedet.models.pyramid_decoder import build_pyramid_decoder
 from changedet.nn.blocks import PointNormAct
@@ -87,7 +87,7 @@ class SiamesePyramid(EncoderModel):
         super().__init__(
             PyramidEncoder(encoder, in_channels=in_channels, drop_path=drop_path),
             branch_names=FUSED_ONLY,
-            attends=False,
+            fixed_tile=False,
             options={
                 "encoder": encoder,
                 "in_channels": in_channels,

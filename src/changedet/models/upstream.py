@@ -7,12 +7,14 @@ from pathlib import Path
 
 from torch import Tensor
 
+from changedet.card import ModelCard
 from changedet.errors import CheckpointError, ConfigError
 from changedet.models.base import ChangeModel
-from changedet.models.model_file import ModelCard, save_model
+from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
 from changedet.models.tensor_file import read_tensors, summarise, tensor_differences
-from changedet.types import SEED_NORMALISATION, Attention, Distance, Normalisation
+from changedet.selection import Selection
+from changedet.types import CDD_NORMALISATION, Attention, Distance, Normalisation
 
 #: Upstream's start of a name, and ours.
 _RENAMED = {
@@ -43,7 +45,7 @@ IMAGENET_NORMALISATION = Normalisation(
     std_before=_IMAGENET_STD,
     std_after=_IMAGENET_STD,
 )
-_NAMED_NORMALISATIONS = {"seed": SEED_NORMALISATION, "imagenet": IMAGENET_NORMALISATION}
+_NAMED_NORMALISATIONS = {"seed": CDD_NORMALISATION, "imagenet": IMAGENET_NORMALISATION}
 _NUMBERS_EXPECTED = 6
 _LICENCE_NOTE = (
     "converted from a checkpoint of the public DASNet or DASNet-V2 code, which states no licence: "
@@ -56,7 +58,7 @@ def convert_checkpoint(
     target: Path,
     *,
     distance: Distance = "l2",
-    normalisation: Normalisation = SEED_NORMALISATION,
+    normalisation: Normalisation = CDD_NORMALISATION,
     threshold: float | None = None,
 ) -> ModelCard:
     """Turn a public ``.pth`` into a model file.
@@ -82,7 +84,7 @@ def convert_checkpoint(
         options=model.options,
         normalisation=normalisation,
         threshold=threshold,
-        threshold_source=None if threshold is None else "given by hand when converted",
+        threshold_selection=None if threshold is None else Selection("conversion"),
         licence_note=_LICENCE_NOTE,
     )
     save_model(target, model, card)
@@ -146,8 +148,8 @@ def parse_normalisation(text: str) -> Normalisation:
     return Normalisation(
         mean_before=means[:3],
         mean_after=means[3:],
-        std_before=SEED_NORMALISATION.std_before,
-        std_after=SEED_NORMALISATION.std_after,
+        std_before=CDD_NORMALISATION.std_before,
+        std_after=CDD_NORMALISATION.std_after,
         bands="bgr",
     )
 

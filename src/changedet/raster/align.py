@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
 from changedet.errors import DataError
 from changedet.raster.geo_grid import GeoGrid, Window
-from changedet.raster.pixel_map import Coordinates, PixelMap, Points, to_lonlat
+from changedet.raster.pixel_map import PixelMap, Points, to_lonlat
 
 if TYPE_CHECKING:
-    from changedet.raster.facts import RasterFacts
+    from changedet.raster.info import RasterInfo
 
 #: Fewest pixels along a side of the common area: less is no scene.
 SMALLEST_PX: Final = 16
@@ -42,7 +43,7 @@ class Overlap:
     coverage: Coverage
 
 
-def find_overlap(before: RasterFacts, after: RasterFacts, pixel_map: PixelMap) -> Overlap:
+def find_overlap(before: RasterInfo, after: RasterInfo, pixel_map: PixelMap) -> Overlap:
     """Find the pixels of ``before`` whose centres lie within the extent of ``after``.
 
     Raises:
@@ -72,12 +73,11 @@ def find_overlap(before: RasterFacts, after: RasterFacts, pixel_map: PixelMap) -
             f"{window.height} pixels, at least {SMALLEST_PX}x{SMALLEST_PX} are needed; choose "
             "rasters that cover more of the same ground"
         )
-    area = polygon_area(common)
     if is_local:
-        share = polygon_area(clip_polygon(seen, *after.shape)) / (after.height * after.width)
+        share = clip_polygon(seen, *after.shape).area / (after.height * after.width)
     else:
-        share = area / polygon_area(placed)
-    coverage = Coverage(min(1.0, area / (before.height * before.width)), min(1.0, share))
+        share = common.area / shapely.Polygon(np.transpose(placed)).area
+    coverage = Coverage(min(1.0, common.area / (before.height * before.width)), min(1.0, share))
     return Overlap(window, coverage)
 
 
@@ -90,48 +90,18 @@ def outline(window: Window) -> Points:
     return Points(window.left + x * window.width, window.top + y * window.height)
 
 
-def clip_polygon(polygon: Points, height: float, width: float) -> Points:
-    """Cut off what lies outside a rectangle with a corner at (0, 0).
-
-    One side after the other (Sutherland and Hodgman 1974). The result may be empty.
-    """
-    x, y = polygon
-    for sign, limit in ((1.0, 0.0), (-1.0, -width)):
-        x, y = _cut(x, y, inside=sign * x - limit)
-    for sign, limit in ((1.0, 0.0), (-1.0, -height)):
-        x, y = _cut(x, y, inside=sign * y - limit)
-    return Points(x, y)
+def clip_polygon(ring: Points, height: float, width: float) -> shapely.Geometry:
+    """Cut off what lies outside a rectangle with a corner at (0, 0); nothing may be left."""
+    return shapely.clip_by_rect(shapely.Polygon(np.transpose(ring)), 0, 0, width, height)
 
 
-def _cut(x: Coordinates, y: Coordinates, *, inside: Coordinates) -> Points:
-    """Keep the part of a polygon whose distance to a line, ``inside``, is not negative."""
-    xs: list[float] = []
-    ys: list[float] = []
-    for here in range(len(x)):
-        there = (here + 1) % len(x)
-        if inside[here] >= 0:
-            xs.append(x[here])
-            ys.append(y[here])
-        if (inside[here] >= 0) != (inside[there] >= 0):
-            part = inside[here] / (inside[here] - inside[there])
-            xs.append(x[here] + part * (x[there] - x[here]))
-            ys.append(y[here] + part * (y[there] - y[here]))
-    return Points(np.array(xs), np.array(ys))
-
-
-def polygon_area(polygon: Points) -> float:
-    """Give the area of a polygon, whichever way around its corners go."""
-    x, y = polygon
-    return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
-
-
-def centre_window(polygon: Points) -> Window | None:
+def centre_window(polygon: shapely.Geometry) -> Window | None:
     """Give the bounding window of the pixels whose centres lie within a polygon's bounds."""
-    if len(polygon.x) == 0:
+    if polygon.is_empty:
         return None
     # A hair of tolerance: a footprint that was carried through a CRS and back is not exact.
-    left, top = (math.ceil(values.min() - 0.5 - 1e-3) for values in polygon)
-    right, bottom = (math.floor(values.max() - 0.5 + 1e-3) + 1 for values in polygon)
+    left, top = (math.ceil(low - 0.5 - 1e-3) for low in polygon.bounds[:2])
+    right, bottom = (math.floor(high - 0.5 + 1e-3) + 1 for high in polygon.bounds[2:])
     if right <= left or bottom <= top:
         return None
     return Window(top, left, bottom - top, right - left)
@@ -158,7 +128,7 @@ def _returns(found: Points, expected: Points) -> bool:
     return bool((distance < _ROUND_TRIP_PX).all())
 
 
-def _no_overlap(before: RasterFacts, after: RasterFacts) -> DataError:
+def _no_overlap(before: RasterInfo, after: RasterInfo) -> DataError:
     if _meet_around_the_world(before, after):
         return _antimeridian(before, after)
     return DataError(
@@ -168,7 +138,7 @@ def _no_overlap(before: RasterFacts, after: RasterFacts) -> DataError:
     )
 
 
-def _cannot_be_placed(before: RasterFacts, after: RasterFacts) -> DataError:
+def _cannot_be_placed(before: RasterInfo, after: RasterInfo) -> DataError:
     if any(_crosses_antimeridian(raster) for raster in (before, after)):
         return _antimeridian(before, after)
     left, bottom, right, top = GeoGrid(before.crs, before.transform, *before.shape).bounds
@@ -182,7 +152,7 @@ def _cannot_be_placed(before: RasterFacts, after: RasterFacts) -> DataError:
     )
 
 
-def _antimeridian(before: RasterFacts, after: RasterFacts) -> DataError:
+def _antimeridian(before: RasterInfo, after: RasterInfo) -> DataError:
     # The smaller one says where on the meridian.
     rings = [ring for ring in map(_lonlat_ring, (before, after)) if ring.exists.all()]
     lat = min((ring.y for ring in rings), key=np.ptp).mean()
@@ -197,11 +167,11 @@ def _antimeridian(before: RasterFacts, after: RasterFacts) -> DataError:
     )
 
 
-def _lonlat_ring(raster: RasterFacts) -> Points:
+def _lonlat_ring(raster: RasterInfo) -> Points:
     return to_lonlat(outline(Window(0, 0, *raster.shape)), raster)
 
 
-def _crosses_antimeridian(raster: RasterFacts) -> bool:
+def _crosses_antimeridian(raster: RasterInfo) -> bool:
     ring = _lonlat_ring(raster)
     lon = ring.x
     return bool(ring.exists.all()) and bool(
@@ -209,7 +179,7 @@ def _crosses_antimeridian(raster: RasterFacts) -> bool:
     )
 
 
-def _meet_around_the_world(before: RasterFacts, after: RasterFacts) -> bool:
+def _meet_around_the_world(before: RasterInfo, after: RasterInfo) -> bool:
     first, second = _lonlat_ring(before), _lonlat_ring(after)
     if not (first.exists.all() and second.exists.all()):
         return False
@@ -221,7 +191,7 @@ def _meet_around_the_world(before: RasterFacts, after: RasterFacts) -> bool:
     )
 
 
-def _describe_place(raster: RasterFacts) -> str:
+def _describe_place(raster: RasterInfo) -> str:
     """Say where a raster lies: in its own CRS, and in degrees."""
     corners = [raster.transform @ corner for corner in _corners(raster)]
     xs, ys = [x for x, _ in corners], [y for _, y in corners]
@@ -235,5 +205,5 @@ def _describe_place(raster: RasterFacts) -> str:
     )
 
 
-def _corners(raster: RasterFacts) -> list[tuple[int, int]]:
+def _corners(raster: RasterInfo) -> list[tuple[int, int]]:
     return [(x, y) for x in (0, raster.width) for y in (0, raster.height)]

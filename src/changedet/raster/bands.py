@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from rasterio.enums import ColorInterp
 
 from changedet.errors import ConfigError
-from changedet.raster.open import without_secrets
+from changedet.raster.environment import gdal_environment
+from changedet.raster.open import open_raster, without_secrets
 
 if TYPE_CHECKING:
     import rasterio
@@ -56,6 +57,30 @@ def choose_bands(
             f"{name} has {describe_bands(dataset)}"
         )
     return wanted
+
+
+def count_common_bands(before: str, after: str) -> int:
+    """Count the bands that are no alpha, if both rasters have as many.
+
+    Args:
+        before: Path or address of the earlier raster.
+        after: The same of the later one.
+
+    Raises:
+        ConfigError: If they have not.
+        ImageError: If a raster cannot be opened.
+    """
+    counts: list[int] = []
+    for location in (before, after):
+        with gdal_environment(), open_raster(location) as dataset:
+            counts.append(dataset.count - len(alpha_bands(dataset)))
+    if counts[0] != counts[1]:
+        raise ConfigError(
+            f"{without_secrets(before)} has {counts[0]} bands and {without_secrets(after)} has "
+            f"{counts[1]}; name those to compare, for example --bands 1,2,3 (--bands-after where "
+            "they are numbered otherwise)"
+        )
+    return counts[0]
 
 
 def alpha_bands(dataset: rasterio.DatasetReader) -> list[int]:

@@ -19,8 +19,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from changedet.errors import StorageError
-from changedet.raster.scratch import describe_size
-from changedet.raster.style import CHANGED_COLOUR
+from changedet.palette import CHANGED_COLOUR
+from changedet.raster.score_store import describe_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,14 +29,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from changedet.raster.geo_grid import GeoGrid
-    from changedet.raster.scratch import ScoreFile
+    from changedet.raster.score_store import ScoreFile
 
 #: Value of the mask where there is no data in one of the dates.
 MASK_NODATA: Final = 255
 _STRIP_PIXELS: Final = 4 << 20
 # Pixels along one side of a COG's block, what GDAL and rio-cogeo take by default.
 _BLOCK: Final = 512
-# Blocks that are read at once side by side: 8 MB of scores, whatever the width of the scene.
+# Blocks that are read at once, side by side or of several bands: 8 MB of scores, whatever the width
+# of the scene.
 _BLOCKS_AT_ONCE: Final = 8
 # Bytes. A larger cache of blocks makes copying no faster: every block is used once.
 _CACHE: Final = 16 << 20
@@ -80,22 +81,22 @@ def read_strips(
 
     Args:
         scores: What to read.
-        max_pixels: Of a strip; a single row may have more.
+        max_pixels: Of a strip, all bands together; a single row may have more.
 
     Yields:
-        The first row of the strip and its scores, (n, W).
+        The first row of the strip and its scores, (K, n, W).
 
     Raises:
         StorageError: If the scores cannot be read.
     """
     height, width = scores.grid.shape
-    count = max(1, max_pixels // width)
+    count = max(1, max_pixels // (scores.bands * width))
     for top in range(0, height, count):
         yield top, scores.read_rows(top, min(count, height - top))
 
 
 def write_score_cog(scores: ScoreFile, path: Path, *, tags: Mapping[str, str]) -> None:
-    """Write the scores as float32 COG: NaN = no data, overviews are averages.
+    """Write the scores as float32 COG: NaN = no data, overviews are averages, K bands.
 
     The file is read back before it gets its name, so it is there whole or not at all.
 
@@ -107,26 +108,27 @@ def write_score_cog(scores: ScoreFile, path: Path, *, tags: Mapping[str, str]) -
     Raises:
         StorageError: If it cannot be written, for example on a full disk.
     """
-    with _workshop(path, room=_SCORE_ROOM * scores.grid.height * scores.grid.width) as folder:
+    with _workshop(path, room=_SCORE_ROOM * _count(scores)) as folder:
         source = folder / "scores.vrt"
         rasterio.shutil.copy(_name(scores.path), _name(source), driver="VRT")
         with rasterio.open(_name(source), "r+") as dataset:
             dataset.nodata = np.nan
             _describe(dataset, scores.grid, tags)
-            dataset.set_band_description(1, "change score")
+            _name_bands(dataset, "change score")
         product = folder / path.name
         _copy(source, product, PREDICTOR="YES", OVERVIEW_RESAMPLING="AVERAGE")
-        _compare(product, scores, lambda rows: rows)
+        _compare(product, scores, lambda values: values)
         _publish(product, path)
 
 
 def write_mask_cog(
     scores: ScoreFile, path: Path, *, threshold: float, tags: Mapping[str, str]
-) -> MaskCounts:
+) -> tuple[MaskCounts, ...]:
     """Write where the scores reach a threshold: 1 changed, 0 unchanged, 255 no data, uint8.
 
-    The COG has a colour table, and its overviews hold the most frequent value. It is read back
-    before it gets its name, so it is there whole or not at all.
+    Every band of scores makes one of the mask. A COG of a single band has a colour table (TIFF
+    knows none for several), and its overviews hold the most frequent value. It is read back before
+    it gets its name, so it is there whole or not at all.
 
     Args:
         scores: Of the whole scene, in [0, 1].
@@ -134,22 +136,26 @@ def write_mask_cog(
         threshold: A pixel is changed whose score is at least this, compared in float32.
         tags: GDAL metadata of the file.
 
+    Returns:
+        The pixels of every band by their value.
+
     Raises:
         StorageError: If it cannot be written, for example on a full disk.
     """
     limit = np.float32(threshold)
 
-    def to_mask(rows: NDArray[np.float32]) -> NDArray[np.uint8]:
-        return np.where(np.isnan(rows), MASK_NODATA, rows >= limit).astype(np.uint8)
+    def to_mask(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+        return np.where(np.isnan(values), MASK_NODATA, values >= limit).astype(np.uint8)
 
-    with _workshop(path, room=_MASK_ROOM * scores.grid.height * scores.grid.width) as folder:
+    with _workshop(path, room=_MASK_ROOM * _count(scores)) as folder:
         source, product = folder / "source.tif", folder / path.name
         counts = _write_mask(source, scores, to_mask=to_mask, tags=tags)
         _copy(source, product, PREDICTOR="NO", OVERVIEW_RESAMPLING="MODE")
         _compare(product, scores, to_mask)
         _publish(product, path)
-    return MaskCounts(
-        changed=int(counts[1]), unchanged=int(counts[0]), nodata=int(counts[MASK_NODATA])
+    return tuple(
+        MaskCounts(changed=int(band[1]), unchanged=int(band[0]), nodata=int(band[MASK_NODATA]))
+        for band in counts
     )
 
 
@@ -223,6 +229,15 @@ def _name(path: Path) -> str:
     return str(path.resolve())
 
 
+def _count(scores: ScoreFile) -> int:
+    return scores.bands * scores.grid.height * scores.grid.width
+
+
+def _name_bands(dataset: Any, name: str) -> None:  # noqa: ANN401
+    for band in dataset.indexes:
+        dataset.set_band_description(band, name if dataset.count == 1 else f"{name} {band}")
+
+
 def _describe(dataset: Any, grid: GeoGrid, tags: Mapping[str, str]) -> None:  # noqa: ANN401
     """Set the place on Earth and the metadata of a GDAL data set open for writing."""
     if grid.crs is not None:
@@ -239,11 +254,11 @@ def _write_mask(
     to_mask: Callable[[NDArray[np.float32]], NDArray[np.uint8]],
     tags: Mapping[str, str],
 ) -> NDArray[np.int64]:
-    """Write the mask as plain GeoTIFF; give the number of pixels by value, (256,)."""
+    """Write the mask as plain GeoTIFF; give the number of pixels by value, (K, 256)."""
     profile = {
         "driver": "GTiff",
         "dtype": "uint8",
-        "count": 1,
+        "count": scores.bands,
         "height": scores.grid.height,
         "width": scores.grid.width,
         "nodata": MASK_NODATA,
@@ -254,21 +269,23 @@ def _write_mask(
         "zlevel": 1,
         "bigtiff": "IF_SAFER",
     }
-    counts = np.zeros(256, np.int64)
+    counts = np.zeros((scores.bands, 256), np.int64)
     with rasterio.open(_name(scores.path)) as source, rasterio.open(path, "w", **profile) as mask:
         _describe(mask, scores.grid, tags)
-        mask.write_colormap(1, _COLOURS)
-        mask.set_band_description(1, "change")
-        for window in _windows(scores.grid):
-            values = to_mask(source.read(1, window=window))
-            counts += np.bincount(values.reshape(-1), minlength=256)
-            mask.write(values, 1, window=window)
+        if scores.bands == 1:
+            mask.write_colormap(1, _COLOURS)
+        _name_bands(mask, "change")
+        for window in _windows(scores):
+            values = to_mask(source.read(window=window))
+            counts += [np.bincount(band.reshape(-1), minlength=256) for band in values]
+            mask.write(values, window=window)
     return counts
 
 
-def _windows(grid: GeoGrid) -> Iterator[RasterWindow]:
+def _windows(scores: ScoreFile) -> Iterator[RasterWindow]:
     """Cut the grid along the COG's blocks, so that every block is read and written once."""
-    columns = _BLOCK * _BLOCKS_AT_ONCE
+    grid = scores.grid
+    columns = _BLOCK * max(1, _BLOCKS_AT_ONCE // scores.bands)
     for top in range(0, grid.height, _BLOCK):
         for left in range(0, grid.width, columns):
             size = min(columns, grid.width - left), min(_BLOCK, grid.height - top)
@@ -294,15 +311,15 @@ def _compare(
         rasterio.open(_name(product), NUM_THREADS="ALL_CPUS") as written,
     ):
         levels = written.overviews(1)
-        for window in _windows(scores.grid):
-            wanted = expected(source.read(1, window=window))
+        for window in _windows(scores):
+            wanted = expected(source.read(window=window))
             # Bit by bit: NaN equals NaN.
-            if written.read(1, window=window).tobytes() != wanted.tobytes():
+            if written.read(window=window).tobytes() != wanted.tobytes():
                 raise RasterioError("the file does not hold what was written to it")
     for level in range(len(levels)):
         with rasterio.open(_name(product), overview_level=level) as overview:
             for window in _windows_of(overview):
-                overview.read(1, window=window)
+                overview.read(window=window)
 
 
 def _windows_of(dataset: Any) -> Iterator[RasterWindow]:  # noqa: ANN401

@@ -43,6 +43,14 @@ class Window(NamedTuple):
         """Give the window of the same size that lies so many pixels further."""
         return Window(self.top + down, self.left + right, self.height, self.width)
 
+    def cut(self, size: int) -> list[Window]:
+        """Cover it once with windows of at most ``size`` pixels a side, row by row."""
+        return [
+            Window(top, left, min(size, self.bottom - top), min(size, self.right - left))
+            for top in range(self.top, self.bottom, size)
+            for left in range(self.left, self.right, size)
+        ]
+
 
 @dataclass(frozen=True)
 class GeoGrid:

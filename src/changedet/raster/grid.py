@@ -1,7 +1,7 @@
 """Tile arithmetic: where tiles lie, and how much each counts for a pixel. No I/O, no torch."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,11 @@ class Tile(NamedTuple):
 def round_up(length: int, multiple: int) -> int:
     """Give the smallest multiple of ``multiple`` that is at least ``length``."""
     return -(-length // multiple) * multiple
+
+
+def default_overlap(tile_px: int) -> int:
+    """Overlap that hides the seams: a quarter of the tile."""
+    return tile_px // 4
 
 
 def starts(length: int, size: int, overlap: int) -> list[int]:
@@ -75,6 +80,14 @@ def blend_weights(length: int, *, size: int, overlap: int) -> NDArray[np.float64
     for index, start in enumerate(places):
         weights[index] = window / total[start : start + size]
     return weights
+
+
+def mirror_to(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Continue an image that is smaller than a tile by its reflection, repeated as needed."""
+    lacking = [(0, max(0, wanted - got)) for got, wanted in zip(image.shape, size, strict=False)]
+    if not any(after for _, after in lacking):
+        return image
+    return np.pad(image, [*lacking, (0, 0)], mode="reflect")
 
 
 def _fitting(overlap: int, size: int) -> int:

@@ -13,17 +13,17 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from changedet.raster.align import Coverage, find_overlap
+from changedet.raster.alignment import require_comparable, require_placed
 from changedet.raster.bands import choose_bands
 from changedet.raster.environment import gdal_environment
-from changedet.raster.facts import RasterFacts, read_facts
 from changedet.raster.geo_grid import GeoGrid, Window
+from changedet.raster.info import RasterInfo, read_info
 from changedet.raster.open import open_raster
 from changedet.raster.pixel_map import PixelMap
 from changedet.raster.pixels import Pixels, PixelValues
-from changedet.raster.placing import require_comparable, require_placed
 from changedet.raster.readers import PairReaders, ReadPlan, whole_pixel_offset
-from changedet.raster.stretch import Limits, measure_limits, stretch
-from changedet.raster.value_types import needs_stretch, require_stretch_in_order
+from changedet.raster.rescale import Limits, measure_limits, stretch
+from changedet.raster.value_types import ANY_TYPE, needs_stretch, require_stretch_in_order
 from changedet.raster.warp import ResamplingMethod, place_grid
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class PairOptions:
 
     Attributes:
         channels: Bands that the model takes.
-        pixel_type: Type of the values it was trained on: "uint8", "uint16", "float32"...
+        pixel_type: Type of the values it was trained on: "uint8", "uint16", "float32"...; "any"
+            for what was not trained.
         bands: Bands of both dates in the model's order, numbered from 1; None: all but alpha.
         bands_after: Bands of the later date, if they are numbered otherwise there.
         stretch: Values that become 0 and 255 for a model of 8 bit; "auto": the 2nd and the 98th
@@ -103,7 +104,7 @@ class RasterPair:
         self._opened: list[tuple[threading.Thread, PairReaders]] = []
         self._is_closed = False
         with gdal_environment():
-            self.before, self.after = _facts_of_both(before, after, options)
+            self.before, self.after = _info_of_both(before, after, options)
             require_comparable(self.before, self.after)
             needed = [
                 needs_stretch(raster, pixel_type=options.pixel_type, stretch=options.stretch)
@@ -226,7 +227,7 @@ class RasterPair:
         if self._options.stretch is not None and self.stretch_used is None:
             notes.append("--stretch has no effect: both rasters hold 8-bit values")
         for raster in (self.before, self.after):
-            if self._options.pixel_type not in ("uint8", raster.dtype):
+            if self._options.pixel_type not in ("uint8", ANY_TYPE, raster.dtype):
                 notes.append(
                     f"the model was trained on {self._options.pixel_type}; {raster.name} holds "
                     f"{raster.dtype} values, which are taken as they are"
@@ -241,9 +242,7 @@ def _close_own(opened: Iterable[PairReaders]) -> None:
             readers.close()
 
 
-def _facts_of_both(
-    before: str, after: str, options: PairOptions
-) -> tuple[RasterFacts, RasterFacts]:
+def _info_of_both(before: str, after: str, options: PairOptions) -> tuple[RasterInfo, RasterInfo]:
     after_option = "--bands" if options.bands_after is None else "--bands-after"
     return (
         _facts_of(before, options.bands, options, option="--bands"),
@@ -253,13 +252,13 @@ def _facts_of_both(
 
 def _facts_of(
     location: str, wanted: tuple[int, ...] | None, options: PairOptions, *, option: str
-) -> RasterFacts:
+) -> RasterInfo:
     with open_raster(location) as dataset:
         require_placed(dataset, location)
         bands = choose_bands(
             dataset, wanted, channels=options.channels, location=location, option=option
         )
-        return read_facts(dataset, location=location, bands=bands)
+        return read_info(dataset, location=location, bands=bands)
 
 
 def _finish(pixels: Pixels, valid: NDArray[np.bool_], limits: Limits | None) -> PixelValues:

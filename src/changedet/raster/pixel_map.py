@@ -14,7 +14,7 @@ from rasterio.crs import CRS
 from rasterio.warp import transform
 
 if TYPE_CHECKING:
-    from changedet.raster.facts import RasterFacts
+    from changedet.raster.info import RasterInfo
 
 Coordinates: TypeAlias = NDArray[np.float64]
 _LON_LAT = 4326
@@ -38,7 +38,7 @@ class PixelMap:
     One thread may use it: a CRS object of GDAL is not safe in several.
     """
 
-    def __init__(self, before: RasterFacts, after: RasterFacts) -> None:
+    def __init__(self, before: RasterInfo, after: RasterInfo) -> None:
         self._before, self._after = before.transform, after.transform
         self._crs: tuple[CRS, CRS] | None = None
         if before.crs is None or after.crs is None:
@@ -84,7 +84,7 @@ def reproject(points: Points, source: CRS, target: CRS) -> Points:
     return Points(found[0], found[1])
 
 
-def to_lonlat(points: Points, raster: RasterFacts) -> Points:
+def to_lonlat(points: Points, raster: RasterInfo) -> Points:
     """Map pixel positions of a raster with a CRS to longitude and latitude in degrees."""
     return reproject(
         _apply(raster.transform, points), CRS.from_wkt(raster.crs), CRS.from_epsg(_LON_LAT)

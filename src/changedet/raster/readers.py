@@ -17,7 +17,7 @@ from changedet.raster.pixels import Pixels, PixelSource
 from changedet.raster.warp import Placement, ResamplingMethod, WarpedView
 
 if TYPE_CHECKING:
-    from changedet.raster.facts import RasterFacts
+    from changedet.raster.info import RasterInfo
 
 #: Grids that differ by less are read without resampling.
 _SAME_PX: Final = 0.01
@@ -37,8 +37,8 @@ class ReadPlan:
         resampling: How it is warped.
     """
 
-    before: RasterFacts
-    after: RasterFacts
+    before: RasterInfo
+    after: RasterInfo
     window: Window
     placement: Placement
     offset: tuple[int, int] | None
@@ -105,7 +105,7 @@ def whole_pixel_offset(
     return (down, right) if max(errors) < _SAME_PX else None
 
 
-def _open_source(raster: RasterFacts, opened: ExitStack) -> PixelSource:
+def _open_source(raster: RasterInfo, opened: ExitStack) -> PixelSource:
     dataset = opened.enter_context(open_raster(raster.location))
     return PixelSource(dataset, raster.bands, location=raster.location)
 

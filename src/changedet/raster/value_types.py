@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Literal
 from changedet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from changedet.raster.facts import RasterFacts
-    from changedet.raster.stretch import Limits
+    from changedet.raster.info import RasterInfo
+    from changedet.raster.rescale import Limits
 
 _BYTE = "uint8"
+#: Pixel type of what takes all kinds of real values, and the dates may differ in it.
+ANY_TYPE = "any"
 
 
 def require_stretch_in_order(stretch: Limits | Literal["auto"] | None) -> None:
@@ -28,13 +30,13 @@ def require_stretch_in_order(stretch: Limits | Literal["auto"] | None) -> None:
 
 
 def needs_stretch(
-    raster: RasterFacts, *, pixel_type: str, stretch: Limits | Literal["auto"] | None
+    raster: RasterInfo, *, pixel_type: str, stretch: Limits | Literal["auto"] | None
 ) -> bool:
     """Tell whether the values must be stretched to 8 bit, and whether that was asked for.
 
     Args:
         raster: One of the dates.
-        pixel_type: What the model was trained on.
+        pixel_type: What the model was trained on, or :data:`ANY_TYPE`.
         stretch: What the user asked for.
 
     Raises:
@@ -45,6 +47,13 @@ def needs_stretch(
             f"{raster.name}: holds complex numbers ({raster.dtype}); write their magnitude "
             "with gdal_calc.py, or choose other bands"
         )
+    if pixel_type == ANY_TYPE:
+        if stretch is not None:
+            raise ConfigError(
+                "--stretch is for models trained on 8 bit; baselines take values as they are "
+                "stored: leave it out"
+            )
+        return False
     if pixel_type == _BYTE:
         if raster.dtype == _BYTE:
             return False

@@ -1,9 +1,10 @@
 """Read one raster on the grid of another one, the same pixels whatever the window.
 
 The view is warped in cells of a fixed lattice, each from just the source pixels that it needs,
-hence neither memory nor the result depends on the window that was asked for. What goes into GDAL's
-warper is pixels and an alpha band made by :mod:`changedet.raster.pixels`, hence missing pixels of
-any kind are left out of the resampling and never blended into their neighbours.
+hence neither memory nor the result depends on the window that was asked for. What GDAL warps is
+pixels as :mod:`changedet.raster.pixels` reads them with an alpha band of its making, not the file:
+by itself, GDAL blends NaN and other undeclared values into their neighbours, looks at one kind of
+mask only, and reads all pixels of a much finer raster, which may have overviews.
 """
 
 from __future__ import annotations
@@ -16,18 +17,20 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.io import MemoryFile
+from rasterio.vrt import WarpedVRT
 
 from changedet.raster.align import outline
 from changedet.raster.geo_grid import Window
 from changedet.raster.pixel_map import PixelMap, Points
 from changedet.raster.pixels import Pixels
-from changedet.raster.warper import Warper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from changedet.raster.geo_grid import GeoGrid
-    from changedet.raster.pixels import PixelSource
+    from changedet.raster.pixels import PixelSource, PixelValues
 
 ResamplingMethod: TypeAlias = Literal["nearest", "bilinear", "cubic"]
 
@@ -45,6 +48,7 @@ _LEFT_PX: Final = 2
 _PIXELS: Final = 3857
 # GDAL takes the identity for "no place", and so it must not come up.
 _APART: Final = Affine.translation(4096, 4096)
+_OPAQUE: Final = 255
 
 
 @dataclass(frozen=True)
@@ -98,18 +102,22 @@ class WarpedView:
         self._before = before
         self._whole = Window(0, 0, *window.shape)
         self._method = method
-        self._warper: Warper | None = None
         self._seen: OrderedDict[Window, Pixels | None] = OrderedDict()
         cell_bytes = CELL_PX**2 * (source.count * source.dtype.itemsize + 1)
         self._most_seen = max(1, _SEEN_BYTES // cell_bytes)
         step = placement.decimation
         # A filter widened by a little samples unevenly (0.03 px) and averages next to nothing.
-        self._scale = [
+        x_scale, y_scale = (
             1.0 if number / step < _WIDENED_FROM else step / number
             for number in placement.source_px
-        ]
+        )
+        self._scale = x_scale, y_scale
         reach = [_REACH[method] / scale for scale in self._scale]
         self._margin = [math.ceil(number) + 2 for number in reach]
+        if pixel_map.affine is None:
+            self._crs = source.dataset.crs, CRS.from_wkt(before.crs)
+        else:
+            self._crs = CRS.from_epsg(_PIXELS), CRS.from_epsg(_PIXELS)
 
     def read(self, window: Window) -> Pixels:
         """Read a window of the grid; pixels that the raster cannot supply are not valid."""
@@ -127,8 +135,6 @@ class WarpedView:
     def close(self) -> None:
         """Free what is kept in memory."""
         self._seen.clear()
-        if self._warper is not None:
-            self._warper.close()
 
     def _cell(self, cell: Window) -> Pixels | None:
         """Give a cell, of those last seen if it is one: windows that are read overlap."""
@@ -148,9 +154,8 @@ class WarpedView:
         given = self._source.read(needed, decimation=step)
         if not given.valid.any():
             return None
-        if self._warper is None:
-            self._warper = self._make_warper()
-        return self._warper.warp(given, *self._places(cell, needed))
+        places = self._places(cell, needed)
+        return resample(given, places, crs=self._crs, method=self._method, scale=self._scale)
 
     def _needed(self, cell: Window) -> Window | None:
         """Find the source pixels that a cell is made of."""
@@ -184,23 +189,69 @@ class WarpedView:
             self._before.transform @ to_before,
         )
 
-    def _make_warper(self) -> Warper:
-        if self._map.affine is None:
-            crs = self._source.dataset.crs, CRS.from_wkt(self._before.crs)
-        else:
-            crs = CRS.from_epsg(_PIXELS), CRS.from_epsg(_PIXELS)
-        return Warper(
-            count=self._source.count,
-            dtype=self._source.dtype,
-            crs=crs,
-            side_px=CELL_PX,
-            # Else GDAL derives the width of its filter from the sizes of the two pictures.
-            settings={
-                "resampling": self._method,
-                "XSCALE": self._scale[0],
-                "YSCALE": self._scale[1],
-            },
-        )
+
+def resample(
+    pixels: Pixels,
+    places: tuple[Affine, Affine],
+    *,
+    crs: tuple[CRS, CRS],
+    method: ResamplingMethod,
+    scale: tuple[float, float] = (1.0, 1.0),
+) -> Pixels:
+    """Carry pixels onto one cell of another grid; missing ones are left out and not blended in.
+
+    Args:
+        pixels: What is given.
+        places: Transform of what is given, and of the cell.
+        crs: CRS of what is given, and of the cell.
+        method: How to resample.
+        scale: Along (x, y), below 1 where the filter is widened to average.
+
+    Returns:
+        The cell, (C, CELL_PX, CELL_PX); a pixel is valid if the given pixel that holds its centre
+        is.
+    """
+    alpha = len(pixels.values) + 1
+    opaque = np.where(pixels.valid, _OPAQUE, 0).astype(pixels.values.dtype)
+    height, width = pixels.valid.shape
+    with MemoryFile() as file:
+        # Without the CRS: to write and read it again takes longer than the pixels.
+        with file.open(
+            driver="GTiff",
+            height=height,
+            width=width,
+            count=alpha,
+            dtype=opaque.dtype,
+            transform=places[0],
+            interleave="band",
+            blockysize=height,
+        ) as stored:
+            stored.write(np.concatenate([pixels.values, opaque[np.newaxis]]))
+        with (
+            file.open() as source,
+            WarpedVRT(
+                source,
+                src_crs=crs[0],
+                crs=crs[1],
+                transform=places[1],
+                width=CELL_PX,
+                height=CELL_PX,
+                resampling=Resampling[method],
+                src_alpha=alpha,
+                dst_alpha=alpha,
+                nodata=None,
+                SRC_ALPHA_MAX=_OPAQUE,
+                DST_ALPHA_MAX=_OPAQUE,
+                # Else GDAL derives the width of its filter from the sizes of the two pictures.
+                XSCALE=scale[0],
+                YSCALE=scale[1],
+            ) as warped,
+        ):
+            stack: PixelValues = warped.read()
+    valid = stack[-1] > 0
+    values = stack[:-1]
+    values[:, ~valid] = 0
+    return Pixels(values, valid)
 
 
 def lattice_cells(window: Window) -> Iterator[tuple[Window, Window]]:

@@ -10,12 +10,12 @@ from typing import Final
 from changedet._optional import require
 from changedet.errors import ConfigError
 from changedet.raster.geo_grid import GeoGrid
+from changedet.vector.errors import storing
 from changedet.vector.geojson import GeoJsonLayer
 from changedet.vector.geopackage import GeoPackageLayer
 from changedet.vector.geoparquet import GeoParquetLayer
 from changedet.vector.outlines import Change
 from changedet.vector.selection import Format, PolygonOptions, Selection
-from changedet.vector.storing import storing
 from changedet.vector.table import Layer, columns_of
 
 __all__ = [

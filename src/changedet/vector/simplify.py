@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from changedet.vector.storing import storing
+from changedet.vector.errors import storing
 from changedet.vector.table import Table
 
 _BATCH: Final = 10_000

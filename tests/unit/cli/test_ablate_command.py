@@ -6,13 +6,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from changedet.ablation import runner
+from changedet.ablation.plan import AblationRequest
+from changedet.ablation.results import AblationResults, RowResult
+from changedet.ablation.runner import AblationOutcome
+from changedet.ablation.table import parse_table
 from changedet.cli.ablate import ablate
 from changedet.errors import ConfigError
-from changedet.experiment.ablation import runner
-from changedet.experiment.ablation.plan import AblationRequest
-from changedet.experiment.ablation.results import AblationResults, RowResult
-from changedet.experiment.ablation.runner import AblationOutcome
-from changedet.experiment.ablation.table import parse_table
 
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command()(ablate)

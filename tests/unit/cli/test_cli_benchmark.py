@@ -60,7 +60,7 @@ def test_views_and_weights_that_fit_no_method_are_refused(run):
     turned = run("floor:cva", "--no-floors", "--test-time", "flips")
     assert str(turned.exception).startswith("--test-time is for models")
     weights = run("floor:cva", "--no-floors", "--encoder-weights", "hub")
-    assert str(weights.exception).startswith("--encoder-weights is for floor:deep_difference")
+    assert str(weights.exception).startswith("--encoder-weights is for baseline:deep_difference")
 
 
 def test_nothing_to_judge_is_an_error(run):

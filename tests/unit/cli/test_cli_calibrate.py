@@ -5,9 +5,10 @@ import torch
 import typer
 from typer.testing import CliRunner, Result
 
+from changedet.card import ModelCard, read_card, read_precision
 from changedet.cli.calibrate import calibrate
 from changedet.errors import ConfigError
-from changedet.models.model_file import ModelCard, read_card, read_precision, save_model
+from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
 from changedet.types import Normalisation
 

@@ -176,8 +176,8 @@ def test_sample_leaves_what_was_not_given_to_the_generator(tmp_path, monkeypatch
         def write_sample(folder, **options):
             calls.append(options)
 
-    monkeypatch.setitem(sys.modules, "changedet.data.synthetic", Stand)
+    monkeypatch.setitem(sys.modules, "changedet.synthetic.dataset", Stand)
     run("sample", tmp_path / "new", "--train", 3, "--size", 64)
 
-    assert calls[0].keys() == {"train", "size_px", "existing", "observer"}
+    assert calls[0].keys() == {"train", "size_px", "existing", "progress"}
     assert calls[0]["existing"] == "refuse"

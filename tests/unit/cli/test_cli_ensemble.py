@@ -5,9 +5,10 @@ import torch
 import typer
 from typer.testing import CliRunner
 
+from changedet.card import ModelCard, read_card
 from changedet.cli.ensemble import ensemble
 from changedet.cli.info import info
-from changedet.models.model_file import ModelCard, read_card, save_model
+from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
 from changedet.types import Normalisation
 

@@ -7,9 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
+from changedet.card import ModelCard
 from changedet.cli.main import main
-from changedet.models.model_file import ModelCard, save_model
+from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
+from changedet.selection import Selection
 from changedet.types import Normalisation
 
 
@@ -17,13 +19,14 @@ def write_model(path: Path, threshold: float | None) -> Path:
     torch.manual_seed(0)
     network = create_model("dasnet_v2", encoder="resnet18", head_width=16, attention="none")
     statistics = Normalisation((120.0,) * 3, (120.0,) * 3, (60.0,) * 3, (60.0,) * 3)
+    chosen = Selection("split", data="TINY", split="val", images=2)
     card = ModelCard(
         "dasnet_v2",
         network.options,
         statistics,
         tile_px=32,
         threshold=threshold,
-        threshold_source=threshold and "max-F1 on split 'val' of TINY (2 images)",
+        threshold_selection=chosen if threshold else None,
         data_name="TINY",
     )
     save_model(path, network, card)
@@ -127,7 +130,7 @@ def test_an_untrained_method_stands_where_a_model_could(tmp_path: Path, data: Pa
     assert code == 0, errors
     assert "honest protocol: threshold Otsu of each image" in printed
     metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["model"]["floor"] == "cva"
+    assert metrics["model"]["baseline"] == "cva"
     words = ["--threshold-split", "val", "--json", "--overwrite"]
     code, printed, errors = run("evaluate", "floor:cva", "--data", data, "--out", out, *words)
     assert code == 0, errors
@@ -154,7 +157,10 @@ def test_the_users_mistake_is_one_line_and_exit_2(tmp_path: Path, model: Path, d
         (["evaluate", model, "--data", data, "--out", data], "holds other files"),
         (["evaluate", "floor:cvaa", "--data", data, *out], "did you mean 'cva'?"),
         (["evaluate", "floor:cva", "--data", data, "--encoder", "resnet18", *out], "no encoder"),
-        (["evaluate", model, "--data", data, "--channels", 4, *out], "--channels is for floors"),
+        (
+            ["evaluate", model, "--data", data, "--channels", 4, *out],
+            "--channels applies to baselines only",
+        ),
     ):
         code, printed, errors = run(*mistake)
         assert (code, printed) == (2, "")

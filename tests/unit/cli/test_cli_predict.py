@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from changedet.card import ModelCard
 from changedet.cli.main import main
-from changedet.models.model_file import ModelCard, save_model
+from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
 from changedet.types import Normalisation
 

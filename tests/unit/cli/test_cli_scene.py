@@ -13,15 +13,16 @@ from affine import Affine
 from PIL import Image
 from rich.console import Console
 
+from changedet.card import ModelCard
 from changedet.cli import scene_progress
 from changedet.cli.main import main
 from changedet.errors import DataError, StorageError
-from changedet.models.model_file import ModelCard, save_model
+from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
+from changedet.predict.flow import TilesDone
+from changedet.predict.request import SceneReport, SceneRequest
 from changedet.raster.cog import MaskCounts
 from changedet.raster.pair import Coverage
-from changedet.scene.flow import TilesDone
-from changedet.scene.request import SceneReport, SceneRequest
 from changedet.types import Normalisation
 from changedet.vector.files import PolygonSummary
 
@@ -59,7 +60,7 @@ def raster(path: Path, *, seed: int = 0, **profile: object) -> Path:
 
 
 # Imported before any test replaces predict_scene: it would keep the replacement.
-importlib.import_module("changedet.scene.folders")
+importlib.import_module("changedet.predict.folders")
 
 
 @pytest.fixture
@@ -159,7 +160,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, run, monkeypatch: pytest.Monke
     def interrupt(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("changedet.scene.predict.predict_scene", interrupt)
+    monkeypatch.setattr("changedet.predict.rasters.predict_scene", interrupt)
     before, after = raster(tmp_path / "a.tif"), raster(tmp_path / "b.tif", seed=1)
     code, _, errors = run(before, after, "--out", tmp_path / "out")
     assert code == 130
@@ -358,7 +359,7 @@ def say_of(tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch):
     """Run the command with a made-up report, and give what it prints."""
 
     def call(content: SceneReport, *words: str) -> str:
-        monkeypatch.setattr("changedet.scene.predict.predict_scene", lambda *_, **__: content)
+        monkeypatch.setattr("changedet.predict.rasters.predict_scene", lambda *_, **__: content)
         code, printed, errors = run("a.tif", "b.tif", "--out", tmp_path / "out", *words)
         assert code == 0, errors
         return printed
@@ -417,7 +418,7 @@ def test_failures_so_far_are_told_where_the_disk_is_full(
             raise DataError("bad\npair")
         raise StorageError("no room")
 
-    monkeypatch.setattr("changedet.scene.folders.predict_scene", fail)
+    monkeypatch.setattr("changedet.predict.folders.predict_scene", fail)
     for name in ("A", "B"):
         (tmp_path / name).mkdir()
         for stem in ("east", "north", "west"):

@@ -4,11 +4,13 @@ import re
 
 import pytest
 
+from changedet.card import ModelCard
 from changedet.cli.info import info
 from changedet.errors import CheckpointError
-from changedet.models.model_file import ModelCard, load_model, save_model
+from changedet.models.model_file import load_model, save_model
 from changedet.models.registry import create_model
-from changedet.types import SEED_NORMALISATION, Normalisation
+from changedet.selection import Selection
+from changedet.types import CDD_NORMALISATION, Normalisation
 
 
 @pytest.fixture
@@ -17,10 +19,10 @@ def path(tmp_path):
     card = ModelCard(
         architecture="dasnet",
         options=model.options,
-        normalisation=SEED_NORMALISATION,
+        normalisation=CDD_NORMALISATION,
         threshold=0.375,
-        threshold_source="best F1 on val",
-        selection_source="best epoch of ten",
+        threshold_selection=Selection("other", text="best F1 on val"),
+        weights_selection=(Selection("other", text="best epoch of ten"),),
         metrics={"val": {"f1": 0.91234}},
         data_name="a [real] city",
         licence_note="research only",
@@ -55,6 +57,9 @@ def test_json_is_all_that_is_printed(path, capsys):
     assert card["threshold"] == pytest.approx(0.375)
     assert card["normalisation"]["bands"] == "bgr"
     assert card["metrics"] == {"val": {"f1": 0.91234}}
+    assert card["threshold_selection"] == {"kind": "other", "text": "best F1 on val"}
+    assert card["threshold_source"] == "best F1 on val"
+    assert card["selection_source"] == "best epoch of ten"
     assert card["parameters"] > 1e6
 
 
@@ -82,7 +87,16 @@ def test_the_order_of_channels_is_shown_for_three_of_them_and_bands_where_they_a
         source_bands_after=(1, 2, 3, 4),
         blocks={
             "gap_px": 64,
-            "scenes": [{"training": [[0, 0, 9, 9]] * 37, "validation": [[0, 9, 9, 9]] * 5}],
+            "scenes": [
+                {
+                    "name": "town",
+                    "before": "a.tif",
+                    "crs": None,
+                    "transform": [1, 0, 0, 0, -1, 0],
+                    "training": [[0, 0, 9, 9]] * 37,
+                    "validation": [[0, 9, 9, 9]] * 5,
+                }
+            ],
         },
         data_name="town",
     )

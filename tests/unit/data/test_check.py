@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from changedet.data.check import check_pairs
+from changedet.data.tools.check import check_pairs
 from changedet.errors import DataError
 
 

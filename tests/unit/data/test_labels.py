@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from changedet.data.index import PairPaths
-from changedet.data.labels import LabelEncoding, read_label, scan_labels
-from changedet.data.masks import inspect_mask, read_mask
+from changedet.data.labels.masks import inspect_mask, read_mask
+from changedet.data.labels.scan import LabelEncoding, read_label, scan_labels
 from changedet.errors import CheckpointError, DataError, ImageError
 
 CHANGED = np.zeros((16, 16), dtype=bool)

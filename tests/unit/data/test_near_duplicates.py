@@ -6,8 +6,8 @@ from PIL import Image
 
 from changedet.data.index import index_pairs
 from changedet.data.labelled import DecodedPair
-from changedet.data.labels import scan_labels
-from changedet.data.near_duplicates import (
+from changedet.data.labels.scan import scan_labels
+from changedet.data.tools.near_duplicates import (
     Thumbnails,
     find_near_duplicates,
     make_thumbnails,
@@ -155,7 +155,7 @@ def read_thumbnails(root: Path, split):
     encoding = scan_labels(index.pairs).encoding
     seen = []
     made = make_thumbnails(
-        index.split(split), encoding=encoding, observer=lambda done, total: seen.append(done)
+        index.split(split), encoding=encoding, progress=lambda done, total: seen.append(done)
     )
     assert seen == list(range(1, len(made.names) + 1))
     return made
@@ -178,7 +178,7 @@ def test_pixels_that_are_no_numbers_are_refused(tmp_path, monkeypatch):
     write(tmp_path, "train", "a", *pair_of(1))
     pixels = np.full((16, 16, 3), np.nan, dtype=np.float32)
     broken = DecodedPair(pixels, pixels, np.zeros((16, 16), np.uint8))
-    monkeypatch.setattr("changedet.data.near_duplicates.read_pair", lambda pair, **_: broken)
+    monkeypatch.setattr("changedet.data.tools.near_duplicates.read_pair", lambda pair, **_: broken)
     with pytest.raises(DataError, match=r"a\.png .* holds values that are no numbers"):
         read_thumbnails(tmp_path, "train")
 

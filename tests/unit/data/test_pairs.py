@@ -5,10 +5,10 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from changedet.data.index import PairPaths
-from changedet.data.labels import scan_labels
-from changedet.data.pairs import PairDataset, read_pair
-from changedet.data.sampling import EpochSampler, SampleKey
-from changedet.data.transforms import Augmentation
+from changedet.data.labels.scan import scan_labels
+from changedet.data.training.pairs import PairDataset, read_pair
+from changedet.data.training.sampling import EpochSampler, SampleKey
+from changedet.data.training.transforms import Augmentation
 from changedet.errors import ConfigError, DataError
 
 EVERYTHING = Augmentation(

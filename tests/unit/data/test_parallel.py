@@ -35,6 +35,6 @@ def test_the_first_error_in_order_is_raised_and_the_rest_is_dropped():
 def test_the_observer_hears_of_every_item():
     heard = []
 
-    list(map_in_order(str, "abc", observer=lambda done, total: heard.append((done, total))))
+    list(map_in_order(str, "abc", progress=lambda done, total: heard.append((done, total))))
 
     assert heard == [(1, 3), (2, 3), (3, 3)]

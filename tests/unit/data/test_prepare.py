@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from changedet.data.index import index_pairs
-from changedet.data.labels import read_label, scan_labels
-from changedet.data.prepare import prepare
+from changedet.data.labels.scan import read_label, scan_labels
+from changedet.data.tools.prepare import prepare
 from changedet.errors import DataError, StorageError
 
 CHANGED = np.zeros((32, 32), dtype=bool)
@@ -210,7 +210,7 @@ def test_a_broken_run_leaves_no_list(tmp_path, monkeypatch):
     def full(path, content):
         raise StorageError(f"cannot write {path}: no space left")
 
-    monkeypatch.setattr("changedet.data.prepare.write_bytes", full)
+    monkeypatch.setattr("changedet.data.tools.prepare.write_bytes", full)
     with pytest.raises(StorageError):
         prepare(source, tmp_path / "out")
 

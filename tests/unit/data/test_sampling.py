@@ -1,6 +1,6 @@
 import pytest
 
-from changedet.data.sampling import EpochSampler, SampleKey
+from changedet.data.training.sampling import EpochSampler, SampleKey
 from changedet.errors import ConfigError, DataError
 
 

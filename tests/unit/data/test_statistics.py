@@ -82,7 +82,7 @@ def test_a_broken_image_is_named(pairs):
 def test_an_observer_hears_of_every_pair(pairs):
     heard = []
 
-    measure_normalisation(pairs, observer=lambda done, total: heard.append((done, total)))
+    measure_normalisation(pairs, progress=lambda done, total: heard.append((done, total)))
 
     assert heard == [(1, 3), (2, 3), (3, 3)]
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from changedet.data.transforms import (
+from changedet.data.training.transforms import (
     Augmentation,
     ColourDraw,
     Draw,

@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 import torch
 
+from changedet.card import ModelCard
 from changedet.errors import CheckpointError, ConfigError, DataError
-from changedet.inference.detector import Detector, Prediction, load, resolve_device
-from changedet.models.model_file import ModelCard, save_model
+from changedet.inference.detector import Detector, Prediction, load
+from changedet.inference.devices import resolve_device
+from changedet.inference.torch_scorer import TorchScorer
+from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
 from changedet.types import Normalisation
 
@@ -24,7 +27,7 @@ def make_detector(threshold: float | None = None, **options: object) -> Detector
         tile_px=64,
         threshold=threshold,
     )
-    return Detector(model, card, device="cpu")
+    return Detector(TorchScorer(model, card, device="cpu"))
 
 
 def make_image(*shape: int, seed: int = 0) -> np.ndarray:
@@ -42,7 +45,9 @@ def test_an_unchanged_image_scores_nothing_with_equal_statistics():
     statistics = Normalisation((120.0,) * 3, (120.0,) * 3, (60.0,) * 3, (60.0,) * 3)
     card = ModelCard("dasnet_v2", detector.model.options, statistics, tile_px=64, threshold=0.01)
     image = make_image(50, 90, 3)
-    prediction = Detector(detector.model, card, device="cpu").predict(image, image.copy())
+    prediction = Detector(TorchScorer(detector.model, card, device="cpu")).predict(
+        image, image.copy()
+    )
     assert prediction.score.shape == (50, 90)
     assert prediction.score.max() < 1e-4
     assert not prediction.mask.any()
@@ -117,7 +122,7 @@ def test_a_saved_model_predicts_the_same_after_loading(tmp_path: Path, detector:
         loaded.predict(*images).score, detector.predict(*images).score, rtol=0, atol=1e-6
     )
     assert loaded.threshold == 0.25
-    assert loaded.device == torch.device("cpu")
+    assert loaded.device_name == "cpu"
 
 
 def test_loading_what_is_no_model_says_so(tmp_path: Path):
@@ -180,7 +185,7 @@ def test_a_model_of_16_bit_takes_its_own_values_and_refuses_8_bit():
     card = ModelCard(
         "dasnet_v2", plain.model.options, stats, tile_px=64, threshold=0.5, pixel_type="uint16"
     )
-    deep = Detector(plain.model, card, device="cpu")
+    deep = Detector(TorchScorer(plain.model, card, device="cpu"))
     before, after = make_image(64, 64, 3), make_image(64, 64, 3, seed=1)
     wide = [image.astype(np.uint16) * 40 for image in (before, after)]
     score = deep.predict(*wide).score
@@ -208,4 +213,4 @@ def test_the_cards_augmentation_is_used_unless_another_is_asked_for(tmp_path: Pa
 def test_an_unknown_augmentation_is_refused():
     plain = make_detector()
     with pytest.raises(ConfigError, match="test_time must be one of none, mirror, flips, turns"):
-        Detector(plain.model, plain.card, device="cpu", test_time="rotate")
+        Detector(TorchScorer(plain.model, plain.card, device="cpu", test_time="rotate"))

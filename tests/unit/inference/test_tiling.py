@@ -6,12 +6,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from changedet.card import ModelCard
 from changedet.errors import ConfigError
-from changedet.inference.scorer import evaluating
-from changedet.inference.tiling import default_overlap, score_pairs
+from changedet.inference.tiling import score_pairs
+from changedet.inference.torch_scorer import TorchScorer, evaluating
 from changedet.models.base import ChangeModel
 from changedet.models.registry import create_model
 from changedet.nn.normaliser import normalise
+from changedet.raster.grid import default_overlap
 from changedet.types import ChangeOutput, Normalisation
 
 PLAIN = Normalisation((0.0,) * 3, (0.0,) * 3, (255.0,) * 3, (255.0,) * 3)
@@ -23,10 +25,10 @@ Image = NDArray[np.uint8]
 class BlurredDifference(nn.Module):
     """Stands in for a network: sees 3 pixels around, and notes the batches it was given."""
 
-    def __init__(self, *, stride: int = 8, attends: bool = False) -> None:
+    def __init__(self, *, stride: int = 8, fixed_tile: bool = False) -> None:
         super().__init__()
         self.stride = stride
-        self.attends = attends
+        self.fixed_tile = fixed_tile
         self.shapes: list[tuple[int, ...]] = []
         self.modes: list[bool] = []
 
@@ -47,14 +49,16 @@ def make_pair(height: int, width: int, seed: int = 0) -> tuple[Image, Image]:
 
 
 def scores_of(model: nn.Module, *pairs: tuple[Image, Image], **options: object) -> list[Tensor]:
-    settings: dict[str, object] = {
-        "normalisation": PLAIN,
-        "tile_px": 64,
-        "overlap_px": 16,
-        "batch_size": 4,
-        "device": CPU,
-    }
-    return list(score_pairs(model, pairs, **{**settings, **options}))  # type: ignore[arg-type]
+    scorer = scorer_of(model, options.pop("normalisation", PLAIN), options.pop("test_time", "none"))
+    settings: dict[str, object] = {"tile_px": 64, "overlap_px": 16, "batch_size": 4}
+    scored = list(score_pairs(scorer, pairs, images=lambda pair: pair, **{**settings, **options}))  # type: ignore[arg-type]
+    assert all(item is pair for (item, _), pair in zip(scored, pairs, strict=True))
+    return [score for _, score in scored]
+
+
+def scorer_of(model: nn.Module, normalisation: object, test_time: object) -> TorchScorer:
+    card = ModelCard("stand-in", {}, normalisation)  # type: ignore[arg-type]
+    return TorchScorer(model, card, device=CPU, test_time=test_time)  # type: ignore[arg-type]
 
 
 def tiny_model(attention: str = "none", **options: object) -> ChangeModel:
@@ -87,7 +91,7 @@ def test_a_network_that_does_not_attend_pads_small_images_to_its_stride_only():
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (100, 64), (130, 217), (7, 90), (1, 1)])
 def test_an_image_of_any_size_gets_a_score_at_every_pixel(height: int, width: int):
     before, after = make_pair(height, width)
-    for model in (BlurredDifference(), BlurredDifference(attends=True)):
+    for model in (BlurredDifference(), BlurredDifference(fixed_tile=True)):
         (score,) = scores_of(model, (before, after))
         assert score.shape == (height, width)
         assert score.dtype == torch.float32
@@ -155,7 +159,7 @@ def test_scores_come_in_the_order_of_the_pairs_whatever_their_sizes():
 
 
 def test_an_attending_model_only_ever_sees_tiles_of_its_own_size():
-    model = BlurredDifference(attends=True)
+    model = BlurredDifference(fixed_tile=True)
     scores_of(model, make_pair(64, 64), make_pair(10, 12), make_pair(100, 65), tile_px=60)
     assert {shape[2:] for shape in model.shapes} == {(64, 64)}
 
@@ -163,7 +167,7 @@ def test_an_attending_model_only_ever_sees_tiles_of_its_own_size():
 def test_an_attending_model_sees_a_small_image_continued_by_its_reflection():
     before, after = make_pair(48, 64)
     mirrored = [np.concatenate([image, image[-2:-18:-1]]) for image in (before, after)]
-    model = BlurredDifference(attends=True)
+    model = BlurredDifference(fixed_tile=True)
     (score,) = scores_of(model, (before, after))
     (expected,) = scores_of(model, (mirrored[0], mirrored[1]))
     assert torch.equal(score, expected[:48])
@@ -178,13 +182,12 @@ def test_pairs_are_read_only_as_they_are_needed():
             yield make_pair(64, 64)
 
     scores = score_pairs(
-        BlurredDifference(),  # type: ignore[arg-type]
+        scorer_of(BlurredDifference(), PLAIN, "none"),
         reading(),
-        normalisation=PLAIN,
+        images=lambda pair: pair,
         tile_px=64,
         overlap_px=16,
         batch_size=4,
-        device=CPU,
     )
     assert read == []
     next(scores)
@@ -195,8 +198,9 @@ def test_the_model_is_in_its_own_mode_between_scores_and_evaluating_within():
     model = BlurredDifference()
     frozen = nn.BatchNorm2d(3).eval()
     model.frozen = frozen  # type: ignore[assignment]
-    settings = {"tile_px": 64, "overlap_px": 16, "batch_size": 1, "device": CPU}
-    for _ in score_pairs(model, [make_pair(64, 64)] * 2, normalisation=PLAIN, **settings):  # type: ignore[arg-type]
+    scorer = scorer_of(model, PLAIN, "none")
+    pairs = [make_pair(64, 64)] * 2
+    for _ in score_pairs(scorer, pairs, images=lambda pair: pair, tile_px=64, batch_size=1):
         assert model.training
         assert not frozen.training
     assert model.modes == [False, False]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from changedet.metrics.histogram import ScoreCounter
+from changedet.metrics.counter import ScoreCounter
 
 
 @pytest.fixture

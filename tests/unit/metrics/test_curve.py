@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from changedet.errors import ConfigError
 from changedet.metrics.curve import average_precision, max_f1, precision_recall, roc_auc
-from changedet.metrics.histogram import SEED_THRESHOLDS, ScoreHistogram
+from changedet.metrics.histogram import PAPER_THRESHOLDS, ScoreHistogram
 
 
 def beta_scores(shapes, *, share, seed=0, pixels=40_000):
@@ -116,7 +116,7 @@ def test_with_changed_pixels_only_the_roc_area_is_undefined(count):
 
 
 def test_the_curve_runs_from_everything_found_to_nothing_found(count, noisy):
-    curve = precision_recall(count(*noisy()), SEED_THRESHOLDS)
+    curve = precision_recall(count(*noisy()), PAPER_THRESHOLDS)
 
     assert curve.recall[0] == 1.0
     assert curve.recall[-1] == 0.0

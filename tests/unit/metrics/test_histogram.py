@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from changedet.errors import ConfigError, DataError
+from changedet.metrics.counter import ScoreCounter
 from changedet.metrics.histogram import (
     GRID_THRESHOLDS,
-    SEED_THRESHOLDS,
-    ScoreCounter,
+    PAPER_THRESHOLDS,
     ScoreHistogram,
 )
 
@@ -27,7 +27,7 @@ def detected(hist, threshold):
         st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4)),
         elements=st.floats(0, 1, width=32) | st.sampled_from([*GRID_THRESHOLDS, 1 / 3]),
     ),
-    threshold=st.sampled_from([*GRID_THRESHOLDS, *SEED_THRESHOLDS, 1 / 3]),
+    threshold=st.sampled_from([*GRID_THRESHOLDS, *PAPER_THRESHOLDS, 1 / 3]),
     seed=st.integers(0, 99),
 )
 def test_counts_at_every_threshold_equal_a_plain_comparison(score, threshold, seed):
@@ -55,7 +55,7 @@ def test_scores_of_zero_and_one_are_counted_in_the_first_and_the_last_reachable_
 
     assert hist.changed[0, 0] == 1
     assert hist.changed[0, hist.columns_of([1.0])[0]] == 1
-    assert detected(hist, SEED_THRESHOLDS[-1])[1].tolist() == [0]
+    assert detected(hist, PAPER_THRESHOLDS[-1])[1].tolist() == [0]
 
 
 def test_rounding_beyond_the_ends_is_taken_as_the_ends(count):
@@ -254,7 +254,7 @@ def test_a_scene_counted_in_strips_gives_the_counts_of_one_pass(monkeypatch):
     label = torch.from_numpy(rng.choice(np.array([0, 1, 255], np.uint8), (2, 37, 11)))
     whole, strips = ScoreCounter(), ScoreCounter()
     whole.update(score, label)
-    monkeypatch.setattr("changedet.metrics.histogram._COUNTED_AT_ONCE_PX", 5 * 22)
+    monkeypatch.setattr("changedet.metrics.counter._COUNTED_AT_ONCE_PX", 5 * 22)
     strips.update(score, label)
     for name in ("unchanged", "changed", "lowest", "highest"):
         assert np.array_equal(getattr(whole.compute(), name), getattr(strips.compute(), name))

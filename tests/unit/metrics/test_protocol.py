@@ -7,22 +7,22 @@ import pytest
 from changedet.errors import ConfigError, DataError
 from changedet.metrics.confusion import FIGURES, confusion_at
 from changedet.metrics.curve import average_precision, max_f1, roc_auc
-from changedet.metrics.histogram import SEED_THRESHOLDS
+from changedet.metrics.histogram import PAPER_THRESHOLDS
 from changedet.metrics.protocol import (
     SELECTION_SET_NOTE,
+    best_threshold_metrics,
     choose_threshold,
-    honest_protocol,
-    seed_protocol,
+    fixed_threshold_metrics,
 )
 
 
 def test_the_seed_protocol_takes_the_best_of_its_96_thresholds(count, noisy):
     hist = count(*noisy())
 
-    result = seed_protocol(hist)
+    result = best_threshold_metrics(hist)
 
-    figures = {t: confusion_at(hist, t).f1 for t in SEED_THRESHOLDS[:91]}
-    assert len(SEED_THRESHOLDS) == 96
+    figures = {t: confusion_at(hist, t).f1 for t in PAPER_THRESHOLDS[:91]}
+    assert len(PAPER_THRESHOLDS) == 96
     assert result.max_f1 == pytest.approx(max(figures.values()))
     assert result.threshold == max(figures, key=figures.__getitem__)
     assert result.distance == 2 * result.threshold
@@ -33,7 +33,7 @@ def test_the_seed_protocol_takes_the_best_of_its_96_thresholds(count, noisy):
 def test_the_honest_protocol_reports_the_figures_at_the_given_threshold(count, noisy):
     hist = count(*noisy(), extra_thresholds=[0.43])
 
-    result = honest_protocol(hist, 0.43)
+    result = fixed_threshold_metrics(hist, 0.43)
 
     confusion = confusion_at(hist, 0.43)
     assert {name: getattr(result, name) for name in FIGURES} == {
@@ -49,13 +49,13 @@ def test_the_honest_protocol_is_never_better_than_the_best_threshold_of_the_same
 ):
     validation, test = count(*noisy(seed=1)), count(*noisy(seed=2))
 
-    honest = honest_protocol(test, choose_threshold(validation))
+    honest = fixed_threshold_metrics(test, choose_threshold(validation))
 
     assert honest.f1 <= max_f1(test).f1
 
 
 def test_the_honest_result_as_json_has_the_agreed_keys_and_intervals_as_lists(count, noisy):
-    result = honest_protocol(count(*noisy()), 0.5, note=SELECTION_SET_NOTE).to_dict()
+    result = fixed_threshold_metrics(count(*noisy()), 0.5, note=SELECTION_SET_NOTE).to_dict()
 
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert list(result) == [
@@ -78,7 +78,7 @@ def test_the_honest_result_as_json_has_the_agreed_keys_and_intervals_as_lists(co
 
 
 def test_the_seed_result_as_json_has_the_agreed_keys(count, noisy):
-    result = seed_protocol(count(*noisy())).to_dict()
+    result = best_threshold_metrics(count(*noisy())).to_dict()
 
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert {"max_f1", "precision", "recall", "threshold", "distance"} <= set(result)
@@ -88,7 +88,10 @@ def test_the_seed_result_as_json_has_the_agreed_keys(count, noisy):
 def test_without_a_changed_pixel_both_protocols_report_null(count, value):
     hist = count(np.full((2, 2, 2), 0.2), np.full((2, 2, 2), value))
 
-    seed, honest = seed_protocol(hist).to_dict(), honest_protocol(hist, 0.5).to_dict()
+    seed, honest = (
+        best_threshold_metrics(hist).to_dict(),
+        fixed_threshold_metrics(hist, 0.5).to_dict(),
+    )
 
     assert seed["max_f1"] is None
     assert seed["threshold"] is None
@@ -140,18 +143,18 @@ def test_no_image_is_an_error_and_not_a_figure(count):
     nothing = count([[0.5]], [[0]]).subset([])
 
     with pytest.raises(DataError, match="no image was counted"):
-        seed_protocol(nothing)
+        best_threshold_metrics(nothing)
     with pytest.raises(DataError, match="no image was counted"):
-        honest_protocol(nothing, 0.5)
+        fixed_threshold_metrics(nothing, 0.5)
 
 
 def test_a_threshold_that_was_not_counted_is_refused(count):
     with pytest.raises(ConfigError, match="was not counted"):
-        honest_protocol(count([[0.5]], [[0]]), 0.1111)
+        fixed_threshold_metrics(count([[0.5]], [[0]]), 0.1111)
 
 
 def test_a_single_image_has_figures_but_no_intervals(count, noisy):
-    result = honest_protocol(count(*noisy((1, 8, 8))), 0.5)
+    result = fixed_threshold_metrics(count(*noisy((1, 8, 8))), 0.5)
 
     assert 0 < result.f1 < 1
     assert math.isnan(result.intervals["f1"][0])

@@ -6,10 +6,11 @@ import safetensors.torch
 import torch
 from safetensors import safe_open
 
+from changedet.card import ModelCard
 from changedet.errors import CheckpointError, ConfigError
 from changedet.models.base import ChangeModel
 from changedet.models.ensemble import Ensemble
-from changedet.models.model_file import ModelCard, load_model, save_model
+from changedet.models.model_file import load_model, save_model
 from changedet.models.registry import create_model, list_models
 from changedet.types import Normalisation
 
@@ -44,8 +45,8 @@ def test_an_ensemble_takes_what_every_member_can_take(networks):
     fine, coarse = networks
     assert (fine.stride, coarse.stride) == (8, 32)
     assert Ensemble([fine, coarse]).stride == 32
-    assert Ensemble([coarse, fine]).attends
-    assert not Ensemble([coarse, plain]).attends
+    assert Ensemble([coarse, fine]).fixed_tile
+    assert not Ensemble([coarse, plain]).fixed_tile
 
 
 def test_what_makes_no_ensemble_is_refused(networks):

@@ -6,18 +6,12 @@ import pytest
 import safetensors.torch
 import torch
 
+from changedet.card import ModelCard, read_card, read_parameter_count, read_precision
 from changedet.errors import CheckpointError, ConfigError
-from changedet.models.model_file import (
-    ModelCard,
-    load_model,
-    read_card,
-    read_parameter_count,
-    read_precision,
-    rounded_tensors,
-    save_model,
-)
+from changedet.models.model_file import load_model, rounded_tensors, save_model
 from changedet.models.registry import create_model
-from changedet.types import SEED_NORMALISATION
+from changedet.selection import Selection
+from changedet.types import CDD_NORMALISATION
 
 
 def make_model(**options):
@@ -36,10 +30,10 @@ def card(model):
     return ModelCard(
         architecture=model.architecture,
         options=model.options,
-        normalisation=SEED_NORMALISATION,
+        normalisation=CDD_NORMALISATION,
         tile_px=128,
         threshold=0.41,
-        threshold_source="best F1 on val",
+        threshold_selection=Selection("other", text="best F1 on val"),
         label={"kind": "binary", "changed": [255]},
         metrics={"f1": 0.9, "kappa": None},
         data_name="CDD",
@@ -162,7 +156,7 @@ def test_plain_weights_are_no_model(tmp_path):
         ({"architecture": "dasnet_v9"}, r"cannot be rebuilt: model 'dasnet_v9' does not exist"),
         ({"options": {"encoder": "resnet18", "depth": 3}}, "has no option 'depth'"),
         ({"options": {"encoder": "resnet18", "head_width": "wide"}}, "cannot be rebuilt"),
-        ({"format_version": 99}, "format 99 is newer than 1"),
+        ({"format_version": 99}, "format 99 is newer than 2"),
         ({"threshold": 40}, r"threshold must be a score in \[0, 1\], got 40"),
         ({"threshold": "high"}, "model card that cannot be read"),
         ({"surprise": 1}, "model card that cannot be read"),
@@ -235,7 +229,9 @@ def test_the_type_of_the_pixels_is_kept_and_old_files_are_of_bytes(tmp_path, pat
 def test_blocks_and_bands_of_scenes_are_kept_and_files_without_them_are_read(
     tmp_path, path, model, card
 ):
-    blocks = {"gap_px": 4, "scenes": [{"name": "town", "training": [[0, 0, 64, 64]]}]}
+    scene = {"name": "town", "before": "a.tif", "crs": None, "transform": [1, 0, 0, 0, -1, 0]}
+    windows = {"training": [[0, 0, 64, 64]], "validation": []}
+    blocks = {"gap_px": 4, "scenes": [{**scene, **windows}]}
     bands = {"source_bands": (3, 2, 1), "source_bands_after": (1, 2, 3)}
     whole = dataclasses.replace(card, blocks=blocks, **bands)
     save_model(tmp_path / "scenes.safetensors", model, whole)
@@ -373,5 +369,7 @@ def test_test_time_augmentation_is_kept_and_files_without_it_have_none(tmp_path,
     with pytest.raises(ConfigError, match="test_time must be one of none, mirror, flips, turns"):
         dataclasses.replace(card, test_time="rotate")
     rewrite(path, test_time="rotate")
-    with pytest.raises(CheckpointError, match=r"test_time must be one of.*update changedet"):
+    with pytest.raises(
+        CheckpointError, match=r"test_time: Input should be 'none', .*update changedet"
+    ):
         read_card(path)

@@ -36,14 +36,14 @@ def test_width_none_is_stored_as_the_number_it_means():
     assert create_model("dasnet", encoder="resnet18").options["head_width"] == 128
 
 
-@pytest.mark.parametrize(("attention", "attends"), [("dual", True), ("none", False)])
-def test_attends_says_whether_an_attention_is_on(attention, attends):
-    assert create_model("dasnet", attention=attention, **SMALL).attends is attends
+@pytest.mark.parametrize(("attention", "fixed_tile"), [("dual", True), ("none", False)])
+def test_attends_says_whether_an_attention_is_on(attention, fixed_tile):
+    assert create_model("dasnet", attention=attention, **SMALL).fixed_tile is fixed_tile
 
 
 def test_a_plain_head_never_attends():
     model = create_model("dasnet_v2", head="plain", **SMALL)
-    assert model.attends is False
+    assert model.fixed_tile is False
     assert model.options["attention"] == "none"
 
 

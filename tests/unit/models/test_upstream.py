@@ -4,11 +4,11 @@ import pytest
 
 from changedet.errors import ConfigError
 from changedet.models.upstream import IMAGENET_NORMALISATION, parse_normalisation
-from changedet.types import SEED_NORMALISATION, Normalisation
+from changedet.types import CDD_NORMALISATION, Normalisation
 
 
 def test_named_normalisations():
-    assert parse_normalisation("seed") == SEED_NORMALISATION
+    assert parse_normalisation("seed") == CDD_NORMALISATION
     assert parse_normalisation("imagenet") == IMAGENET_NORMALISATION
     assert IMAGENET_NORMALISATION.bands == "rgb"
     assert IMAGENET_NORMALISATION.mean_before == pytest.approx(

@@ -3,7 +3,7 @@ import torch
 
 from changedet.errors import ConfigError
 from changedet.nn.normaliser import normalise
-from changedet.types import SEED_NORMALISATION, Normalisation
+from changedet.types import CDD_NORMALISATION, Normalisation
 
 STATS = Normalisation(
     mean_before=(1.0, 2.0, 3.0),
@@ -25,12 +25,12 @@ def test_each_date_has_its_own_statistics():
 
 
 def test_the_seed_takes_blue_first_and_subtracts_its_means():
-    before, after = normalise(image(10, 20, 30), image(10, 20, 30), SEED_NORMALISATION)
+    before, after = normalise(image(10, 20, 30), image(10, 20, 30), CDD_NORMALISATION)
     assert before.flatten().tolist() == pytest.approx([30 - 87.72, 20 - 100.20, 10 - 90.43])
     assert after.flatten().tolist() == pytest.approx([30 - 120.24, 20 - 127.93, 10 - 121.18])
 
 
-@pytest.mark.parametrize("stats", [STATS, SEED_NORMALISATION])
+@pytest.mark.parametrize("stats", [STATS, CDD_NORMALISATION])
 def test_channels_last_is_kept(stats):
     images = torch.randint(0, 256, (2, 3, 4, 5), dtype=torch.uint8)
     last = images.contiguous(memory_format=torch.channels_last)
@@ -41,7 +41,7 @@ def test_channels_last_is_kept(stats):
 
 def test_the_input_is_left_as_it_was():
     images = image(5, 6, 7)
-    normalise(images, images, SEED_NORMALISATION)
+    normalise(images, images, CDD_NORMALISATION)
     assert images.flatten().tolist() == [5, 6, 7]
 
 

@@ -20,7 +20,7 @@ from rio_cogeo.cogeo import cog_validate
 from changedet.errors import StorageError
 from changedet.raster.cog import MaskCounts, read_strips, write_mask_cog, write_score_cog
 from changedet.raster.geo_grid import GeoGrid
-from changedet.raster.scratch import ScoreFile
+from changedet.raster.score_store import ScoreFile
 
 UTM = "EPSG:32632"
 TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)
@@ -42,8 +42,9 @@ def score_file(
     folder: Path, scores: NDArray[np.float32], crs: str | None = UTM
 ) -> Iterator[ScoreFile]:
     transform = TRANSFORM if crs else Affine.identity()
-    grid = GeoGrid(crs, transform, *scores.shape)
-    with ScoreFile.create(folder / "scores.raw", grid) as file:
+    bands = 1 if scores.ndim == 2 else len(scores)
+    grid = GeoGrid(crs, transform, *scores.shape[-2:])
+    with ScoreFile.create(folder / "scores.raw", grid, bands=bands) as file:
         file.write_rows(0, scores)
         yield file
     for name in (file.path, file.path.with_name(f"{file.path.name}.hdr")):
@@ -92,7 +93,7 @@ def test_a_mask_is_a_valid_cog_with_colours_and_exact_counts(tmp_path: Path):
     scores = blobs(1100, 1300)
     path = tmp_path / "mask.tif"
     with score_file(tmp_path, scores) as file:
-        counts = write_mask_cog(file, path, threshold=0.6, tags=TAGS)
+        (counts,) = write_mask_cog(file, path, threshold=0.6, tags=TAGS)
     assert [found.name for found in tmp_path.iterdir()] == ["mask.tif"]
     assert strict_errors(path) == ([], [])
     no_data = np.isnan(scores)
@@ -130,7 +131,7 @@ def test_a_score_that_equals_the_threshold_in_float32_is_changed(tmp_path: Path)
     third = np.float32(0.3)
     row = np.array([[np.nextafter(third, np.float32(0)), third, 1.0]], np.float32)
     with score_file(tmp_path, row) as file:
-        counts = write_mask_cog(file, tmp_path / "mask.tif", threshold=0.3, tags={})
+        (counts,) = write_mask_cog(file, tmp_path / "mask.tif", threshold=0.3, tags={})
     assert counts == MaskCounts(changed=2, unchanged=1, nodata=0)
 
 
@@ -149,7 +150,7 @@ def test_a_scene_without_any_data_is_written_too(tmp_path: Path):
     scores = np.full((600, 530), np.nan, np.float32)
     with score_file(tmp_path, scores) as file:
         write_score_cog(file, tmp_path / "score.tif", tags={})
-        counts = write_mask_cog(file, tmp_path / "mask.tif", threshold=0.5, tags={})
+        (counts,) = write_mask_cog(file, tmp_path / "mask.tif", threshold=0.5, tags={})
     assert counts == MaskCounts(changed=0, unchanged=0, nodata=600 * 530)
     assert strict_errors(tmp_path / "score.tif") == ([], [])
     with rasterio.open(tmp_path / "mask.tif") as dataset:
@@ -194,10 +195,45 @@ def test_strips_put_together_are_the_scene(tmp_path: Path, max_pixels: int):
     scores = blobs(23, 30)
     with score_file(tmp_path, scores) as file:
         strips = list(read_strips(file, max_pixels=max_pixels))
-    ends = np.cumsum([len(rows) for _, rows in strips])
+    ends = np.cumsum([rows.shape[1] for _, rows in strips])
     assert [top for top, _ in strips] == [0, *ends[:-1]]
     assert all(rows.size <= max(max_pixels, 30) for _, rows in strips)
-    np.testing.assert_array_equal(np.concatenate([rows for _, rows in strips]), scores)
+    np.testing.assert_array_equal(np.concatenate([rows for _, rows in strips], axis=1), [scores])
+
+
+def test_strips_of_several_bands_put_together_are_the_scene(tmp_path: Path):
+    scores = np.stack([blobs(23, 30), blobs(23, 30)[::-1], blobs(23, 30)[:, ::-1]])
+    with score_file(tmp_path, scores) as file:
+        strips = list(read_strips(file, max_pixels=500))
+    assert len(strips) > 3
+    assert all(rows.size <= 500 for _, rows in strips)
+    np.testing.assert_array_equal(np.concatenate([rows for _, rows in strips], axis=1), scores)
+
+
+def test_every_band_of_several_is_what_a_file_of_its_own_would_hold(tmp_path: Path):
+    first = blobs(700, 1300)
+    scores = np.stack([first, first[::-1], first[:, ::-1]])
+    together, alone = tmp_path / "together", tmp_path / "alone"
+    with score_file(tmp_path, scores) as file:
+        write_score_cog(file, together / "score.tif", tags=TAGS)
+        counts = write_mask_cog(file, together / "mask.tif", threshold=0.6, tags=TAGS)
+    assert strict_errors(together / "score.tif") == ([], [])
+    assert strict_errors(together / "mask.tif") == ([], [])
+    for number, band in enumerate(scores, 1):
+        with score_file(tmp_path, band) as file:
+            write_score_cog(file, alone / "score.tif", tags=TAGS)
+            expected = write_mask_cog(file, alone / "mask.tif", threshold=0.6, tags=TAGS)
+        assert expected == counts[number - 1 : number]
+        for name in ("score.tif", "mask.tif"):
+            for level in ({}, {"overview_level": 0}, {"overview_level": 1}):
+                with (
+                    rasterio.open(together / name, **level) as several,
+                    rasterio.open(alone / name, **level) as one,
+                ):
+                    assert several.count == 3
+                    assert several.read(number).tobytes() == one.read(1).tobytes()
+                    assert several.nodatavals[number - 1] == pytest.approx(one.nodata, nan_ok=True)
+                    assert several.tags().items() >= TAGS.items()
 
 
 def write_both(file: ScoreFile, folder: Path) -> list[str]:
@@ -278,7 +314,7 @@ from affine import Affine
 from changedet.errors import StorageError
 from changedet.raster.cog import write_mask_cog, write_score_cog
 from changedet.raster.geo_grid import GeoGrid
-from changedet.raster.scratch import ScoreFile
+from changedet.raster.score_store import ScoreFile
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 folder = Path(sys.argv[1])

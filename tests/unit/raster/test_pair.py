@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from changedet.errors import ConfigError, DataError, ImageError
 from changedet.raster import readers
+from changedet.raster.bands import count_common_bands
 from changedet.raster.geo_grid import Window
 from changedet.raster.pair import PairOptions, RasterPair
 
@@ -326,6 +327,33 @@ def test_values_that_the_model_never_saw_are_refused(
     with pytest.raises(ConfigError, match=message) as caught:
         RasterPair(path, path, PairOptions(channels=1, **options))
     assert "\n" not in str(caught.value)
+
+
+def test_what_was_not_trained_takes_dates_of_any_types_as_they_are(
+    write_raster: Callable[..., str], texture: np.ndarray
+):
+    before = write_raster("b.tif", texture)
+    after = write_raster("a.tif", texture.astype(np.uint16) * 100)
+    options = PairOptions(pixel_type="any")
+    with RasterPair(before, after, options) as pair:
+        assert pair.notes == ()
+        pixels = pair.read(pair.grid.window)
+    np.testing.assert_array_equal(pixels.before, texture.transpose(1, 2, 0))
+    np.testing.assert_array_equal(pixels.after, texture.transpose(1, 2, 0) * 100.0)
+    with pytest.raises(ConfigError, match=r"--stretch.*baselines take values as they are"):
+        RasterPair(before, after, PairOptions(pixel_type="any", stretch="auto"))
+
+
+def test_bands_that_both_dates_have_are_counted_without_alpha(
+    write_raster: Callable[..., str], texture: np.ndarray
+):
+    four = np.concatenate([texture, texture[:1]])
+    colours = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
+    plain, alpha = write_raster("p.tif", texture), write_raster("a.tif", four, colours=colours)
+    assert count_common_bands(plain, alpha) == 3
+    more = write_raster("m.tif", four, photometric="MINISBLACK")
+    with pytest.raises(ConfigError, match=r"p.tif has 3 bands and .*m.tif has 4; .*--bands 1,2,3"):
+        count_common_bands(plain, more)
 
 
 def test_a_file_cut_short_is_named_when_it_is_read(

@@ -10,12 +10,13 @@ from changedet.raster.tile_plan import OpenRows, RowBlender, TilePlan
 @st.composite
 def plans(draw: st.DrawFn) -> TilePlan:
     height, width = draw(st.integers(1, 60)), draw(st.integers(1, 60))
-    tile = draw(st.integers(1, 24))
+    tile_shape = draw(st.integers(1, 24)), draw(st.integers(1, 24))
     top, left = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
     target = Window(
         top, left, draw(st.integers(1, height - top)), draw(st.integers(1, width - left))
     )
-    return TilePlan((height, width), tile, draw(st.integers(0, tile - 1)), target)
+    overlap = draw(st.integers(0, min(tile_shape) - 1))
+    return TilePlan((height, width), tile_shape, overlap, target)
 
 
 def blended(plan: TilePlan, truth: np.ndarray, wanted: np.ndarray, *, run: int, seed: int = 0):
@@ -23,7 +24,7 @@ def blended(plan: TilePlan, truth: np.ndarray, wanted: np.ndarray, *, run: int, 
     generator = np.random.default_rng(seed)
     blender = RowBlender(plan)
     result = np.full(plan.target.shape, -1.0, np.float32)
-    padded = np.pad(truth, ((0, plan.tile_px), (0, plan.tile_px)))
+    padded = np.pad(truth, [(0, size) for size in plan.tile_shape])
     for row in plan.rows:
         for piece in plan.runs(row, run):
             window = piece.window
@@ -34,8 +35,9 @@ def blended(plan: TilePlan, truth: np.ndarray, wanted: np.ndarray, *, run: int, 
             part = np.s_[tile.top : tile.bottom, tile.left : tile.right]
             blender.add_scores(row, int(column), padded[part])
         top, rows = blender.finish_row(row)
-        assert (result[top : top + len(rows)] == -1.0).all(), "rows are handed out once"
-        result[top : top + len(rows)] = rows
+        place = np.s_[top : top + rows.shape[1]]
+        assert (result[place] == -1.0).all(), "rows are handed out once"
+        (result[place],) = rows
         blender.go_on(row)
     return result
 
@@ -87,9 +89,9 @@ def test_every_tile_is_full_sized_and_inside_unless_the_scene_is_smaller(plan: T
     for row in plan.rows:
         for column in plan.columns:
             tile = plan.tile(row, column)
-            assert tile.shape == (plan.tile_px, plan.tile_px)
-            assert tile.bottom <= max(plan.shape[0], plan.tile_px)
-            assert tile.right <= max(plan.shape[1], plan.tile_px)
+            assert tile.shape == plan.tile_shape
+            assert tile.bottom <= max(plan.shape[0], plan.tile_shape[0])
+            assert tile.right <= max(plan.shape[1], plan.tile_shape[1])
             assert tile.intersect(plan.target) is not None
 
 
@@ -99,7 +101,7 @@ def test_a_target_gets_the_scores_of_the_whole_scene():
     tiles: dict[tuple[int, int], np.ndarray] = {}
 
     def run(target: Window) -> np.ndarray:
-        plan = TilePlan(shape, 16, 5, target)
+        plan = TilePlan(shape, (16, 16), 5, target)
         blender = RowBlender(plan)
         result = np.zeros(target.shape, np.float32)
         for row in plan.rows:
@@ -109,7 +111,7 @@ def test_a_target_gets_the_scores_of_the_whole_scene():
                 tiles.setdefault(key, rng.random((16, 16), dtype=np.float32))
                 blender.add_scores(row, column, tiles[key])
             top, rows = blender.finish_row(row)
-            result[top : top + len(rows)] = rows
+            (result[top : top + rows.shape[1]],) = rows
             blender.go_on(row)
         return result
 
@@ -118,7 +120,7 @@ def test_a_target_gets_the_scores_of_the_whole_scene():
 
 
 def test_a_resumed_blender_goes_on_with_the_same_bits():
-    plan = TilePlan((60, 40), 16, 6, Window(0, 0, 60, 40))
+    plan = TilePlan((60, 40), (16, 16), 6, Window(0, 0, 60, 40))
     rng = np.random.default_rng(4)
     scores = rng.random((len(plan.rows), len(plan.columns), 16, 16), dtype=np.float32)
 
@@ -135,10 +137,63 @@ def test_a_resumed_blender_goes_on_with_the_same_bits():
     for row in plan.rows[:2]:
         one_row(begun, row)
     state = OpenRows(begun.open_rows.top, begun.open_rows.scores.copy())
-    assert len(state.scores) < 16
+    assert state.scores.shape[1] < 16
     resumed = RowBlender(plan, resumed=state)
     for row in plan.rows[2:]:
         np.testing.assert_array_equal(one_row(resumed, row), expected[row])
+
+
+@given(plans())
+@settings(deadline=None)
+def test_every_class_is_blended_as_if_it_were_alone(plan: TilePlan):
+    rng = np.random.default_rng(5)
+    together, alone = RowBlender(plan, classes=3), [RowBlender(plan) for _ in range(3)]
+    unwanted = rng.random(plan.target.shape) < 0.3
+    for row in plan.rows:
+        for blender in (together, *alone):
+            blender.leave_out(plan.target, unwanted)
+        for column in plan.columns:
+            scores = rng.random((3, *plan.tile_shape), dtype=np.float32)
+            together.add_scores(row, column, scores)
+            for blender, one in zip(alone, scores, strict=True):
+                blender.add_scores(row, column, one)
+        top, rows = together.finish_row(row)
+        for blender, one in zip(alone, rows, strict=True):
+            expected_top, (expected,) = blender.finish_row(row)
+            assert top == expected_top
+            np.testing.assert_array_equal(one, expected)
+        for blender in (together, *alone):
+            blender.go_on(row)
+
+
+def test_a_blender_of_several_classes_resumes_with_the_same_bits():
+    plan = TilePlan((60, 40), (16, 12), 6, Window(0, 0, 60, 40))
+    rng = np.random.default_rng(6)
+    scores = rng.random((len(plan.rows), len(plan.columns), 3, 16, 12), dtype=np.float32)
+    whole, resumed = RowBlender(plan, classes=3), RowBlender(plan, classes=3)
+    for row in plan.rows:
+        state = OpenRows(resumed.open_rows.top, resumed.open_rows.scores.copy())
+        resumed = RowBlender(plan, classes=3, resumed=state)
+        for blender in (whole, resumed):
+            for column in plan.columns:
+                blender.add_scores(row, column, scores[row, column])
+        np.testing.assert_array_equal(resumed.finish_row(row)[1], whole.finish_row(row)[1])
+        whole.go_on(row)
+        resumed.go_on(row)
+
+
+def test_scores_of_another_number_of_classes_are_refused():
+    plan = TilePlan((30, 30), (16, 16), 4, Window(0, 0, 30, 30))
+    with pytest.raises(ValueError, match="reshape"):
+        RowBlender(plan, classes=3).add_scores(0, 0, np.zeros((16, 16), np.float32))
+
+
+def test_an_axis_with_a_single_tile_ignores_the_overlap():
+    plan = TilePlan((30, 10), (16, 12), 14, Window(0, 0, 30, 10))
+    assert plan.lefts == [0]
+    truth = np.random.default_rng(7).random(plan.shape, dtype=np.float32)
+    result = blended(plan, truth, np.ones(plan.shape, bool), run=1)
+    np.testing.assert_allclose(result, truth, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -151,4 +206,4 @@ def test_a_resumed_blender_goes_on_with_the_same_bits():
 )
 def test_a_plan_that_makes_no_sense_is_refused(overlap: int, target: Window, message: str):
     with pytest.raises(ValueError, match=message):
-        TilePlan((30, 30), 16, overlap, target)
+        TilePlan((30, 30), (16, 16), overlap, target)

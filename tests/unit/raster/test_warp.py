@@ -7,11 +7,14 @@ from affine import Affine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
 
+from changedet.raster import warp
 from changedet.raster.geo_grid import Window
 from changedet.raster.pair import PairOptions, RasterPair
-from changedet.raster.warp import CELL_PX, lattice_cells
-from changedet.raster.warper import Warper
+from changedet.raster.pixels import Pixels
+from changedet.raster.warp import CELL_PX, lattice_cells, resample
 
 UTM = "EPSG:32633"
 ORIGIN = (500_000.0, 5_500_000.0)
@@ -142,6 +145,41 @@ def test_the_nodata_value_makes_no_difference_to_the_pixels_beside_it(
     assert seen.max() <= 3000 + margin
 
 
+@pytest.mark.parametrize("method", ["nearest", "bilinear", "cubic"])
+@pytest.mark.parametrize("kind", ["nan", "lowest", "alpha and nodata", "mask and nodata"])
+def test_missing_pixels_of_any_kind_make_no_difference_to_the_pixels_beside_them(
+    write_raster: Callable[..., str], kind: str, method: Any
+):
+    rng = np.random.default_rng(4)
+    is_float = kind in ("nan", "lowest")
+    dtype = "float32" if is_float else "uint8"
+    scene = rng.integers(1, 200, (2, 200, 200)).astype(dtype)
+    missing = rng.random((200, 200)) < 0.1
+    first = missing & (np.arange(200) < 100)
+    grid: dict[str, Any] = {"crs": "EPSG:4326", "transform": degrees_grid(1.05)}
+    declared = write_raster("a.tif", np.where(missing, 0, scene), nodata=0, **grid)
+    if is_float:
+        value = np.float32(np.nan if kind == "nan" else np.finfo(np.float32).min)
+        other = write_raster("o.tif", np.where(missing, value, scene), **grid)
+    elif kind == "mask and nodata":
+        stored = np.where(missing & ~first, np.uint8(0), scene)
+        other = write_raster("o.tif", stored, mask=~first, nodata=0, **grid)
+    else:
+        opaque = np.where(first, 0, 255).astype(np.uint8)
+        stored = np.concatenate([np.where(missing & ~first, np.uint8(0), scene), opaque[None]])
+        colours = (ColorInterp.red, ColorInterp.green, ColorInterp.alpha)
+        other = write_raster("o.tif", stored, colours=colours, nodata=0, **grid)
+    before = write_raster("b.tif", np.ones((2, 150, 150), dtype))
+    results = []
+    for after in (declared, other):
+        options = PairOptions(channels=2, pixel_type=dtype, resampling=method)
+        with RasterPair(before, after, options) as pair:
+            results.append(pair.read(pair.grid.window))
+    assert 0.5 < results[0].valid.mean() < 0.95
+    np.testing.assert_array_equal(results[1].valid, results[0].valid)
+    np.testing.assert_array_equal(results[1].after, results[0].after)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_dark_pixels_beside_holes_stay_whatever_the_nodata_value_and_the_window(
     write_raster: Callable[..., str], dtype: str
@@ -211,10 +249,12 @@ def test_overlapping_windows_are_warped_once(
     before = write_raster("b.tif", np.ones((1, side, side), np.uint8))
     after = write_raster("a.tif", np.ones((1, side, side), np.uint8), transform=SOUTH_UP)
     warped: list[Affine] = []
-    real = Warper.warp
-    monkeypatch.setattr(
-        Warper, "warp", lambda self, *places: warped.append(places[-1]) or real(self, *places)
-    )
+
+    def spy(pixels: Pixels, places: tuple[Affine, Affine], **options: Any) -> Pixels:
+        warped.append(places[1])
+        return resample(pixels, places, **options)
+
+    monkeypatch.setattr(warp, "resample", spy)
     with RasterPair(before, after, PairOptions(channels=1)) as pair:
         for left in range(0, 2 * CELL_PX, 32):
             pair.read(Window(0, left, 60, 60))
@@ -226,6 +266,18 @@ def test_overlapping_windows_are_warped_once(
                 other.read(Window(0, 0, 60, CELL_PX + 60))
     # Of two cells, room for one keeps none that is asked for again.
     assert len(warped) == 4
+
+
+def test_nothing_of_an_earlier_picture_is_left_in_the_next():
+    utm = CRS.from_epsg(32633)
+    place = Affine.translation(1000, 1000)
+    for shape, value in (((30, 70), 3), ((90, 20), 5), ((10, 10), 7)):
+        given = Pixels(np.full((1, *shape), value, np.uint8), np.ones(shape, bool))
+        pixels = resample(given, (place, place), crs=(utm, utm), method="bilinear")
+        expected = np.zeros((CELL_PX, CELL_PX), bool)
+        expected[: shape[0], : shape[1]] = True
+        np.testing.assert_array_equal(pixels.valid, expected)
+        np.testing.assert_array_equal(pixels.values[0], expected * value)
 
 
 def test_cells_of_the_lattice_cover_a_window_and_no_more():

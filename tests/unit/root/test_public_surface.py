@@ -29,6 +29,15 @@ def test_importing_the_package_imports_no_torch():
     assert result.stdout.strip() == "False"
 
 
+def test_what_scenes_are_predicted_with_knows_no_torch():
+    modules = "changedet.card, changedet.inference.detector, changedet.predict.rasters"
+    code = f"import sys, {modules}, changedet.predict.folders; print('torch' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "False"
+
+
 def test_the_documented_python_works(tmp_path):
     assert {"dasnet", "dasnet_v2"} <= set(changedet.list_models())
     model = changedet.create_model(

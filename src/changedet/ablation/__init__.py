@@ -1,0 +1,1 @@
+"""Train a table of experiments and judge the claims made of them."""

@@ -1,0 +1,335 @@
+"""What an ablation will do: settings of every run, the splits that judge, what is wrong with it."""
+
+import shlex
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from changedet.ablation.run_state import JUDGEMENT_FORMAT, settings_hash
+from changedet.ablation.scoring import JudgedSplits, choose_shown
+from changedet.ablation.table import (
+    DEFAULT_TABLE,
+    AblationTable,
+    Row,
+    load_table,
+    recipe_of,
+    row_config,
+    row_overrides,
+)
+from changedet.data.index import PairIndex, index_pairs
+from changedet.data.labels.scan import LabelScan, scan_labels
+from changedet.data.rasters.manifest import READING_SCENES, find_manifest
+from changedet.errors import ConfigError, TrainingError
+from changedet.training.build import build_schedule, model_settings
+from changedet.training.config import ExperimentConfig, tile_px
+
+_SEED = "training.seed"
+_TEST_SPLIT = "test"
+RUNS = "runs"
+
+
+@dataclass(frozen=True)
+class AblationRequest:
+    """What the user asked for.
+
+    Attributes:
+        out: Folder of the ablation.
+        table: Name of a shipped table, or a YAML file.
+        data: Folder of the data set, or manifest of scenes.
+        seeds: Seeds of the runs of each row.
+        epochs: ``training.epochs`` of every row; None: the recipe's.
+        minutes: Budget of each run; None: none.
+        overrides: ``section.key=value`` for every row; a row's own changes win.
+        rows: Names of the rows to run; None: all.
+        device: As for training.
+        test_split: Split of the honest protocol; None: ``test`` where there is one.
+        shown: Number of validation pairs whose heat maps are shown.
+        floors: Whether the untrained methods are judged, too.
+        mode: What to do about an ablation that is already in ``out``.
+    """
+
+    out: Path
+    data: Path
+    table: str = DEFAULT_TABLE
+    seeds: tuple[int, ...] = (0,)
+    epochs: int | None = None
+    minutes: float | None = None
+    overrides: tuple[str, ...] = ()
+    rows: tuple[str, ...] | None = None
+    device: str = "auto"
+    test_split: str | None = None
+    shown: int = 4
+    floors: Literal["all", "none"] = "all"
+    mode: Literal["new", "resume", "overwrite"] = "new"
+
+    def command(self) -> str:
+        """The request as a command."""
+        options: list[tuple[str, object]] = [
+            ("--data", self.data),
+            ("--out", self.out),
+            ("--seeds", ",".join(map(str, self.seeds))),
+            ("--epochs", self.epochs),
+            ("--minutes", self.minutes),
+            *(("--set", override) for override in self.overrides),
+            ("--rows", None if self.rows is None else ",".join(self.rows)),
+            ("--test-split", self.test_split),
+            ("--shown", self.shown),
+            ("--device", self.device),
+        ]
+        words = ["changedet", "ablate", self.table]
+        for option, value in options:
+            words += [] if value is None else [option, str(value)]
+        return shlex.join([*words, *(["--no-floors"] if self.floors == "none" else [])])
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One row with one seed.
+
+    Attributes:
+        row: The row.
+        seed: The seed.
+        folder: Where all of the run goes.
+        command: The training as a command that stands for itself.
+        settings: Hash of what decides the result.
+        config: The settings; None if they are faulty.
+        fault: What is wrong with them.
+    """
+
+    row: Row
+    seed: int
+    folder: Path
+    command: str
+    settings: str
+    config: ExperimentConfig | None
+    fault: str | None = None
+
+
+@dataclass(frozen=True)
+class AblationPlan:
+    """All that is settled before the first run.
+
+    Attributes:
+        table: The table.
+        runs: Every run, seed by seed, so that early on there is one of each row.
+        splits: What judges.
+        choosing: Hash of what trains and chooses the models, down to the names of the pairs.
+        judged: Hash of what judges, down to the names of the pairs.
+        label: What the labels' values mean, for the floors.
+        channels: Channels of the images, for the floors.
+        notes: Sentences for the user and the report.
+        problems: What is wrong with the data, though runs are possible.
+    """
+
+    table: AblationTable
+    runs: tuple[PlannedRun, ...]
+    splits: JudgedSplits
+    choosing: str
+    judged: str
+    label: dict[str, Any]
+    channels: int
+    notes: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def make_plan(request: AblationRequest, *, say: Callable[[str], None]) -> AblationPlan:
+    """Settle every run and look at the data once; nothing is written.
+
+    Raises:
+        ConfigError: If the table, an option or all of the rows are wrong.
+        DataError: If the data cannot be used.
+        TrainingError: If the validation split has no changed pixel, so that nothing can be judged.
+    """
+    _check_request(request)
+    table = load_table(request.table)
+    rows = table.rows if request.rows is None else tuple(table.row(name) for name in request.rows)
+    runs = tuple(
+        _plan_run(request, table, row, seed=seed) for seed in request.seeds for row in rows
+    )
+    if all(run.config is None for run in runs):
+        raise ConfigError(f"no row can be run; the first of them: {runs[0].fault}")
+    first = _first_config(request, table)
+    if find_manifest(request.data) is not None:
+        say(READING_SCENES)
+    index = index_pairs(
+        request.data, benchmark=first.data.benchmark, channels=first.model.in_channels
+    )
+    val = index.split(first.data.val_split)
+    scan = scan_labels(
+        index.pairs,
+        ignore_value=first.data.ignore_value,
+        changed_values=first.data.changed_values,
+    )
+    if scan.share_of(val) == 0.0:
+        raise TrainingError(
+            f"the split {first.data.val_split!r} of {request.data} has no changed pixel, so no row "
+            "can be judged; put pairs with changes into it, or choose another split with --set "
+            "data.val_split=NAME"
+        )
+    test, notes, problems = _settle_test_split(request, index, scan, first=first)
+    if not 0.0 < scan.share_of(index.split(first.data.train_split)) < 1.0:
+        notes.append(
+            f"WARNING: the labels of the split {first.data.train_split!r} hold one class alone, so "
+            "no row can learn the other; check them ('changedet data check')"
+        )
+    shares = [scan.share_of([pair]) for pair in val]
+    splits = JudgedSplits(
+        data=request.data.resolve(),
+        benchmark=first.data.benchmark,
+        val_split=first.data.val_split,
+        test_split=test,
+        shown=tuple(choose_shown(val, shares, count=request.shown)),
+        mode=first.data.evaluation,
+    )
+    label = scan.encoding.to_dict()
+    return AblationPlan(
+        table=table,
+        runs=tuple(_same_judges(run, first) for run in runs),
+        splits=splits,
+        choosing=_hash_choosers(index, splits),
+        judged=_hash_judges(index, splits, label),
+        label=label,
+        channels=first.model.in_channels,
+        notes=(*index.notes, *notes),
+        problems=tuple(problems),
+    )
+
+
+def _check_request(request: AblationRequest) -> None:
+    if request.epochs is not None and request.minutes is not None:
+        raise ConfigError("the budget is --epochs or --minutes; leave out one of them")
+    if request.epochs is not None and request.epochs < 1:
+        raise ConfigError(f"--epochs must be at least 1, got {request.epochs}")
+    if request.minutes is not None and not request.minutes > 0.0:
+        raise ConfigError(f"--minutes must be above 0, got {request.minutes}")
+    if not request.seeds or min(request.seeds) < 0 or len(set(request.seeds)) < len(request.seeds):
+        raise ConfigError(
+            f"--seeds takes different whole numbers from 0 on, such as 0,1,2; got {request.seeds}"
+        )
+    if any(override.partition("=")[0].strip() == _SEED for override in request.overrides):
+        raise ConfigError(f"--set {_SEED} has no effect here; give --seeds instead")
+    if request.rows is not None and len(set(request.rows)) < len(request.rows):
+        raise ConfigError(f"--rows names a row twice: {','.join(request.rows)}")
+
+
+def _plan_run(request: AblationRequest, table: AblationTable, row: Row, *, seed: int) -> PlannedRun:
+    last = [f"{_SEED}={seed}"]
+    if request.epochs is not None:
+        last.append(f"training.epochs={request.epochs}")
+    folder = request.out / RUNS / row.name / f"seed_{seed}"
+    try:
+        if _SEED in row.changes:
+            raise ConfigError(f"{_SEED} is the same for all rows; take it out and give --seeds")
+        config = row_config(table, row, overrides=request.overrides, last=last)
+        model_settings(config.model)
+        build_schedule(config)
+        tile_px(config)
+    except ConfigError as error:
+        return PlannedRun(row, seed, folder, "", "", config=None, fault=str(error))
+    words = ["changedet", "train", recipe_of(table, row), "--data", str(request.data)]
+    for override in (*request.overrides, *row_overrides(row), *last):
+        words += ["--set", override]
+    decisive = {
+        "config": config.model_dump(mode="json"),
+        "data": str(request.data.resolve()),
+        "minutes": request.minutes,
+    }
+    return PlannedRun(
+        row=row,
+        seed=seed,
+        folder=folder,
+        command=shlex.join([*words, "--out", "RUN"]),
+        settings=settings_hash(decisive),
+        config=config,
+    )
+
+
+def _first_config(request: AblationRequest, table: AblationTable) -> ExperimentConfig:
+    """Settings of the table's first row without a fault, whose judges are those of all rows."""
+    seed = request.seeds[0]
+    configs = (_plan_run(request, table, row, seed=seed).config for row in table.rows)
+    return next(config for config in configs if config is not None)
+
+
+def _same_judges(run: PlannedRun, first: ExperimentConfig) -> PlannedRun:
+    """Refuse a row that would choose its model on other pairs than the first row."""
+    if run.config is None:
+        return run
+    for key in ("benchmark", "val_split", "evaluation", "ignore_value", "changed_values"):
+        own, others = getattr(run.config.data, key), getattr(first.data, key)
+        if own != others:
+            fault = (
+                f"data.{key} is {own!r} here but {others!r} in the first row; all rows must be "
+                "judged alike"
+            )
+            return PlannedRun(
+                run.row, run.seed, run.folder, run.command, run.settings, config=None, fault=fault
+            )
+    return run
+
+
+def _settle_test_split(
+    request: AblationRequest, index: PairIndex, scan: LabelScan, *, first: ExperimentConfig
+) -> tuple[str | None, list[str], list[str]]:
+    """Find the split of the honest protocol; what is worth saying of it; what is wrong with it."""
+    val_split, train_split = first.data.val_split, first.data.train_split
+    name = request.test_split or _TEST_SPLIT
+    if request.test_split is None and name not in index.splits:
+        return None, [_no_honest_split(f"the data set has no split {name!r}", val_split)], []
+    if request.test_split is None and name == val_split:
+        return None, [_no_honest_split(f"no split but {name!r} is named to judge", val_split)], []
+    if name == val_split:
+        raise ConfigError(
+            f"--test-split {name} is the split that chooses models and thresholds; give another"
+        )
+    if name == train_split:
+        raise ConfigError(
+            f"--test-split {name} is the split that rows are trained on, so nothing is tested by "
+            "it; give another"
+        )
+    if scan.share_of(index.split(name)) == 0.0:
+        problem = (
+            f"the split {name!r} has no changed pixel, so the honest protocol's F1 is undefined; "
+            "put pairs with changes into it, or choose another one with --test-split"
+        )
+        return None, [], [problem]
+    return name, [], []
+
+
+def _no_honest_split(reason: str, val_split: str) -> str:
+    return (
+        f"WARNING: {reason}, so every figure is from the split "
+        f"{val_split!r} that also chose the models and the thresholds: selection set, optimistic"
+    )
+
+
+def _hash_choosers(index: PairIndex, splits: JudgedSplits) -> str:
+    """Hash the pairs that rows are trained on and models chosen by: all but those of the test."""
+    tests = {_TEST_SPLIT, splits.test_split} - {splits.val_split}
+    return settings_hash(
+        {
+            "data": splits.data,
+            "benchmark": splits.benchmark,
+            "val_split": splits.val_split,
+            "mode": splits.mode,
+            "pairs": {
+                name: [pair.name for pair in pairs]
+                for name, pairs in index.splits.items()
+                if name not in tests
+            },
+        }
+    )
+
+
+def _hash_judges(index: PairIndex, splits: JudgedSplits, label: dict[str, Any]) -> str:
+    """Hash what a source is judged on, so that it is judged again when that has changed."""
+    names = [splits.val_split, *([] if splits.test_split is None else [splits.test_split])]
+    return settings_hash(
+        {
+            **asdict(splits),
+            "label": label,
+            "pairs": {name: [pair.name for pair in index.split(name)] for name in names},
+            "format": JUDGEMENT_FORMAT,
+        }
+    )

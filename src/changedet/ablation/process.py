@@ -1,0 +1,106 @@
+"""Run the steps of an ablation one after the other, and stop them cleanly on Ctrl-C."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from changedet.errors import StorageError
+
+_PROGRAM = (sys.executable, "-m", "changedet.ablation.worker")
+_LONGEST_REASON = 300
+
+
+class StepProcesses:
+    """Starts steps; a signal to this process stops the one that runs, and all that would follow.
+
+    The first Ctrl-C lets a training end after its batch and save, the next ones stop it at once.
+
+    Attributes:
+        stopped_by: The signal that ended it; None while it goes on.
+
+    Args:
+        program: What is started with the name of a step and its job behind it.
+    """
+
+    def __init__(self, program: Sequence[str] = _PROGRAM) -> None:
+        self.stopped_by: int | None = None
+        self._program = program
+        self._signals = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take over SIGINT and SIGTERM for the time being."""
+        former: dict[signal.Signals, Any] = {}
+        # Outside of the main thread signals stay with whoever embeds this.
+        with contextlib.suppress(ValueError):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                former[number] = signal.signal(number, self._stop)
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+    def run(self, step: str, job: Mapping[str, Any], *, log: Path) -> str | None:
+        """Run a step to its end.
+
+        Args:
+            step: Its name.
+            job: Its arguments, plain JSON types.
+            log: File that gets, behind what it holds, all that the step writes.
+
+        Returns:
+            None if all went well, else why it failed.
+
+        Raises:
+            StorageError: If the log cannot be written.
+        """
+        command = [*self._program, step, json.dumps(job)]
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("ab") as file:
+                # A session of its own: Ctrl-C reaches it once, through this process.
+                process = subprocess.Popen(
+                    command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+                )
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {log}: {error.strerror or error}; make room, then go on with "
+                "--resume"
+            ) from error
+        self._process = process
+        if self.stopped_by is not None:
+            process.send_signal(signal.SIGINT)
+        try:
+            status = process.wait()
+        finally:
+            self._process = None
+        return None if status == 0 else failure(status, log.read_text("utf-8", errors="replace"))
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.stopped_by = number
+        self._signals += 1
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT if self._signals < 3 else signal.SIGKILL)
+
+
+def failure(status: int, log: str) -> str:
+    """Say in one line why a step failed.
+
+    Args:
+        status: Exit status, negative for a signal.
+        log: What it wrote.
+    """
+    if status < 0:
+        name = signal.Signals(-status).name
+        hint = ", often for lack of memory" if -status == signal.SIGKILL else ""
+        return f"killed by {name}{hint}"
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    return lines[-1][:_LONGEST_REASON] if lines else f"ended with exit status {status}"

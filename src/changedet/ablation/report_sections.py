@@ -1,0 +1,280 @@
+"""What the report of an ablation shows, in order."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from changedet.ablation.estimates import LEVEL, Estimate
+from changedet.ablation.findings import ClaimResult
+from changedet.ablation.results import (
+    AblationResults,
+    BaselineResult,
+    RowResult,
+    mean,
+)
+from changedet.ablation.run_state import PICTURES
+from changedet.ablation.scoring import HEAT_MAP_MEASURES, Protocol
+from changedet.ablation.verdict import RULES
+from changedet.metrics.protocol import SELECTION_SET_NOTE
+from changedet.rendering.page import (
+    Cell,
+    Headline,
+    Headlines,
+    Note,
+    Picture,
+    Pictures,
+    Section,
+    Table,
+)
+
+_PERCENT = f"{100 * LEVEL:.0f} %"
+
+
+def report_sections(results: AblationResults, claims: Sequence[ClaimResult]) -> list[Section]:
+    """Build the report's sections: figures, claims, what failed, heat maps, how it was made."""
+    sections = [
+        Section("", _opening(results, claims)),
+        Section("Accuracy", [_accuracy(results), *_row_notes(results)]),
+        Section("Cost", [_cost(results)]),
+        Section("During training", [_course(results)]),
+        Section("Claims", [_claims(claims), *(Note(rule) for rule in RULES)]),
+    ]
+    if results.problems:
+        table = Table("What failed", ["problem"], [[problem] for problem in results.problems])
+        sections.append(Section("Failed", [table]))
+    sections.append(Section("Heat maps", [_cleanness(results)]))
+    pictures = _heat_maps(results)
+    if pictures:
+        sections.append(Section("Heat maps side by side", pictures))
+    sections.append(Section("How it was made", _making(results)))
+    return [section for section in sections if section.blocks]
+
+
+def _opening(
+    results: AblationResults, claims: Sequence[ClaimResult]
+) -> list[Headlines | Note | Table | Pictures]:
+    runs = [run for row in results.rows for run in row.runs]
+    done = sum(1 for row in results.rows if row.runs)
+    verdicts = [result.finding.verdict for result in claims]
+    cards = [
+        Headline(f"{done} of {len(results.rows)}", "rows with a finished run"),
+        Headline(len(runs), "finished runs"),
+        *(
+            Headline(verdicts.count(verdict), f"verdicts: {verdict}")
+            for verdict in ("holds", "does not hold", "within noise", "not run")
+            if verdict in verdicts
+        ),
+    ]
+    if results.test_split is None:
+        honest = "There is no honest protocol here, since no test split can be used."
+    else:
+        honest = (
+            f"Honest protocol: split {results.test_split!r}, each model with the threshold that "
+            f"the split {results.val_split!r} chose, applied unchanged."
+        )
+    protocol = Note(
+        f"Seed protocol: split {results.val_split!r}, each model with the best of 96 thresholds on "
+        f"that very split, which also chose the model ({SELECTION_SET_NOTE}). {honest}"
+    )
+    warnings = [Note(note, "warning") for note in results.notes]
+    return [Headlines(cards), *warnings, protocol]
+
+
+def _accuracy(results: AblationResults) -> Table:
+    names = {
+        "seed": f"max-F1, {results.val_split} ({SELECTION_SET_NOTE})",
+        "honest": f"F1, {results.test_split}",
+    }
+    header = ["row", "seeds"]
+    for protocol in results.protocols:
+        header += [names[protocol], "std over seeds", f"{_PERCENT} interval"]
+    rows: list[list[Cell]] = []
+    for row in results.rows:
+        cells: list[Cell] = [row.row.title, len(row.runs)]
+        for protocol in results.protocols:
+            cells += _estimate_cells(row.estimate(protocol))
+        rows.append(cells)
+    for floor in results.floors:
+        rows.append([*_baseline_title(floor), *_baseline_cells(floor, results.protocols)])
+    return Table(
+        "F1 of the change class, pixels of all images pooled",
+        header,
+        rows,
+        note="Mean over the seeds. The interval joins the bootstrap over images with Student's "
+        "interval over the seeds; with one seed it covers the images alone. Untrained methods need "
+        "no training data; their threshold, too, was chosen on the validation split.",
+    )
+
+
+def _estimate_cells(estimate: Estimate | None) -> list[Cell]:
+    if estimate is None:
+        return [None, None, None]
+    return [estimate.mean, estimate.std, _interval(estimate)]
+
+
+def _interval(estimate: Estimate) -> str | None:
+    if not estimate.low <= estimate.high:
+        return None
+    return f"{estimate.low:.4f} to {estimate.high:.4f}"
+
+
+def _baseline_title(floor: BaselineResult) -> list[Cell]:
+    if floor.judgement is None:
+        return [f"untrained: {floor.name} (not judged: {floor.reason})", None]
+    return [f"untrained: {floor.judgement.title}", None]
+
+
+def _baseline_cells(floor: BaselineResult, protocols: Sequence[Protocol]) -> list[Cell]:
+    cells: list[Cell] = []
+    for protocol in protocols:
+        score = None if floor.judgement is None else floor.judgement.scores.get(protocol)
+        cells += _estimate_cells(None if score is None else score.estimate())
+    return cells
+
+
+def _row_notes(results: AblationResults) -> list[Note]:
+    return [Note(f"{row.row.title}: {row.row.note}") for row in results.rows if row.row.note]
+
+
+def _cost(results: AblationResults) -> Table:
+    memories = sorted({run.resources.memory for row in results.rows for run in row.runs})
+    return Table(
+        "Counted for one 256 x 256 pair in prediction; measured in training",
+        [
+            "row",
+            "parameters (million)",
+            "GFLOP (2 x MAC)",
+            "peak memory (GB)",
+            "pairs/s",
+            "minutes",
+            "epochs",
+        ],
+        [_cost_cells(row) for row in results.rows],
+        note="GFLOP of all views together where a model averages several (test-time augmentation). "
+        f"Peak memory of training: {' and '.join(memories) or '-'}, the largest of the seeds. "
+        "Pairs/s without validation. Minutes and epochs of one run, mean over the seeds; a run "
+        "that its budget ended counts with its best validation.",
+    )
+
+
+def _cost_cells(row: RowResult) -> list[Cell]:
+    if not row.runs:
+        return [row.row.title, *[None] * 6]
+    first = row.runs[0].judgement
+    peaks = [run.resources.peak_bytes for run in row.runs if run.resources.peak_bytes is not None]
+    speed = mean([run.resources.pairs_per_second or math.nan for run in row.runs])
+    minutes = mean([run.resources.seconds / 60.0 for run in row.runs])
+    epochs = mean([float(run.logs.epochs) for run in row.runs])
+    return [
+        row.row.title,
+        None if first.parameters is None else f"{first.parameters / 1e6:.2f}",
+        None if first.gflop is None else f"{first.gflop:.2f}",
+        f"{max(peaks) / 1e9:.2f}" if peaks else None,
+        None if math.isnan(speed) else f"{speed:.1f}",
+        f"{minutes:.1f}",
+        f"{epochs:.1f}",
+    ]
+
+
+def _course(results: AblationResults) -> Table:
+    rows: list[list[Cell]] = []
+    for row in results.rows:
+        together = row.correlation()
+        validations = sum(len(run.logs.max_f1) for run in row.runs)
+        rows.append(
+            [row.row.title, validations, together.mean, _interval(together), row.loss_spread()]
+        )
+    return Table(
+        "Max-F1 and ROC-AUC over the validations; loss terms over the log",
+        ["row", "validations", "rank correlation", f"{_PERCENT} interval", "spread of loss terms"],
+        rows,
+        note="Rank correlation: Spearman's, within each run, mean over the runs. Spread: largest "
+        "minus smallest of the loss terms over their mean, median over the log; 0: always equal.",
+    )
+
+
+def _cleanness(results: AblationResults) -> Table:
+    rows: list[list[Cell]] = []
+    for row in results.rows:
+        cells: list[Cell] = [row.row.title]
+        for measure in HEAT_MAP_MEASURES:
+            cells += _figure_cells(row.estimate("seed", measure))
+        rows.append(cells)
+    for floor in results.floors:
+        score = None if floor.judgement is None else floor.judgement.scores["seed"]
+        cells = [_baseline_title(floor)[0]]
+        for measure in HEAT_MAP_MEASURES:
+            cells += _figure_cells(None if score is None else score.estimate(measure))
+        rows.append(cells)
+    interval = f"{_PERCENT} interval"
+    return Table(
+        f"How clean the heat maps of the split {results.val_split!r} are",
+        ["row", "blotches an image", interval, "contrast", interval],
+        rows,
+        note="Blotches: found objects without a pixel that is labelled changed, at the threshold "
+        "that validation chose (untrained methods: Otsu's). Contrast: difference of the mean "
+        "scores of changed and unchanged pixels over the root of their mean variance.",
+    )
+
+
+def _figure_cells(estimate: Estimate | None) -> list[Cell]:
+    if estimate is None or not estimate.low <= estimate.high:
+        return [None, None]
+    return [f"{estimate.mean:.2f}", f"{estimate.low:.2f} to {estimate.high:.2f}"]
+
+
+def _claims(claims: Sequence[ClaimResult]) -> Table:
+    rows: list[list[Cell]] = [
+        [
+            result.claim.text,
+            "-" if result.protocol is None else result.protocol,
+            result.finding.verdict,
+            result.finding.why,
+        ]
+        for result in claims
+    ]
+    return Table("Each claim against the runs", ["claim", "protocol", "verdict", "because"], rows)
+
+
+def _heat_maps(results: AblationResults) -> list[Headlines | Table | Pictures | Note]:
+    """One strip a pair: what it shows, and the score of each row's first run."""
+    shown = [(row.row.title, row.runs[0].folder) for row in results.rows if row.runs]
+    shown += [
+        (f"untrained: {floor.judgement.title}", floor.folder)
+        for floor in results.floors
+        if floor.judgement is not None
+    ]
+    blocks: list[Headlines | Table | Pictures | Note] = []
+    for number, name in enumerate(results.shown if shown else (), start=1):
+        places = [(title, folder / PICTURES / f"{number:02d}") for title, folder in shown]
+        pair = [(kind, _picture(places[0][1], kind)) for kind in ("before", "after", "label")]
+        scores = [(title, _picture(place, "score")) for title, place in places]
+        items = [Picture(path, caption) for caption, path in (*pair, *scores) if path.is_file()]
+        caption = f"{name}: score from blue (0) to red (1), first seed of each row"
+        blocks.append(Pictures(items, caption=caption, layout="grid"))
+    return blocks
+
+
+def _picture(place: Path, kind: str) -> Path:
+    return place.with_name(f"{place.name}_{kind}.png")
+
+
+def _making(results: AblationResults) -> list[Headlines | Table | Pictures | Note]:
+    runs = [run for row in results.rows for run in row.runs]
+    records = [run.record for run in runs]
+    ways = {
+        ", ".join(f"{name} {value}" for name, value in (record.software or {}).items() if value)
+        + f", device {record.device}"
+        for record in records
+    }
+    seeds = sorted({record.seed for record in records})
+    times = sorted(record.finished for record in records if record.finished)
+    facts = [f"Seeds {', '.join(map(str, seeds))}."] if seeds else ["No run is finished."]
+    facts += [f"Runs finished from {times[0]} to {times[-1]}."] if times else []
+    commands = "\n".join(row.runs[0].record.command for row in results.rows if row.runs)
+    return [
+        Note(results.command, "code"),
+        Note(" ".join(facts)),
+        *(Note(f"{way}.") for way in sorted(ways)),
+        *([Note("Each row by itself, first seed:"), Note(commands, "code")] if commands else []),
+    ]

@@ -1,0 +1,159 @@
+"""Time, speed and memory of a training, kept up over interruptions; the budget in minutes."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from changedet.errors import StorageError
+from changedet.storage.atomic import write_text
+from changedet.training.callbacks import TrainingCallback, ValidationEvent
+from changedet.training.checkpoint import TrainingPosition
+
+State = Literal["begun", "finished", "budget spent"]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a training has taken so far.
+
+    Attributes:
+        state: How it ended, if it did.
+        seconds: From its first batch on, validations included, summed over interruptions.
+        training_seconds: Of that, without validations and without each start's first batch.
+        pairs: Pairs that were trained on in ``training_seconds``.
+        peak_bytes: Most memory that it held at once: of the GPU where it trained on one, else of
+            the process (workers that read images excluded); None where it cannot be told.
+        memory: Which of the two memories that is.
+    """
+
+    state: State = "begun"
+    seconds: float = 0.0
+    training_seconds: float = 0.0
+    pairs: int = 0
+    peak_bytes: int | None = None
+    memory: Literal["process", "gpu"] = "process"
+
+    @property
+    def pairs_per_second(self) -> float | None:
+        """Training speed; None before a second batch."""
+        return self.pairs / self.training_seconds if self.training_seconds > 0.0 else None
+
+
+def read_resources(path: Path) -> Resources:
+    """Read what :class:`ResourceMeter` wrote; nothing taken yet if there is no such file.
+
+    Raises:
+        StorageError: If the file is damaged.
+    """
+    if not path.is_file():
+        return Resources()
+    names = {field.name for field in fields(Resources)}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Resources(**{name: content[name] for name in names})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{path} cannot be read ({error!r}); remove it and run again") from error
+
+
+class ResourceMeter(TrainingCallback):
+    """Measures a training, and stops it when its budget is spent or its parent is gone.
+
+    Stopping is a SIGINT to the own process: training ends after the batch, and is saved.
+
+    Args:
+        path: File that holds the figures; a resumed training adds to them.
+        budget_s: Seconds from the first batch on, validations included; None: no limit.
+        on_gpu: Whether the GPU's memory is the one to measure.
+        clock: Gives seconds.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        budget_s: float | None = None,
+        on_gpu: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.path = path
+        self.resources = read_resources(path)
+        self._budget_s = budget_s
+        self._on_gpu = on_gpu
+        self._clock = clock
+        self._parent = os.getppid()
+        self._seen: float | None = None
+        self._batch: float | None = None
+        self._is_stopping = False
+
+    def on_start(self, progress: TrainingPosition, *, batches: int, epochs: int) -> None:
+        """Start the clock."""
+        self._seen = self._clock()
+
+    def on_batch(self, progress: TrainingPosition, *, pairs: int) -> None:
+        """Count the batch, and stop the training where it has to end."""
+        now = self._tick()
+        if self._batch is not None:
+            # Not from each start's first batch: workers start and kernels are chosen meanwhile.
+            self.resources = replace(
+                self.resources,
+                training_seconds=self.resources.training_seconds + now - self._batch,
+                pairs=self.resources.pairs + pairs,
+            )
+        self._batch = now
+        is_spent = self._budget_s is not None and self.resources.seconds >= self._budget_s
+        is_orphan = os.getppid() != self._parent
+        if (is_spent or is_orphan) and not self._is_stopping:
+            self._is_stopping = True
+            if is_spent:
+                self.resources = replace(self.resources, state="budget spent")
+            signal.raise_signal(signal.SIGINT)
+
+    def on_validation(self, event: ValidationEvent) -> None:
+        """Leave the validation's time out of the training's, and save the figures."""
+        self._batch = self._tick()
+        self._save()
+
+    def finish(self) -> None:
+        """Take note that the training came to its own end."""
+        self.resources = replace(self.resources, state="finished")
+        self._save()
+
+    def close(self) -> None:
+        """Save the figures."""
+        self._tick()
+        self._save()
+
+    def _tick(self) -> float:
+        now = self._clock()
+        passed = 0.0 if self._seen is None else now - self._seen
+        self.resources = replace(self.resources, seconds=self.resources.seconds + passed)
+        self._seen = now
+        return now
+
+    def _save(self) -> None:
+        peak = torch.cuda.max_memory_allocated() if self._on_gpu else peak_process_memory()
+        known = [bytes_ for bytes_ in (peak, self.resources.peak_bytes) if bytes_ is not None]
+        self.resources = replace(
+            self.resources,
+            peak_bytes=max(known, default=None),
+            memory="gpu" if self._on_gpu else "process",
+        )
+        write_text(self.path, json.dumps(asdict(self.resources), indent=2) + "\n")
+
+
+def peak_process_memory() -> int | None:
+    """Tell the largest resident size of this process so far, in bytes; None if it is not known."""
+    try:
+        # Not getrusage: there, a process begins with the peak of the one that started it.
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return None
+    kibibytes = next((row.split()[1] for row in status.splitlines() if row[:6] == "VmHWM:"), None)
+    return None if kibibytes is None else int(kibibytes) * 1024

@@ -1,0 +1,263 @@
+"""Everything that the runs of an ablation left behind, by row, and what they say to the claims."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from changedet.ablation.estimates import (
+    Estimate,
+    Sums,
+    estimate_correlation,
+    estimate_figure,
+    loss_spread,
+)
+from changedet.ablation.plan import RUNS
+from changedet.ablation.resources import Resources
+from changedet.ablation.run_state import (
+    Judgement,
+    RunLogs,
+    RunRecord,
+    read_judgement,
+    read_logs,
+    read_record,
+    read_run_resources,
+)
+from changedet.ablation.scoring import FIGURES, Measure, Protocol
+from changedet.ablation.table import AblationTable, Row, parse_table
+from changedet.errors import ConfigError, StorageError
+from changedet.training.config import ExperimentConfig, load_config
+
+MARKER = "ablation.json"
+SETTINGS = "settings.yaml"
+FLOORS = "floors"
+_JUDGED_OTHERWISE = "judged on other pairs than the ablation is now; go on with --resume"
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """A run that was trained and judged."""
+
+    folder: Path
+    record: RunRecord
+    config: ExperimentConfig
+    judgement: Judgement
+    resources: Resources
+    logs: RunLogs
+
+    @property
+    def loss_spread(self) -> float:
+        """How far the loss terms lie apart, see :func:`loss_spread`; NaN with one term."""
+        return loss_spread(self.logs.loss_terms)
+
+
+@dataclass(frozen=True, eq=False)
+class RowResult:
+    """A row of the table with its runs.
+
+    Attributes:
+        row: The row.
+        runs: Its judged runs, by seed.
+        open: Its other runs: begun, or failed.
+    """
+
+    row: Row
+    runs: tuple[RunResult, ...]
+    open: tuple[RunRecord, ...]
+
+    def sums(self, protocol: Protocol, measure: Measure = "f1") -> list[Sums]:
+        """Give what a measure is computed from, one a run that was judged by the protocol."""
+        judged = (run.judgement.scores for run in self.runs)
+        sums = [scores[protocol].sums(measure) for scores in judged if protocol in scores]
+        return [each for each in sums if len(each)]
+
+    def estimate(self, protocol: Protocol, measure: Measure = "f1") -> Estimate | None:
+        """Estimate a measure over its seeds by a protocol; None where no run was judged by it."""
+        sums = self.sums(protocol, measure)
+        return estimate_figure(sums, FIGURES[measure]) if sums else None
+
+    def correlation(self) -> Estimate:
+        """Rank correlation of max-F and AUC over the validations of its runs."""
+        return estimate_correlation([(run.logs.max_f1, run.logs.roc_auc) for run in self.runs])
+
+    def loss_spread(self) -> float:
+        """Mean over its runs of how far the loss terms lie apart; NaN with one term."""
+        return mean([run.loss_spread for run in self.runs])
+
+    def absence(self) -> str:
+        """Why there is no judged run of it."""
+        failed = next((record for record in self.open if record.reason), None)
+        if failed is not None:
+            return f"row {self.row.name} failed: {failed.reason}"
+        return f"row {self.row.name} was {'not finished' if self.open else 'not run'}"
+
+
+@dataclass(frozen=True, eq=False)
+class BaselineResult:
+    """An untrained method.
+
+    Attributes:
+        name: Its name in the registry.
+        folder: Where its results are.
+        judgement: Its figures; None if it failed.
+        reason: Why it failed.
+    """
+
+    name: str
+    folder: Path
+    judgement: Judgement | None
+    reason: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class AblationResults:
+    """An ablation as it stands.
+
+    Attributes:
+        table: The table.
+        rows: All of its rows, also those without a run.
+        floors: The untrained methods.
+        command: The command that made it, or several, one a line, if it was resumed.
+        val_split: Split of the seed protocol.
+        test_split: Split of the honest protocol, if there is one.
+        data: Folder of the data set.
+        shown: Pairs whose heat maps are shown.
+        notes: What a reader must know of the data.
+        problems: What went wrong.
+    """
+
+    table: AblationTable
+    rows: tuple[RowResult, ...]
+    floors: tuple[BaselineResult, ...]
+    command: str
+    val_split: str
+    test_split: str | None
+    data: str
+    shown: tuple[str, ...]
+    notes: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def protocols(self) -> tuple[Protocol, ...]:
+        """Protocols that there are figures of."""
+        return ("seed",) if self.test_split is None else ("seed", "honest")
+
+    def row(self, name: str) -> RowResult:
+        """Find the row of a name that is in the table."""
+        return next(row for row in self.rows if row.row.name == name)
+
+
+def collect_results(out: Path) -> AblationResults:
+    """Read everything that the runs in a folder left behind.
+
+    Raises:
+        ConfigError: If it holds no ablation.
+        StorageError: If a result is damaged.
+    """
+    stored = read_marker(out)
+    table = parse_table(stored["table"], origin=str(out / MARKER))
+    judged = stored.get("judged")
+    rows = tuple(_collect_row(out, row, judged=judged) for row in table.rows)
+    problems = [
+        f"row {record.row}, seed {record.seed}: {record.reason}"
+        for row in rows
+        for record in row.open
+        if record.status == "failed"
+    ]
+    splits = stored["splits"]
+    return AblationResults(
+        table=table,
+        rows=rows,
+        floors=_collect_baselines(out, judged=judged),
+        command="\n".join(stored.get("commands", ())),
+        val_split=splits["val_split"],
+        test_split=splits["test_split"],
+        data=splits["data"],
+        shown=tuple(splits["shown"]),
+        notes=tuple(stored["notes"]),
+        problems=(*stored["problems"], *problems),
+    )
+
+
+def mean(values: Sequence[float]) -> float:
+    """Mean of the values that are numbers; NaN where there is none."""
+    numbers = [value for value in values if not math.isnan(value)]
+    return sum(numbers) / len(numbers) if numbers else math.nan
+
+
+def read_marker(out: Path) -> dict[str, Any]:
+    """Read what an ablation is made of.
+
+    Raises:
+        ConfigError: If the folder holds no ablation.
+        StorageError: If the file is damaged.
+    """
+    path = out / MARKER
+    if not path.is_file():
+        raise ConfigError(f"{out} holds no ablation (no {MARKER}); give the folder of one")
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{path} cannot be read ({error}); run the ablation again") from error
+    return content
+
+
+def _collect_row(out: Path, row: Row, *, judged: str | None) -> RowResult:
+    runs: list[RunResult] = []
+    unfinished: list[RunRecord] = []
+    for folder in run_folders(out, row.name):
+        record = read_record(folder)
+        if record is None:
+            continue
+        if record.status != "finished":
+            unfinished.append(record)
+            continue
+        if record.judged != judged:
+            # Figures on other pairs, and pictures of others, must not stand beside these.
+            reason = record.reason or _JUDGED_OTHERWISE
+            unfinished.append(replace(record, status="failed", reason=reason))
+            continue
+        try:
+            runs.append(_read_run(folder, record))
+        except (ConfigError, StorageError) as error:
+            # One damaged run must not hide the others.
+            reason = f"its results are damaged: {error}"
+            unfinished.append(replace(record, status="failed", reason=reason))
+    return RowResult(row=row, runs=tuple(runs), open=tuple(unfinished))
+
+
+def run_folders(out: Path, row: str) -> list[Path]:
+    """Folders of the runs of a row, by seed."""
+    folders = (out / RUNS / row).glob("seed_*")
+    return sorted(folders, key=lambda folder: int(folder.name[len("seed_") :]))
+
+
+def _read_run(folder: Path, record: RunRecord) -> RunResult:
+    return RunResult(
+        folder=folder,
+        record=record,
+        config=load_config(folder / SETTINGS),
+        judgement=read_judgement(folder),
+        resources=read_run_resources(folder),
+        logs=read_logs(folder),
+    )
+
+
+def _collect_baselines(out: Path, *, judged: str | None) -> tuple[BaselineResult, ...]:
+    floors = []
+    for folder in sorted((out / FLOORS).glob("*")):
+        record = read_record(folder)
+        if record is None:
+            continue
+        judgement, reason = None, record.reason
+        if record.status == "finished" and record.judged != judged:
+            reason = _JUDGED_OTHERWISE
+        elif record.status == "finished":
+            try:
+                judgement = read_judgement(folder)
+            except StorageError as error:
+                reason = f"its results are damaged: {error}"
+        floors.append(BaselineResult(folder.name, folder, judgement, reason))
+    return tuple(floors)

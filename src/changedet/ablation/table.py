@@ -1,0 +1,313 @@
+"""An ablation's table: rows that differ in an ingredient, and claims about them, as data."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from changedet.errors import ConfigError
+from changedet.storage.yaml import parse_yaml
+from changedet.training.config import ExperimentConfig, Section, load_config
+
+DEFAULT_TABLE = "seed"
+
+
+def _no_zero(value: float) -> float:
+    if value == 0.0:
+        raise ValueError("a claimed difference has a sign, 0 has none")
+    return value
+
+
+class Row(Section):
+    """One row: a recipe and what is changed in it.
+
+    Attributes:
+        name: Short name, also of the row's folder.
+        title: Name for the report.
+        recipe: Name of a recipe or a YAML file; None: the table's ``base``.
+        changes: Settings by dotted key, such as ``model.attention: none``; ``set`` in YAML.
+        note: What a reader of the report should know.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
+    title: str
+    recipe: str | None = None
+    changes: dict[str, Any] = Field(default_factory=dict, alias="set")
+    note: str = ""
+
+
+class DifferenceClaim(Section):
+    """A row's F1 differs from another's: ``row`` minus ``against`` is about ``difference``."""
+
+    kind: Literal["difference"]
+    text: str
+    row: str
+    against: str
+    difference: Annotated[float, AfterValidator(_no_zero), Field(gt=-1.0, lt=1.0)]
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The rows it speaks of."""
+        return (self.row, self.against)
+
+
+class CostClaim(Section):
+    """A row needs less of something than another."""
+
+    kind: Literal["lower_cost"]
+    text: str
+    row: str
+    against: str
+    quantity: Literal["parameters", "gflop", "peak_memory"]
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The rows it speaks of."""
+        return (self.row, self.against)
+
+
+class HeatMapClaim(Section):
+    """A row's heat maps are cleaner than another's: fewer blotches, or a sharper contrast."""
+
+    kind: Literal["heat_maps"]
+    text: str
+    row: str
+    against: str
+    quantity: Literal["blotches", "contrast"]
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The rows it speaks of."""
+        return (self.row, self.against)
+
+
+class LossSpreadClaim(Section):
+    """The loss terms of a row stay nearly equal: their spread is at most ``at_most``."""
+
+    kind: Literal["loss_spread"]
+    text: str
+    row: str
+    at_most: float = Field(0.1, gt=0.0)
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The rows it speaks of."""
+        return (self.row,)
+
+
+class RankCorrelationClaim(Section):
+    """Max-F and AUC rise together over the validations of a run; no ``rows``: of every run."""
+
+    kind: Literal["rank_correlation"]
+    text: str
+    rows: tuple[str, ...] = ()
+
+
+Claim: TypeAlias = Annotated[
+    DifferenceClaim | CostClaim | HeatMapClaim | LossSpreadClaim | RankCorrelationClaim,
+    Field(discriminator="kind"),
+]
+_CLAIMS: dict[str, type[BaseModel]] = {
+    "difference": DifferenceClaim,
+    "lower_cost": CostClaim,
+    "heat_maps": HeatMapClaim,
+    "loss_spread": LossSpreadClaim,
+    "rank_correlation": RankCorrelationClaim,
+}
+
+
+class AblationTable(Section):
+    """What is compared with what.
+
+    Attributes:
+        title: Heading of the report.
+        description: A paragraph below it.
+        base: Recipe of the rows that name none.
+        rows: The rows, in the order of the report.
+        claims: What the rows are expected to show.
+    """
+
+    title: str
+    description: str = ""
+    base: str | None = None
+    rows: tuple[Row, ...] = Field(min_length=1)
+    claims: tuple[Claim, ...] = ()
+
+    def row(self, name: str) -> Row:
+        """Find a row.
+
+        Raises:
+            ConfigError: If there is none of that name; the message names the nearest.
+        """
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise ConfigError(
+            f"there is no row {name!r}; {_nearest(name, [r.name for r in self.rows])}"
+        )
+
+
+def list_tables() -> list[str]:
+    """Names of the tables that come with the package, sorted."""
+    return sorted(
+        entry.name.removesuffix(".yaml")
+        for entry in (resources.files("changedet") / "recipes" / "ablations").iterdir()
+        if entry.name.endswith(".yaml")
+    )
+
+
+def load_table(source: str) -> AblationTable:
+    """Read a table from the name of a shipped one or a YAML file.
+
+    Recipes that a file names are looked for beside it first.
+
+    Raises:
+        ConfigError: If it cannot be read or something in it is wrong; unknown keys come with the
+            nearest known one.
+    """
+    text, folder = _read_source(source)
+    table = parse_table(text, origin=source)
+    if folder is None:
+        return table
+    rows = tuple(
+        row.model_copy(update={"recipe": _beside(folder, row.recipe)}) for row in table.rows
+    )
+    return table.model_copy(update={"base": _beside(folder, table.base), "rows": rows})
+
+
+def parse_table(text: str, *, origin: str) -> AblationTable:
+    """Validate a table.
+
+    Args:
+        text: The table as YAML.
+        origin: Where it comes from, for messages.
+
+    Raises:
+        ConfigError: As :func:`load_table`.
+    """
+    try:
+        tree = parse_yaml(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{origin} must hold 'title: …' and 'rows: …', got {type(tree).__name__}")
+    try:
+        table = AblationTable.model_validate(tree)
+    except ValidationError as error:
+        faults = "; ".join(_describe(fault) for fault in error.errors())
+        raise ConfigError(f"{origin}: {faults}") from error
+    _check_names(table, origin)
+    return table
+
+
+def dump_table(table: AblationTable) -> str:
+    """Table as YAML that :func:`parse_table` reads."""
+    return yaml.safe_dump(table.model_dump(mode="json", by_alias=True), sort_keys=False)
+
+
+def row_config(
+    table: AblationTable, row: Row, *, overrides: Iterable[str] = (), last: Iterable[str] = ()
+) -> ExperimentConfig:
+    """Settle a row's settings: its recipe, then ``overrides``, then its own changes, then ``last``.
+
+    The row's own changes come after what the user overrides for all rows, since they are what
+    makes it that row.
+
+    Args:
+        table: The table.
+        row: One of its rows.
+        overrides: ``section.key=value``, for all rows alike.
+        last: The same, stronger than the row: the seed and a budget in epochs.
+
+    Raises:
+        ConfigError: For an unknown recipe, an unknown key or a value out of range.
+    """
+    return load_config(recipe_of(table, row), overrides=(*overrides, *row_overrides(row), *last))
+
+
+def recipe_of(table: AblationTable, row: Row) -> str:
+    """Name of the recipe, or path of the file, that a row starts from.
+
+    Raises:
+        ConfigError: If neither the row nor the table names one.
+    """
+    recipe = row.recipe or table.base
+    if recipe is None:
+        raise ConfigError("the row names no recipe and the table no base; give one of them")
+    return recipe
+
+
+def row_overrides(row: Row) -> list[str]:
+    """Changes of a row as ``section.key=value``, the value in YAML."""
+    return [f"{key}={_yaml_value(value)}" for key, value in row.changes.items()]
+
+
+def _yaml_value(value: object) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"))
+    return text.strip().removesuffix("...").strip()
+
+
+def _read_source(source: str) -> tuple[str, Path | None]:
+    path = Path(source)
+    try:
+        if path.is_file():
+            return path.read_text(encoding="utf-8"), path.parent
+        if source in list_tables():
+            shipped = resources.files("changedet") / "recipes" / "ablations" / f"{source}.yaml"
+            return shipped.read_text(encoding="utf-8"), None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the table {source}: {error}") from error
+    raise ConfigError(
+        f"{source!r} is neither a file nor a table of the package; "
+        f"{_nearest(source, list_tables())}"
+    )
+
+
+def _beside(folder: Path, recipe: str | None) -> str | None:
+    is_beside = recipe is not None and (folder / recipe).is_file()
+    return str(folder / str(recipe)) if is_beside else recipe
+
+
+def _check_names(table: AblationTable, origin: str) -> None:
+    names = [row.name for row in table.rows]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"{origin}: the row name {twice[0]!r} is there twice; rename one")
+    for claim in table.claims:
+        for name in claim.rows:
+            if name not in names:
+                raise ConfigError(
+                    f"{origin}: the claim {claim.text!r} speaks of a row {name!r} that is not "
+                    f"there; {_nearest(name, names)}"
+                )
+
+
+def _describe(fault: ErrorDetails) -> str:
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"{where}: unknown key; {_nearest(str(fault['loc'][-1]), _keys(fault['loc']))}"
+    if fault["type"] == "missing":
+        return f"{where}: is missing; add it"
+    return f"{where}: {fault['msg']}, got {fault['input']!r}"
+
+
+def _keys(loc: tuple[int | str, ...]) -> list[str]:
+    """Keys that are known where a fault lies."""
+    section: type[BaseModel] = AblationTable
+    if loc[0] == "rows":
+        section = Row
+    elif loc[0] == "claims" and len(loc) > 2:
+        section = _CLAIMS[str(loc[2])]
+    return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"

@@ -1,0 +1,152 @@
+"""One step of an ablation as a program: ``python -m changedet.ablation.worker NAME JOB``.
+
+In a process of its own, since then a crash, a lack of memory or a kill costs one run, and memory is
+measured run by run. The job is JSON; its keys are the arguments of the step.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from changedet.ablation.resources import ResourceMeter
+from changedet.ablation.run_state import (
+    PICTURES,
+    RESOURCES,
+    TRAINING,
+    Judgement,
+    write_judgement,
+)
+from changedet.ablation.scoring import JudgedSplits, judge_source
+from changedet.data.labels.scan import LabelEncoding
+from changedet.errors import ChangeDetError
+from changedet.evaluation.cost import measure_cost
+from changedet.inference.devices import resolve_device
+from changedet.inference.score_source import open_source
+from changedet.training.callbacks import LogRow, TrainingCallback, ValidationEvent
+from changedet.training.run import TrainRequest, run_training
+
+_INTERRUPTED = 130
+_logger = logging.getLogger(__name__)
+
+
+def train(
+    *,
+    folder: str,
+    settings: str,
+    data: str,
+    device: str,
+    minutes: float | None,
+    mode: Literal["new", "resume"],
+) -> int:
+    """Train into ``folder/training`` and measure it; a spent budget is a good end.
+
+    Args:
+        folder: Folder of the run.
+        settings: YAML file of its settings; a resumed run has its own.
+        data: Folder of the data set.
+        device: As for training.
+        minutes: Budget from the first batch on; None: no limit.
+        mode: ``new`` or ``resume``.
+
+    Returns:
+        Exit status: 0, or 128 and the number of the signal that stopped it.
+    """
+    place = Path(folder)
+    meter = ResourceMeter(
+        place / RESOURCES,
+        budget_s=None if minutes is None else 60.0 * minutes,
+        on_gpu=resolve_device(device).type == "cuda",
+    )
+    request = TrainRequest(
+        out=place / TRAINING, data=Path(data), recipe=settings, device=device, mode=mode
+    )
+    outcome = run_training(request, callbacks=[_LogLines(), meter], say=_logger.info)
+    if outcome.signal is None:
+        meter.finish()
+        return 0
+    return 0 if meter.resources.state == "budget spent" else 128 + outcome.signal
+
+
+def judge(
+    *,
+    folder: str,
+    source: str,
+    device: str,
+    label: dict[str, Any],
+    splits: dict[str, Any],
+    channels: int | None = None,
+) -> int:
+    """Judge a model file or a floor, and draw its heat maps.
+
+    Args:
+        folder: Gets the figures and pictures.
+        source: Path of a model file, or ``floor:NAME``.
+        device: As for training.
+        label: What the labels' values mean.
+        splits: Fields of :class:`JudgedSplits`.
+        channels: Channels of the images, for a floor.
+
+    Returns:
+        Exit status 0.
+    """
+    opened = open_source(source, device=device, channels=channels)
+    judged = JudgedSplits(
+        **{**splits, "data": Path(splits["data"]), "shown": tuple(splits["shown"])}
+    )
+    scores = judge_source(
+        opened, judged, encoding=LabelEncoding.from_dict(label), folder=Path(folder) / PICTURES
+    )
+    cost = None
+    if opened.kind == "model":
+        cost = measure_cost(opened.detector.model, test_time=opened.detector.test_time)
+    write_judgement(
+        Path(folder),
+        Judgement(
+            title=opened.title,
+            scores=scores,
+            parameters=None if cost is None else cost.parameters,
+            gflop=None if cost is None else cost.gflop,
+        ),
+    )
+    return 0
+
+
+class _LogLines(TrainingCallback):
+    """Lines for whoever follows the log of a run."""
+
+    def on_log(self, row: LogRow) -> None:
+        _logger.info("epoch %d batch %d loss %.4f", row.epoch, row.batch, row.losses["loss"])
+
+    def on_validation(self, event: ValidationEvent) -> None:
+        at = event.progress
+        _logger.info("epoch %d batch %d max-F1 %.4f", at.epoch, at.batch, at.f_score)
+
+
+_STEPS: dict[str, Callable[..., int]] = {"train": train, "judge": judge}
+
+
+def main(arguments: list[str]) -> int:
+    """Do a step; a mistake of the user becomes one line on the error stream.
+
+    Args:
+        arguments: Name of the step and its job.
+
+    Returns:
+        Exit status.
+    """
+    name, job = arguments
+    try:
+        return _STEPS[name](**json.loads(job))
+    except ChangeDetError as error:
+        _logger.error("%s", " ".join(str(error).split()))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Unsupervised methods that need no training."""

@@ -1,0 +1,287 @@
+"""What a model file says beside its weights, read and checked without PyTorch."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+
+from changedet._version import __version__
+from changedet.card_format_1 import upgrade_card
+from changedet.choices import check_choice
+from changedet.errors import CheckpointError, ConfigError
+from changedet.selection import Selection
+from changedet.types import Normalisation, PixelType, TestTime
+
+#: Version of the card's layout; a reader refuses newer ones.
+FORMAT_VERSION = 2
+#: Metadata keys of the card, the number of parameters and the type of the weights.
+CARD_KEY = "changedet"
+PARAMETERS_KEY = "parameters"
+PRECISION_KEY = "precision"
+#: Name of the figures that a calibration adds to a card's metrics.
+CALIBRATION = "calibration"
+#: A zip archive (what torch.save writes), or a bare pickle of protocol 2 to 5 (older ones).
+_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """All that a model file says beside its weights.
+
+    Attributes:
+        architecture: Name of the network, in the registry or ``ensemble``.
+        options: What :func:`changedet.models.registry.rebuild_model` builds it from.
+        normalisation: How stored pixel values become network input, bands included.
+        pixel_type: Kind of the stored values that it was trained on: ``uint8``, ``uint16`` or
+            ``float32`` (everything else); files written before there was a choice hold ``uint8``.
+        tile_px: Tile size that the network was trained on, in pixels.
+        threshold: Score in [0, 1] from which a pixel is changed; None if none was chosen.
+        threshold_selection: How the threshold was chosen, if that is known.
+        weights_selection: How these weights were chosen from those of the training, which stays
+            when another threshold is chosen; several for an ensemble, empty if they were not, or
+            the file does not say.
+        test_time: Views of a tile whose scores are averaged, see
+            :mod:`changedet.inference.views`; files written before there was a choice hold
+            ``none``.
+        label: How the training labels were encoded.
+        metrics: Figures of merit, by name; an undefined one (NaN) becomes None in the file.
+        data_name: What it was trained on.
+        licence_note: Under which terms it may be used.
+        recipe: The resolved configuration that trained it.
+        blocks: Blocks of scenes that it was trained and its threshold chosen on, as
+            :func:`changedet.data.rasters.provenance.record_blocks` gives them; None for pairs of
+            files.
+        source_bands: Bands of the rasters it was trained on, counted from 1, if they were chosen.
+        source_bands_after: Those of the second date where they differ.
+        package_version: Of the package that wrote the file.
+        format_version: Of the layout of the file that it was read from.
+
+    Raises:
+        ConfigError: If the threshold is no score, the tile has no size, or there is no such pixel
+            type or test-time augmentation.
+    """
+
+    # How the values of a file are checked, those of the records inside the card included.
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    architecture: str
+    options: dict[str, Any]
+    normalisation: Normalisation
+    pixel_type: PixelType = "uint8"
+    tile_px: int = 256
+    threshold: float | None = None
+    threshold_selection: Selection | None = None
+    weights_selection: tuple[Selection, ...] = ()
+    test_time: TestTime = "none"
+    label: dict[str, Any] | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    data_name: str | None = None
+    licence_note: str | None = None
+    recipe: dict[str, Any] | None = None
+    blocks: dict[str, Any] | None = None
+    source_bands: tuple[int, ...] | None = None
+    source_bands_after: tuple[int, ...] | None = None
+    package_version: str = __version__
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None:
+            check_threshold(self.threshold)
+        if self.tile_px < 1:
+            raise ConfigError(f"tile_px must be at least 1, got {self.tile_px}")
+        check_choice("pixel_type", self.pixel_type, get_args(PixelType))
+        check_choice("test_time", self.test_time, get_args(TestTime))
+
+    @property
+    def threshold_source(self) -> str | None:
+        """How the threshold was chosen, as a sentence."""
+        chosen = self.threshold_selection
+        return None if chosen is None else chosen.describe()
+
+    @property
+    def selection_source(self) -> str | None:
+        """How the weights were chosen, as a sentence; joined by semicolons for an ensemble."""
+        return "; ".join(chosen.describe() for chosen in self.weights_selection) or None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the card as JSON-able values."""
+        values = dataclasses.asdict(self)
+        chosen = self.threshold_selection
+        values["threshold_selection"] = None if chosen is None else chosen.to_dict()
+        values["weights_selection"] = [chosen.to_dict() for chosen in self.weights_selection]
+        return {key: _without_nan(value) for key, value in values.items()}
+
+
+class _Scene(BaseModel):
+    name: str
+    before: str
+    crs: str | None
+    transform: tuple[float, float, float, float, float, float]
+    training: list[tuple[int, int, int, int]]
+    validation: list[tuple[int, int, int, int]]
+
+
+class _Blocks(BaseModel):
+    gap_px: int
+    scenes: list[_Scene]
+
+
+class _Label(BaseModel):
+    kind: str | None = None
+    changed: list[int]
+    ignore_value: int | None = None
+
+
+class _Recipe(BaseModel):
+    data: dict[str, Any] = {}
+
+
+class _FreeParts(BaseModel):
+    """What the program reads inside those parts of a card that may hold anything."""
+
+    label: _Label | None = None
+    recipe: _Recipe | None = None
+    blocks: _Blocks | None = None
+
+
+def check_threshold(threshold: float) -> float:
+    """Let a threshold through that is a score.
+
+    Raises:
+        ConfigError: If it is not in [0, 1].
+    """
+    if not 0.0 <= threshold <= 1.0:
+        raise ConfigError(
+            f"threshold must be a score in [0, 1], got {threshold:g}; "
+            "a score is half the distance, so halve a distance to get it"
+        )
+    return threshold
+
+
+def read_card(path: str | Path) -> ModelCard:
+    """Read only what a model file says, not its weights.
+
+    Raises:
+        CheckpointError: If it is no model file, or is cut short.
+    """
+    path = Path(path)
+    text = _metadata(path).get(CARD_KEY)
+    if text is None:
+        raise CheckpointError(
+            f"{path} holds tensors but no model card, so it is no changedet model; give one that "
+            "`changedet train` made (as encoder weights: --set model.encoder_weights=FILE)"
+        )
+    try:
+        return _card(json.loads(text))
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'the card'}: {fault['msg']}"
+            for fault in error.errors(include_url=False, include_input=False)
+        )
+        raise _unreadable(path, faults) from error
+    except (ValueError, TypeError, KeyError, RecursionError, ConfigError) as error:
+        raise _unreadable(path, str(error)) from error
+
+
+def read_parameter_count(path: str | Path) -> int | None:
+    """Return the number of trainable values that a model file states, None if it does not.
+
+    Raises:
+        CheckpointError: If it is no model file, or is cut short.
+    """
+    count = _metadata(Path(path)).get(PARAMETERS_KEY, "")
+    return int(count) if count.isdecimal() else None
+
+
+def read_precision(path: str | Path) -> str:
+    """Return the type of the weights that a model file states; older files hold float32.
+
+    Raises:
+        CheckpointError: If it is no model file, or is cut short.
+    """
+    return _metadata(Path(path)).get(PRECISION_KEY, "float32")
+
+
+def _card(values: object) -> ModelCard:
+    if isinstance(values, dict):
+        version = values["format_version"]
+        if version > FORMAT_VERSION:
+            raise ValueError(
+                f"its format {version} is newer than {FORMAT_VERSION}, "
+                f"written by changedet {values.get('package_version')}"
+            )
+        if version == 1:
+            values = upgrade_card(values)
+    # As JSON again, in which a list may stand for a tuple without loosening anything else.
+    text = json.dumps(values)
+    card = _card_adapter().validate_json(text)
+    _FreeParts.model_validate_json(text, strict=True)
+    return card
+
+
+@cache
+def _card_adapter() -> TypeAdapter[ModelCard]:
+    return TypeAdapter(ModelCard)
+
+
+def _unreadable(path: Path, fault: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path} has a model card that cannot be read ({fault}); update changedet, or write the "
+        "file anew"
+    )
+
+
+def _metadata(path: Path) -> Mapping[str, str]:
+    with open_tensors(path) as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def open_tensors(path: Path, *, framework: Literal["np", "pt"] = "np") -> Iterator[Any]:
+    """Open a safetensors file, or say in one line what it is instead.
+
+    Args:
+        path: Of the file.
+        framework: What its tensors are given as: NumPy arrays, or tensors of PyTorch.
+
+    Raises:
+        CheckpointError: If it is no whole safetensors file.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f"there is no model file {path}; a run has its best one in RUN/best.safetensors"
+        )
+    with path.open("rb") as file:
+        start = file.read(9)
+    # A safetensors file starts with the length of its JSON header, which may equal those bytes.
+    if start.startswith(_PICKLE_STARTS) and not start.endswith(b"{"):
+        raise CheckpointError(
+            f"{path} is a pickle, which may run code and is never loaded; a public DASNet or "
+            "DASNet-V2 checkpoint is turned into a model file with: "
+            f"changedet convert {path} {path.with_suffix('.safetensors').name}"
+        )
+    try:
+        with safe_open(path, framework=framework) as file:
+            yield file
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path} is no whole .safetensors file ({error}); copy or write it anew"
+        ) from error
+
+
+def _without_nan(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

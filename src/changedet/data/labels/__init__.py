@@ -1,0 +1,1 @@
+"""What the values of change masks mean, and reading them."""

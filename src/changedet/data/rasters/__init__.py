@@ -1,0 +1,1 @@
+"""Training and evaluation on whole rasters listed in a manifest."""

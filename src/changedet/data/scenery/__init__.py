@@ -1,1 +1,0 @@
-"""A toy countryside: its geometry, its seasons and how a camera sees it."""

@@ -1,0 +1,1 @@
+"""Check, prepare and compare data sets."""

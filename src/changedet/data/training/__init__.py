@@ -1,0 +1,1 @@
+"""Training samples: sampling order, crops and augmentation."""

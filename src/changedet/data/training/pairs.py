@@ -1,0 +1,168 @@
+"""Training samples: labelled pairs read, cropped and varied, as tensors that collate."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from changedet.data.labelled import DecodedPair, LabelledPair, PairView, read_pair
+from changedet.data.labels.scan import LabelEncoding
+from changedet.data.training.sampling import SampleKey, sample_generator
+from changedet.data.training.transforms import (
+    Augmentation,
+    Draw,
+    PairTensors,
+    apply_transform,
+    draw_transform,
+    paste,
+)
+from changedet.errors import ConfigError, DataError
+from changedet.types import Normalisation, PixelType
+
+__all__ = ["Cache", "DecodedPair", "PairDataset", "PairSample", "read_pair"]
+
+Cache = Literal["none", "memory"]
+
+# Enough to find one labelled pixel where a tenth of the windows hold some, two times out of three.
+_MOST_DRAWS = 10
+# Share of changed pixels from which on a crop shows some change.
+_LEAST_CHANGE = 0.01
+
+
+class PairSample(NamedTuple):
+    """One training sample; torch's default collate stacks many of them.
+
+    ``before`` and ``after`` are (C, h, w) as stored, uint8 or float32, ``label`` is uint8 (h, w)
+    in {0, 1, IGNORED}, ``index`` is the pair's place in the list of pairs, int64 ().
+    """
+
+    before: torch.Tensor
+    after: torch.Tensor
+    label: torch.Tensor
+    index: torch.Tensor  # type: ignore[assignment]  # hides tuple.index, which no one calls
+
+
+class PairDataset(Dataset[PairSample]):
+    """Cut one square sample out of a labelled pair of images, varied as asked.
+
+    Everything random about a sample is a function of the seed, the epoch and the sample's index
+    alone: neither the number of workers nor resuming changes it. Images larger than the crop are
+    cropped at a random place; smaller ones are reflected, and their label is IGNORED there. A pair
+    of files gives one sample an epoch, a block of a scene as many as crops fit into its labelled
+    area; there, a crop without any labelled pixel is drawn again, a few times at most.
+
+    Args:
+        pairs: Labelled pairs.
+        encoding: What the labels' values mean.
+        crop_px: Side of the square samples.
+        seed: Seed of the run, at least 0.
+        augmentation: How samples are varied. None: by the place of the crop only.
+        channels: Channels that the images must have.
+        pixel_type: Kind of the stored values.
+        fill: Statistics of the model, whose means stand where a scene holds no image. None: zeros.
+        cache: "memory" keeps every open pair after its first use, which costs for a pair of files
+            (2 * channels + 1) * H * W bytes (a 256 x 256 RGB pair: 0.46 MB) in every process that
+            reads: each worker fills a cache of its own and loses it when it ends. Blocks of scenes
+            are read window by window all the same.
+        crops_per_pair: Multiplies the samples of an epoch: each is cut anew, so that an epoch of
+            few large images is worth the validation and the checkpoint at its end.
+
+    Raises:
+        DataError: If there are no pairs, or one has no label.
+        ConfigError: If a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[LabelledPair],
+        *,
+        encoding: LabelEncoding,
+        crop_px: int,
+        seed: int,
+        augmentation: Augmentation | None = None,
+        channels: int = 3,
+        pixel_type: PixelType = "uint8",
+        fill: Normalisation | None = None,
+        cache: Cache = "none",
+        crops_per_pair: int = 1,
+    ) -> None:
+        if not pairs:
+            raise DataError("there are no pairs to train on; see which splits the data has")
+        if crop_px < 1:
+            raise ConfigError(f"crop_px must be at least 1, got {crop_px}")
+        if seed < 0:
+            raise ConfigError(f"seed must be 0 or more, got {seed}")
+        if crops_per_pair < 1:
+            raise ConfigError(f"crops_per_pair must be at least 1, got {crops_per_pair}")
+        if cache not in ("none", "memory"):
+            raise ConfigError(f"cache must be 'none' or 'memory', got {cache!r}")
+        for pair in pairs:
+            if not pair.is_labelled:
+                raise DataError(f"pair {pair.name!r} has no label; training needs one for each")
+        self._pairs = tuple(pairs)
+        self._encoding = encoding
+        self._crop_px = crop_px
+        self._seed = seed
+        self._augmentation = augmentation or Augmentation()
+        self._augmentation.check_channels(channels, pixel_type=pixel_type)
+        self._channels = channels
+        self._fill = fill
+        self._cache: dict[int, PairView] | None = {} if cache == "memory" else None
+        counts = [pair.samples(crop_px, encoding=encoding) * crops_per_pair for pair in pairs]
+        self._pair_of = np.repeat(np.arange(len(pairs)), counts)
+
+    def __len__(self) -> int:
+        return len(self._pair_of)
+
+    def __getitem__(self, key: SampleKey) -> PairSample:
+        draw, sample = self._sample(key)
+        if draw.pasted is not None:
+            donor = int(draw.pasted.donor * len(self))
+            # A stream of its own: the donor must not be cut as its own sample of this epoch is.
+            _, other = self._sample(SampleKey(key.epoch, donor), stream=key.index)
+            sample = paste(sample, other, draw.pasted)
+        return PairSample(*sample, index=torch.tensor(int(self._pair_of[key.index])))
+
+    def _sample(self, key: SampleKey, *, stream: int | None = None) -> tuple[Draw, PairTensors]:
+        view = self._view(int(self._pair_of[key.index]))
+        draw, seen = self._draw(view, key, stream=stream)
+        return draw, apply_transform(
+            draw.on_window(), seen.before, seen.after, label=seen.label, crop_px=self._crop_px
+        )
+
+    def _draw(
+        self, view: PairView, key: SampleKey, *, stream: int | None
+    ) -> tuple[Draw, DecodedPair]:
+        """Draw a sample; where there is nothing to learn it is drawn again, a few times."""
+        height, width = view.shape
+        wants_change = False
+        for attempt in range(_MOST_DRAWS):
+            draw = draw_transform(
+                self._augmentation,
+                sample_generator(self._seed, key, attempt=attempt, stream=stream),
+                height=height,
+                width=width,
+                crop_px=self._crop_px,
+            )
+            # The first draw decides, or else asking again would make asking likelier.
+            wants_change = draw.wants_change if attempt == 0 else wants_change
+            seen = view.read_labelled(draw.window(height, width))
+            if seen is not None and (not wants_change or _shows_change(seen)):
+                return draw, seen
+        return draw, view.read(draw.window(height, width))
+
+    def _view(self, number: int) -> PairView:
+        if self._cache is not None and number in self._cache:
+            return self._cache[number]
+        view = self._pairs[number].open(
+            encoding=self._encoding, channels=self._channels, fill=self._fill
+        )
+        if self._cache is not None:
+            self._cache[number] = view
+        return view
+
+
+def _shows_change(pair: DecodedPair) -> bool:
+    return float(np.mean(pair.label == 1)) >= _LEAST_CHANGE

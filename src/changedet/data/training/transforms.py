@@ -1,0 +1,415 @@
+"""One random draw, applied to before, after and label: crop, zoom, flips, turns, colour, shift."""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torchvision.transforms.v2 import (  # type: ignore[import-untyped]
+    InterpolationMode,
+)
+from torchvision.transforms.v2 import functional as image_ops
+
+from changedet.data.pixel_sums import Pixels
+from changedet.data.training.histogram_matching import match_histogram
+from changedet.errors import ConfigError
+from changedet.raster.geo_grid import Window
+from changedet.types import IGNORED, PixelType
+
+_PROBABILITIES = (
+    "horizontal_flip",
+    "vertical_flip",
+    "quarter_turns",
+    "swap_dates",
+    "match_histograms",
+    "paste",
+    "changed_crops",
+)
+_COLOURS = ("brightness", "contrast", "saturation", "hue")
+_RGB = 3
+_LARGEST_ZOOM = 16.0
+_LARGEST_SHIFT_PX = 64.0
+_HALF = 0.5
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training samples are varied; everything is off by default.
+
+    Geometry is drawn once a pair, so that before, after and label stay on top of each other.
+    Colour is drawn for each date by itself.
+
+    Attributes:
+        horizontal_flip: Probability of mirroring left and right.
+        vertical_flip: Probability of mirroring top and bottom.
+        quarter_turns: Probability of turning by 90, 180 or 270 degrees, each equally likely.
+        scale: Range of the zoom, drawn evenly on a logarithmic scale: 2 shows half the ground
+            along each side. Zooming out ends where the whole shorter side is seen. None: no zoom.
+        brightness: Largest relative change of brightness, in [0, 1].
+        contrast: Largest relative change of contrast, in [0, 1].
+        saturation: Largest relative change of saturation, in [0, 1]; 8-bit images of three
+            channels only.
+        hue: Largest turn of the hue as a share of the colour circle, in [0, 0.5]; likewise.
+        swap_dates: Probability of exchanging before and after; the label stays.
+        shift_px: Largest shift of after against before and the label along each axis, in pixels
+            of the sample; sub-pixel, bilinear, with the edge replicated.
+        match_histograms: Probability of giving one date, each equally likely, the histogram of the
+            other, channel by channel, before its colour is varied: as if one sensor had taken
+            both on one day.
+        paste: Probability of pasting a rectangle of another sample in, both dates and label: its
+            changes then lie among surroundings that they never had (Yun et al., CutMix, ICCV 2019).
+        changed_crops: Probability of drawing a crop again, a few times at most, until at least one
+            pixel in a hundred has changed.
+
+    Raises:
+        ConfigError: If a value is out of range.
+    """
+
+    horizontal_flip: float = 0.0
+    vertical_flip: float = 0.0
+    quarter_turns: float = 0.0
+    scale: tuple[float, float] | None = None
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    swap_dates: float = 0.0
+    shift_px: float = 0.0
+    match_histograms: float = 0.0
+    paste: float = 0.0
+    changed_crops: float = 0.0
+
+    def __post_init__(self) -> None:
+        upper = dict.fromkeys((*_PROBABILITIES, *_COLOURS), 1.0)
+        upper |= {"hue": 0.5, "shift_px": _LARGEST_SHIFT_PX}
+        for field in fields(self):
+            if field.name == "scale":
+                _check_scale(self.scale)
+            elif not 0.0 <= getattr(self, field.name) <= upper[field.name]:
+                raise ConfigError(
+                    f"augmentation.{field.name} must be in [0, {upper[field.name]:g}], "
+                    f"got {getattr(self, field.name)}"
+                )
+
+    def check_channels(self, channels: int, *, pixel_type: PixelType = "uint8") -> None:
+        """Refuse colour changes that such images do not have.
+
+        Raises:
+            ConfigError: If one is asked for.
+        """
+        for name in ("saturation", "hue"):
+            if getattr(self, name) == 0.0:
+                continue
+            if channels != _RGB:
+                raise ConfigError(
+                    f"augmentation.{name} works on images of {_RGB} channels, got {channels}; "
+                    "set it to 0"
+                )
+            if pixel_type != "uint8":
+                raise ConfigError(
+                    f"augmentation.{name} works on 8-bit images, got {pixel_type}; set it to 0"
+                )
+
+
+def _check_scale(scale: tuple[float, float] | None) -> None:
+    if scale is None:
+        return
+    if len(scale) != 2 or not 1 / _LARGEST_ZOOM <= scale[0] <= scale[1] <= _LARGEST_ZOOM:
+        raise ConfigError(
+            "augmentation.scale must be two zooms (low, high) with "
+            f"{1 / _LARGEST_ZOOM:g} <= low <= high <= {_LARGEST_ZOOM:g}, got {tuple(scale)}"
+        )
+
+
+class ColourDraw(NamedTuple):
+    """Factors of one date (1 leaves as is) and the turn of its hue (0 leaves as is)."""
+
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
+
+
+class Paste(NamedTuple):
+    """A rectangle of another sample, as shares in [0, 1) of the list of pairs and of the crop."""
+
+    donor: float
+    top: float
+    left: float
+    height: float
+    width: float
+
+
+class Draw(NamedTuple):
+    """Everything random about one sample.
+
+    ``top``, ``left`` and ``window_px`` are the square of the stored image that is seen, in
+    pixels; ``turns`` counts quarter turns; ``shift_px`` is the (down, right) shift of after;
+    ``matched`` names the date that is given the other's histogram; ``wants_change`` asks for
+    another draw where too little has changed.
+    """
+
+    top: int
+    left: int
+    window_px: int
+    is_mirrored: bool
+    is_upside_down: bool
+    turns: int
+    is_swapped: bool
+    shift_px: tuple[float, float]
+    before: ColourDraw
+    after: ColourDraw
+    matched: Literal["none", "before", "after"] = "none"
+    wants_change: bool = False
+    pasted: Paste | None = None
+
+    def window(self, height: int, width: int) -> Window:
+        """Give the part of the stored pixels, HEIGHT x WIDTH, that is seen."""
+        return Window(
+            self.top,
+            self.left,
+            min(self.window_px, height - self.top),
+            min(self.window_px, width - self.left),
+        )
+
+    def on_window(self) -> "Draw":
+        """Give the same draw for arrays that hold :meth:`window` alone."""
+        return self._replace(top=0, left=0)
+
+
+class PairTensors(NamedTuple):
+    """Before and after, (C, h, w), uint8 or float32, and their label, uint8 (h, w)."""
+
+    before: torch.Tensor
+    after: torch.Tensor
+    label: torch.Tensor
+
+
+def draw_transform(
+    augmentation: Augmentation,
+    generator: np.random.Generator,
+    *,
+    height: int,
+    width: int,
+    crop_px: int,
+) -> Draw:
+    """Draw one variation of a pair of HEIGHT x WIDTH stored pixels.
+
+    The same numbers are taken from the generator whatever is switched on, so switching one
+    variation on leaves the others as they were.
+    """
+    zoom, place_y, place_x = generator.random(3)
+    mirror, upside_down, turn, swap = generator.random(4)
+    turns = int(generator.integers(1, 4))
+    shift_y, shift_x = generator.uniform(-1.0, 1.0, 2)
+    colours = generator.uniform(-1.0, 1.0, (2, len(_COLOURS)))
+    match, match_before, change, paste = generator.random(4)
+    rectangle = Paste(*(float(share) for share in generator.random(5)))
+
+    window_px = _window(augmentation.scale, zoom, side_px=min(height, width), crop_px=crop_px)
+    return Draw(
+        top=int(place_y * (max(height - window_px, 0) + 1)),
+        left=int(place_x * (max(width - window_px, 0) + 1)),
+        window_px=window_px,
+        is_mirrored=bool(mirror < augmentation.horizontal_flip),
+        is_upside_down=bool(upside_down < augmentation.vertical_flip),
+        turns=turns if turn < augmentation.quarter_turns else 0,
+        is_swapped=bool(swap < augmentation.swap_dates),
+        shift_px=(float(shift_y) * augmentation.shift_px, float(shift_x) * augmentation.shift_px),
+        before=_colour(augmentation, colours[0]),
+        after=_colour(augmentation, colours[1]),
+        matched=_matched(match < augmentation.match_histograms, match_before),
+        wants_change=bool(change < augmentation.changed_crops),
+        pasted=rectangle if paste < augmentation.paste else None,
+    )
+
+
+def _matched(is_matched: bool, which: float) -> Literal["none", "before", "after"]:  # noqa: FBT001
+    if not is_matched:
+        return "none"
+    return "before" if which < _HALF else "after"
+
+
+def _window(
+    scale: tuple[float, float] | None, position: float, *, side_px: int, crop_px: int
+) -> int:
+    if scale is None:
+        return crop_px
+    low, high = math.log(scale[0]), math.log(scale[1])
+    window_px = round(crop_px / math.exp(low + (high - low) * position))
+    return max(1, min(window_px, max(side_px, crop_px)))
+
+
+def _colour(augmentation: Augmentation, position: npt.NDArray[np.float64]) -> ColourDraw:
+    brightness, contrast, saturation, hue = (float(value) for value in position)
+    return ColourDraw(
+        brightness=1.0 + brightness * augmentation.brightness,
+        contrast=1.0 + contrast * augmentation.contrast,
+        saturation=1.0 + saturation * augmentation.saturation,
+        hue=hue * augmentation.hue,
+    )
+
+
+def apply_transform(
+    draw: Draw, before: Pixels, after: Pixels, *, label: npt.NDArray[np.uint8], crop_px: int
+) -> PairTensors:
+    """Apply one draw to a pair and its label.
+
+    Args:
+        draw: The draw, made for this pair's size.
+        before: First date, (H, W, C), uint8 or float32.
+        after: Second date, likewise.
+        label: Decoded label, (H, W), in {0, 1, IGNORED}.
+        crop_px: Side of the sample.
+
+    Returns:
+        Copies, (C, crop_px, crop_px) and (crop_px, crop_px). Where the window reaches over the
+        image, the image is reflected and the label is IGNORED.
+    """
+    if draw.is_swapped:
+        before, after = after, before
+    first = _frame(draw, _cut(draw, before, fill="reflect"), crop_px=crop_px)
+    second = _frame(draw, _cut(draw, after, fill="reflect"), crop_px=crop_px)
+    third = _frame(
+        draw,
+        _cut(draw, label[:, :, np.newaxis], fill="ignored"),
+        crop_px=crop_px,
+        interpolation=InterpolationMode.NEAREST_EXACT,
+    )
+    if draw.matched == "before":
+        first = match_histogram(first, second)
+    elif draw.matched == "after":
+        second = match_histogram(second, first)
+    return PairTensors(
+        before=_recolour(first, draw.before),
+        after=_recolour(_shift(second, *draw.shift_px), draw.after),
+        label=third[0],
+    )
+
+
+def paste(sample: PairTensors, donor: PairTensors, place: Paste) -> PairTensors:
+    """Copy a rectangle of another sample to the same place of this one.
+
+    Args:
+        sample: (C, h, w), (C, h, w) and (h, w).
+        donor: Another sample of the same size.
+        place: Where; each side of the rectangle is a quarter to three quarters of the sample's.
+
+    Returns:
+        Copies; the arguments are left as they are.
+    """
+    height, width = sample.label.shape
+    rows, columns = (
+        _stretch_of(length, share, start=start)
+        for length, share, start in (
+            (height, place.height, place.top),
+            (width, place.width, place.left),
+        )
+    )
+    pasted = []
+    for here, there in zip(sample, donor, strict=True):
+        part = here.clone()
+        part[..., rows, columns] = there[..., rows, columns]
+        pasted.append(part)
+    return PairTensors(*pasted)
+
+
+def _stretch_of(length: int, share: float, *, start: float) -> slice:
+    size = max(1, round(length * (0.25 + 0.5 * share)))
+    first = int(start * (length - size + 1))
+    return slice(first, first + size)
+
+
+def _cut(draw: Draw, image: Pixels, *, fill: str) -> torch.Tensor:
+    window = image[
+        draw.top : draw.top + draw.window_px,
+        draw.left : draw.left + draw.window_px,
+    ]
+    # The copy is asked for: a view would let a caller write into the cache.
+    cut = np.array(window.transpose(2, 0, 1), order="C", copy=True)
+    missing = (draw.window_px - cut.shape[1], draw.window_px - cut.shape[2])
+    if missing != (0, 0):
+        margins = ((0, 0), (0, missing[0]), (0, missing[1]))
+        if fill == "reflect":
+            cut = np.pad(cut, margins, mode="reflect")
+        else:
+            cut = np.pad(cut, margins, mode="constant", constant_values=IGNORED)
+    return torch.from_numpy(cut)
+
+
+def _frame(
+    draw: Draw,
+    image: torch.Tensor,
+    *,
+    crop_px: int,
+    interpolation: InterpolationMode = InterpolationMode.BILINEAR,
+) -> torch.Tensor:
+    if draw.window_px != crop_px:
+        image = image_ops.resize(
+            image, [crop_px, crop_px], interpolation=interpolation, antialias=True
+        )
+    if draw.is_mirrored:
+        image = image_ops.horizontal_flip(image)
+    if draw.is_upside_down:
+        image = image_ops.vertical_flip(image)
+    return torch.rot90(image, draw.turns, dims=(-2, -1)).contiguous()
+
+
+def _shift(image: torch.Tensor, down_px: float, right_px: float) -> torch.Tensor:
+    if down_px == 0.0 and right_px == 0.0:
+        return image
+    height, width = image.shape[-2:]
+    shifted = _slide(image.float(), down_px, dim=-2, length=height)
+    shifted = _slide(shifted, right_px, dim=-1, length=width)
+    return _stored_as(image, shifted)
+
+
+def _slide(image: torch.Tensor, shift_px: float, *, dim: int, length: int) -> torch.Tensor:
+    """Move along one axis: pixel i shows what lay at i - shift_px."""
+    whole = math.floor(-shift_px)
+    part = -shift_px - whole
+    position = torch.arange(length) + whole
+    near = image.index_select(dim, position.clamp(0, length - 1))
+    far = image.index_select(dim, (position + 1).clamp(0, length - 1))
+    return torch.lerp(near, far, part)
+
+
+def _recolour(image: torch.Tensor, colour: ColourDraw) -> torch.Tensor:
+    if colour.brightness != 1.0:
+        image = _brighten(image, colour.brightness)
+    if colour.contrast != 1.0:
+        image = _stretch(image, colour.contrast)
+    if colour.saturation != 1.0:
+        image = image_ops.adjust_saturation(image, colour.saturation)
+    if colour.hue != 0.0:
+        image = image_ops.adjust_hue(image, colour.hue)
+    return image
+
+
+def _brighten(image: torch.Tensor, factor: float) -> torch.Tensor:
+    if image.dtype == torch.uint8 and image.shape[0] in (1, _RGB):
+        return image_ops.adjust_brightness(image, factor)  # type: ignore[no-any-return]
+    return _stored_as(image, image.float() * factor)
+
+
+def _stretch(image: torch.Tensor, factor: float) -> torch.Tensor:
+    """Change the contrast about the mean brightness.
+
+    torchvision's adjust_contrast sums floats, whose last digit depends on the number of threads
+    and hence on whether a worker does it; this sum is of integers, or numpy's in one thread.
+    """
+    if image.dtype == torch.uint8:
+        grey = image_ops.rgb_to_grayscale(image) if image.shape[0] == _RGB else image
+        mean = grey.sum(dtype=torch.int64).item() / grey.numel()
+    else:
+        mean = float(image.numpy().mean(dtype=np.float64))
+    return _stored_as(image, image.float().mul(factor).add_((1.0 - factor) * mean))
+
+
+def _stored_as(image: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Bring float values back to the image's type; only 8 bits have ends to stop at."""
+    if image.dtype != torch.uint8:
+        return values
+    return values.round_().clamp_(0.0, 255.0).to(torch.uint8)

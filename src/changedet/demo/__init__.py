@@ -1,0 +1,1 @@
+"""The built-in demo: generated pairs, training, evaluation, one prediction, one page."""

@@ -1,0 +1,1 @@
+"""Judge models and baselines on labelled pairs; choose thresholds; benchmark."""

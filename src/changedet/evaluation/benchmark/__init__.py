@@ -1,0 +1,1 @@
+"""The accuracy benchmark: many methods, one data set, intervals and leakage checks."""

@@ -1,0 +1,134 @@
+"""The methods of a benchmark, opened and weighed."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from changedet.baselines.registry import (
+    BASELINE_PREFIX,
+    full_name,
+    is_baseline,
+    list_baselines,
+)
+from changedet.errors import ChangeDetError, ConfigError
+from changedet.evaluation.benchmark.request import AccuracyRequest
+from changedet.evaluation.cost import Cost, measure_cost
+from changedet.inference.score_source import ScoreSource, open_source
+
+#: Height and width of the pair whose operations are counted.
+COST_SIDE_PX = 256
+_MEGABYTE = 1e6
+#: The one untrained method that has an encoder.
+_DEEP = f"{BASELINE_PREFIX}deep_difference"
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """One row of the benchmark.
+
+    Attributes:
+        source: Gives the scores.
+        title: Name for tables, different for every row.
+        cost: Parameters and operations of a network; None for a floor.
+        file_mb: Size of the model file in 10^6 bytes; None for a floor.
+    """
+
+    source: ScoreSource
+    title: str
+    cost: Cost | None
+    file_mb: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Identify it as plain JSON types."""
+        return {
+            "title": self.title,
+            "spec": self.source.spec,
+            "kind": self.source.kind,
+            "test_time": self.source.detector.test_time,
+            "facts": self.source.metadata,
+            "cost": None if self.cost is None else self.cost.to_dict(),
+            "file_mb": self.file_mb,
+        }
+
+
+def open_methods(request: AccuracyRequest, *, say: Callable[[str], None]) -> list[Method]:
+    """Open everything that shall be judged: models in the order given, floors behind.
+
+    A floor that nobody named and that cannot be opened is left out, which is said.
+
+    Raises:
+        ConfigError: If a method does not exist, has no threshold of its own where it needs one, or
+            an option fits none of them.
+        CheckpointError: If a model file, or the encoder's weights that were named, cannot be used.
+    """
+    asked = [full_name(spec) for spec in request.methods]
+    _check_options(request, asked)
+    opened = [_open(request, spec, channels=None) for spec in asked]
+    _check_thresholds(request, opened)
+    channels = opened[0].detector.in_channels if opened else None
+    named = set(asked)
+    for name in list_baselines() if request.floors == "all" else ():
+        spec = f"{BASELINE_PREFIX}{name}"
+        if spec in named:
+            continue
+        try:
+            opened.append(_open(request, spec, channels=channels))
+        except ChangeDetError as error:
+            if spec == _DEEP and request.encoder_weights is not None:
+                raise
+            say(f"{spec} is left out: {error}")
+    if not opened:
+        raise ConfigError("none of the untrained methods can be used here; give a model file")
+    times = Counter(source.title for source in opened)
+    return [
+        _weighed(source, source.title if times[source.title] == 1 else source.spec)
+        for source in opened
+    ]
+
+
+def _open(request: AccuracyRequest, spec: str, *, channels: int | None) -> ScoreSource:
+    """Open a method with those of the options that are for its kind."""
+    return open_source(
+        spec,
+        device=request.device,
+        test_time=None if is_baseline(spec) else request.test_time,
+        channels=channels,
+        encoder_weights=request.encoder_weights if spec == _DEEP else None,
+    )
+
+
+def _check_options(request: AccuracyRequest, asked: Sequence[str]) -> None:
+    if request.test_time is not None and all(map(is_baseline, asked)):
+        raise ConfigError("--test-time is for models and none is given; leave it out")
+    is_deep = request.floors == "all" or _DEEP in asked
+    if request.encoder_weights is not None and not is_deep:
+        raise ConfigError(f"--encoder-weights is for {_DEEP}, which is not judged; leave it out")
+
+
+def _check_thresholds(request: AccuracyRequest, sources: list[ScoreSource]) -> None:
+    if request.threshold != "stored":
+        return
+    lacking = next((source for source in sources if source.detector.threshold is None), None)
+    if lacking is not None:
+        raise ConfigError(
+            f"{lacking.spec} holds no threshold; let a split choose one (--threshold split "
+            "--threshold-split val)"
+        )
+
+
+def _weighed(source: ScoreSource, title: str) -> Method:
+    if source.kind == "baseline":
+        return Method(source, title, None, None)
+    return Method(
+        source,
+        title,
+        measure_cost(
+            source.detector.model,
+            side_px=COST_SIDE_PX,
+            channels=source.detector.in_channels,
+            test_time=source.detector.test_time,
+        ),
+        Path(source.spec).stat().st_size / _MEGABYTE,
+    )

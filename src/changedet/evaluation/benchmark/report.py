@@ -1,0 +1,308 @@
+"""The accuracy benchmark for readers: one page, as HTML and as Markdown."""
+
+import json
+import math
+from pathlib import Path
+
+from changedet.data.tools.near_duplicates import NearDuplicate
+from changedet.evaluation.benchmark.chart import write_size_recall_chart
+from changedet.evaluation.benchmark.methods import COST_SIDE_PX
+from changedet.evaluation.benchmark.repeats import METHOD, SplitRepeats
+from changedet.evaluation.benchmark.results import AccuracyReport, MethodResult
+from changedet.metrics.objects import SIZE_CLASSES, SizeClass
+from changedet.rendering.markdown import write_markdown
+from changedet.rendering.page import (
+    Block,
+    Cell,
+    Note,
+    Picture,
+    Pictures,
+    Section,
+    Table,
+    write_summary,
+)
+
+PAGE = "accuracy.html"
+MARKDOWN = "accuracy.md"
+CHART = "size_recall.png"
+_MOST_PAIRS = 50
+_NO_VALUE = "-"
+
+
+def write_report(folder: Path, report: AccuracyReport) -> None:
+    """Write ``accuracy.html``, ``accuracy.md`` and ``size_recall.png``.
+
+    Args:
+        folder: Where to.
+        report: What was found.
+
+    Raises:
+        StorageError: If a file cannot be written.
+    """
+    write_size_recall_chart(folder / CHART, report.methods)
+    sections = _sections(report, folder / CHART)
+    title = f"Accuracy on {report.data['name']}, split {report.data['split']}"
+    subtitle = f"{report.images} pairs; {_threshold_rule(report)}"
+    write_summary(folder / PAGE, title=title, sections=sections, subtitle=subtitle)
+    write_markdown(folder / MARKDOWN, title=title, sections=sections, subtitle=subtitle)
+
+
+def _sections(report: AccuracyReport, chart: Path) -> list[Section]:
+    views = range(len(report.methods[0].views))
+    return [
+        Section("", _warnings(report)),
+        Section("Figures", [_figures(report, number) for number in views]),
+        Section(
+            "Found objects by size",
+            [
+                Pictures([Picture(chart, "Share of the labelled objects found, by size")]),
+                *(_sizes(report, number) for number in views),
+            ],
+        ),
+        Section("Near-duplicates", _repeats(report)),
+        Section("Cost", [_cost(report)]),
+        Section("How this was measured", _rules(report)),
+    ]
+
+
+def _threshold_rule(report: AccuracyReport) -> str:
+    if report.data["threshold"] == "stored":
+        return "each method at its own threshold"
+    chosen_on = report.data["threshold_split"]
+    if chosen_on == report.data["split"]:
+        return "thresholds chosen on these very images"
+    return f"thresholds chosen on split {chosen_on}, applied unchanged"
+
+
+def _warnings(report: AccuracyReport) -> list[Block]:
+    notes: dict[str, list[str]] = {}
+    for entry in report.methods:
+        if entry.note is not None:
+            notes.setdefault(entry.note, []).append(entry.method.title)
+    blocks: list[Block] = []
+    for note, titles in notes.items():
+        whose = "all methods" if len(titles) == len(report.methods) else ", ".join(titles)
+        blocks.append(Note(f"Figures of {whose}: {note}.", "warning"))
+    repeated = report.repeats.of_training
+    if repeated:
+        blocks.append(
+            Note(
+                f"{len(repeated)} of the {report.images} pairs are near-duplicates of training "
+                "pairs; see below for the figures without them.",
+                "warning",
+            )
+        )
+    return [*blocks, *(Note(sentence) for sentence in report.left_out)]
+
+
+def _figures(report: AccuracyReport, number: int) -> Table:
+    rows: list[list[Cell]] = []
+    for entry in report.methods:
+        result = entry.views[number]
+        pixels, objects = result.pixels, result.objects
+        rows.append(
+            [
+                entry.method.title,
+                pixels.f1,
+                _interval(pixels.intervals["f1"]),
+                pixels.iou,
+                pixels.precision,
+                pixels.recall,
+                objects.f1,
+                _interval(objects.intervals["f1"]),
+                pixels.average_precision,
+                pixels.roc_auc,
+                pixels.threshold,
+                entry.note or "",
+            ]
+        )
+    return Table(
+        caption=_caption(report, number),
+        header=(
+            "method",
+            "F1",
+            "95 % interval",
+            "IoU",
+            "precision",
+            "recall",
+            "object F1",
+            "95 % interval",
+            "AP",
+            "ROC-AUC",
+            "threshold",
+            "note",
+        ),
+        rows=rows,
+        highlighted=_best(report, number),
+    )
+
+
+def _sizes(report: AccuracyReport, number: int) -> Table:
+    header = ["method", *(_size_text(size, report.gsd_m) for size in SIZE_CLASSES)]
+    rows: list[list[Cell]] = [
+        [entry.method.title, *(size.recall for size in entry.views[number].objects.by_size)]
+        for entry in report.methods
+    ]
+    counted = report.methods[0].views[number].objects.by_size
+    rows.append(["objects", *(size.objects for size in counted)])
+    return Table(f"Share of objects found: {_caption(report, number)}", header, rows)
+
+
+def _repeats(report: AccuracyReport) -> list[Block]:
+    repeats = report.repeats
+    if not repeats.splits:
+        return [
+            Note(
+                "The data set has no other split to compare with, so near-duplicates of training "
+                "images could not be looked for.",
+                "warning",
+            )
+        ]
+    blocks: list[Block] = [
+        Note(f"Compared: {METHOD}. Near-duplicates: correlation of at least {repeats.limit:g}.")
+    ]
+    blocks.append(
+        Table(
+            "Images that the reported split shares with others",
+            ("split", "used for", "images", "repeated here", "identical", "shifted frames"),
+            [
+                [
+                    split.split,
+                    split.role,
+                    split.images,
+                    len(split.repeated),
+                    split.identical,
+                    "searched" if split.shifts == "search" else "not searched (too many images)",
+                ]
+                for split in repeats.splits
+            ],
+        )
+    )
+    blocks += [_pairs(split) for split in repeats.splits if split.found]
+    if repeats.of_training:
+        blocks += [_without(report, number) for number in range(len(report.methods[0].views))]
+    elif repeats.of_training is None:
+        blocks.append(Note("No training split is known, so nothing could be left out.", "warning"))
+    return blocks
+
+
+def _pairs(repeats: SplitRepeats) -> Table:
+    def row(one: NearDuplicate) -> list[Cell]:
+        return [one.name, one.other, one.relation, one.correlation, one.overlap]
+
+    more = len(repeats.found) - _MOST_PAIRS
+    return Table(
+        f"Near-duplicates in split {repeats.split}",
+        ("reported pair", f"pair of {repeats.split}", "relation", "correlation", "overlap"),
+        [row(one) for one in repeats.found[:_MOST_PAIRS]],
+        note=f"and {more} more, all in accuracy.json" if more > 0 else "",
+    )
+
+
+def _without(report: AccuracyReport, number: int) -> Table:
+    rows: list[list[Cell]] = []
+    remaining = 0
+    for entry in report.methods:
+        result = entry.views[number]
+        rest = result.remainder
+        remaining = 0 if rest is None else rest.images
+        rows.append(
+            [
+                entry.method.title,
+                result.pixels.f1,
+                None if rest is None else rest.f1,
+                _NO_VALUE if rest is None else _interval(rest.interval),
+                result.objects.f1,
+                None if rest is None else rest.object_f1,
+                _NO_VALUE if rest is None else _interval(rest.object_interval),
+            ]
+        )
+    return Table(
+        f"Without near-duplicates of training images: {_caption(report, number)}",
+        (
+            "method",
+            "F1",
+            "F1 without",
+            "95 % interval",
+            "object F1",
+            "object F1 without",
+            "95 % interval",
+        ),
+        rows,
+        note=f"{remaining} of {report.images} pairs remain",
+    )
+
+
+def _cost(report: AccuracyReport) -> Table:
+    rows: list[list[Cell]] = []
+    for entry in report.methods:
+        cost, size_mb = entry.method.cost, entry.method.file_mb
+        rows.append(
+            [
+                entry.method.title,
+                None if cost is None else cost.parameters,
+                None if cost is None else cost.views,
+                _NO_VALUE if cost is None else f"{cost.gflop:.2f}",
+                _NO_VALUE if size_mb is None else f"{size_mb:.2f}",
+            ]
+        )
+    return Table(
+        "What each method costs",
+        (
+            "method",
+            "parameters",
+            "views",
+            f"GFLOP a {COST_SIDE_PX} x {COST_SIDE_PX} pair",
+            "file in MB",
+        ),
+        rows,
+        note="GFLOP are counted, 2 x MAC, of all views of test-time augmentation together; "
+        "a dash: not a network of ours, nothing is stored",
+    )
+
+
+def _rules(report: AccuracyReport) -> list[Block]:
+    sources: list[list[Cell]] = [
+        [entry.method.title, view.view.title, view.tile_px, view.threshold_source]
+        for entry in report.methods
+        for view in entry.views
+    ]
+    origin = report.origin
+    return [
+        Note(
+            "Pixels are pooled over all images. Intervals: 95 % of a bootstrap over images "
+            f"({origin['resamples']} draws, seed {origin['seed']}). Objects are 8-connected; a "
+            "predicted one is right if its IoU with a labelled one is at least 0.5, which no "
+            "object can reach twice. A labelled object is found if half of its pixels are "
+            "predicted. Ignored pixels belong to no object. Undefined figures are dashes."
+        ),
+        Table("Thresholds", ("method", "images shown as", "tile", "chosen by"), sources),
+        Note(f"Command: {origin['command'] or 'none (called from Python)'}", "code"),
+        Note(json.dumps({**origin, "seconds": round(report.seconds, 1)}, indent=2), "code"),
+    ]
+
+
+def _caption(report: AccuracyReport, number: int) -> str:
+    return report.methods[0].views[number].view.title
+
+
+def _best(report: AccuracyReport, number: int) -> int | None:
+    def f1_of(entry: MethodResult) -> float:
+        f1 = entry.views[number].pixels.f1
+        return -1.0 if math.isnan(f1) else f1
+
+    best = max(range(len(report.methods)), key=lambda row: f1_of(report.methods[row]))
+    return None if f1_of(report.methods[best]) < 0.0 else best
+
+
+def _interval(ends: tuple[float, float]) -> str:
+    low, high = ends
+    return _NO_VALUE if math.isnan(low) else f"{low:.4f} to {high:.4f}"
+
+
+def _size_text(size: SizeClass, gsd_m: float | None) -> str:
+    if gsd_m is None:
+        return f"{size.text} px"
+    low, high = size.area_m2(gsd_m)
+    area = f">= {low:g}" if high is None else f"{low:g}-{high:g}" if low else f"< {high:g}"
+    return f"{size.text} px ({area} m²)"

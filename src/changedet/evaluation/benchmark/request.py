@@ -1,0 +1,116 @@
+"""What the accuracy benchmark is asked to do."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from changedet.data.tools.near_duplicates import DEFAULT_LIMIT
+from changedet.errors import ConfigError
+from changedet.storage.output_folder import Existing
+from changedet.types import Mode, TestTime
+
+#: ``split``: chosen on the threshold split, for each way of viewing; ``stored``: the method's own.
+ThresholdPolicy = Literal["split", "stored"]
+#: Whether the untrained methods are judged besides.
+Floors = Literal["all", "none"]
+
+
+@dataclass(frozen=True)
+class AccuracyRequest:
+    """What to judge, and how.
+
+    Attributes:
+        methods: Model files, and untrained methods as ``floor:NAME``.
+        data: Folder of the data set, or manifest of scenes.
+        out: Folder for the results.
+        split: Name of the split to report.
+        threshold: Where thresholds come from.
+        threshold_split: Name of the split that chooses thresholds.
+        floors: Whether to judge all untrained methods besides.
+        benchmark: Name of a known benchmark; None: the layout is found out.
+        test_time: Views of a tile that models average, as ``--test-time``; None: as each says.
+        encoder_weights: Weights of the encoder of ``floor:deep_difference``, as for
+            :func:`changedet.baselines.registry.create_baseline`; None: those of the package.
+        batch_size: Tiles that go through a model at once.
+        device: As for :func:`changedet.inference.devices.resolve_device`.
+        ignore_value: Label value that counts neither as changed nor as unchanged.
+        changed_values: Label values that mean changed, where the labels do not say it themselves.
+        gsd_m: Side of a pixel on the ground in metres, to give sizes of objects in square metres.
+        duplicate_limit: Correlation from which on two images count as near-duplicates, in (0, 1].
+        resamples: Draws of the bootstrap.
+        seed: Seed of the bootstrap.
+        command: The command line, to be written down.
+        existing: Whether the results of an earlier benchmark in ``out`` may be replaced.
+    """
+
+    methods: tuple[str, ...]
+    data: Path
+    out: Path
+    split: str = "test"
+    threshold: ThresholdPolicy = "split"
+    threshold_split: str = "val"
+    floors: Floors = "all"
+    benchmark: str | None = None
+    test_time: TestTime | None = None
+    encoder_weights: str | None = None
+    batch_size: int = 8
+    device: str = "auto"
+    ignore_value: int | None = None
+    changed_values: tuple[int, ...] | None = None
+    gsd_m: float | None = None
+    duplicate_limit: float = DEFAULT_LIMIT
+    resamples: int = 1000
+    seed: int = 0
+    command: str | None = None
+    existing: Existing = "refuse"
+
+    def check(self) -> None:
+        """Refuse settings that make no sense, before anything is read.
+
+        Raises:
+            ConfigError: Naming the option.
+        """
+        if not self.methods and self.floors == "none":
+            raise ConfigError(
+                "there is nothing to judge; give a model file, floor:NAME or leave out --no-floors"
+            )
+        repeated = sorted({spec for spec in self.methods if self.methods.count(spec) > 1})
+        if repeated:
+            raise ConfigError(f"{repeated[0]} is given more than once; name every method once")
+        if self.gsd_m is not None and not 0.0 < self.gsd_m < float("inf"):
+            raise ConfigError(
+                f"--gsd is the side of a pixel in metres, above 0, got {self.gsd_m:g}"
+            )
+        if not 0.0 < self.duplicate_limit <= 1.0:
+            raise ConfigError(
+                f"--duplicate-limit is a correlation in (0, 1], got {self.duplicate_limit:g}"
+            )
+        if self.resamples < 1 or self.seed < 0:
+            raise ConfigError(
+                "the bootstrap needs at least 1 draw and a seed of 0 or more, got "
+                f"{self.resamples} and {self.seed}"
+            )
+
+
+class View(NamedTuple):
+    """A way in which images are shown to a method.
+
+    Attributes:
+        name: For files.
+        title: For readers.
+        mode: How images larger than a tile are cut.
+        tile_px: Height and width of a tile; None: the method's own.
+    """
+
+    name: str
+    title: str
+    mode: Mode
+    tile_px: int | None
+
+
+#: The 256 tiles of the literature, which lose what surrounds them, and the images as users have
+#: them.
+VIEWS = (
+    View("grid_256", "256 x 256 tiles side by side", "grid", 256),
+    View("whole", "whole images", "whole", None),
+)

@@ -1,0 +1,139 @@
+"""The splits of a benchmark: what is reported, what chooses thresholds, what was trained on."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from changedet.data.index import PairIndex, index_pairs
+from changedet.data.labelled import DecodedPair, LabelledPair
+from changedet.data.labels.scan import LabelEncoding
+from changedet.errors import DataError
+from changedet.evaluation.benchmark.methods import Method
+from changedet.evaluation.benchmark.request import AccuracyRequest
+from changedet.evaluation.leakage import find_seen, other_bands_note, training_data
+from changedet.evaluation.model_data import check_pixel_type, scan_labels_as_trained
+from changedet.evaluation.threshold import (
+    ThresholdChoice,
+    own_threshold,
+    threshold_note,
+)
+from changedet.inference.score_source import ScoreSource
+
+_USUAL_TRAINING_SPLIT = "train"
+
+
+class BenchmarkData:
+    """A data set as each of the methods wants to read it.
+
+    Attributes:
+        scan: What the labels say.
+        index: As the first method reads it.
+    """
+
+    def __init__(self, request: AccuracyRequest, methods: Sequence[Method]) -> None:
+        """Index the data set and see that its splits can be judged on.
+
+        Args:
+            request: Which data and splits.
+            methods: What shall be judged.
+
+        Raises:
+            ConfigError: If a method takes other values than the data holds.
+            DataError: If there is no such split, it holds no change, or the data cannot be used.
+        """
+        self._request = request
+        self._cards = [card for method in methods if (card := method.source.card) is not None]
+        self._by_channels: dict[int, PairIndex] = {}
+        self.index = self.index_for(methods[0].source)
+        for method in methods:
+            source = method.source
+            index = self.index_for(source)
+            check_pixel_type(source.spec, source.pixel_type, index, data=request.data)
+        splits = {request.split, *self._choosing()}
+        for name in sorted(splits):
+            self.index.split(name)
+        self.scan = scan_labels_as_trained(
+            self.index,
+            self._cards,
+            ignore_value=request.ignore_value,
+            changed_values=request.changed_values,
+        )
+        for name in sorted(splits):
+            if self.scan.share_of(self.index.split(name)) == 0.0:
+                raise DataError(
+                    f"split {name!r} of {request.data} holds no changed pixel, so nothing can be "
+                    "found there; choose another one"
+                )
+
+    @property
+    def encoding(self) -> LabelEncoding:
+        """What the labels' values mean."""
+        return self.scan.encoding
+
+    @property
+    def training_splits(self) -> list[str]:
+        """Splits that a method was trained on, as far as names tell; never the reported one."""
+        named = {_USUAL_TRAINING_SPLIT}
+        named |= {
+            training_data(card, self.index).get("train_split", _USUAL_TRAINING_SPLIT)
+            for card in self._cards
+        }
+        return [name for name in self.index.splits if name in named - {self._request.split}]
+
+    @property
+    def threshold_splits(self) -> list[str]:
+        """Splits that choose thresholds and are neither reported nor trained on."""
+        others = {self._request.split, *self.training_splits}
+        return [name for name in self._choosing() if name not in others]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the user: how the data was read, and how its labels."""
+        bands = [note for card in self._cards for note in other_bands_note(card, self.index)]
+        labels = f"labels: {self.encoding.describe()}"
+        return *self.index.notes, *dict.fromkeys(bands), labels, *self.scan.notes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name the data set and its splits as plain JSON types."""
+        request = self._request
+        return {
+            "name": self.index.name,
+            "root": str(request.data),
+            "layout": self.index.layout,
+            "benchmark": request.benchmark,
+            "label": self.encoding.to_dict(),
+            "split": request.split,
+            "threshold": request.threshold,
+            "threshold_split": next(iter(self._choosing()), None),
+            "training_splits": self.training_splits,
+            "pairs": {name: len(pairs) for name, pairs in self.index.splits.items()},
+        }
+
+    def index_for(self, source: ScoreSource) -> PairIndex:
+        """Index the data set with the channels of a method."""
+        channels = source.detector.in_channels
+        if channels not in self._by_channels:
+            self._by_channels[channels] = index_pairs(
+                self._request.data, benchmark=self._request.benchmark, channels=channels
+            )
+        return self._by_channels[channels]
+
+    def pairs_of(self, source: ScoreSource, split: str) -> tuple[LabelledPair, ...]:
+        """Give the pairs of a split as a method reads them."""
+        return self.index_for(source).split(split)
+
+    def read(self, source: ScoreSource, split: str) -> Iterator[DecodedPair]:
+        """Read a split, as prediction would show it to a method."""
+        return source.reader(self.encoding).read_ahead(self.pairs_of(source, split))
+
+    def note_for(self, source: ScoreSource) -> str | None:
+        """Say why figures of a method on the reported split are optimistic, or off, if they are."""
+        request, index = self._request, self.index_for(source)
+        choice = own_threshold(source)
+        if choice.value is None or request.threshold == "split":
+            choice = ThresholdChoice(None, None, request.threshold_split)
+        seen = None if source.card is None else find_seen(source.card, index, split=request.split)
+        return threshold_note(choice, source, index, split=request.split, seen=seen)
+
+    def _choosing(self) -> list[str]:
+        request = self._request
+        return [request.threshold_split] if request.threshold == "split" else []

@@ -1,0 +1,301 @@
+"""Choose a model file's threshold anew, for exactly the weights and views that will be used."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from changedet._version import __version__
+from changedet.card import CALIBRATION, FORMAT_VERSION, ModelCard, read_precision
+from changedet.data.index import PairIndex, index_pairs
+from changedet.data.labelled import LabelledPair
+from changedet.data.labels.scan import LabelEncoding
+from changedet.data.rasters.manifest import READING_SCENES, find_manifest
+from changedet.data.rasters.provenance import add_validation, record_blocks
+from changedet.errors import ConfigError
+from changedet.evaluation.leakage import find_seen, other_bands_note, training_data
+from changedet.evaluation.model_data import check_pixel_type, scan_labels_as_trained
+from changedet.inference.counting import OnScore, ScoredPair
+from changedet.inference.detector import Detector
+from changedet.inference.devices import resolve_device
+from changedet.inference.memory import keep_freed_memory
+from changedet.inference.score_source import model_source
+from changedet.inference.torch_scorer import TorchScorer
+from changedet.metrics.confusion import Confusion, confusion_at
+from changedet.metrics.curve import average_precision
+from changedet.metrics.histogram import ScoreHistogram
+from changedet.metrics.protocol import SELECTION_SET_NOTE, choose_threshold
+from changedet.models.base import ChangeModel
+from changedet.models.model_file import checked_name, load_model, rounded_tensors, save_model
+from changedet.selection import Selection
+from changedet.storage.output_folder import Existing, check_result_file
+from changedet.types import Mode, Precision, Progress, TestTime
+
+
+@dataclass(frozen=True)
+class CalibrationRequest:
+    """Which model file to calibrate on what, and how it is to be used and stored.
+
+    Attributes:
+        model: Model file.
+        out: Model file to write.
+        data: Folder of the data set, or manifest of scenes.
+        split: Name of the split that chooses the threshold.
+        benchmark: Name of a known benchmark; None: the layout is found out.
+        mode: ``whole``: overlapping tiles that fade into each other; ``grid``: side by side.
+        test_time: Turned, mirrored or coarser views whose scores are averaged; None: as stored.
+        precision: Type of the weights in ``out``; the scores are those of the rounded weights.
+        batch_size: Tiles that go through the model at once.
+        device: As for :func:`changedet.inference.devices.resolve_device`.
+        ignore_value: Label value that counts neither as changed nor as unchanged.
+        changed_values: Label values that mean changed, where the labels do not say it themselves.
+        existing: Whether a file ``out``, be it ``model`` itself, may be replaced.
+    """
+
+    model: Path
+    out: Path
+    data: Path
+    split: str = "val"
+    benchmark: str | None = None
+    mode: Mode = "whole"
+    test_time: TestTime | None = None
+    precision: Precision = "float32"
+    batch_size: int = 8
+    device: str = "auto"
+    ignore_value: int | None = None
+    changed_values: tuple[int, ...] | None = None
+    existing: Existing = "refuse"
+
+
+class Operation(NamedTuple):
+    """How a model file is used, and what that gives on the images that chose the threshold.
+
+    Attributes:
+        threshold: Score in [0, 1] from which on a pixel counts as changed, if there is one.
+        test_time: Views whose scores are averaged.
+        precision: Type of the stored weights.
+        f1: F1 of the change class at that threshold; None without one.
+    """
+
+    threshold: float | None
+    test_time: TestTime
+    precision: str
+    f1: float | None
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """What a calibration chose.
+
+    Attributes:
+        out: The file that was written.
+        card: What it says.
+        images: Number of pairs that chose.
+        before: The file as it was, on these pairs.
+        after: The file as it is now, on these pairs: optimistic, for they chose its threshold.
+        size_bytes: Size of the written file.
+    """
+
+    out: Path
+    card: ModelCard
+    images: int
+    before: Operation
+    after: Operation
+    size_bytes: int
+
+
+def calibrate_model(
+    request: CalibrationRequest,
+    *,
+    say: Callable[[str], None] = lambda message: None,
+    progress: Progress | None = None,
+) -> CalibrationReport:
+    """Choose the threshold on a split and write it into a new model file, the rest unchanged.
+
+    The split is scored with the weights as they will be stored (rounded first) and with the
+    test-time augmentation that the new file will name. The threshold is that of
+    :func:`changedet.metrics.protocol.choose_threshold`.
+
+    Args:
+        request: What to calibrate, and how.
+        say: Gets sentences for the user.
+        progress: Called after each pair.
+
+    Raises:
+        ConfigError: If ``out`` exists and may not be replaced, a setting is wrong, or the model was
+            trained on the split.
+        DataError: If the data set, a pair or a label cannot be used, or nothing has changed in it.
+        CheckpointError: If the model file cannot be used.
+        StorageError: If the file cannot be written.
+    """
+    out = checked_name(request.out)
+    check_result_file(out, existing=request.existing)
+    keep_freed_memory(str(resolve_device(request.device)))
+    model, card = load_model(request.model)
+    if find_manifest(request.data) is not None:
+        say(READING_SCENES)
+    split = _open_split(request, card, channels=model.in_channels)
+    for sentence in split.notes:
+        say(sentence)
+    precision = read_precision(request.model)
+    old, new = _count_both(request, model, card, split=split, progress=progress)
+    threshold = choose_threshold(new)
+    before = Operation(card.threshold, card.test_time, precision, _f1(old, card.threshold))
+    test_time = request.test_time or card.test_time
+    confusion = confusion_at(new, threshold)
+    after = Operation(threshold, test_time, request.precision, confusion.f1)
+    images = len(split.pairs)
+    chosen = replace(
+        card,
+        threshold=threshold,
+        threshold_selection=Selection(
+            "calibration",
+            data=split.index.name,
+            split=request.split,
+            images=images,
+            mode=request.mode,
+            test_time=test_time,
+            precision=request.precision,
+        ),
+        test_time=test_time,
+        metrics={**card.metrics, CALIBRATION: _figures(request, new, confusion)},
+        blocks=_with_selection_blocks(card.blocks, split),
+        package_version=__version__,
+        format_version=FORMAT_VERSION,
+    )
+    save_model(out, model, chosen, precision=request.precision)
+    return CalibrationReport(out, chosen, images, before, after, out.stat().st_size)
+
+
+@dataclass(frozen=True)
+class _Split:
+    """The labelled pairs that choose, and how to read them."""
+
+    index: PairIndex
+    pairs: Sequence[LabelledPair]
+    encoding: LabelEncoding
+    notes: tuple[str, ...]
+
+
+def _open_split(request: CalibrationRequest, card: ModelCard, *, channels: int) -> _Split:
+    index = index_pairs(request.data, benchmark=request.benchmark, channels=channels)
+    check_pixel_type(request.model, card.pixel_type, index, data=request.data)
+    pairs = index.split(request.split)
+    _refuse_training_split(request, card, index)
+    scan = scan_labels_as_trained(
+        index, [card], ignore_value=request.ignore_value, changed_values=request.changed_values
+    )
+    notes = (
+        *index.notes,
+        *other_bands_note(card, index),
+        f"labels: {scan.encoding.describe()}",
+        *scan.notes,
+    )
+    return _Split(index, pairs, scan.encoding, notes)
+
+
+def _refuse_training_split(request: CalibrationRequest, card: ModelCard, index: PairIndex) -> None:
+    """On images that a network was trained on its scores are better than they will ever be."""
+    seen = find_seen(card, index, split=request.split)
+    if seen is not None:
+        trained, chose = seen.trained_on > 0, seen.chosen_on == seen.blocks
+    else:
+        splits = training_data(card, index)
+        trained = splits.get("train_split") == request.split
+        chose = splits.get("val_split") == request.split
+    if trained and not chose:
+        raise ConfigError(
+            f"{request.model} was trained on split {request.split!r} of {index.name}, where its "
+            "scores are better than elsewhere, so a threshold from there would be too high or too "
+            "low; give its validation split, or another data set (--split, --data)"
+        )
+
+
+def _count_both(
+    request: CalibrationRequest,
+    model: ChangeModel,
+    card: ModelCard,
+    *,
+    split: _Split,
+    progress: Progress | None,
+) -> tuple[ScoreHistogram, ScoreHistogram]:
+    """Count with the file as it is, then with the file as it will be; ``model`` becomes that."""
+    test_time = request.test_time or card.test_time
+    rounded = rounded_tensors(model, precision=request.precision)
+    is_same = test_time == card.test_time and not _differ(model.state_dict(), rounded)
+    passes = 1 if is_same or card.threshold is None else 2
+    done = 0
+
+    def count_up(_: ScoredPair) -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, passes * len(split.pairs))
+
+    def count(detector: Detector) -> ScoreHistogram:
+        return _count(request, detector, split, on_score=count_up)
+
+    old = None
+    if passes > 1:
+        old = count(Detector(TorchScorer(model, card, device=request.device), path=request.model))
+    model.load_state_dict(rounded)
+    new = count(
+        Detector(
+            TorchScorer(model, card, device=request.device, test_time=test_time), path=request.model
+        )
+    )
+    return new if old is None else old, new
+
+
+def _differ(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> bool:
+    return any(
+        not torch.equal(first[name], value.to(first[name])) for name, value in second.items()
+    )
+
+
+def _count(
+    request: CalibrationRequest,
+    detector: Detector,
+    split: _Split,
+    *,
+    on_score: OnScore,
+) -> ScoreHistogram:
+    source = model_source(detector)
+    return source.count(
+        source.reader(split.encoding).read_ahead(split.pairs),
+        mode=request.mode,
+        batch_size=request.batch_size,
+        on_score=on_score,
+    )
+
+
+def _f1(histogram: ScoreHistogram, threshold: float | None) -> float | None:
+    return None if threshold is None else confusion_at(histogram, threshold).f1
+
+
+def _figures(
+    request: CalibrationRequest, histogram: ScoreHistogram, confusion: Confusion
+) -> dict[str, Any]:
+    return {
+        "split": request.split,
+        "images": histogram.images,
+        "mode": request.mode,
+        "precision_of_weights": request.precision,
+        **{name: getattr(confusion, name) for name in ("f1", "iou", "precision", "recall")},
+        "average_precision": average_precision(histogram),
+        "note": SELECTION_SET_NOTE,
+    }
+
+
+def _with_selection_blocks(
+    stored: Mapping[str, Any] | None, split: _Split
+) -> dict[str, Any] | None:
+    """Add the blocks that choose now to those that the model has met, so that it is known."""
+    if split.index.scenes is None:
+        return None if stored is None else dict(stored)
+    chosen = record_blocks([], split.pairs, gap_px=split.index.scenes.gap_px)
+    if stored is None:
+        return chosen
+    return add_validation(stored, chosen)

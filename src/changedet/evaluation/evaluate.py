@@ -1,0 +1,368 @@
+"""Evaluate a model or floor on a data set: both protocols, figures a pair, curve and panels."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from changedet._version import __version__
+from changedet.card import check_threshold
+from changedet.data.index import PairIndex, index_pairs
+from changedet.data.labelled import LabelledPair
+from changedet.data.labels.scan import LabelEncoding, LabelScan
+from changedet.data.rasters.manifest import READING_SCENES, find_manifest
+from changedet.data.training.pairs import DecodedPair
+from changedet.errors import ConfigError, DataError
+from changedet.evaluation.examples import choose_pairs, write_panels
+from changedet.evaluation.leakage import find_seen, other_bands_note
+from changedet.evaluation.model_data import check_pixel_type, scan_labels_as_trained
+from changedet.evaluation.per_image_table import write_per_image
+from changedet.evaluation.threshold import (
+    ThresholdChoice,
+    chosen_on_split,
+    given_by_hand,
+    own_threshold,
+    threshold_note,
+)
+from changedet.inference.counting import ScoredPair
+from changedet.inference.score_source import ScoreSource, open_source
+from changedet.metrics.confusion import per_image
+from changedet.metrics.histogram import ScoreHistogram
+from changedet.metrics.protocol import (
+    BestThresholdMetrics,
+    FixedThresholdMetrics,
+    best_threshold_metrics,
+    fixed_threshold_metrics,
+)
+from changedet.rendering.plots import write_precision_recall_curve
+from changedet.storage.atomic import write_text
+from changedet.storage.json_values import to_json_value
+from changedet.storage.output_folder import Existing, check_result_folder, result_folder
+from changedet.types import Mode, Progress, TestTime
+
+#: The file that tells a finished evaluation.
+METRICS = "metrics.json"
+#: What the seed's protocol is worth, said wherever its figures are.
+SEED_NOTE = "optimistic: its threshold is chosen on this very set"
+_NO_THRESHOLD = (
+    "the model holds no threshold, so there is none to apply unchanged; have one chosen on another "
+    "split (--threshold-split val) or give it with --threshold"
+)
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """What to evaluate, and how.
+
+    Attributes:
+        model: Model file, or ``floor:NAME`` for an untrained method.
+        data: Folder of the data set, or manifest of scenes.
+        out: Folder for the results.
+        split: Name of the split to report.
+        benchmark: Name of a known benchmark; None: the layout is found out.
+        mode: ``whole``: overlapping tiles that fade into each other; ``grid``: side by side.
+        threshold: Score in [0, 1] to use instead of the model's own.
+        threshold_split: Split on which to choose the threshold first, to apply it unchanged.
+        test_time: Views of a tile to average, instead of the model's own choice.
+        batch_size: Tiles that go through the model at once.
+        device: As for :func:`changedet.inference.devices.resolve_device`.
+        panels: Number of pairs to show as pictures.
+        ignore_value: Label value that counts neither as changed nor as unchanged.
+        changed_values: Label values that mean changed, where the labels do not say it themselves.
+        channels: Bands of the images, for a floor; None: 3.
+        encoder: Encoder of the floor that has one, see
+            :func:`changedet.baselines.registry.create_baseline`.
+        encoder_weights: Its weights.
+        existing: Whether the results of an earlier evaluation in ``out`` may be replaced.
+    """
+
+    model: Path | str
+    data: Path
+    out: Path
+    split: str = "test"
+    benchmark: str | None = None
+    mode: Mode = "whole"
+    threshold: float | None = None
+    threshold_split: str | None = None
+    test_time: TestTime | None = None
+    batch_size: int = 8
+    device: str = "auto"
+    panels: int = 12
+    ignore_value: int | None = None
+    changed_values: tuple[int, ...] | None = None
+    channels: int | None = None
+    encoder: str | None = None
+    encoder_weights: str | None = None
+    existing: Existing = "refuse"
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """What an evaluation found.
+
+    Attributes:
+        images: Number of pairs.
+        seed: The seed's protocol: the best threshold of this very set.
+        honest: The honest protocol; None if there is no threshold to apply.
+        threshold_source: Who chose the honest threshold.
+        reason: Why there is no honest result.
+        pictures_threshold: Score from which pixels count as changed in the panels and per image.
+        content: All of it as it stands in ``metrics.json``.
+    """
+
+    images: int
+    seed: BestThresholdMetrics
+    honest: FixedThresholdMetrics | None
+    threshold_source: str | None
+    reason: str | None
+    pictures_threshold: float
+    content: dict[str, Any]
+
+
+def evaluate_model(
+    request: EvaluationRequest,
+    *,
+    say: Callable[[str], None] = lambda message: None,
+    progress: Progress | None = None,
+) -> EvaluationReport:
+    """Evaluate a model or an untrained method on a split of any labelled data set (spec 5).
+
+    Writes ``metrics.json``, ``per_image.csv``, ``precision_recall.png`` and ``panels/`` to
+    ``request.out``, which appears when everything is done.
+
+    Args:
+        request: What to evaluate, and how.
+        say: Gets sentences for the user.
+        progress: Called after each pair.
+
+    Raises:
+        ConfigError: If a setting is wrong or ``out`` is not free.
+        DataError: If the data set, a pair or a label cannot be used.
+        CheckpointError: If the model file cannot be used.
+        StorageError: If the results cannot be written.
+    """
+    _check_request(request)
+    source = open_source(
+        request.model,
+        device=request.device,
+        test_time=request.test_time,
+        channels=request.channels,
+        encoder=request.encoder,
+        encoder_weights=request.encoder_weights,
+    )
+    if find_manifest(request.data) is not None:
+        say(READING_SCENES)
+    index = index_pairs(
+        request.data, benchmark=request.benchmark, channels=source.detector.in_channels
+    )
+    check_pixel_type(request.model, source.pixel_type, index, data=request.data)
+    judged = _Judged(request, source, index)
+    scan = scan_labels_as_trained(
+        index,
+        [] if source.card is None else [source.card],
+        ignore_value=request.ignore_value,
+        changed_values=request.changed_values,
+    )
+    encoding = scan.encoding
+    for sentence in (
+        *index.notes,
+        *(other_bands_note(source.card, index) if source.card else ()),
+        f"labels: {encoding.describe()}",
+        *scan.notes,
+        *_no_change(judged, scan),
+    ):
+        say(sentence)
+    started = time.monotonic()
+    choice, histogram = _count(judged, encoding=encoding, progress=progress)
+    seconds = time.monotonic() - started
+    report = _judge(judged, choice, histogram)
+    report.content["data"]["label"] = encoding.to_dict()
+    report.content["seconds"] = round(seconds, 3)
+    with result_folder(request.out, marker=METRICS, existing=request.existing) as folder:
+        _write_results(folder, judged, report, histogram=histogram, encoding=encoding)
+    return report
+
+
+def _check_request(request: EvaluationRequest) -> None:
+    check_result_folder(request.out, marker=METRICS, existing=request.existing)
+    if request.threshold is not None:
+        check_threshold(request.threshold)
+        if request.threshold_split is not None:
+            raise ConfigError(
+                "--threshold and --threshold-split both say which threshold to apply; give one of "
+                "them"
+            )
+    if request.panels < 0:
+        raise ConfigError(f"--panels must be at least 0, got {request.panels}")
+
+
+class _Judged:
+    """What is evaluated on what: the scores' source, the data, the pairs of the splits in use."""
+
+    def __init__(self, request: EvaluationRequest, source: ScoreSource, index: PairIndex) -> None:
+        self.request = request
+        self.source = source
+        self.index = index
+        self.pairs = _labelled(request, index, request.split, channels=source.detector.in_channels)
+        self.choosing = (
+            None
+            if request.threshold_split in (None, request.split)
+            else _labelled(
+                request, index, request.threshold_split, channels=source.detector.in_channels
+            )
+        )
+
+    def score(self, pair: DecodedPair) -> NDArray[np.float32]:
+        """Score one pair, (H, W)."""
+        return self.source.score(pair, mode=self.request.mode)
+
+
+def _labelled(
+    request: EvaluationRequest, index: PairIndex, split: str, *, channels: int
+) -> tuple[LabelledPair, ...]:
+    if split not in index.splits:
+        everything = index_pairs(
+            request.data, benchmark=request.benchmark, labelled=False, channels=channels
+        )
+        if split in everything.splits:
+            raise DataError(
+                f"split {split!r} of {request.data} has no labels, which evaluation compares with; "
+                "add them, or use `changedet predict`, which needs none"
+            )
+    return index.split(split)
+
+
+def _no_change(judged: _Judged, scan: LabelScan) -> list[str]:
+    """Warn of figures that would be 0 or undefined however good the scores are."""
+    if scan.share_of(judged.pairs) != 0.0:
+        return []
+    return [
+        f"WARNING: the labels of the split {judged.request.split!r} hold no changed pixel, so F1, "
+        "precision and recall say nothing here, only the share of false alarms does; check the "
+        "labels ('changedet data check')"
+    ]
+
+
+def _count(
+    judged: _Judged, *, encoding: LabelEncoding, progress: Progress | None
+) -> tuple[ThresholdChoice, ScoreHistogram]:
+    """Settle the threshold, on another split first if it is to be chosen there, and count."""
+    request, index = judged.request, judged.index
+    choosing = judged.choosing or ()
+    reader = judged.source.reader(encoding)
+    total = len(choosing) + len(judged.pairs)
+
+    def count(
+        pairs: Sequence[LabelledPair], done: int, extra_thresholds: Sequence[float] = ()
+    ) -> ScoreHistogram:
+        def count_up(scored: ScoredPair) -> None:
+            if progress is not None:
+                progress(done + scored.number + 1, total)
+
+        return judged.source.count(
+            reader.read_ahead(pairs),
+            mode=request.mode,
+            batch_size=request.batch_size,
+            extra_thresholds=extra_thresholds,
+            on_score=count_up,
+        )
+
+    if request.threshold is not None:
+        choice = given_by_hand(request.threshold)
+        return choice, count(judged.pairs, 0, [request.threshold])
+    if request.threshold_split is None:
+        return own_threshold(judged.source), count(judged.pairs, 0)
+    if choosing:
+        choice = chosen_on_split(count(choosing, 0), index, request.threshold_split)
+        return choice, count(judged.pairs, len(choosing))
+    histogram = count(judged.pairs, 0)
+    return chosen_on_split(histogram, index, request.threshold_split), histogram
+
+
+def _judge(judged: _Judged, choice: ThresholdChoice, histogram: ScoreHistogram) -> EvaluationReport:
+    request, source, index = judged.request, judged.source, judged.index
+    seed = best_threshold_metrics(histogram)
+    seen = None if source.card is None else find_seen(source.card, index, split=request.split)
+    honest: FixedThresholdMetrics | None = None
+    reason: str | None = _NO_THRESHOLD
+    if choice.value is not None:
+        note = threshold_note(choice, source, index, split=request.split, seen=seen)
+        honest, reason = fixed_threshold_metrics(histogram, choice.value, note=note), None
+    for_pictures = _first_number(choice.value, seed.threshold)
+    is_tiled = source.kind == "model" or request.mode == "grid"
+    content: dict[str, Any] = {
+        "version": __version__,
+        "model": source.metadata,
+        "data": {
+            "name": index.name,
+            "root": str(request.data),
+            "layout": index.layout,
+            "benchmark": request.benchmark,
+        },
+        "split": request.split,
+        "threshold_split": choice.split,
+        "images": histogram.images,
+        "mode": request.mode,
+        "tile_px": source.detector.tile_px if is_tiled else None,
+        "test_time": source.detector.test_time,
+        "seed": {
+            **seed.to_dict(),
+            "note": "; ".join([SEED_NOTE, *(seen.in_training if seen else ())]),
+        },
+        "seen_blocks": seen and seen._asdict(),
+        "honest": honest and {**honest.to_dict(), "threshold_source": choice.source},
+        "reason": reason,
+        "average_precision": to_json_value(seed.average_precision),
+        "roc_auc": to_json_value(seed.roc_auc),
+        "pictures_threshold": for_pictures,
+        "device": source.detector.device_name,
+    }
+    return EvaluationReport(
+        images=histogram.images,
+        seed=seed,
+        honest=honest,
+        threshold_source=None if honest is None else choice.source,
+        reason=reason,
+        pictures_threshold=for_pictures,
+        content=content,
+    )
+
+
+def _first_number(*candidates: float | None) -> float:
+    """Pick the threshold for panels and per-image figures: the honest one, or else the seed's."""
+    numbers = [value for value in candidates if value is not None and not math.isnan(value)]
+    # Without any changed pixel no threshold is better than another; take the middle of the scale.
+    return numbers[0] if numbers else 0.5
+
+
+def _write_results(
+    folder: Path,
+    judged: _Judged,
+    report: EvaluationReport,
+    *,
+    histogram: ScoreHistogram,
+    encoding: LabelEncoding,
+) -> None:
+    counts = per_image(histogram, report.pictures_threshold)
+    write_per_image(folder / "per_image.csv", judged.pairs, counts)
+    write_precision_recall_curve(
+        folder / "precision_recall.png",
+        histogram,
+        title=f"{judged.index.name}, split {judged.request.split}",
+        threshold=None if report.honest is None else report.honest.threshold,
+    )
+    write_panels(
+        folder / "panels",
+        choose_pairs(counts, judged.request.panels),
+        pairs=judged.pairs,
+        read=judged.source.reader(encoding).read,
+        score=judged.score,
+        threshold=report.pictures_threshold,
+    )
+    write_text(folder / METRICS, json.dumps(report.content, indent=2) + "\n")

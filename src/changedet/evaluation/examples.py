@@ -1,0 +1,90 @@
+"""Pictures of the pairs that say most about a model: its worst, its middling and its best."""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from changedet.data.labelled import LabelledPair
+from changedet.data.training.pairs import DecodedPair
+from changedet.inference.detector import Prediction
+from changedet.metrics.confusion import Confusion
+from changedet.rendering.display import as_rgb
+from changedet.rendering.pictures import panel, write_png
+
+Kind = Literal["worst", "median", "best", "no_change"]
+
+
+class Choice(NamedTuple):
+    """One pair to be shown: its number in the split, why, and its F1 (NaN: undefined)."""
+
+    number: int
+    kind: Kind
+    f1: float
+
+
+def choose_pairs(counts: Sequence[Confusion], count: int) -> list[Choice]:
+    """Choose pairs by their F1: a third each from the bottom, the middle and the top.
+
+    Pairs without changed and detected pixels have no F1; they only fill up what is left. Equal F1
+    keep the order of the pairs, so the choice is always the same.
+
+    Args:
+        counts: Confusion of every pair.
+        count: How many to choose at most.
+    """
+    f1 = [confusion.f1 for confusion in counts]
+    undefined = [index for index, value in enumerate(f1) if math.isnan(value)]
+    ranked = sorted(set(range(len(f1))).difference(undefined), key=lambda index: (f1[index], index))
+    wanted = min(count, len(ranked))
+    end = (wanted + 1) // 3
+    middle = wanted - 2 * end
+    first = (len(ranked) - middle) // 2
+    chosen: list[tuple[Kind, list[int]]] = [
+        ("worst", ranked[:end]),
+        ("median", ranked[first : first + middle]),
+        ("best", ranked[len(ranked) - end :]),
+        ("no_change", undefined[: count - wanted]),
+    ]
+    return [Choice(index, kind, f1[index]) for kind, indices in chosen for index in indices]
+
+
+def write_panels(
+    folder: Path,
+    choices: Iterable[Choice],
+    *,
+    pairs: Sequence[LabelledPair],
+    read: Callable[[LabelledPair], DecodedPair],
+    score: Callable[[DecodedPair], NDArray[np.float32]],
+    threshold: float,
+) -> None:
+    """Write one picture a chosen pair: before, after, label, heat map, hits and mistakes.
+
+    Args:
+        folder: Made if it is not there.
+        choices: Which pairs, in the order in which the files are numbered.
+        pairs: All pairs of the split.
+        read: Reads a pair.
+        score: Scores a pair, (H, W), in [0, 1].
+        threshold: Score from which on a pixel counts as changed.
+    """
+    for number, choice in enumerate(choices, start=1):
+        pair = pairs[choice.number]
+        images = read(pair)
+        prediction = Prediction(score(images), threshold)
+        f1 = "" if math.isnan(choice.f1) else f"_f1-{choice.f1:.3f}"
+        picture = panel(
+            as_rgb(images.before),
+            as_rgb(images.after),
+            score=prediction.score,
+            mask=prediction.mask,
+            label=images.label,
+            threshold=threshold,
+            title=pair.name,
+        )
+        name = re.sub(r"[^\w.-]+", "_", pair.name)
+        write_png(folder / f"{number:02d}_{choice.kind}{f1}_{name}.png", picture)

@@ -1,0 +1,114 @@
+"""What a model has seen of the data it is judged on, and what that makes of the figures."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from changedet.card import ModelCard
+from changedet.data.index import PairIndex
+from changedet.data.rasters.provenance import Seen, count_seen
+from changedet.metrics.protocol import SELECTION_SET_NOTE
+from changedet.selection import Selection
+
+#: For figures on the very images the model was trained on.
+TRAINING_SET_NOTE = "training set, optimistic"
+
+
+def find_seen(card: ModelCard, index: PairIndex, *, split: str) -> Seen | None:
+    """Compare the blocks of a split to those of the run; None where they are not of scenes."""
+    if index.scenes is None or card.blocks is None:
+        return None
+    return count_seen(card.blocks, index.split(split))
+
+
+def optimism_note(
+    card: ModelCard,
+    index: PairIndex,
+    *,
+    split: str,
+    seen: Seen | None,
+    threshold: Selection | None,
+) -> str | None:
+    """Warn where the figures are of images that the model or its threshold has already seen.
+
+    Images that chose the weights count whichever threshold is applied: another checkpoint was left
+    aside because it did worse on them.
+
+    Args:
+        card: Of the model.
+        index: What it is judged on.
+        split: Name of the split that is reported.
+        seen: Of its blocks, where that is known; where it shows nothing, the names of data set and
+            split decide.
+        threshold: What chose the threshold that is applied, if the model brought it.
+    """
+    if seen is not None and seen.trained_on == seen.blocks:
+        return TRAINING_SET_NOTE
+    parts = [] if seen is None else list(seen.in_training)
+    if seen is not None and seen.chosen_on:
+        if seen.chosen_on == seen.blocks and not parts:
+            return SELECTION_SET_NOTE
+        parts.append(f"{seen.chosen_on} of {seen.blocks} blocks chose the model or its threshold")
+    if parts:
+        return f"{'; '.join(parts)}; optimistic"
+    return _note_by_name(card, index, split=split, threshold=threshold)
+
+
+def other_bands_note(card: ModelCard, index: PairIndex) -> list[str]:
+    """Warn where a manifest names other bands than the one the model was trained by."""
+    if index.scenes is None or card.source_bands is None:
+        return []
+    trained = (card.source_bands, card.source_bands_after or card.source_bands)
+    read = (index.scenes.bands, index.scenes.bands_after or index.scenes.bands)
+    if read == trained:
+        return []
+    return [
+        f"warning: the model was trained on bands {_listed(trained[0])} of before and "
+        f"{_listed(trained[1])} of after, {_listed(read[0])} and {_listed(read[1])} are read here; "
+        "name the bands in the manifest if these are others"
+    ]
+
+
+def was_chosen_on(chosen: Selection, *, data_name: str, split: str) -> bool:
+    """Tell whether a model's weights or threshold were chosen on a split of a data set.
+
+    Args:
+        chosen: Of a model card.
+        data_name: Name of the data set, as its index gives it.
+        split: Name of the split.
+    """
+    return chosen.split == split and is_same_data_set(chosen.data, data_name)
+
+
+def is_same_data_set(name: str | None, other: str) -> bool:
+    """Compare the names of data sets; "clcd", a folder, and "CLCD", the benchmark, are the same."""
+    return name is not None and name.casefold() == other.casefold()
+
+
+def training_data(card: ModelCard, index: PairIndex) -> Mapping[str, Any]:
+    """Give the recipe's section ``data``, as ``train_split``; empty if of another data set."""
+    if not is_same_data_set(card.data_name, index.name):
+        return {}
+    return data_settings(card)
+
+
+def data_settings(card: ModelCard) -> Mapping[str, Any]:
+    """Give the recipe's section ``data``, whatever the data set; empty if it has none."""
+    section: Mapping[str, Any] = (card.recipe or {}).get("data", {})
+    return section
+
+
+def _note_by_name(
+    card: ModelCard, index: PairIndex, *, split: str, threshold: Selection | None
+) -> str | None:
+    known = card.weights_selection if threshold is None else (threshold, *card.weights_selection)
+    if any(was_chosen_on(chosen, data_name=index.name, split=split) for chosen in known):
+        return SELECTION_SET_NOTE
+    splits = training_data(card, index)
+    if splits.get("train_split") == split:
+        return TRAINING_SET_NOTE
+    # A file that was calibrated before the choice of the weights was kept: the recipe still tells.
+    return SELECTION_SET_NOTE if splits.get("val_split") == split else None
+
+
+def _listed(bands: tuple[int, ...] | None) -> str:
+    return "all" if bands is None else ", ".join(map(str, bands))

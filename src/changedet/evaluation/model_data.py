@@ -1,0 +1,67 @@
+"""A data set as a model wants it: values of the kind it was trained on, labels as declared then."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from changedet.card import ModelCard
+from changedet.data.index import PairIndex
+from changedet.data.labels.scan import LabelScan, scan_labels
+from changedet.errors import ConfigError
+from changedet.evaluation.leakage import is_same_data_set
+from changedet.types import PixelType
+
+
+def check_pixel_type(
+    model: str | Path, wanted: PixelType | None, index: PairIndex, *, data: Path
+) -> None:
+    """Let a data set through that holds the kind of values a model was trained on.
+
+    Args:
+        model: Its name, for the message.
+        wanted: The kind it was trained on; None: it takes any.
+        index: The data set.
+        data: Where that is, for the message.
+
+    Raises:
+        ConfigError: If it holds another kind.
+    """
+    if wanted not in (None, index.pixel_type):
+        raise ConfigError(
+            f"{model} was trained on {wanted} values, {data} holds {index.pixel_type}; use data "
+            "of the same kind, or a model that was trained on it"
+        )
+
+
+def scan_labels_as_trained(
+    index: PairIndex,
+    cards: Sequence[ModelCard],
+    *,
+    ignore_value: int | None,
+    changed_values: tuple[int, ...] | None,
+) -> LabelScan:
+    """Decide from all masks of a data set what their values mean.
+
+    What was declared when one of the models was trained on this very data set holds again where
+    nothing else is declared now.
+
+    Args:
+        index: The data set.
+        cards: Of the models; the first that was trained here counts.
+        ignore_value: Label value that counts neither as changed nor as unchanged.
+        changed_values: Label values that mean changed, where the labels do not say it themselves.
+
+    Raises:
+        DataError: If a label cannot be read, or the values cannot be understood.
+    """
+    declared = _declared(cards, index.name)
+    if ignore_value is None:
+        ignore_value = declared.get("ignore_value")
+    if changed_values is None and declared.get("kind") == "declared":
+        changed_values = tuple(declared["changed"])
+    return scan_labels(index.pairs, ignore_value=ignore_value, changed_values=changed_values)
+
+
+def _declared(cards: Sequence[ModelCard], data_name: str) -> Mapping[str, Any]:
+    known = (card.label for card in cards if is_same_data_set(card.data_name, data_name))
+    return next((label for label in known if label is not None), {})

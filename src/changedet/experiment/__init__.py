@@ -1,1 +1,0 @@
-"""From settings to objects, and from results to files that people read."""

@@ -1,1 +1,0 @@
-"""Ablations: many trainings that differ in one ingredient each, and what they show."""

@@ -1,1 +1,0 @@
-"""The accuracy benchmark: models and untrained methods on one split, judged alike."""

@@ -1,1 +1,0 @@
-"""Untrained methods of change detection: what every trained model has to beat."""

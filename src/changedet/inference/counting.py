@@ -1,0 +1,154 @@
+"""Score labelled pairs and count, so that every metric can be computed afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import torch
+
+from changedet.card import check_threshold
+from changedet.errors import DataError
+from changedet.inference.tiling import overlap_of, score_pairs
+from changedet.metrics.counter import ScoreCounter
+from changedet.raster.grid import round_up
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from changedet.data.labelled import DecodedPair
+    from changedet.inference.scorer import Image, Scorer
+    from changedet.metrics.histogram import ScoreHistogram
+    from changedet.raster.tile_plan import Resident
+    from changedet.types import Mode
+
+#: Score maps are counted together up to this many pixels, to bound memory with large images.
+_COUNTED_AT_ONCE_PX = 2**22
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredPair:
+    """One labelled pair with its scores.
+
+    Attributes:
+        number: Of the pair, from 0, in the order in which they were given.
+        pair: Before, after and label.
+        resident: Scores, (H, W), float32 in [0, 1], where the scorer leaves them.
+        scorer: What scored it.
+    """
+
+    number: int
+    pair: DecodedPair
+    resident: Resident
+    scorer: Scorer
+
+    @property
+    def score(self) -> NDArray[np.float32]:
+        """The scores in main memory, (H, W), float32 in [0, 1]."""
+        return self.scorer.to_host(self.resident)
+
+
+#: Told of every pair as it is scored, in order.
+OnScore: TypeAlias = Callable[[ScoredPair], None]
+
+
+def count_scores(
+    scorer: Scorer,
+    pairs: Iterable[DecodedPair],
+    *,
+    mode: Mode = "whole",
+    tile_px: int | None = None,
+    batch_size: int = 8,
+    extra_thresholds: Sequence[float] = (),
+    on_score: OnScore | None = None,
+) -> ScoreHistogram:
+    """Count, for every labelled pair, its changed and unchanged pixels by their score.
+
+    Neither images nor score maps are kept, so a set of any length fits in memory. Scores are
+    blended and counted where the scorer leaves them: those of a GPU never leave it.
+
+    Args:
+        scorer: Gives the scores.
+        pairs: Labelled pairs, decoded, read one by one; sizes may differ between pairs.
+        mode: How images larger than a tile are cut.
+        tile_px: Height and width of a tile, rounded up to a multiple of the scorer's stride; None:
+            the card's.
+        batch_size: Tiles that are scored at once, and score maps that are counted at once.
+        extra_thresholds: Scores at which the counts must be exact, besides the usual ones; the
+            card's own threshold always is.
+        on_score: Told of each pair with its scores, in order, for pictures and the like.
+
+    Raises:
+        DataError: If there is no pair, or a label's size is not that of its images.
+        ConfigError: If a threshold, tile or batch size makes no sense.
+    """
+    for threshold in extra_thresholds:
+        check_threshold(threshold)
+    tile_px = round_up(scorer.card.tile_px if tile_px is None else tile_px, scorer.stride)
+    own = () if scorer.card.threshold is None else (scorer.card.threshold,)
+    counter: _GroupedCounter | None = None
+    numbered = enumerate(pairs)
+    scored = score_pairs(
+        scorer,
+        numbered,
+        images=_checked_images,
+        tile_px=tile_px,
+        overlap_px=overlap_of(mode, tile_px),
+        batch_size=batch_size,
+    )
+    for (number, pair), resident in scored:
+        score = torch.as_tensor(resident)
+        if counter is None:
+            counter = _GroupedCounter(
+                ScoreCounter(extra_thresholds=(*extra_thresholds, *own), device=score.device),
+                batch_size,
+            )
+        counter.add(score, pair.label)
+        if on_score is not None:
+            on_score(ScoredPair(number, pair, resident, scorer))
+    if counter is None:
+        raise DataError("there is no labelled pair to evaluate; choose another split or data set")
+    return counter.compute()
+
+
+def _checked_images(numbered: tuple[int, DecodedPair]) -> tuple[Image, Image]:
+    number, (before, after, label) = numbered
+    if not before.shape[:2] == after.shape[:2] == label.shape:
+        raise DataError(
+            f"pair {number}: before, after and label must be of one size, got "
+            f"{before.shape[:2]}, {after.shape[:2]} and {label.shape} (height, width); "
+            "`changedet data check` lists all such pairs"
+        )
+    return before, after
+
+
+class _GroupedCounter:
+    """Counts score maps of one size together: one pass on the device for many images."""
+
+    def __init__(self, counter: ScoreCounter, at_once: int) -> None:
+        self._counter = counter
+        self._at_once = at_once
+        self._scores: list[torch.Tensor] = []
+        self._labels: list[NDArray[np.uint8]] = []
+
+    def add(self, score: torch.Tensor, label: NDArray[np.uint8]) -> None:
+        if self._scores and score.shape != self._scores[0].shape:
+            self._flush()
+        self._scores.append(score)
+        self._labels.append(label)
+        pixels = len(self._scores) * score.numel()
+        if len(self._scores) >= self._at_once or pixels >= _COUNTED_AT_ONCE_PX:
+            self._flush()
+
+    def compute(self) -> ScoreHistogram:
+        self._flush()
+        return self._counter.compute()
+
+    def _flush(self) -> None:
+        if not self._scores:
+            return
+        label = torch.from_numpy(np.stack(self._labels)).to(self._scores[0].device)
+        self._counter.update(torch.stack(self._scores), label)
+        self._scores, self._labels = [], []

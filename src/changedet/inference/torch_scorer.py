@@ -1,0 +1,143 @@
+"""A network of PyTorch as a scorer of tiles."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from changedet.card import ModelCard
+from changedet.choices import check_choice
+from changedet.inference.devices import resolve_device
+from changedet.inference.scorer import Image
+from changedet.inference.views import View, views
+from changedet.models.base import ChangeModel
+from changedet.nn.normaliser import normalise
+from changedet.types import ChangeOutput, TestTime
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode and restore the mode of each of its parts afterwards."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            # Not train(): that would also switch parts which were frozen in evaluation mode.
+            module.training = True
+
+
+class TorchScorer:
+    """Scores the change of tiles with a network of PyTorch, see :class:`.scorer.Scorer`.
+
+    Between two batches the network is in the mode in which it was found.
+
+    Attributes:
+        model: The network, on ``device``.
+        card: Its normalisation, tile size and threshold.
+        device: Where it computes; CUDA computes in bfloat16.
+        test_time: Which views of a tile are scored and averaged, see
+            :func:`changedet.inference.views.views`. They go through the network one after the
+            other, so memory does not grow with their number.
+    """
+
+    def __init__(
+        self,
+        model: ChangeModel,
+        card: ModelCard,
+        *,
+        device: str | torch.device = "auto",
+        test_time: TestTime | None = None,
+    ) -> None:
+        """Move a network to a device and make it ready.
+
+        Args:
+            model: The network; it is moved, not copied.
+            card: What is known of it.
+            device: As for :func:`changedet.inference.devices.resolve_device`.
+            test_time: Views of a tile to average, instead of the card's own choice.
+
+        Raises:
+            ConfigError: If the device is unknown or absent, or there is no such test-time
+                augmentation.
+        """
+        self.test_time: TestTime = card.test_time if test_time is None else test_time
+        check_choice("test_time", self.test_time, get_args(TestTime))
+        self.device = resolve_device(device) if isinstance(device, str) else device
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)
+        self.card = card
+        self._views = views(self.test_time)
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of an image."""
+        return self.model.in_channels
+
+    @property
+    def stride(self) -> int:
+        """What height and width of a tile must be multiples of, in pixels."""
+        return self.model.stride
+
+    @property
+    def fixed_tile(self) -> bool:
+        """Whether the network holds attention, whose result depends on the tile's size."""
+        return self.model.fixed_tile
+
+    @property
+    def device_name(self) -> str:
+        """Name of the device, such as ``cpu`` or ``cuda:0``."""
+        return str(self.device)
+
+    def score(self, before: Sequence[Image], after: Sequence[Image]) -> NDArray[np.float32]:
+        """Score a batch of tiles, (B, h, w), see :meth:`.scorer.Scorer.score`."""
+        return self.to_host(self.score_resident(before, after))
+
+    def score_resident(self, before: Sequence[Image], after: Sequence[Image]) -> Tensor:
+        """Score a batch of tiles, (B, h, w), float32 in [0, 1], on the device."""
+        statistics = self.card.normalisation
+        with evaluating(self.model), torch.inference_mode(), _half_precision(self.device):
+            first, second = normalise(self._batch(before), self._batch(after), statistics)
+            total = self._score_view(self._views[0], first, second)
+            for view in self._views[1:]:
+                total = total + self._score_view(view, first, second)
+            return total / len(self._views)
+
+    def zeros(self, shape: tuple[int, ...]) -> Tensor:
+        """Make a tensor of zeros, float32, on the device."""
+        return torch.zeros(shape, dtype=torch.float32, device=self.device)
+
+    def resident(self, values: NDArray[np.float32]) -> Tensor:
+        """Bring an array to the device."""
+        return torch.from_numpy(values).to(self.device)
+
+    def to_host(self, scores: Tensor) -> NDArray[np.float32]:
+        """Bring scores to main memory."""
+        return scores.cpu().numpy()
+
+    def _score_view(self, view: View, before: Tensor, after: Tensor) -> Tensor:
+        first, second = (
+            view.apply(batch, multiple=self.model.stride).contiguous(
+                memory_format=torch.channels_last
+            )
+            for batch in (before, after)
+        )
+        output: ChangeOutput = self.model(first, second, branches="fused")
+        return view.invert(output.score.float(), (before.shape[-2], before.shape[-1]))
+
+    def _batch(self, images: Sequence[Image]) -> Tensor:
+        """Stack tiles to (B, C, h, w) in channels_last order, on the device."""
+        stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+        if self.device.type == "cuda":
+            return stacked.pin_memory().to(self.device, non_blocking=True)
+        return stacked.to(self.device)
+
+
+def _half_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return contextlib.nullcontext()

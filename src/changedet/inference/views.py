@@ -1,0 +1,121 @@
+"""Views of a tile, turned, mirrored, coarser: a network scores each, their mean is the score."""
+
+from typing import Final, NamedTuple, TypeAlias, get_args
+
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from changedet.choices import check_choice
+from changedet.types import TestTime
+
+#: Height and width, in pixels.
+Size: TypeAlias = tuple[int, int]
+
+_ROWS, _COLUMNS = -2, -1
+
+
+class View(NamedTuple):
+    """A tile turned, mirrored and shrunk.
+
+    One of the eight symmetries of a square, a transposition and then reflections, and a scale.
+
+    Attributes:
+        axes: The two axes after the transposition, rows first.
+        mirrored: Axes along which the result is reversed.
+        scale: Height and width of the view in those of the tile, in (0, 1].
+    """
+
+    axes: tuple[int, int]
+    mirrored: tuple[int, ...]
+    scale: float = 1.0
+
+    def size(self, tile: Size, *, multiple: int = 1) -> Size:
+        """Give the view's height and width.
+
+        Args:
+            tile: Height and width of the tile, in pixels.
+            multiple: What height and width must be multiples of; a scaled view is rounded.
+        """
+        height, width = tile if self.axes == _UPRIGHT else tile[::-1]
+        if self.scale == 1.0:
+            return height, width
+        return self._shrunk(height, multiple), self._shrunk(width, multiple)
+
+    def apply(self, images: Tensor, *, multiple: int = 1) -> Tensor:
+        """Turn, mirror and shrink images as the network is to see them.
+
+        Args:
+            images: (..., H, W); (B, C, H, W) where the view is scaled.
+            multiple: As for :meth:`size`.
+        """
+        turned = images if self.axes == _UPRIGHT else images.transpose(*self.axes)
+        shown = turned.flip(self.mirrored) if self.mirrored else turned
+        if self.scale == 1.0:
+            return shown
+        size = self.size((images.shape[_ROWS], images.shape[_COLUMNS]), multiple=multiple)
+        return interpolate(shown, size, mode="bilinear", align_corners=False, antialias=True)
+
+    def invert(self, scores: Tensor, tile: Size) -> Tensor:
+        """Bring what was found in :meth:`apply`'s images back to its own place and size.
+
+        Args:
+            scores: (..., h, w); (B, h, w) where the view is scaled.
+            tile: Height and width of the tile, in pixels.
+
+        Returns:
+            The scores, (..., H, W).
+        """
+        if self.scale != 1.0:
+            size = tile if self.axes == _UPRIGHT else tile[::-1]
+            scores = interpolate(scores[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+        restored = scores.flip(self.mirrored) if self.mirrored else scores
+        return restored if self.axes == _UPRIGHT else restored.transpose(*self.axes)
+
+    def _shrunk(self, length: int, multiple: int) -> int:
+        return max(1, round(length * self.scale / multiple)) * multiple
+
+
+_UPRIGHT = (_ROWS, _COLUMNS)
+_TRANSPOSED = (_COLUMNS, _ROWS)
+_REFLECTIONS: Final[tuple[tuple[int, ...], ...]] = ((), (_COLUMNS,), (_ROWS,), (_ROWS, _COLUMNS))
+_UPRIGHT_VIEWS = tuple(View(_UPRIGHT, mirrored) for mirrored in _REFLECTIONS)
+_VIEWS: Final[dict[TestTime, tuple[View, ...]]] = {
+    "none": _UPRIGHT_VIEWS[:1],
+    "mirror": _UPRIGHT_VIEWS[:2],
+    "flips": _UPRIGHT_VIEWS,
+    "turns": (*_UPRIGHT_VIEWS, *(View(_TRANSPOSED, mirrored) for mirrored in _REFLECTIONS)),
+    # A coarser view shows more of the surroundings within the network's reach. Half the lengths
+    # cost a quarter: the three together cost 1.8 times the tile. Mirrored, they differ more.
+    "scales": (
+        View(_UPRIGHT, ()),
+        View(_UPRIGHT, (_COLUMNS,), scale=0.75),
+        View(_UPRIGHT, (_ROWS, _COLUMNS), scale=0.5),
+    ),
+    # Without the tile itself four cost 1.6 times it, less than the three above.
+    "coarse": (
+        View(_UPRIGHT, (), scale=0.75),
+        View(_UPRIGHT, (_COLUMNS,), scale=0.75),
+        View(_UPRIGHT, (), scale=0.5),
+        View(_UPRIGHT, (_ROWS, _COLUMNS), scale=0.5),
+    ),
+    # Once each, 0.8 times the cost of the tile: enough for an ensemble, whose members differ.
+    "coarse_few": (View(_UPRIGHT, (), scale=0.75), View(_UPRIGHT, (), scale=0.5)),
+}
+
+
+def views(test_time: TestTime) -> tuple[View, ...]:
+    """List the views of a test-time augmentation, the tile as it is first, if it is among them.
+
+    Args:
+        test_time: ``none``: the tile itself; ``mirror``: and its left-right mirror image;
+            ``flips``: both mirror images and the half turn, too; ``turns``: all eight turns and
+            mirror images, half of which exchange height and width; ``scales``: the tile itself,
+            mirrored left-right at three quarters and turned by half at half of its height and
+            width; ``coarse``: at three quarters as it is and mirrored left-right, at half as it is
+            and turned by half; ``coarse_few``: at three quarters and at half, once each.
+
+    Raises:
+        ConfigError: If there is no such augmentation.
+    """
+    check_choice("test_time", test_time, get_args(TestTime))
+    return _VIEWS[test_time]

@@ -1,0 +1,1 @@
+"""Change maps as files: image pairs, whole rasters, folders of both."""

@@ -1,0 +1,283 @@
+"""Tell rasters from pictures, and predict on the rasters of two folders."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from changedet.data.layouts import IMAGE_SUFFIXES, RASTER_SUFFIXES, some
+from changedet.errors import (
+    ChangeDetError,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    ImageError,
+    MissingExtraError,
+    StorageError,
+)
+from changedet.inference.detector import Detector
+from changedet.inference.provenance import settle_threshold
+from changedet.predict.flow import TileProgress
+from changedet.predict.rasters import predict_scene
+from changedet.predict.request import SceneReport, SceneRequest, load_detector
+from changedet.predict.results import SUMMARY, request_settings
+from changedet.predict.tiling import choose_tiling
+from changedet.raster.info import read_info
+from changedet.raster.open import open_raster
+from changedet.types import TestTime
+from changedet.vector.regions import read_region, region_sha256
+
+_PICTURES: Final = IMAGE_SUFFIXES - RASTER_SUFFIXES
+# Other rasters that may lie beside TIFFs; unlike .ovr or .xml, they are no part of one.
+_NOT_TAKEN: Final = _PICTURES | {".jp2", ".vrt", ".img"}
+_PLACES: Final = ("before", "after")
+# What the user calls it, where it is not the option of the same name.
+_NAMES: Final = {
+    "before": "the raster before",
+    "after": "the raster after",
+    "model_sha256": "--model",
+    "baseline": "--model",
+    "tile_px": "--tile",
+    "overlap_px": "--overlap",
+    "region": "--aoi",
+    "region_crs": "--aoi-crs",
+    "format": "--polygons",
+    "simplify_px": "--simplify",
+}
+#: Errors that the next pair would meet as well.
+_HOPELESS: Final = (CheckpointError, MissingExtraError, StorageError)
+
+
+class PairResult(NamedTuple):
+    """What came of one pair of two folders: a report, or the reason why there is none."""
+
+    stem: str
+    outcome: SceneReport | ChangeDetError
+
+
+def is_scene(location: str) -> bool:
+    """Tell whether a place is a raster to be treated as a scene: anything but plain pictures.
+
+    An address is one whatever its ending, a folder is one of scenes if there are TIFFs in it.
+    """
+    if "://" in location or location.startswith("/vsi"):
+        return True
+    path = Path(location)
+    if path.is_dir():
+        return any(file.suffix.lower() in RASTER_SUFFIXES for file in _visible_files(path))
+    return path.suffix.lower() not in _PICTURES
+
+
+def predict_scenes(
+    request: SceneRequest,
+    *,
+    detector: Detector | None = None,
+    say: Callable[[str], None] = lambda message: None,
+    progress: TileProgress | None = None,
+) -> Iterator[PairResult]:
+    """Map what changed between the TIFFs of two folders that have the same stems.
+
+    Each pair gets a folder of its own in ``request.out``. Pairs that an earlier run finished are
+    passed over, unless they may be replaced. What is wrong with one pair does not stop the others.
+
+    Args:
+        request: As for :func:`changedet.predict.rasters.predict_scene`; two folders.
+        detector: Scores the tiles of all pairs, instead of one made from the request.
+        say: Gets sentences for the user.
+        progress: Told how far the scoring of the pair at hand is.
+
+    Returns:
+        What came of each pair, as it is done; pairs that are passed over are left out. The checks
+        are done before; the iterator raises StorageError, and what else would hit every pair.
+
+    Raises:
+        DataError: If a raster has no partner.
+        ConfigError: If an option is wrong, or finished results were made with other settings or
+            from other rasters.
+        CheckpointError: If the model file cannot be used.
+    """
+    matched = _match(Path(request.before), Path(request.after), say)
+    pairs = {
+        stem: replace(request, before=str(before), after=str(after), out=request.out / stem)
+        for stem, before, after in matched
+    }
+    # A baseline is made for as many bands as the first pair has.
+    detector = detector or load_detector(next(iter(pairs.values())))
+    settled = _check_options(request, detector)
+    finished = set()
+    if request.existing == "refuse":
+        finished = {stem for stem, pair in pairs.items() if (pair.out / SUMMARY).is_file()}
+    region_now = cache(partial(_region_sha256, request))
+    differences = {}
+    for stem in sorted(finished):
+        asked = request_settings(pairs[stem], **settled._asdict())
+        differences[stem] = _differences(pairs[stem], asked, region_now)
+    _refuse_any(differences, request.out)
+    return _predict_all(pairs, finished, detector=detector, say=say, progress=progress)
+
+
+def _predict_all(
+    pairs: Mapping[str, SceneRequest],
+    finished: set[str],
+    *,
+    detector: Detector,
+    say: Callable[[str], None],
+    progress: TileProgress | None,
+) -> Iterator[PairResult]:
+    for stem, pair in pairs.items():
+        tell = _prefixed(say, stem)
+        if stem in finished:
+            tell("already there, passed over (--overwrite replaces it)")
+            continue
+        try:
+            outcome: SceneReport | ChangeDetError = predict_scene(
+                pair, detector=detector, say=tell, progress=progress
+            )
+        except _HOPELESS:
+            raise
+        except ChangeDetError as error:
+            outcome = error
+        yield PairResult(stem, outcome)
+
+
+def _prefixed(say: Callable[[str], None], stem: str) -> Callable[[str], None]:
+    return lambda text: say(f"{stem}: {text}")
+
+
+class _Settled(NamedTuple):
+    """What is used for all pairs: the model's facts, threshold and test-time augmentation."""
+
+    model: dict[str, Any]
+    threshold: float
+    test_time: TestTime
+
+
+def _check_options(request: SceneRequest, detector: Detector) -> _Settled:
+    """Find mistakes that concern all pairs before the first one."""
+    threshold, _ = settle_threshold(
+        detector.card, request.threshold, model=str(detector.path or "the model")
+    )
+    choose_tiling(
+        detector,
+        tile_px=request.tile_px,
+        overlap_px=request.overlap_px,
+        batch_size=request.batch_size,
+    )
+    return _Settled(detector.metadata, threshold, detector.test_time)
+
+
+def _refuse_any(differences: Mapping[str, list[str]], out: Path) -> None:
+    """Refuse to pass over results that would come out differently now; differences by stem."""
+    stems: dict[str, list[str]] = {}
+    for stem, names in differences.items():
+        for name in names:
+            stems.setdefault(name, []).append(stem)
+    if stems:
+        what = "; ".join(f"{name} (of {some(where)})" for name, where in stems.items())
+        raise ConfigError(
+            f"{out} holds finished results, and what is asked now differs in {what}; --overwrite "
+            "makes all anew; or give another --out, or remove the folders of these pairs"
+        )
+
+
+def _differences(
+    pair: SceneRequest,
+    asked: Mapping[str, Any],
+    region_now: Callable[[str | None], str],
+) -> list[str]:
+    """Name what has changed since a finished result was made."""
+    try:
+        summary = json.loads((pair.out / SUMMARY).read_text(encoding="utf-8"))
+        # Results of earlier versions were made without test-time augmentation.
+        names = list(_differing({"test_time": "none", **summary["request"]}, asked))
+        versions = {
+            date: [summary["inputs"][date][fact] for fact in ("size_bytes", "changed_at")]
+            for date in _PLACES
+        }
+        crs, region = summary["grid"]["crs"], summary["area_of_interest_sha256"]
+    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+        return [f"everything, as {SUMMARY} does not tell how they were made"]
+    for date, version in versions.items():
+        if _NAMES[date] not in names and version != _version(getattr(pair, date)):
+            names.append(f"the content of {date}")
+    if pair.region is not None and _NAMES["region"] not in names and region != region_now(crs):
+        names.append(f"the content of {pair.region}")
+    return names
+
+
+def _differing(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    for name in sorted(earlier.keys() | now.keys()):
+        old, new = earlier.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differing(old, new)
+        elif old != new and not (name in _PLACES and _same_place(str(old), str(new))):
+            yield _NAMES.get(name, "--" + name.replace("_", "-"))
+
+
+def _same_place(old: str, new: str) -> bool:
+    return Path(old).absolute() == Path(new).absolute()
+
+
+def _version(location: str) -> list[int | str | None]:
+    """Size and date of a raster, as they stand in a summary; nothing if it cannot be read now."""
+    try:
+        with open_raster(location) as dataset:
+            facts = read_info(dataset, location=location, bands=(1,))
+    except ImageError:
+        return []
+    return [facts.size_bytes, facts.changed_at]
+
+
+def _region_sha256(request: SceneRequest, crs: str | None) -> str:
+    """Tell one state of the area of interest from another, as it stands in a summary."""
+    geometry = read_region(request.region or "", crs=crs, text_crs=request.region_crs)
+    return region_sha256(geometry)
+
+
+def _match(before: Path, after: Path, say: Callable[[str], None]) -> list[tuple[str, Path, Path]]:
+    for path, other in ((before, after), (after, before)):
+        if not path.is_dir():
+            raise DataError(
+                f"{other} is a folder and {path} is none; give two rasters, or two folders whose "
+                "files have the same stems"
+            )
+    first, second = _rasters(before, say), _rasters(after, say)
+    lonely = first.keys() ^ second.keys()
+    if lonely:
+        raise DataError(
+            f"{len(lonely)} raster(s) of {before} and {after} have no partner in the other folder: "
+            f"{some(sorted(lonely))}; add the partners or take these out"
+        )
+    return [(stem, first[stem], second[stem]) for stem in sorted(first)]
+
+
+def _rasters(folder: Path, say: Callable[[str], None]) -> dict[str, Path]:
+    rasters: dict[str, Path] = {}
+    ignored = 0
+    for path in _visible_files(folder):
+        if path.suffix.lower() not in RASTER_SUFFIXES:
+            ignored += path.suffix.lower() in _NOT_TAKEN
+        elif path.stem in rasters:
+            raise DataError(
+                f"{folder}: {rasters[path.stem].name} and {path.name} have the same stem, so it is "
+                "not clear which one is meant; remove one (pairs are matched by the stem of their "
+                "file names)"
+            )
+        else:
+            rasters[path.stem] = path
+    if not rasters:
+        raise DataError(
+            f"{folder} holds no TIFFs; convert other rasters with gdal_translate, or give two "
+            "folders of PNG or JPEG pictures"
+        )
+    if ignored:
+        say(f"{folder}: {ignored} image(s) that are no TIFF are ignored")
+    return rasters
+
+
+def _visible_files(folder: Path) -> list[Path]:
+    return sorted(
+        path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file()
+    )

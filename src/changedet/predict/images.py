@@ -1,0 +1,290 @@
+"""Change maps as files, for one pair of images or for two folders of them."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from changedet._version import __version__
+from changedet.card import check_threshold
+from changedet.data.images import image_size, read_image
+from changedet.data.layouts import RASTER_SUFFIXES, Found, images_by_stem, some
+from changedet.data.prefetch import load_ahead, room_for
+from changedet.errors import ConfigError, DataError
+from changedet.inference.detector import Detector, Prediction
+from changedet.inference.memory import keep_freed_memory
+from changedet.inference.opening import open_detector
+from changedet.inference.provenance import settle_threshold
+from changedet.inference.scorer import Image, SceneFitted
+from changedet.inference.tiling import WHOLE_PX, score_pairs
+from changedet.rendering.display import as_rgb
+from changedet.rendering.pictures import heatmap, overlay, write_png, write_score_png
+from changedet.storage.atomic import write_text
+from changedet.storage.output_folder import Existing, check_result_folder, result_folder
+from changedet.types import MAX_DISTANCE, Progress, TestTime
+
+#: The file that tells a finished prediction.
+SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True)
+class PredictedPair:
+    """What was found in one pair.
+
+    Attributes:
+        name: Stem of the files.
+        before: Image of the first date.
+        after: Image of the second date.
+        width: In pixels.
+        height: In pixels.
+        changed_share: Share of the pixels that have changed, in [0, 1].
+    """
+
+    name: str
+    before: Path
+    after: Path
+    width: int
+    height: int
+    changed_share: float
+
+
+@dataclass(frozen=True)
+class PredictionReport:
+    """What a run of :func:`predict_files` wrote.
+
+    Attributes:
+        out: The folder.
+        threshold: Score from which on a pixel counts as changed.
+        threshold_source: Who chose it.
+        pairs: What was found, in the order of the names.
+    """
+
+    out: Path
+    threshold: float
+    threshold_source: str
+    pairs: tuple[PredictedPair, ...]
+
+
+class _Files(NamedTuple):
+    name: str
+    before: Path
+    after: Path
+
+
+def predict_files(
+    before: Path,
+    after: Path,
+    *,
+    model: str | Path | None = None,
+    detector: Detector | None = None,
+    encoder: str | None = None,
+    encoder_weights: str | None = None,
+    out: Path,
+    threshold: float | None = None,
+    test_time: TestTime | None = None,
+    device: str = "auto",
+    batch_size: int = 8,
+    existing: Existing = "refuse",
+    progress: Progress | None = None,
+) -> PredictionReport:
+    """Write the change maps of one pair, or of all pairs in two folders.
+
+    Each pair gets ``score.png`` (16 bit, round(score * 65535)), ``mask.png`` (0 or 255),
+    ``heatmap.png``, ``overlay.png`` and ``summary.json``: for two images in ``out`` itself, for
+    two folders in ``out/STEM``, with one more ``summary.json`` for all of them. ``out`` appears
+    when everything is done.
+
+    Args:
+        before: Image of the first date, or a folder of such images.
+        after: Image of the second date, or a folder whose files have the same stems.
+        model: Model file, or ``baseline:NAME`` for an untrained method that measures each pair by
+            itself; None where a detector is given instead.
+        detector: Scores the pairs, instead of one made from ``model``, ``device`` and
+            ``test_time``.
+        encoder: Encoder of ``baseline:deep_difference``; None: the package's.
+        encoder_weights: Its weights; None: those of the package.
+        out: Folder for the results.
+        threshold: Score in [0, 1] to use instead of the model's own.
+        test_time: Turned, mirrored or coarser views of a tile to average; None: as stored
+            with the model.
+        device: As for :func:`changedet.inference.devices.resolve_device`.
+        batch_size: Tiles that go through the model at once.
+        existing: Whether the results of an earlier run in ``out`` may be replaced.
+        progress: Called after each pair.
+
+    Raises:
+        ConfigError: If there is no threshold, it is no score, or ``out`` is not free.
+        DataError: If images are missing, unreadable, or do not fit each other or the model.
+        CheckpointError: If the model file cannot be used.
+        StorageError: If the results cannot be written.
+    """
+    check_result_folder(out, marker=SUMMARY, existing=existing)
+    if threshold is not None:
+        check_threshold(threshold)
+    files = _list_pairs(before, after)
+    _refuse_rasters(files)
+    largest = _check_pairs(files)
+    if detector is None:
+        if model is None:
+            raise ConfigError("neither a model nor a detector is given; give one of them")
+        detector = open_detector(
+            model,
+            device=device,
+            test_time=test_time,
+            encoder=encoder,
+            encoder_weights=encoder_weights,
+        )
+    name = str(detector.path or "the model")
+    keep_freed_memory(detector.device_name)
+    if detector.card.pixel_type != "uint8":
+        raise DataError(
+            f"{name} was trained on {detector.card.pixel_type} rasters, and pictures are read as "
+            "8 bit; give GeoTIFFs like those of its training"
+        )
+    chosen, source = settle_threshold(detector.card, threshold, model=name)
+    facts = {
+        "version": __version__,
+        "model": detector.metadata,
+        "threshold": {"score": chosen, "distance": chosen * MAX_DISTANCE, "source": source},
+        "device": detector.device_name,
+        "tile_px": detector.tile_px,
+        "test_time": detector.test_time,
+    }
+    with result_folder(out, marker=SUMMARY, existing=existing) as folder:
+        single = before.is_file()
+        found: list[PredictedPair] = []
+        for pair, image, prediction in _predictions(
+            detector,
+            files,
+            threshold=chosen,
+            batch_size=batch_size,
+            ahead=room_for(largest),
+        ):
+            place = Path() if single else Path(pair.name)
+            entry = _write_pair(folder / place, pair, image, prediction=prediction)
+            _write_summary(folder / place, {**facts, **_pair_entry(entry)})
+            found.append(entry)
+            if progress is not None:
+                progress(len(found), len(files))
+        if not single:
+            pairs = [_pair_entry(entry) for entry in found]
+            _write_summary(folder, {**facts, "images": len(pairs), "pairs": pairs})
+    return PredictionReport(out, chosen, source, tuple(found))
+
+
+def _list_pairs(before: Path, after: Path) -> list[_Files]:
+    for path in (before, after):
+        if not path.exists():
+            raise DataError(f"there is no file or folder {path}; check the spelling")
+    if before.is_dir() != after.is_dir():
+        folder, file = (before, after) if before.is_dir() else (after, before)
+        raise DataError(
+            f"{folder} is a folder and {file} a file; give two images, or two folders whose "
+            "files have the same stems"
+        )
+    if before.is_file():
+        return [_Files(after.stem, before, after)]
+    first, second = _images_of(before), _images_of(after)
+    lonely = [
+        f"{len(stems)} image(s) have no partner in {folder}: {some(sorted(stems))}"
+        for folder, stems in (
+            (after, first.keys() - second.keys()),
+            (before, second.keys() - first.keys()),
+        )
+        if stems
+    ]
+    if lonely:
+        raise DataError(f"{'; '.join(lonely)}; add the partners or take these images out")
+    return [_Files(stem, first[stem], second[stem]) for stem in sorted(first)]
+
+
+def _images_of(folder: Path) -> dict[str, Path]:
+    found = Found()
+    images = images_by_stem(folder, found)
+    if found.faults:
+        raise DataError(f"{found.faults[0]}; pairs are matched by the stem of their file names")
+    return images
+
+
+def _check_pairs(files: list[_Files]) -> tuple[int, int]:
+    """Compare sizes from the headers of all files, before any computing; give the largest."""
+    largest = (0, 0)
+    for pair in files:
+        sizes = image_size(pair.before), image_size(pair.after)
+        if sizes[0] != sizes[1]:
+            (height, width), (other_height, other_width) = sizes
+            raise DataError(
+                f"{pair.before} is {width}x{height} and {pair.after} {other_width}x{other_height} "
+                "(width x height); the images of a pair must be of one size, cut or resample one"
+            )
+        largest = max(largest, sizes[0], key=math.prod)
+    return largest
+
+
+def _refuse_rasters(files: list[_Files]) -> None:
+    """Pictures have no place on Earth; a raster has one, and to ignore it would be wrong."""
+    for pair in files:
+        for path in (pair.before, pair.after):
+            if path.suffix.lower() in RASTER_SUFFIXES:
+                raise DataError(
+                    f"{path} is a raster among pictures; put TIFFs into folders of their own: "
+                    "these are read by their georeference and give GeoTIFFs"
+                )
+
+
+def _predictions(
+    detector: Detector,
+    files: list[_Files],
+    *,
+    threshold: float,
+    batch_size: int,
+    ahead: int,
+) -> Iterator[tuple[_Files, Image, Prediction]]:
+    """Predict pair after pair; each comes with its after image, for the overlay."""
+
+    def read(pair: _Files) -> tuple[_Files, Image, Image]:
+        channels = detector.in_channels
+        before = read_image(pair.before, channels=channels)
+        return pair, before, read_image(pair.after, channels=channels)
+
+    scored = score_pairs(
+        detector.scorer,
+        load_ahead(read, files, ahead=ahead),
+        images=lambda item: detector.checked_pair((item[1], item[2])),
+        tile_px=WHOLE_PX if isinstance(detector.scorer, SceneFitted) else None,
+        batch_size=batch_size,
+    )
+    for (pair, _, after), score in scored:
+        yield pair, after, Prediction(detector.scorer.to_host(score), threshold)
+
+
+def _write_pair(
+    folder: Path, pair: _Files, after: Image, *, prediction: Prediction
+) -> PredictedPair:
+    folder.mkdir(exist_ok=True)
+    mask = prediction.mask
+    write_score_png(folder / "score.png", prediction.score)
+    write_png(folder / "mask.png", np.where(mask, np.uint8(255), np.uint8(0)))
+    write_png(folder / "heatmap.png", heatmap(prediction.score))
+    write_png(folder / "overlay.png", overlay(as_rgb(after), mask))
+    height, width = mask.shape
+    return PredictedPair(
+        name=pair.name,
+        before=pair.before,
+        after=pair.after,
+        width=width,
+        height=height,
+        changed_share=float(mask.mean()),
+    )
+
+
+def _pair_entry(entry: PredictedPair) -> dict[str, Any]:
+    return {**asdict(entry), "before": str(entry.before), "after": str(entry.after)}
+
+
+def _write_summary(folder: Path, content: dict[str, Any]) -> None:
+    write_text(folder / SUMMARY, json.dumps(content, indent=2) + "\n")

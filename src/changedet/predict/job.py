@@ -1,0 +1,301 @@
+"""Everything that is settled, checked and measured before the first tile is scored."""
+
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from typing import Any, NamedTuple
+
+import numpy as np
+import shapely
+
+from changedet._version import __version__
+from changedet.errors import DataError
+from changedet.inference.detector import Detector
+from changedet.inference.scorer import FittedScorer, SceneFitted, Scorer
+from changedet.predict.registration import estimate_shift
+from changedet.predict.request import SceneRequest
+from changedet.predict.tiling import TileEffect, Tiling, measure_tile_effect
+from changedet.raster.geo_grid import GeoGrid, Window
+from changedet.raster.info import RasterInfo
+from changedet.raster.open import open_raster, without_secrets
+from changedet.raster.pair import PairOptions, PairPixels, RasterPair
+from changedet.raster.region_mask import RegionMask
+from changedet.raster.shift import ShiftEstimate
+from changedet.raster.tile_plan import Mask, TilePlan
+from changedet.raster.value_types import ANY_TYPE
+from changedet.vector.files import check_polygon_options
+from changedet.vector.regions import read_region, region_sha256
+
+#: From this residual shift on, in pixels, the user is warned.
+LARGE_SHIFT_PX = 1.0
+#: From this share on an area counts as whole: edges of files are rounded.
+_WHOLE = 0.999
+#: Windows in which a scene is measured.
+_WINDOW_PX = 512
+
+
+class SceneJob(NamedTuple):
+    """Everything that is settled before the first tile is scored."""
+
+    request: SceneRequest
+    detector: Detector
+    scorer: Scorer
+    model: dict[str, Any]
+    pair: RasterPair
+    grid: GeoGrid
+    region: RegionMask | None
+    region_sha256: str | None
+    plan: TilePlan
+    tiling: Tiling
+    threshold: float
+    shift: ShiftEstimate | None
+    tile_effect: TileEffect | None
+
+    @property
+    def shift_used(self) -> tuple[float, float] | None:
+        """Shift of after in pixels (down, right) that is corrected, if any."""
+        if self.request.coregister == "off" or self.shift is None:
+            return None
+        return self.shift.down_px, self.shift.right_px
+
+    def inside(self, window: Window) -> Mask:
+        """Say which pixels of a window of the common area are asked for."""
+        if self.region is None:
+            return np.ones(window.shape, np.bool_)
+        inside: Mask = self.region.read(window)
+        return inside
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """Everything that decides the scores, as plain JSON types."""
+        pair = self.pair
+        return {
+            "the version of changedet": __version__,
+            "--model": self.model.get("sha256") or self.detector.metadata,
+            "the raster before": _identity(pair.before),
+            "the raster after": _identity(pair.after),
+            "--bands": [pair.before.bands, pair.after.bands],
+            "--stretch": pair.stretch_used,
+            "--resampling": self.request.resampling,
+            "--tile, --overlap or --batch-size": self.tiling._asdict(),
+            "--device": self.detector.device_name.partition(":")[0],
+            "--test-time": self.detector.test_time,
+            "the common area": [self.grid.crs, list(self.grid.transform)[:6], self.grid.shape],
+            "--aoi": self.region_sha256,
+            "--coregister": self.shift_used,
+        }
+
+
+def open_pair(
+    request: SceneRequest,
+    detector: Detector,
+    *,
+    tell: Callable[[str], None] = lambda message: None,
+) -> RasterPair:
+    """Open both rasters in the way that suits the model.
+
+    Where no bands are asked for, those that the model was trained on are read, if it knows them
+    and the rasters have them.
+
+    Args:
+        request: As asked.
+        detector: The model.
+        tell: Gets which bands were chosen for the user.
+
+    Raises:
+        ConfigError: If the bands or values asked for do not fit the rasters or the model.
+        DataError: If a raster cannot be read, or the two do not fit each other.
+    """
+    bands, bands_after = _choose_bands(request, detector, tell=tell)
+    is_fitted = isinstance(detector.scorer, SceneFitted)
+    pixel_type = ANY_TYPE if is_fitted else detector.card.pixel_type
+    return RasterPair(
+        request.before,
+        request.after,
+        PairOptions(
+            channels=detector.in_channels,
+            pixel_type=pixel_type,
+            bands=bands,
+            bands_after=bands_after,
+            stretch=request.stretch,
+            resampling=request.resampling,
+        ),
+    )
+
+
+def _choose_bands(
+    request: SceneRequest, detector: Detector, *, tell: Callable[[str], None]
+) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
+    asked = (request.bands, request.bands_after)
+    known = detector.card.source_bands
+    if request.bands is not None or known is None:
+        return asked
+    known_after = request.bands_after or detector.card.source_bands_after
+    listed = ",".join(map(str, known))
+    if known_after is not None and known_after != known:
+        listed += f" (after: {','.join(map(str, known_after))})"
+    for location, bands in ((request.before, known), (request.after, known_after or known)):
+        with open_raster(location) as raster:
+            count = raster.count
+        if max(bands) > count:
+            tell(
+                f"warning: the model was trained on bands {listed} of its rasters, "
+                f"{without_secrets(location)} has {count}; --bands says which to take"
+            )
+            return asked
+    tell(f"bands {listed} are read, as in training; --bands chooses others")
+    return known, known_after
+
+
+def prepare(
+    request: SceneRequest,
+    detector: Detector,
+    opened: RasterPair,
+    *,
+    threshold: float,
+    tiling: Tiling,
+    tell: Callable[[str], None],
+    stack: ExitStack,
+) -> SceneJob:
+    """Measure the shift, choose the tiles and the area; say what the user must know.
+
+    Args:
+        request: As asked.
+        detector: The model.
+        opened: Both rasters.
+        threshold: Score from which on a pixel counts as changed.
+        tiling: Tiles and batches.
+        tell: Gets coverage, shift and warnings.
+        stack: Closes what is opened here.
+
+    Raises:
+        ConfigError: If the area of interest is no area, or the polygons' options make no sense.
+        DataError: If a raster cannot be read, or the area lies outside of it.
+    """
+    grid = opened.grid
+    check_polygon_options(request.polygons, grid)
+    geometry = _region(request, grid, tell=tell)
+    region = None if geometry is None else RegionMask(geometry.__geo_interface__, grid)
+    target = grid.window if region is None else region.window
+    if region is not None and not region.read(target).any():
+        raise DataError(
+            "the area of interest holds no pixel's centre; give a larger one, or check its "
+            "coordinates and --aoi-crs"
+        )
+    shift = estimate_shift(opened.read, grid)
+    _tell_alignment(opened, shift, coregister=request.coregister, tell=tell)
+    pair = opened
+    if request.coregister == "global" and shift is not None:
+        pair = stack.enter_context(closing(opened.with_shift((shift.down_px, shift.right_px))))
+    scorer, model = detector.scorer, detector.metadata
+    if isinstance(scorer, SceneFitted):
+        scorer = _fit(scorer, pair, target, region=region, tell=tell)
+        model = {**model, "measured": scorer.measured}
+    effect = None
+    if detector.scorer.fixed_tile and tiling.tile_px != detector.tile_px:
+        effect = measure_tile_effect(
+            pair.read,
+            grid,
+            scorer=scorer,
+            trained_px=detector.tile_px,
+            used_px=tiling.tile_px,
+            threshold=threshold,
+        )
+        _tell_tile_effect(effect, detector, tiling, tell=tell)
+    return SceneJob(
+        request=request,
+        detector=detector,
+        scorer=scorer,
+        model=model,
+        pair=pair,
+        grid=grid.crop(target),
+        region=region,
+        region_sha256=None if geometry is None else region_sha256(geometry),
+        plan=TilePlan(grid.shape, (tiling.tile_px,) * 2, tiling.overlap_px, target),
+        tiling=tiling,
+        threshold=threshold,
+        shift=shift,
+        tile_effect=effect,
+    )
+
+
+def _fit(
+    method: SceneFitted,
+    pair: RasterPair,
+    target: Window,
+    *,
+    region: RegionMask | None,
+    tell: Callable[[str], None],
+) -> FittedScorer:
+    """Measure what will be scored: the common area, or the area of interest."""
+
+    def read(window: Window) -> PairPixels:
+        pixels = pair.read(window)
+        if region is None:
+            return pixels
+        return pixels._replace(valid=pixels.valid & region.read(window))
+
+    return method.fit(read, target.cut(_WINDOW_PX), say=tell)
+
+
+def _identity(raster: RasterInfo) -> list[object]:
+    """Tell one state of a raster from another; a renewed signature of its address is none."""
+    return [raster.name, raster.size_bytes, raster.changed_at]
+
+
+def _region(
+    request: SceneRequest, grid: GeoGrid, *, tell: Callable[[str], None]
+) -> shapely.Geometry | None:
+    if request.region is None:
+        return None
+    geometry = read_region(request.region, crs=grid.crs, text_crs=request.region_crs)
+    inside = geometry.intersection(shapely.box(*grid.bounds)).area / geometry.area
+    if inside < _WHOLE:
+        tell(f"{100 * (1 - inside):.1f} % of the area of interest lies outside of the common area")
+    return geometry
+
+
+def _tell_alignment(
+    pair: RasterPair,
+    shift: ShiftEstimate | None,
+    *,
+    coregister: str,
+    tell: Callable[[str], None],
+) -> None:
+    height, width = pair.grid.shape
+    tell(
+        f"common area {width}x{height} px: {100 * pair.coverage.before:.1f} % of before, "
+        f"{100 * pair.coverage.after:.1f} % of after"
+    )
+    if shift is None:
+        tell(
+            "the shift between the dates could not be measured (too little in common, or tiles "
+            "that disagree)"
+        )
+        return
+    tell(
+        f"residual shift of after: {shift.right_px:+.2f} px right, {shift.down_px:+.2f} px down "
+        f"(spread {shift.spread_px:.2f} px, {shift.tiles_used} of {shift.tiles_tried} tiles)"
+    )
+    if coregister == "global":
+        tell("this shift is corrected")
+    elif shift.length_px > LARGE_SHIFT_PX:
+        tell(
+            f"warning: the dates lie {shift.length_px:.1f} px apart, which looks like change; "
+            "--coregister corrects it"
+        )
+
+
+def _tell_tile_effect(
+    effect: TileEffect | None, detector: Detector, tiling: Tiling, *, tell: Callable[[str], None]
+) -> None:
+    start = (
+        f"warning: the model attends and was trained on tiles of {detector.tile_px} px, "
+        f"not of {tiling.tile_px}"
+    )
+    if effect is None:
+        tell(f"{start}; the scene is too small to measure the difference")
+        return
+    tell(
+        f"{start}: scores differ by {effect.mean_difference:.4f} on average, "
+        f"{100 * effect.flipped_share:.2f} % of the sampled pixels change sides"
+    )

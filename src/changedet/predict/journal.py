@@ -1,0 +1,101 @@
+"""What a killed prediction needs to go on: settings, finished rows, rows in the making."""
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from changedet.raster.tile_plan import OpenRows, Scores
+from changedet.storage.atomic import write_bytes, write_text
+
+_JOURNAL = "journal.json"
+
+
+class Journal:
+    """Record of the finished rows of tiles, in a folder of its own.
+
+    The scores of these rows must be on the disk before :meth:`save` is called; a crash at any
+    moment leaves the last state that was saved whole.
+
+    Attributes:
+        next_row: First row of tiles that an earlier run has not finished.
+        open_rows: The blender's state before that row; None without an earlier run.
+
+    Args:
+        folder: Where it lies; created if need be.
+        fingerprint: Everything that decides the result, as plain JSON types.
+        first_row: Number of the first row of tiles.
+
+    """
+
+    def __init__(self, folder: Path, fingerprint: Mapping[str, Any], *, first_row: int) -> None:
+        self._folder = folder
+        self._fingerprint = json.loads(json.dumps(dict(fingerprint)))
+        self.next_row = first_row
+        self.open_rows: OpenRows | None = None
+
+    def resume(self) -> tuple[str, ...] | None:
+        """Take up the state that an earlier run left.
+
+        Returns:
+            None if there is none to take up, else the names of what has changed since: empty when
+            the state fits, and was taken up.
+        """
+        try:
+            record = json.loads((self._folder / _JOURNAL).read_text(encoding="utf-8"))
+            earlier = record["fingerprint"]
+            differing = tuple(
+                sorted(
+                    key
+                    for key in earlier.keys() | self._fingerprint.keys()
+                    if earlier.get(key) != self._fingerprint.get(key)
+                )
+            )
+            if not differing:
+                self.open_rows = OpenRows(
+                    int(record["top"]), _load_rows(self._folder / record["open_rows"])
+                )
+                self.next_row = int(record["next_row"])
+        except (OSError, EOFError, ValueError, LookupError, AttributeError, TypeError):
+            # Whatever is wrong with the record, the scene can be scored anew.
+            return None
+        return differing
+
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Tell whether a folder holds a state that a run could take up."""
+        return (folder / _JOURNAL).is_file()
+
+    @staticmethod
+    def remove(folder: Path) -> None:
+        """Forget the state in a folder."""
+        (folder / _JOURNAL).unlink(missing_ok=True)
+
+    def save(self, next_row: int, open_rows: OpenRows) -> None:
+        """Record that all rows of tiles before ``next_row`` are finished.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        name = f"open_rows_{next_row}.npy"
+        content = io.BytesIO()
+        np.save(content, open_rows.scores)
+        write_bytes(self._folder / name, content.getbuffer())
+        record = {
+            "fingerprint": self._fingerprint,
+            "next_row": next_row,
+            "top": open_rows.top,
+            "open_rows": name,
+        }
+        write_text(self._folder / _JOURNAL, json.dumps(record))
+        for path in self._folder.glob("open_rows_*.npy"):
+            if path.name != name:
+                path.unlink(missing_ok=True)
+
+
+def _load_rows(path: Path) -> Scores:
+    scores: Scores = np.load(path, allow_pickle=False)
+    return scores

@@ -1,0 +1,266 @@
+"""Two rasters in, a georeferenced change map and polygons out, in constant memory."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from changedet._version import __version__
+from changedet.card import check_threshold
+from changedet.errors import DataError, StorageError
+from changedet.inference.detector import Detector
+from changedet.inference.provenance import settle_threshold
+from changedet.predict.flow import TileCounts, TileProgress, score_scene
+from changedet.predict.job import SceneJob, open_pair, prepare
+from changedet.predict.journal import Journal
+from changedet.predict.request import (
+    Option,
+    SceneReport,
+    SceneRequest,
+    load_detector,
+    make_request,
+)
+from changedet.predict.results import MASK, SCORE, SUMMARY, Found, summarise, write_item
+from changedet.predict.tiling import choose_tiling
+from changedet.predict.work_folder import WorkFolder, work_folder
+from changedet.raster.cog import MaskCounts, read_strips, write_mask_cog, write_score_cog
+from changedet.raster.environment import gdal_environment
+from changedet.raster.geo_grid import GeoGrid
+from changedet.raster.score_store import ScoreFile
+from changedet.rendering.qgis import write_styles
+from changedet.storage.atomic import write_text
+from changedet.types import IGNORED
+from changedet.vector.files import PolygonSummary, file_name, write_polygons
+from changedet.vector.outlines import Change, Outliner
+
+_SCRATCH = "score.f32"
+#: Room on the disk for a pixel: 4 bytes while it is scored, up to 4 in the results.
+_BYTES_PER_PX = 8
+
+
+@overload
+def predict_scene(
+    request: SceneRequest,
+    /,
+    *,
+    detector: Detector | None = None,
+    say: Callable[[str], None] = ...,
+    progress: TileProgress | None = None,
+) -> SceneReport: ...
+@overload
+def predict_scene(
+    before: str | Path,
+    after: str | Path,
+    /,
+    *,
+    detector: Detector | None = None,
+    say: Callable[[str], None] = ...,
+    progress: TileProgress | None = None,
+    **options: Option,
+) -> SceneReport: ...
+def predict_scene(
+    before: SceneRequest | str | Path,
+    after: str | Path | None = None,
+    /,
+    *,
+    detector: Detector | None = None,
+    say: Callable[[str], None] = lambda message: None,
+    progress: TileProgress | None = None,
+    **options: Option,
+) -> SceneReport:
+    """Map what changed between two rasters.
+
+    Called with a :class:`SceneRequest`, or with both rasters and the request's other fields by
+    name: ``predict_scene("a.tif", "b.tif", model="model.safetensors", out="result")``. A detector
+    that is at hand serves any number of scenes; without one, the model file is read for each.
+
+    Writes ``score.tif``, ``mask.tif``, polygons, ``item.json`` and ``summary.json`` to
+    ``request.out``; they appear there when all are complete. A killed run goes on from its
+    finished rows of tiles when it is started again with the same request.
+
+    Args:
+        before: The rasters, the model and the options; or the raster of the first date.
+        after: Raster of the second date, in the second form.
+        detector: Scores the tiles, instead of one made from the request's model, device and
+            test-time augmentation.
+        options: The other fields of :class:`SceneRequest`, in the second form.
+        say: Gets sentences for the user: coverage, shift, warnings.
+        progress: Told how far the scoring is.
+
+    Raises:
+        ConfigError: If an option is wrong or ``out`` is not free.
+        DataError: If a raster cannot be read, or the two do not fit each other or the model.
+        CheckpointError: If the model file cannot be used.
+        StorageError: If the results cannot be written.
+    """
+    request = before if isinstance(before, SceneRequest) else make_request(before, after, **options)
+    with work_folder(request.out, existing=request.existing) as folder, ExitStack() as stack:
+        if request.threshold is not None:
+            check_threshold(request.threshold)
+        detector = detector or load_detector(request)
+        name = str(detector.path or "the model")
+        threshold, _ = settle_threshold(detector.card, request.threshold, model=name)
+        tiling = choose_tiling(
+            detector,
+            tile_px=request.tile_px,
+            overlap_px=request.overlap_px,
+            batch_size=request.batch_size,
+        )
+        notes: list[str] = []
+
+        def tell(message: str) -> None:
+            notes.append(message)
+            say(message)
+
+        stack.enter_context(gdal_environment())
+        opened = stack.enter_context(closing(open_pair(request, detector, tell=tell)))
+        for note in opened.notes:
+            tell(note)
+        job = prepare(
+            request, detector, opened, threshold=threshold, tiling=tiling, tell=tell, stack=stack
+        )
+        # A baseline has its threshold from the scene that it has measured now.
+        _, source = settle_threshold(job.scorer.card, request.threshold, model=name)
+        started = time.monotonic()
+        scores, tiles = _score(job, folder, tell=tell, progress=progress)
+        seconds = time.monotonic() - started
+        with closing(scores):
+            say("writing the change map and the polygons")
+            counts, polygons = _write_products(job, scores, folder)
+        found = Found(counts, polygons, tiles, seconds)
+        content = summarise(job, source=source, found=found, notes=notes)
+        write_item(job, folder.products, content)
+        write_text(folder.products / SUMMARY, json.dumps(content, indent=2) + "\n")
+        folder.publish()
+    return SceneReport(
+        out=request.out,
+        threshold=threshold,
+        threshold_source=source,
+        counts=counts,
+        coverage=job.pair.coverage,
+        shift=job.shift,
+        polygons=polygons,
+        seconds=seconds,
+        mpx_per_s=content["speed"]["mpx_per_s"],
+        peak_memory_mb=content["peak_memory_mb"],
+        content=content,
+    )
+
+
+def _score(
+    job: SceneJob,
+    folder: WorkFolder,
+    *,
+    tell: Callable[[str], None],
+    progress: TileProgress | None,
+) -> tuple[ScoreFile, TileCounts]:
+    """Fill the score file, from where an earlier run stopped."""
+    _check_room(folder, job.grid)
+    journal = Journal(folder.state, job.fingerprint, first_row=job.plan.rows.start)
+    scores = _take_up(job, journal, folder.state / _SCRATCH, tell=tell)
+    if scores is None:
+        folder.clear_state()
+        journal = Journal(folder.state, job.fingerprint, first_row=job.plan.rows.start)
+        scores = ScoreFile.create(folder.state / _SCRATCH, job.grid)
+    try:
+        tiles = score_scene(
+            job.pair.read,
+            job.inside,
+            plan=job.plan,
+            scorer=job.scorer,
+            batch_size=job.tiling.batch_size,
+            sink=scores,
+            journal=journal,
+            progress=progress,
+        )
+    except BaseException:
+        scores.close()
+        raise
+    return scores, tiles
+
+
+def _take_up(
+    job: SceneJob, journal: Journal, scratch: Path, *, tell: Callable[[str], None]
+) -> ScoreFile | None:
+    """Open the scores of an unfinished run, if they fit."""
+    differing = journal.resume()
+    if differing:
+        tell(f"an unfinished run is discarded, for these have changed: {'; '.join(differing)}")
+    if journal.open_rows is None:
+        return None
+    open_shape = journal.open_rows.scores.shape
+    fits = (
+        journal.next_row in range(job.plan.rows.start, job.plan.rows.stop + 1)
+        and len(open_shape) == 3
+        and open_shape[::2] == (1, job.grid.width)
+        and open_shape[1] <= job.plan.tile_shape[0]
+    )
+    try:
+        scores = ScoreFile.open(scratch, job.grid) if fits else None
+    except DataError:
+        # Damaged or gone: the scene can be scored anew.
+        scores = None
+    if scores is not None:
+        done = journal.next_row - job.plan.rows.start
+        tell(f"going on with an unfinished run: {done} of {len(job.plan.rows)} rows of tiles done")
+    return scores
+
+
+def _check_room(folder: WorkFolder, grid: GeoGrid) -> None:
+    held = sum(path.stat().st_size for path in folder.state.iterdir())
+    free = shutil.disk_usage(folder.state).free
+    needed = grid.height * grid.width * _BYTES_PER_PX
+    if free + held < needed:
+        raise StorageError(
+            f"the results need up to {needed / 1e6:,.0f} MB and the disk of --out {folder.out} has "
+            f"{free / 1e6:,.0f} MB left; make room, choose another folder, or cut the scene with "
+            "--aoi"
+        )
+
+
+def _write_products(
+    job: SceneJob, scores: ScoreFile, folder: WorkFolder
+) -> tuple[MaskCounts, PolygonSummary]:
+    place = folder.products
+    tags = {
+        "CHANGEDET_VERSION": __version__,
+        **_model_tag(job),
+        "CHANGEDET_THRESHOLD": f"{job.threshold:.6g}",
+    }
+    (counts,) = write_mask_cog(scores, place / MASK, threshold=job.threshold, tags=tags)
+    if counts.changed + counts.unchanged == 0:
+        folder.clear_state()
+        raise DataError(
+            f"no pixel of the {'area of interest' if job.region else 'common area'} has data in "
+            f"both {job.pair.before.name} and "
+            f"{job.pair.after.name}; check their nodata values (gdalinfo) and "
+            "where they overlap"
+        )
+    write_score_cog(scores, place / SCORE, tags=tags)
+    write_styles(place)
+    options = job.request.polygons
+    polygons = write_polygons(
+        _changes(job, scores), place / file_name(options.format), grid=job.grid, options=options
+    )
+    return counts, polygons
+
+
+def _model_tag(job: SceneJob) -> dict[str, str]:
+    checksum = job.model.get("sha256")
+    if checksum is not None:
+        return {"CHANGEDET_MODEL_SHA256": checksum}
+    return {"CHANGEDET_MODEL": job.detector.card.architecture}
+
+
+def _changes(job: SceneJob, scores: ScoreFile) -> Iterator[Change]:
+    outliner = Outliner(job.grid)
+    for _, (strip,) in read_strips(scores):
+        mask = (strip >= np.float32(job.threshold)).astype(np.uint8)
+        mask[np.isnan(strip)] = IGNORED
+        yield from outliner.add(mask, strip)
+    yield from outliner.finish()

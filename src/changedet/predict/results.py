@@ -1,0 +1,187 @@
+"""What a prediction on a scene says of itself: ``summary.json`` and the STAC item."""
+
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple, get_args
+
+from changedet._version import __version__
+from changedet.predict.flow import TileCounts
+from changedet.predict.job import SceneJob
+from changedet.predict.request import SceneRequest
+from changedet.predict.stac import crs_code, make_item
+from changedet.raster.cog import MaskCounts
+from changedet.raster.info import RasterInfo
+from changedet.raster.open import without_secrets
+from changedet.storage.atomic import write_text
+from changedet.storage.json_values import to_json_value
+from changedet.types import MAX_DISTANCE, TestTime
+from changedet.vector.files import Format, PolygonSummary, file_name
+
+#: The file that tells a finished prediction.
+SUMMARY: Final = "summary.json"
+SCORE: Final = "score.tif"
+MASK: Final = "mask.tif"
+ITEM: Final = "item.json"
+#: Everything that a prediction may leave, and what a GIS puts beside it.
+PRODUCTS: Final = (
+    *(SUMMARY, SCORE, MASK, ITEM),
+    *(file_name(kind) for kind in get_args(Format)),
+    *("score.qml", "mask.qml", "polygons.qml"),
+    *("score.tif.aux.xml", "mask.tif.aux.xml"),
+)
+
+
+class Found(NamedTuple):
+    """What is in the change map and in the polygon file, and how long scoring took."""
+
+    counts: MaskCounts
+    polygons: PolygonSummary
+    tiles: TileCounts
+    seconds: float
+
+
+def request_settings(
+    request: SceneRequest, *, model: Mapping[str, Any], threshold: float, test_time: TestTime
+) -> dict[str, Any]:
+    """Say what was asked for that decides the results, as plain JSON types.
+
+    Args:
+        request: As asked.
+        model: As :func:`changedet.inference.provenance.model_metadata` tells it.
+        threshold: The one that is used.
+        test_time: The test-time augmentation that is used.
+    """
+    asked = dataclasses.asdict(request)
+    for name in ("out", "model", "device", "batch_size", "existing", "threshold", "test_time"):
+        del asked[name]
+    for name in ("before", "after"):
+        asked[name] = without_secrets(asked[name])
+    used = {
+        "model_sha256": model.get("sha256"),
+        "baseline": model.get("baseline"),
+        "threshold": threshold,
+        "test_time": test_time,
+    }
+    facts = {**used, **asked}
+    return {name: to_json_value(value) for name, value in facts.items()}
+
+
+def summarise(job: SceneJob, *, source: str, found: Found, notes: list[str]) -> dict[str, Any]:
+    """Gather everything worth knowing of a prediction, as plain JSON types.
+
+    Args:
+        job: What was settled before.
+        source: Who chose the threshold.
+        found: What is in the products.
+        notes: What the user was told.
+    """
+    pixels = job.grid.height * job.grid.width
+    pair, counts = job.pair, found.counts
+    known = counts.changed + counts.unchanged
+    # A run that goes on must not claim the speed of what was done before.
+    share = 1.0 - found.tiles.resumed / job.plan.count
+    content: dict[str, Any] = {
+        "version": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": job.model,
+        "threshold": {
+            "score": job.threshold,
+            "distance": job.threshold * MAX_DISTANCE,
+            "source": source,
+        },
+        "inputs": {"before": _raster_info(pair.before), "after": _raster_info(pair.after)},
+        "request": request_settings(
+            job.request,
+            model=job.model,
+            threshold=job.threshold,
+            test_time=job.detector.test_time,
+        ),
+        "grid": {
+            "crs": job.grid.crs,
+            "crs_code": crs_code(job.grid.crs),
+            "transform": list(job.grid.transform)[:6],
+            "height": job.grid.height,
+            "width": job.grid.width,
+            "gsd_m": pair.before.gsd_m,
+        },
+        "coverage": dataclasses.asdict(pair.coverage),
+        "area_of_interest_sha256": job.region_sha256,
+        "shift": None if job.shift is None else dataclasses.asdict(job.shift),
+        "shift_corrected": job.shift_used is not None,
+        "stretch": pair.stretch_used,
+        "tiles": {
+            **job.tiling._asdict(),
+            "count": job.plan.count,
+            **found.tiles._asdict(),
+            "effect_of_size": None if job.tile_effect is None else job.tile_effect._asdict(),
+        },
+        "pixels": {**dataclasses.asdict(counts), "all": pixels},
+        "nodata_share": counts.nodata / pixels,
+        "changed_share": counts.changed / known if known else None,
+        "polygons": {
+            "file": file_name(job.request.polygons.format),
+            **dataclasses.asdict(found.polygons),
+        },
+        "device": job.detector.device_name,
+        "speed": {
+            "seconds": round(found.seconds, 3),
+            "mpx_per_s": share * pixels / 1e6 / max(found.seconds, 1e-9),
+        },
+        "peak_memory_mb": peak_memory_mb(),
+        "notes": notes,
+    }
+    # Nodata values are often NaN, which JSON does not know.
+    return {name: to_json_value(value) for name, value in content.items()}
+
+
+def _raster_info(facts: RasterInfo) -> dict[str, Any]:
+    return {
+        **dataclasses.asdict(facts),
+        "location": facts.name,
+        "transform": list(facts.transform)[:6],
+    }
+
+
+def peak_memory_mb() -> float | None:
+    """Largest resident memory of this process so far, in 10^6 bytes; None where unknown."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # ru_maxrss would be that of a larger process that started this one.
+        found = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text(), re.MULTILINE)
+        if found is not None:
+            return int(found[1]) * 1024 / 1e6
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Bytes on macOS, KiB elsewhere.
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def write_item(job: SceneJob, work: Path, content: dict[str, Any]) -> None:
+    """Write the STAC item of the products in ``work``.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    polygons = file_name(job.request.polygons.format)
+    item = make_item(
+        identifier=job.request.out.absolute().name,
+        grid=job.grid,
+        assets={"score": work / SCORE, "mask": work / MASK, "polygons": work / polygons},
+        inputs=(job.pair.before, job.pair.after),
+        created=datetime.fromisoformat(content["created"]),
+        properties={
+            "changedet:model": job.model,
+            "changedet:threshold": content["threshold"],
+            "changedet:version": __version__,
+            "changedet:changed_share": content["changed_share"],
+        },
+    )
+    write_text(work / ITEM, json.dumps(item, indent=2) + "\n")

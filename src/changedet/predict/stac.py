@@ -1,0 +1,149 @@
+"""What a prediction on a scene is, was made of and lies, as a STAC Item (stacspec.org)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import pystac
+from pyproj import CRS
+from pystac.extensions.projection import ProjectionExtension
+
+from changedet._version import __version__
+from changedet.predict.footprint import footprint
+from changedet.storage.json_values import to_json_value
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from changedet.raster.geo_grid import GeoGrid
+    from changedet.raster.info import RasterInfo
+
+_PROCESSING: Final = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
+_MEDIA_TYPES: Final[dict[str, str]] = {
+    ".tif": pystac.MediaType.COG,
+    ".gpkg": pystac.MediaType.GEOPACKAGE,
+    ".parquet": "application/vnd.apache.parquet",
+    ".geojson": pystac.MediaType.GEOJSON,
+    ".json": pystac.MediaType.JSON,
+}
+_TITLES: Final = {
+    "score": "Change score, 0 to 1",
+    "mask": "Change mask: 1 changed, 0 unchanged, 255 no data",
+    "polygons": "Outlines of the changes",
+}
+# Common metadata of STAC 1.1.
+_PIXELS: Final[dict[str, dict[str, object]]] = {
+    "score": {"data_type": "float32", "nodata": "nan"},
+    "mask": {"data_type": "uint8", "nodata": 255},
+}
+
+
+def make_item(
+    *,
+    identifier: str,
+    grid: GeoGrid,
+    assets: Mapping[str, Path],
+    inputs: tuple[RasterInfo, RasterInfo],
+    created: datetime,
+    properties: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Describe the products of one scene.
+
+    The time is from the older to the newer picture where both rasters say when they were taken,
+    otherwise ``created``. Addresses of inputs are given without user names and queries, which
+    may hold a key.
+
+    Args:
+        identifier: Of the item.
+        grid: Where the products lie; without CRS the item has no geometry.
+        assets: Product files by what they are (``score``, ``mask``, ``polygons`` ...), in the
+            folder that the item will be in.
+        inputs: What is known of ``before`` and ``after``.
+        created: When the products were made, with time zone.
+        properties: More of them; what has no number (NaN) becomes null.
+
+    Returns:
+        STAC Item of plain JSON types.
+    """
+    before, after = inputs
+    created = created.astimezone(UTC)
+    outline = footprint(grid)
+    taken = [_instant(facts.acquired) for facts in inputs if facts.acquired is not None]
+    has_both = len(taken) == len(inputs)
+    item = pystac.Item(
+        id=identifier,
+        geometry=outline and outline.geometry,
+        bbox=outline and outline.bbox,
+        datetime=None if has_both else created,
+        start_datetime=min(taken) if has_both else None,
+        end_datetime=max(taken) if has_both else None,
+        properties={},
+    )
+    item.common_metadata.created = created
+    if before.gsd_m is not None:
+        item.common_metadata.gsd = before.gsd_m
+    _add_projection(item, grid)
+    item.stac_extensions.append(_PROCESSING)
+    item.properties |= {
+        "processing:software": {"changedet": __version__},
+        "changedet:inputs": {"before": _facts(before), "after": _facts(after)},
+        **properties,
+    }
+    for name, path in assets.items():
+        item.add_asset(name, _asset(name, path))
+    content = item.to_dict(include_self_link=False, transform_hrefs=False)
+    return {name: to_json_value(value) for name, value in content.items()}
+
+
+def crs_code(crs: str | None) -> str | None:
+    """Name a CRS by authority and number, if it is a registered one."""
+    if crs is None:
+        return None
+    authority = CRS.from_user_input(crs).to_authority(min_confidence=100)
+    return ":".join(authority) if authority else None
+
+
+def _instant(text: str) -> datetime:
+    return pystac.utils.str_to_datetime(text)
+
+
+def _add_projection(item: pystac.Item, grid: GeoGrid) -> None:
+    code = crs_code(grid.crs)
+    has_wkt = code is None and grid.crs is not None
+    ProjectionExtension.ext(item, add_if_missing=True).apply(
+        code=code,
+        wkt2=CRS.from_user_input(grid.crs).to_wkt() if has_wkt else None,
+        shape=list(grid.shape),
+        transform=list(grid.transform)[:6],
+    )
+
+
+def _asset(name: str, path: Path) -> pystac.Asset:
+    return pystac.Asset(
+        href=f"./{path.name}",
+        title=_TITLES.get(name),
+        media_type=_MEDIA_TYPES.get(path.suffix.lower()),
+        roles=["data"],
+        extra_fields=dict(_PIXELS.get(name, {})),
+    )
+
+
+def _facts(facts: RasterInfo) -> dict[str, object]:
+    """Say what tells this input from others."""
+    nodata = facts.nodata
+    return {
+        "href": facts.name,
+        "driver": facts.driver,
+        "shape": [facts.height, facts.width],
+        "dtype": facts.dtype,
+        "bands": list(facts.bands),
+        # STAC's own name for what JSON has no number for.
+        "nodata": "nan" if nodata is not None and math.isnan(nodata) else nodata,
+        "gsd": facts.gsd_m,
+        "size": facts.size_bytes,
+        "changed_at": facts.changed_at,
+        "acquired": facts.acquired,
+    }

@@ -1,0 +1,242 @@
+"""What a raster says of itself: size, place, bands, dates."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import math
+import re
+import urllib.request
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pyproj import CRS, Geod, Transformer
+from pyproj.exceptions import CRSError, ProjError
+from rasterio.errors import RasterioIOError
+from rasterio.windows import Window as RasterWindow
+
+from changedet.raster.environment import gdal_environment
+from changedet.raster.open import is_remote, reading_error, without_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import rasterio
+    from affine import Affine
+
+_TIMEOUT_S: Final = 10.0
+# Samples that tell contents apart: squares of this side, aligned to it so that they lie within one
+# block of the file, in the middle of each cell of a pattern of so many by as many.
+_SAMPLE_PX: Final = 32
+_SAMPLES: Final = 3
+_SAMPLED_BANDS: Final = 16
+# The smallest overview shows all of the picture; a larger one than this is not worth fetching.
+_OVERVIEW_PX: Final = 512
+
+
+@dataclass(frozen=True)
+class RasterInfo:
+    """One raster as it was found.
+
+    Attributes:
+        location: Path or address as the user gave it; messages take :attr:`name`.
+        driver: GDAL's name of the format.
+        height: In pixels.
+        width: In pixels.
+        crs: Coordinate reference system as WKT, or None.
+        transform: From (column, row) of pixel corners to CRS coordinates; the identity if unknown.
+        gsd_m: Side of a pixel on the ground in metres, at the centre of the raster, measured on
+            the ellipsoid; None without CRS.
+        dtype: Type of the stored values of the chosen bands.
+        bands: Chosen bands, numbered from 1.
+        band_count: Bands of the file, alpha included.
+        nodata: Value that marks missing pixels in the first chosen band, if there is one.
+        size_bytes: Size of the file, if it can be known.
+        changed_at: When the file was last changed, or what its server tells versions apart by
+            (ETag); where neither is known, a checksum of its header and of samples of its pixels.
+            Another value means that the content may be another one.
+        acquired: When the picture was taken, ISO 8601 in UTC, None if the file does not say.
+    """
+
+    location: str
+    driver: str
+    height: int
+    width: int
+    crs: str | None
+    transform: Affine
+    gsd_m: float | None
+    dtype: str
+    bands: tuple[int, ...]
+    band_count: int
+    nodata: float | None
+    size_bytes: int | None
+    changed_at: str | None
+    acquired: str | None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.height, self.width
+
+    @property
+    def name(self) -> str:
+        """The location without user, password and query, as it may be shown and stored."""
+        return without_secrets(self.location)
+
+
+class _Version(NamedTuple):
+    size_bytes: int | None
+    changed_at: str | None
+
+
+def read_info(
+    dataset: rasterio.DatasetReader, *, location: str, bands: tuple[int, ...]
+) -> RasterInfo:
+    """Collect what is known of an open raster.
+
+    A few pixels are read where neither the disk nor a server says when it was changed.
+
+    Args:
+        dataset: The open raster.
+        location: Path or address as the user gave it.
+        bands: Chosen bands, numbered from 1.
+
+    Raises:
+        ImageError: If these pixels cannot be read.
+    """
+    crs = dataset.crs.to_wkt() if dataset.crs else None
+    dtypes = {dataset.dtypes[band - 1] for band in bands}
+    version = _version(location, dataset.files)
+    changed_at = version.changed_at or _checksum(dataset, location)
+    return RasterInfo(
+        location=location,
+        driver=dataset.driver,
+        height=dataset.height,
+        width=dataset.width,
+        crs=crs,
+        transform=dataset.transform,
+        gsd_m=_ground_sample_distance(crs, dataset.transform, shape=dataset.shape),
+        dtype=dtypes.pop() if len(dtypes) == 1 else "float32",
+        bands=bands,
+        band_count=dataset.count,
+        nodata=dataset.nodatavals[bands[0] - 1],
+        size_bytes=version.size_bytes,
+        changed_at=changed_at,
+        acquired=_acquired(dataset),
+    )
+
+
+def _ground_sample_distance(
+    crs: str | None, transform: Affine, *, shape: tuple[int, int]
+) -> float | None:
+    """Measure the centre pixel on the ellipsoid: a CRS may be in degrees or feet, or distorted."""
+    if crs is None:
+        return None
+    column, row = shape[1] / 2, shape[0] / 2
+    corners = [transform @ (column + x, row + y) for x, y in ((0, 0), (1, 0), (0, 1))]
+    try:
+        to_lonlat = Transformer.from_crs(CRS.from_wkt(crs), 4326, always_xy=True)
+        xs, ys = ([corner[axis] for corner in corners] for axis in (0, 1))
+        lons, lats = to_lonlat.transform(xs, ys, errcheck=True)
+    except (CRSError, ProjError):
+        return None
+    geod = Geod(ellps="WGS84")
+    _, _, across = geod.inv(lons[0], lats[0], lons[1], lats[1])
+    _, _, down = geod.inv(lons[0], lats[0], lons[2], lats[2])
+    side = float((across * down) ** 0.5)
+    return side if math.isfinite(side) else None
+
+
+def _version(location: str, files: list[str]) -> _Version:
+    if is_remote(location):
+        address = location.removeprefix("/vsicurl/")
+        is_web = address.lower().startswith(("http://", "https://"))
+        return _ask_server(address) if is_web else _Version(None, None)
+    # A raster may consist of several files: a VRT and its sources, or an image and its mask.
+    names = set(files) or {location}
+    found = [Path(name).stat() for name in names if Path(name).is_file()]
+    if len(found) < len(names):
+        return _Version(None, None)
+    changed = datetime.fromtimestamp(max(status.st_mtime for status in found), UTC)
+    return _Version(sum(status.st_size for status in found), changed.isoformat())
+
+
+def _ask_server(address: str) -> _Version:
+    """Ask for one byte: a signed address may forbid the shorter question (HEAD)."""
+    request = urllib.request.Request(address, headers={"Range": "bytes=0-0"})
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+            headers = answer.headers
+    except (OSError, http.client.HTTPException, ValueError):
+        return _Version(None, None)
+    total = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length", "")
+    changed = headers.get("ETag") or headers.get("Last-Modified")
+    return _Version(int(total) if total.isdigit() else None, changed)
+
+
+def _checksum(dataset: rasterio.DatasetReader, location: str) -> str:
+    """Sum up the header, samples of the pixels, and the smallest overview if it is small.
+
+    Whichever bands are chosen, the same file has the same sum.
+    """
+    header = (
+        dataset.shape,
+        tuple(dataset.transform),
+        dataset.crs and dataset.crs.to_wkt(),
+        dataset.dtypes,
+        dataset.nodatavals,
+        sorted(dataset.tags().items()),
+    )
+    digest = hashlib.sha256(repr(header).encode())
+    try:
+        with gdal_environment():
+            for window in _samples(*dataset.shape):
+                for band in dataset.indexes[:_SAMPLED_BANDS]:
+                    digest.update(dataset.read(band, window=window).tobytes())
+            shape = _smallest_overview(dataset)
+            if max(shape) <= _OVERVIEW_PX:
+                digest.update(dataset.read(1, out_shape=shape).tobytes())
+    except RasterioIOError as error:
+        raise reading_error(location, error) from error
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _samples(height: int, width: int) -> Iterator[RasterWindow]:
+    for top in _places(height):
+        for left in _places(width):
+            size = min(_SAMPLE_PX, width - left), min(_SAMPLE_PX, height - top)
+            yield RasterWindow(left, top, *size)
+
+
+def _places(side: int) -> list[int]:
+    middles = ((2 * cell + 1) * side // (2 * _SAMPLES) for cell in range(_SAMPLES))
+    return sorted({middle // _SAMPLE_PX * _SAMPLE_PX for middle in middles})
+
+
+def _smallest_overview(dataset: rasterio.DatasetReader) -> tuple[int, int]:
+    """Give the shape of the smallest overview, or that of the raster if there are none."""
+    factor = max(dataset.overviews(1), default=1)
+    return -(-dataset.height // factor), -(-dataset.width // factor)
+
+
+def _acquired(dataset: rasterio.DatasetReader) -> str | None:
+    """Find the date among the tags that GDAL's drivers set, the surest one first."""
+    texts = (
+        dataset.tags(ns="IMAGERY").get("ACQUISITIONDATETIME"),
+        dataset.tags().get("ACQUISITIONDATETIME"),
+        dataset.tags().get("TIFFTAG_DATETIME"),
+    )
+    return next((date for text in texts if text and (date := _iso_date(text))), None)
+
+
+def _iso_date(text: str) -> str | None:
+    # TIFF 6.0 writes "YYYY:MM:DD HH:MM:SS".
+    text = re.sub(r"^(\d{4}):(\d\d):(\d\d)", r"\1-\2-\3", text.strip())
+    try:
+        date = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    date = date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    return date.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,1 @@
+"""Images, plots, pages and QGIS styles: results as people look at them."""

@@ -1,0 +1,384 @@
+"""Score maps, masks and pairs as pictures: arrays in, arrays or PNG files out."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from changedet.errors import DataError
+from changedet.storage.atomic import write_bytes
+from changedet.types import IGNORED
+
+Pixels: TypeAlias = NDArray[np.uint8]
+Colour: TypeAlias = tuple[int, int, int]
+Legend: TypeAlias = tuple[tuple[str, Colour], ...]
+
+#: Detected change in an overlay.
+CHANGE_COLOUR: Colour = (255, 45, 85)
+# Light, blue and orange on a dark ground are told apart with any colour vision.
+HIT_COLOUR: Colour = (168, 240, 190)
+MISS_COLOUR: Colour = (64, 156, 255)
+FALSE_ALARM_COLOUR: Colour = (255, 128, 20)
+IGNORED_COLOUR: Colour = (128, 128, 128)
+UNCHANGED_COLOUR: Colour = (26, 28, 34)
+CHANGED_COLOUR: Colour = (244, 244, 240)
+#: What the colours of :func:`outcome` mean, in the order of a legend.
+OUTCOME_LEGEND: Legend = (
+    ("hit", HIT_COLOUR),
+    ("miss", MISS_COLOUR),
+    ("false alarm", FALSE_ALARM_COLOUR),
+    ("rightly unchanged", UNCHANGED_COLOUR),
+    ("ignored", IGNORED_COLOUR),
+)
+#: What the colours of :func:`label_picture` mean.
+LABEL_LEGEND: Legend = (
+    ("changed", CHANGED_COLOUR),
+    ("unchanged", UNCHANGED_COLOUR),
+    ("ignored", IGNORED_COLOUR),
+)
+
+_PAPER: Colour = (255, 255, 255)
+_INK: Colour = (28, 30, 36)
+_FAINT: Colour = (110, 114, 124)
+_MARGIN_PX = 12
+_GAP_PX = 8
+_TEXT_PX = 16
+_NOTE_PX = 13
+_NOTE_LINE_PX = 18
+_KEY_PX = 11
+_TITLE_PX = 19
+_LINE_PX = 24
+_MIN_COLUMN_PX = 230
+_BAR_PX = 10
+
+
+def heatmap(score: NDArray[np.floating]) -> Pixels:
+    """Colour a score map: blue for no change over green to red for certain change (JET).
+
+    The colours span [0, 1] whatever the map holds, so that two maps can be compared (the seed's
+    code let distances above 1 wrap around, spec 7).
+
+    Args:
+        score: Change scores, (H, W), in [0, 1].
+
+    Returns:
+        Colours, (H, W, 3).
+
+    Raises:
+        DataError: If the map is not (H, W), or a score is NaN or outside [0, 1].
+    """
+    colours: Pixels = _JET[np.rint(_checked_score(score) * 255.0).astype(np.uint8)]
+    return colours
+
+
+def overlay(
+    after: Pixels, mask: NDArray[np.bool_], *, colour: Colour = CHANGE_COLOUR, opacity: float = 0.4
+) -> Pixels:
+    """Tint the changed pixels of an image and draw the outline of each changed area.
+
+    Args:
+        after: The later image, (H, W, 3).
+        mask: Changed pixels, (H, W).
+        colour: Colour of the tint and, opaque, of the outline.
+        opacity: Opacity of the tint inside the outline, in [0, 1].
+
+    Returns:
+        The tinted copy, (H, W, 3).
+
+    Raises:
+        DataError: If the image is not (H, W, 3) or the mask has another size.
+    """
+    _check_image(after, "after")
+    is_changed = _checked_mask(mask, after.shape[:2])
+    inside = is_changed & ~_outline(is_changed)
+    tint = np.array(colour, dtype=np.float64)
+    blended = np.where(inside[..., None], after + (tint - after) * opacity, after)
+    blended[is_changed & ~inside] = tint
+    return np.rint(blended).astype(np.uint8)
+
+
+def outcome(mask: NDArray[np.bool_], label: Pixels) -> Pixels:
+    """Colour hits, misses and false alarms, see :data:`OUTCOME_LEGEND`.
+
+    Args:
+        mask: Detected change, (H, W).
+        label: Decoded label, (H, W), 0 unchanged, 1 changed, 255 ignored.
+
+    Returns:
+        Colours, (H, W, 3); dark where nothing has changed and nothing was detected.
+
+    Raises:
+        DataError: If the sizes differ.
+    """
+    detected = _checked_mask(mask, label.shape)
+    has_changed = label == 1
+    colours = np.empty((*label.shape, 3), dtype=np.uint8)
+    colours[:] = UNCHANGED_COLOUR
+    colours[has_changed & detected] = HIT_COLOUR
+    colours[has_changed & ~detected] = MISS_COLOUR
+    colours[~has_changed & detected] = FALSE_ALARM_COLOUR
+    colours[label == IGNORED] = IGNORED_COLOUR
+    return colours
+
+
+def label_picture(label: Pixels) -> Pixels:
+    """Colour a decoded label (H, W), see :data:`LABEL_LEGEND`."""
+    colours = np.empty((*label.shape, 3), dtype=np.uint8)
+    colours[:] = UNCHANGED_COLOUR
+    colours[label == 1] = CHANGED_COLOUR
+    colours[label == IGNORED] = IGNORED_COLOUR
+    return colours
+
+
+def panel(
+    before: Pixels,
+    after: Pixels,
+    *,
+    score: NDArray[np.floating],
+    mask: NDArray[np.bool_],
+    label: Pixels | None = None,
+    threshold: float | None = None,
+    title: str | None = None,
+    tile_px: int = 288,
+) -> Pixels:
+    """Draw a strip that explains itself: captions above, colour bar and legend below the tiles.
+
+    With a label the tiles are before, after, label, score and outcome; without one before, after,
+    score and the detected change drawn on the later image.
+
+    Args:
+        before: The earlier image, (H, W, 3).
+        after: The later image, (H, W, 3).
+        score: Change scores, (H, W), in [0, 1].
+        mask: Detected change, (H, W).
+        label: Decoded label, (H, W), 0 unchanged, 1 changed, 255 ignored.
+        threshold: The score from which on a pixel counts as changed, marked on the colour bar.
+        title: A line above the tiles, such as the name of the pair.
+        tile_px: Length of a tile's longer side; larger images are shrunk, smaller ones enlarged.
+
+    Returns:
+        The strip, (h, w, 3).
+
+    Raises:
+        DataError: If the arrays differ in size or a score is NaN or outside [0, 1].
+    """
+    shape = after.shape[:2]
+    for name, array in (("before", before), ("score", score), ("mask", mask), ("label", label)):
+        if array is not None and array.shape[:2] != shape:
+            raise DataError(
+                f"{name} {array.shape} and after {after.shape} must have the same height and width"
+            )
+    tiles = [_Tile("Before", before, "photo"), _Tile("After", after, "photo")]
+    heat = _Tile("Change score", heatmap(score), "photo", has_bar=True)
+    if label is None:
+        drawn = overlay(after, mask)
+        note = f"{mask.mean():.3f} of the area detected as changed"
+        tiles += [heat, _Tile("Detected change", drawn, "photo", note=note)]
+    else:
+        truth = _Tile("Label", label_picture(label), "classes", legend=_used(LABEL_LEGEND, label))
+        result = _Tile("Detection against label", outcome(mask, label), "classes")
+        result = result._replace(legend=_used(OUTCOME_LEGEND, label))
+        tiles += [truth._replace(note=_changed_share(label)), heat, result]
+    return _draw(tiles, threshold=threshold, title=title, tile_px=tile_px)
+
+
+def encode_png(image: Pixels | NDArray[np.bool_] | NDArray[np.uint16]) -> bytes:
+    """Encode colours (H, W, 3), grey values (H, W) of 8 or 16 bit, or a mask (H, W) as a PNG file.
+
+    A mask becomes 0 and 255.
+
+    Raises:
+        DataError: If the array is none of these.
+    """
+    is_grey, is_colour = image.ndim == 2, image.ndim == 3 and image.shape[2] == 3
+    if image.dtype == np.bool_ and is_grey:
+        image = image.astype(np.uint8) * np.uint8(255)
+    is_byte = image.dtype == np.uint8 and (is_grey or is_colour)
+    if not is_byte and not (image.dtype == np.uint16 and is_grey):
+        raise DataError(
+            "a PNG holds uint8 (H, W, 3), uint8 or uint16 (H, W) or bool (H, W), "
+            f"got {image.dtype} {image.shape}"
+        )
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def write_png(path: Path, image: Pixels | NDArray[np.bool_]) -> None:
+    """Write colours (H, W, 3), grey values (H, W) or a mask (H, W; 0 and 255) as a PNG file.
+
+    Raises:
+        DataError: If the array is none of these.
+        StorageError: If the file cannot be written.
+    """
+    write_bytes(path, encode_png(image))
+
+
+def write_score_png(path: Path, score: NDArray[np.floating]) -> None:
+    """Write a score map (H, W) as a 16-bit grey PNG file: score = value / 65535.
+
+    Raises:
+        DataError: If the map is not (H, W), or a score is NaN or outside [0, 1].
+        StorageError: If the file cannot be written.
+    """
+    values = np.rint(_checked_score(score).astype(np.float64) * 65535.0)
+    write_bytes(path, encode_png(values.astype(np.uint16)))
+
+
+class _Tile(NamedTuple):
+    caption: str
+    image: Pixels
+    kind: Literal["photo", "classes"]
+    has_bar: bool = False
+    legend: Legend = ()
+    note: str = ""
+
+
+def _used(legend: Legend, label: Pixels) -> Legend:
+    has_ignored = bool((label == IGNORED).any())
+    return tuple(entry for entry in legend if has_ignored or entry[0] != "ignored")
+
+
+def _changed_share(label: Pixels) -> str:
+    counted = int((label != IGNORED).sum())
+    share = f"{(label == 1).sum() / counted:.3f}" if counted else "nothing"
+    return f"{share} of the area labelled as changed"
+
+
+def _draw(
+    tiles: list[_Tile], *, threshold: float | None, title: str | None, tile_px: int
+) -> Pixels:
+    height, width = tiles[0].image.shape[:2]
+    scale = tile_px / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    # A tall, narrow image leaves room for its caption and legend all the same.
+    column = max(size[0], _MIN_COLUMN_PX)
+    top = _MARGIN_PX + (_LINE_PX + 4 if title else 0)
+    strip = Image.new(
+        "RGB",
+        (
+            2 * _MARGIN_PX + len(tiles) * column + (len(tiles) - 1) * _GAP_PX,
+            top + _LINE_PX + size[1] + 2 * _LINE_PX + _MARGIN_PX,
+        ),
+        _PAPER,
+    )
+    draw = ImageDraw.Draw(strip)
+    if title:
+        draw.text((_MARGIN_PX, _MARGIN_PX - 2), title, fill=_INK, font=_font(_TITLE_PX))
+    for index, tile in enumerate(tiles):
+        x = _MARGIN_PX + index * (column + _GAP_PX)
+        draw.text((x, top), tile.caption, fill=_INK, font=_font(_TEXT_PX))
+        strip.paste(_scaled(tile, size), (x, top + _LINE_PX))
+        foot = top + _LINE_PX + size[1] + 6
+        if tile.has_bar:
+            _draw_bar(strip, (x, foot), width=column, threshold=threshold)
+        foot = _draw_legend(draw, (x, foot), legend=tile.legend, width=column)
+        draw.text((x, foot), tile.note, fill=_FAINT, font=_font(_NOTE_PX))
+    return np.array(strip)
+
+
+def _scaled(tile: _Tile, size: tuple[int, int]) -> Image.Image:
+    """Fit a tile: classes stay crisp when enlarged, and are averaged when shrunk, as photos are."""
+    height, width = tile.image.shape[:2]
+    grows = size[0] >= width and size[1] >= height
+    if tile.kind == "classes":
+        resampling = Image.Resampling.NEAREST if grows else Image.Resampling.BOX
+    else:
+        resampling = Image.Resampling.BICUBIC if grows else Image.Resampling.LANCZOS
+    return Image.fromarray(tile.image).resize(size, resampling)
+
+
+def _draw_bar(
+    strip: Image.Image, corner: tuple[int, int], *, width: int, threshold: float | None
+) -> None:
+    """Draw the colours of the score from 0 to 1, and a mark at the threshold."""
+    x, y = corner
+    ramp = heatmap(np.linspace(0.0, 1.0, width)[None])
+    strip.paste(Image.fromarray(np.repeat(ramp, _BAR_PX, axis=0)), (x, y))
+    draw = ImageDraw.Draw(strip)
+    font = _font(_NOTE_PX)
+    below = y + _BAR_PX + 3
+    draw.text((x, below), "0 same", fill=_FAINT, font=font)
+    draw.text((x + width, below), "1 changed", fill=_FAINT, font=font, anchor="ra")
+    if threshold is None:
+        return
+    mark = x + round(threshold * (width - 1))
+    draw.rectangle((mark - 1, y - 3, mark + 1, y + _BAR_PX + 2), fill=_INK, outline=_PAPER)
+    text = f"threshold {threshold:.3f}"
+    # The words stay clear of those at both ends, the mark itself does not move.
+    half = draw.textlength(text, font=font) / 2
+    leftmost = x + draw.textlength("0 same", font=font) + _GAP_PX + half
+    rightmost = x + width - draw.textlength("1 changed", font=font) - _GAP_PX - half
+    middle = min(max(mark, leftmost), rightmost)
+    draw.text((middle, below), text, fill=_INK, font=font, anchor="ma")
+
+
+def _draw_legend(
+    draw: ImageDraw.ImageDraw, corner: tuple[int, int], *, legend: Legend, width: int
+) -> int:
+    """Draw colour keys, line after line within the width; return the y below them."""
+    x, y = corner
+    font = _font(_NOTE_PX)
+    for name, colour in legend:
+        length = _KEY_PX + 4 + round(draw.textlength(name, font=font))
+        if x + length > corner[0] + width:
+            x, y = corner[0], y + _NOTE_LINE_PX
+        draw.rectangle((x, y + 2, x + _KEY_PX, y + 2 + _KEY_PX), fill=colour, outline=_INK)
+        draw.text((x + _KEY_PX + 4, y), name, fill=_INK, font=font)
+        x += length + _GAP_PX + 2
+    return y + _NOTE_LINE_PX if legend else y
+
+
+def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    # The font that comes with Pillow: the same strip on every machine.
+    return ImageFont.load_default(size_px)
+
+
+def _jet_table() -> Pixels:
+    """Build the 256 colours of JET: three overlapping trapezoids, blue to red."""
+    position = np.linspace(0.0, 1.0, 256)[:, None]
+    peaks = np.array([0.75, 0.5, 0.25])
+    table = np.clip(1.5 - 4.0 * np.abs(position - peaks), 0.0, 1.0)
+    colours: Pixels = np.rint(255.0 * table).astype(np.uint8)
+    return colours
+
+
+_JET = _jet_table()
+
+
+def _outline(is_changed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Find the changed pixels with an unchanged neighbour on one of their four sides."""
+    padded = np.pad(is_changed, 1, mode="edge")
+    enclosed = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return is_changed & ~enclosed
+
+
+def _check_image(image: Pixels, name: str) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise DataError(
+            f"the {name} image of a picture must be uint8 (H, W, 3), "
+            f"got {image.dtype} {image.shape}"
+        )
+
+
+def _checked_mask(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    if mask.shape != shape:
+        raise DataError(
+            f"mask {mask.shape} and picture {shape} must have the same height and width"
+        )
+    return mask.astype(np.bool_)
+
+
+def _checked_score(score: NDArray[np.floating]) -> NDArray[np.floating]:
+    # With NaN both comparisons are false, so NaN is refused too.
+    if score.ndim != 2 or not (score.size and score.min() >= 0.0 and score.max() <= 1.0):
+        raise DataError(
+            f"a score map must be (H, W) with scores in [0, 1] and no NaN, got {score.shape} "
+            f"from {score.min() if score.size else None} to {score.max() if score.size else None}"
+        )
+    return score

@@ -1,1 +1,0 @@
-"""Whole scenes: two rasters of any size in, georeferenced change map and polygons out."""

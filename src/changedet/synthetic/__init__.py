@@ -1,0 +1,1 @@
+"""Generated landscapes with known changes, for the demo and for tests."""

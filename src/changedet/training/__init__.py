@@ -1,0 +1,1 @@
+"""Settings to a trained model: configuration, loop, validation, logs."""

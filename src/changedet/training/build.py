@@ -1,0 +1,233 @@
+"""The only place where settings turn into objects."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch.utils.data import DataLoader
+
+from changedet.data.labelled import LabelledPair
+from changedet.data.labels.scan import LabelEncoding
+from changedet.data.training.pairs import PairDataset, PairSample
+from changedet.data.training.sampling import EpochSampler
+from changedet.data.training.transforms import Augmentation
+from changedet.errors import ConfigError
+from changedet.losses.contrastive import Margins, WeightedDoubleMargin
+from changedet.losses.segmentation import PixelLossSum, WeightedTerm
+from changedet.losses.supervision import BranchLoss
+from changedet.models.registry import create_model, model_options
+from changedet.training.config import ExperimentConfig, LossConfig, ModelConfig
+from changedet.training.schedule import CosineSchedule, Schedule, TableSchedule
+from changedet.training.trainer import TrainerSettings
+from changedet.types import Branch, Normalisation, PixelType
+
+if TYPE_CHECKING:
+    from changedet.models.base import EncoderModel
+
+
+def build_model(config: ModelConfig, *, pretrained: bool) -> "EncoderModel":
+    """Make the model with its encoder weights.
+
+    Args:
+        config: The model's settings.
+        pretrained: Whether to load the encoder weights that ``config`` names. Not needed where
+            all weights are replaced afterwards, as in resuming.
+    """
+    source = config.encoder_weights if pretrained else False
+    return create_model(config.name, pretrained=source, **model_settings(config))
+
+
+def model_settings(config: ModelConfig) -> dict[str, object]:
+    """Pick the settings that the model has; the others must have been left alone.
+
+    Raises:
+        ConfigError: If one of the others was changed.
+    """
+    taken = model_options(config.name)
+    settings = config.model_dump(exclude={"name", "encoder_weights"})
+    for name, value in settings.items():
+        default = ModelConfig.model_fields[name].default
+        if name not in taken and value != default:
+            raise ConfigError(
+                f"model.{name} is no setting of {config.name}, got {value!r}; leave it out, or "
+                f"choose another model.name (settings of {config.name}: {', '.join(taken)})"
+            )
+    return {name: value for name, value in settings.items() if name in taken}
+
+
+def build_seeded_model(config: ExperimentConfig, *, pretrained: bool) -> "EncoderModel":
+    """Make the model with first weights that ``training.seed`` alone decides.
+
+    The caller's random state is left as it was.
+
+    Args:
+        config: The experiment's settings.
+        pretrained: As for :func:`build_model`.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.training.seed)
+        return build_model(config.model, pretrained=pretrained)
+
+
+def build_loss(
+    config: LossConfig, model: ModelConfig, *, changed_share: float | None
+) -> BranchLoss:
+    """Make the loss.
+
+    Args:
+        config: The loss's settings.
+        model: The settings of the model it is for.
+        changed_share: Share of changed pixels p measured from the training labels; the setting
+            ``loss.changed_share`` wins over it.
+    """
+    terms: dict[str, WeightedTerm] = {}
+    for name, weight in config.terms.items():
+        terms[name] = WeightedTerm(
+            weight,
+            _contrastive(config, model, changed_share=changed_share) if name == "wdmc" else name,
+        )
+    return BranchLoss(
+        PixelLossSum(terms),
+        branch_weights=_branch_weights(config, model),
+        level_weights=config.level_weights,
+    )
+
+
+def _contrastive(
+    config: LossConfig, model: ModelConfig, *, changed_share: float | None
+) -> WeightedDoubleMargin:
+    share = config.changed_share if config.changed_share is not None else changed_share
+    return WeightedDoubleMargin(
+        model.distance,
+        margins=Margins(*config.margins) if config.margins is not None else None,
+        changed_share=share if config.weighting == "weighted" else None,
+    )
+
+
+def build_optimizer(config: ExperimentConfig, model: "EncoderModel") -> torch.optim.Optimizer:
+    """Make the optimiser over all parameters."""
+    settings = config.optimizer
+    kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
+    if settings.encoder_lr_factor == 1.0:
+        return kind(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    encoder = set(model.encoder.parameters())
+    rest = [parameter for parameter in model.parameters() if parameter not in encoder]
+    groups = [
+        {"params": list(model.encoder.parameters()), "lr_factor": settings.encoder_lr_factor},
+        {"params": rest, "lr_factor": 1.0},
+    ]
+    return kind(groups, lr=settings.lr, weight_decay=settings.weight_decay)
+
+
+def build_schedule(config: ExperimentConfig) -> Schedule:
+    """Make the learning-rate schedule."""
+    settings, epochs = config.schedule, config.training.epochs
+    if settings.kind == "cosine":
+        return CosineSchedule(
+            config.optimizer.lr,
+            epochs,
+            warmup_epochs=settings.warmup_epochs,
+            final=settings.final_lr,
+        )
+    if settings.kind == "table":
+        return TableSchedule(settings.steps, epochs)
+    return TableSchedule(((epochs, config.optimizer.lr),), epochs)
+
+
+def build_augmentation(config: ExperimentConfig, *, pixel_type: PixelType) -> Augmentation:
+    """Make the variation of training samples.
+
+    Raises:
+        ConfigError: If images of so many channels and such values cannot be varied like that.
+    """
+    augmentation = Augmentation(
+        **config.augmentation.model_dump(), changed_crops=config.data.changed_crops
+    )
+    augmentation.check_channels(config.model.in_channels, pixel_type=pixel_type)
+    return augmentation
+
+
+def build_loader(
+    pairs: Sequence[LabelledPair],
+    config: ExperimentConfig,
+    *,
+    encoding: LabelEncoding,
+    device: torch.device,
+    pixel_type: PixelType = "uint8",
+    fill: Normalisation | None = None,
+) -> tuple[DataLoader[PairSample], EpochSampler]:
+    """Make the training batches and the sampler that orders them.
+
+    Args:
+        pairs: Labelled pairs to train on.
+        config: The experiment's settings.
+        encoding: What the labels' values mean.
+        device: Where the batches go.
+        pixel_type: Kind of the stored values.
+        fill: Statistics of the model, whose means stand where a scene holds no image.
+    """
+    dataset = PairDataset(
+        pairs,
+        encoding=encoding,
+        crop_px=config.data.crop_px,
+        seed=config.training.seed,
+        augmentation=build_augmentation(config, pixel_type=pixel_type),
+        channels=config.model.in_channels,
+        pixel_type=pixel_type,
+        fill=fill,
+        cache=config.data.cache,
+        crops_per_pair=config.data.crops_per_pair,
+    )
+    sampler = EpochSampler(len(dataset), seed=config.training.seed)
+    workers = config.data.workers
+    loader: DataLoader[PairSample] = DataLoader(
+        dataset,
+        batch_size=config.training.batch_size,
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        multiprocessing_context=_start_method(pairs) if workers else None,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=_ignore_interrupts,
+    )
+    return loader, sampler
+
+
+def build_settings(config: ExperimentConfig, device: torch.device) -> TrainerSettings:
+    """Make the trainer's settings for a device."""
+    training = config.training
+    use_bf16 = training.precision == "bf16" or (
+        training.precision == "auto" and device.type == "cuda"
+    )
+    return TrainerSettings(
+        epochs=training.epochs,
+        seed=training.seed,
+        validate_every=training.validate_every,
+        validate_every_epochs=training.validate_every_epochs,
+        log_every=training.log_every,
+        checkpoint_every=training.checkpoint_every,
+        keep_best=training.keep_best,
+        accumulate=training.accumulate,
+        clip_norm=training.clip_norm,
+        autocast=torch.bfloat16 if use_bf16 else None,
+    )
+
+
+def _branch_weights(loss: LossConfig, model: ModelConfig) -> dict[Branch, float]:
+    weights = loss.branch_weights
+    if model.head == "plain" or model.name == "siamese_pyramid":
+        # They have one branch; the weights of the others have nothing to act on.
+        return {"fused": weights.fused}
+    return {"position": weights.position, "channel": weights.channel, "fused": weights.fused}
+
+
+def _start_method(pairs: Sequence[LabelledPair]) -> str | None:
+    """Choose how workers start: forked ones would share the parent's network connections."""
+    return "spawn" if any(pair.is_remote for pair in pairs) else None
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Leave Ctrl-C to the main process, which ends the workers after it has saved."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

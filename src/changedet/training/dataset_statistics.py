@@ -1,0 +1,225 @@
+"""What a run measures once on its data: label encoding, class share, normalisation statistics."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from changedet.data.index import PairIndex
+from changedet.data.labelled import LabelledPair
+from changedet.data.labels.scan import LabelEncoding, scan_labels
+from changedet.data.rasters.provenance import difference, record_blocks
+from changedet.data.statistics import measure_normalisation
+from changedet.errors import ConfigError, DataError
+from changedet.inference.views import views
+from changedet.models.weights import encoder_normalisation
+from changedet.training.config import ExperimentConfig
+from changedet.types import Normalisation, PixelType
+
+_RGB = 3
+
+
+class DatasetStatistics(NamedTuple):
+    """What was measured on the data once, and what a resumed run must not measure anew."""
+
+    data: Path
+    data_name: str
+    encoding: LabelEncoding
+    changed_share: float | None
+    normalisation: Normalisation
+    pixel_type: PixelType = "uint8"
+    blocks: dict[str, Any] | None = None
+    source_bands: tuple[int, ...] | None = None
+    source_bands_after: tuple[int, ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the facts as plain JSON types."""
+        return {
+            "data": str(self.data),
+            "data_name": self.data_name,
+            "label": self.encoding.to_dict(),
+            "changed_share": self.changed_share,
+            "normalisation": asdict(self.normalisation),
+            "pixel_type": self.pixel_type,
+            "source_bands": self.source_bands,
+            "source_bands_after": self.source_bands_after,
+            "blocks": self.blocks,
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "DatasetStatistics":
+        """Rebuild from :meth:`to_dict`; other keys are left alone."""
+        statistics: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in fields["normalisation"].items()
+        }
+        return cls(
+            data=Path(fields["data"]),
+            data_name=fields["data_name"],
+            encoding=LabelEncoding.from_dict(fields["label"]),
+            changed_share=fields["changed_share"],
+            normalisation=Normalisation(**statistics),
+            pixel_type=fields.get("pixel_type", "uint8"),
+            blocks=fields.get("blocks"),
+            source_bands=_tuple_or_none(fields.get("source_bands")),
+            source_bands_after=_tuple_or_none(fields.get("source_bands_after")),
+        )
+
+
+def _tuple_or_none(bands: list[int] | None) -> tuple[int, ...] | None:
+    return None if bands is None else tuple(bands)
+
+
+def measure_dataset(
+    root: Path, index: PairIndex, config: ExperimentConfig, *, say: Callable[[str], None]
+) -> DatasetStatistics:
+    """Measure label encoding, class share and normalisation statistics, and say what was found.
+
+    Raises:
+        DataError: If the labels cannot be understood, or the class weights not be measured.
+    """
+    pairs = index.split(config.data.train_split)
+    scan = scan_labels(
+        index.pairs,
+        ignore_value=config.data.ignore_value,
+        changed_values=config.data.changed_values,
+    )
+    say(f"labels: {scan.encoding.describe()}")
+    share = scan.share_of(pairs)
+    say(
+        f"{len(pairs)} training pairs, {100 * share:.3g} % of the pixels changed; "
+        f"{len(index.split(config.data.val_split))} validation pairs"
+    )
+    if not 0.0 < share < 1.0:
+        _accept_one_class(config, "changed" if share == 0.0 else "unchanged", say=say)
+    if scan.share_of(index.split(config.data.val_split)) == 0.0:
+        raise DataError(
+            f"the split {config.data.val_split!r} has no changed pixel, so no model can be chosen "
+            "on it; put pairs with changes into it, or choose another split with --set "
+            "data.val_split=NAME"
+        )
+    for note in _size_notes(config, pairs[0]):
+        say(note)
+    normalisation = _normalisation(pairs, index, config)
+    scenes = index.scenes
+    return DatasetStatistics(
+        data=root.resolve(),
+        data_name=index.name,
+        encoding=scan.encoding,
+        changed_share=share,
+        normalisation=normalisation,
+        pixel_type=index.pixel_type,
+        blocks=_blocks(index, config),
+        source_bands=None if scenes is None else scenes.bands,
+        source_bands_after=None if scenes is None else scenes.bands_after,
+    )
+
+
+def _accept_one_class(
+    config: ExperimentConfig, missing: str, *, say: Callable[[str], None]
+) -> None:
+    """Refuse training labels of one class where its weights are needed, else warn."""
+    lack = f"the training labels hold no {missing} pixel"
+    is_balanced = "wdmc" in config.loss.terms and config.loss.weighting == "weighted"
+    if is_balanced and config.loss.changed_share is None:
+        raise DataError(
+            f"{lack}, so the class weights cannot be measured; "
+            "check the labels ('changedet data check'), or give the share of changed pixels by "
+            "hand with --set loss.changed_share=0.1"
+        )
+    say(f"WARNING: {lack}, so no model can learn what one is; check them ('changedet data check')")
+
+
+def _size_notes(config: ExperimentConfig, pair: LabelledPair) -> list[str]:
+    """Say what crops and zoom cannot do on images of such a size."""
+    height, width = pair.size()
+    crop_px, scale = config.data.crop_px, config.augmentation.scale
+    furthest = crop_px / min(height, width)
+    notes = []
+    if furthest > 1.0:
+        notes.append(
+            f"data.crop_px is {crop_px}, but images such as {pair.source} are {width}x{height}: "
+            "they are mirrored to that size, which costs time and memory"
+        )
+    elif scale is not None and scale[0] < furthest:
+        notes.append(
+            f"augmentation.scale zooms out to {scale[0]:g}, but with crops of {crop_px} px images "
+            f"such as {pair.source}, {width}x{height}, are seen whole at {furthest:g}; smaller "
+            "crops (data.crop_px) zoom out further"
+        )
+    reached = 1.0 if scale is None else min(1.0, max(scale[0], furthest))
+    shown = min(view.scale for view in views(config.data.test_time))
+    if shown < reached:
+        notes.append(
+            f"data.test_time={config.data.test_time} judges images at {shown:g} of their size, but "
+            f"training shows none below {reached:g}; take smaller crops (data.crop_px), or other "
+            "views (data.test_time=mirror)"
+        )
+    return notes
+
+
+def _normalisation(
+    pairs: Sequence[LabelledPair], index: PairIndex, config: ExperimentConfig
+) -> Normalisation:
+    scale = config.data.normalisation
+    if scale != "encoder":
+        return measure_normalisation(
+            pairs, bands=config.data.bands, scale=scale, channels=config.model.in_channels
+        )
+    if config.model.in_channels != _RGB or index.pixel_type != "uint8":
+        raise ConfigError(
+            f"data.normalisation=encoder is for 8-bit images of {_RGB} channels, got "
+            f"{index.pixel_type} of {config.model.in_channels}; use mean_std"
+        )
+    return encoder_normalisation(config.model.encoder, bands=config.data.bands)
+
+
+def check_scenes_unchanged(
+    facts: DatasetStatistics, index: PairIndex, config: ExperimentConfig
+) -> None:
+    """Refuse to go on with other blocks or bands of scenes than a run began with.
+
+    Runs of before the blocks were stored are let through.
+
+    Raises:
+        ConfigError: If they differ.
+    """
+    if facts.blocks is None:
+        return
+    now = _blocks(index, config)
+    if now is None or index.scenes is None:
+        raise ConfigError(
+            f"this run began on scenes, {index.root} holds pairs of files; give the scenes, or "
+            "start anew with --init"
+        )
+    how = difference(facts.blocks, now)
+    if how is not None:
+        raise ConfigError(
+            f"the scenes are cut or split otherwise than when this run began ({how}); restore "
+            f"{index.root}, or start anew with --init"
+        )
+    then = (facts.source_bands, facts.source_bands_after)
+    bands = (index.scenes.bands, index.scenes.bands_after)
+    if then != bands:
+        raise ConfigError(
+            f"the bands of the scenes are others than when this run began ({_shown(then)} then, "
+            f"{_shown(bands)} now); restore {index.root}, or start anew with --init"
+        )
+
+
+def _blocks(index: PairIndex, config: ExperimentConfig) -> dict[str, Any] | None:
+    if index.scenes is None:
+        return None
+    return record_blocks(
+        index.split(config.data.train_split),
+        index.split(config.data.val_split),
+        gap_px=index.scenes.gap_px,
+    )
+
+
+def _shown(bands: tuple[tuple[int, ...] | None, tuple[int, ...] | None]) -> str:
+    before, after = bands
+    if before is None:
+        return "all"
+    text = ", ".join(map(str, before))
+    return text if after is None else f"{text} and for after {', '.join(map(str, after))}"

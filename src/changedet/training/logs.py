@@ -1,0 +1,153 @@
+"""The records of a training run: CSV logs, TensorBoard, curves and figures of each validation."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from changedet.metrics.protocol import SELECTION_SET_NOTE, best_threshold_metrics
+from changedet.rendering.plots import write_precision_recall_curve
+from changedet.storage.atomic import write_text
+from changedet.training.callbacks import LogRow, TrainingCallback, ValidationEvent
+from changedet.training.checkpoint import TrainingPosition
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+LOSS_TERMS = ("loss", "position", "channel", "fused")
+TRAIN_COLUMNS = (
+    "step",
+    "epoch",
+    "batch",
+    "learning_rate",
+    *(name if name == "loss" else f"loss_{name}" for name in LOSS_TERMS),
+    "f_score",
+    "best_f_score",
+)
+VALIDATION_COLUMNS = (
+    "step",
+    "epoch",
+    "batch",
+    "max_f1",
+    "threshold",
+    "precision",
+    "recall",
+    "average_precision",
+    "roc_auc",
+    "stored_threshold",
+    "best_f_score",
+)
+
+
+class CsvLog:
+    """A CSV file that can be cut back to its first rows, as resuming needs it."""
+
+    def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
+        self.path = path
+        self.columns = columns
+
+    def start(self, rows: int) -> None:
+        """Keep the header and the first ``rows`` rows; make the file if there is none."""
+        kept: list[str] = []
+        if rows and self.path.is_file():
+            kept = self.path.read_text(encoding="utf-8").splitlines()[1 : rows + 1]
+        write_text(self.path, "\n".join([",".join(self.columns), *kept]) + "\n")
+
+    def add(self, values: dict[str, object]) -> None:
+        """Append a row; columns without a value stay empty. Floats keep every digit."""
+        line = io.StringIO()
+        row = [_cell(values.get(column)) for column in self.columns]
+        csv.writer(line, lineterminator="\n").writerow(row)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line.getvalue())
+
+
+class RunRecords(TrainingCallback):
+    """Write what training has to leave behind (spec 4) under a run's folder.
+
+    ``logs/train.csv`` and ``logs/validation.csv``; TensorBoard under ``logs/tensorboard``;
+    ``validation/{epoch}_{batch}_P_R.jpg`` and ``validation/{epoch}_{batch}_metric.json``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._train = CsvLog(folder / "logs" / "train.csv", TRAIN_COLUMNS)
+        self._validation = CsvLog(folder / "logs" / "validation.csv", VALIDATION_COLUMNS)
+        self._board: SummaryWriter | None = None
+
+    def on_start(self, progress: TrainingPosition, *, batches: int, epochs: int) -> None:
+        """Cut the logs back to the position and open TensorBoard."""
+        # Imported here: TensorBoard takes a second to import, and only training needs it.
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._train.start(progress.log_rows)
+        self._validation.start(progress.validations)
+        self._board = SummaryWriter(
+            str(self.folder / "logs" / "tensorboard"), purge_step=progress.step + 1
+        )
+
+    def on_log(self, row: LogRow) -> None:
+        """Add a row to the training log."""
+        losses = {("loss" if k == "loss" else f"loss_{k}"): v for k, v in row.losses.items()}
+        scores = {"f_score": row.f_score, "best_f_score": row.best_f_score}
+        self._train.add(
+            {
+                "step": row.step,
+                "epoch": row.epoch,
+                "batch": row.batch,
+                "learning_rate": row.learning_rate,
+                **losses,
+                **scores,
+            }
+        )
+        self._scalars(row.step, {**losses, "learning_rate": row.learning_rate}, group="train")
+
+    def on_validation(self, event: ValidationEvent) -> None:
+        """Write the curve, the figures and a row."""
+        progress = event.progress
+        seed = best_threshold_metrics(event.histogram)
+        figures: dict[str, object] = {
+            "max_f1": progress.f_score,
+            "threshold": seed.threshold,
+            "precision": seed.precision,
+            "recall": seed.recall,
+            "average_precision": seed.average_precision,
+            "roc_auc": seed.roc_auc,
+            "stored_threshold": event.threshold,
+            "best_f_score": progress.best_f_score,
+        }
+        position = {"step": progress.step, "epoch": progress.epoch, "batch": progress.batch}
+        stem = self.folder / "validation" / f"{progress.epoch}_{progress.batch}"
+        write_precision_recall_curve(
+            stem.with_name(f"{stem.name}_P_R.jpg"),
+            event.histogram,
+            title=f"validation, epoch {progress.epoch}, batch {progress.batch}",
+        )
+        content = {
+            **position,
+            **figures,
+            "distance": seed.distance,
+            "images": seed.images,
+            "note": f"{SELECTION_SET_NOTE}: the threshold is chosen on these very images",
+        }
+        write_text(stem.with_name(f"{stem.name}_metric.json"), json.dumps(content, indent=2) + "\n")
+        self._validation.add({**position, **figures})
+        numbers = {k: v for k, v in figures.items() if isinstance(v, float)}
+        self._scalars(progress.step, numbers, group="validation")
+
+    def close(self) -> None:
+        """Close TensorBoard's file."""
+        if self._board is not None:
+            self._board.close()
+
+    def _scalars(self, step: int, values: dict[str, float], *, group: str) -> None:
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(f"{group}/{name}", value, step)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)

@@ -1,0 +1,362 @@
+"""A training run from a request to a folder of results; resuming it, interrupting it."""
+
+import contextlib
+import json
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+from changedet._version import __version__
+from changedet.card import read_card
+from changedet.data.index import PairIndex, index_pairs
+from changedet.data.rasters.manifest import READING_SCENES, find_manifest
+from changedet.errors import CheckpointError, ConfigError, StorageError
+from changedet.inference.devices import resolve_device
+from changedet.inference.memory import keep_freed_memory
+from changedet.models.base import ChangeModel
+from changedet.models.ensemble import Ensemble
+from changedet.models.model_file import load_model
+from changedet.storage.atomic import write_text
+from changedet.storage.output_folder import remove_entries
+from changedet.training.averaging import AveragedModel
+from changedet.training.build import (
+    build_augmentation,
+    build_loader,
+    build_loss,
+    build_optimizer,
+    build_schedule,
+    build_seeded_model,
+    build_settings,
+)
+from changedet.training.callbacks import TrainingCallback
+from changedet.training.checkpoint import TrainingPosition, load_checkpoint
+from changedet.training.config import (
+    ExperimentConfig,
+    dump_config,
+    load_config,
+    tile_px,
+)
+from changedet.training.dataset_statistics import (
+    DatasetStatistics,
+    check_scenes_unchanged,
+    measure_dataset,
+)
+from changedet.training.logs import RunRecords
+from changedet.training.trainer import Interrupted, Trainer, TrainingParts
+from changedet.training.validation import RunValidator, make_exporter
+
+#: Settings that a resumed run may change without becoming another experiment.
+_FREE_ON_RESUME = ("training.epochs", "data.workers", "data.cache", "training.keep_best")
+DEFAULT_RECIPE = "default"
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What the user asked for.
+
+    Attributes:
+        out: Folder of the run.
+        data: Folder of the data set, or manifest of scenes; a resumed run knows it.
+        recipe: Recipe name or YAML file; None: the default recipe, or the run's own on resume.
+        overrides: ``section.key=value`` changes to it.
+        init: Model file whose weights training starts from.
+        start_epoch: Epoch, from 1, at which the schedule starts.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        mode: What to do about a run that is already in ``out``.
+    """
+
+    out: Path
+    data: Path | None = None
+    recipe: str | None = None
+    overrides: tuple[str, ...] = ()
+    init: Path | None = None
+    start_epoch: int = 1
+    device: str = "auto"
+    mode: Literal["new", "resume", "overwrite"] = "new"
+
+
+class TrainOutcome(NamedTuple):
+    """How a run ended: its last position, and the signal that stopped it early, if one did."""
+
+    progress: TrainingPosition
+    signal: int | None
+
+
+def run_training(
+    request: TrainRequest,
+    *,
+    callbacks: Sequence[TrainingCallback] = (),
+    say: Callable[[str], None] = lambda message: None,
+) -> TrainOutcome:
+    """Train as asked and leave everything in ``request.out`` (spec 4).
+
+    Args:
+        request: What to train, on what, where to.
+        callbacks: Told of the progress, beside the records that are always written.
+        say: Gets sentences for the user.
+
+    Raises:
+        ConfigError: For a faulty setting, or a folder that holds another run.
+        DataError: For data that cannot be trained on.
+        TrainingError: If the loss is not finite.
+        StorageError: If results cannot be written.
+    """
+    device = resolve_device(request.device)
+    keep_freed_memory(str(device))
+    config, facts, index = _prepare(request, say=say)
+    pairs = index.split(config.data.train_split)
+    replaced = request.mode == "resume" or request.init is not None
+    model = build_seeded_model(config, pretrained=not replaced)
+    _check_crop(model, config)
+    if request.init is not None:
+        _initialise(model, request.init)
+    model.to(device).to(memory_format=torch.channels_last)
+    optimizer = build_optimizer(config, model)
+    decay = config.training.ema_decay
+    average = None if decay is None else AveragedModel(model, decay=decay)
+    judged = model if average is None else average.module
+    progress = TrainingPosition(epoch=request.start_epoch)
+    last = request.out / "checkpoints" / "last.safetensors"
+    if request.mode == "resume":
+        progress = load_checkpoint(last, model=model, optimizer=optimizer, average=average)
+        say(f"going on from epoch {progress.epoch}, batch {progress.batch}")
+    # Only now, when all that the user can have wrong is read, is an earlier run replaced.
+    if request.mode != "resume":
+        remove_entries(request.out, _RUN_ENTRIES)
+    _write_run(request, config, facts)
+    if config.training.compile:
+        model.compile()
+    loader, sampler = build_loader(
+        pairs,
+        config,
+        encoding=facts.encoding,
+        device=device,
+        pixel_type=facts.pixel_type,
+        fill=facts.normalisation,
+    )
+    with _stop_on_signals(say) as caught, contextlib.ExitStack() as stack:
+        records = RunRecords(request.out)
+        watchers = [records, *callbacks]
+        for watcher in watchers:
+            stack.callback(watcher.close)
+        validator = RunValidator(
+            judged,
+            index.split(config.data.val_split),
+            config,
+            facts=facts,
+            device=device,
+            folder=request.out / "validation",
+            should_stop=lambda: bool(caught),
+        )
+        parts = TrainingParts(
+            model=model,
+            loss=build_loss(config.loss, config.model, changed_share=facts.changed_share),
+            optimizer=optimizer,
+            schedule=build_schedule(config),
+            loader=loader,
+            sampler=sampler,
+            names=[pair.source for pair in pairs],
+            normalisation=facts.normalisation,
+            validate=validator,
+            export=make_exporter(judged, config, facts),
+            average=average,
+        )
+        trainer = Trainer(
+            parts,
+            build_settings(config, device),
+            folder=request.out,
+            device=device,
+            callbacks=watchers,
+            should_stop=lambda: bool(caught),
+        )
+        try:
+            return TrainOutcome(trainer.fit(progress), None)
+        except Interrupted as stop:
+            return TrainOutcome(stop.progress, caught[0])
+        except OSError as error:
+            raise StorageError(
+                f"cannot write to {request.out}: {error.strerror or error}; make room, then go on "
+                f"with: changedet train --out {request.out} --resume"
+            ) from error
+
+
+def _prepare(
+    request: TrainRequest, *, say: Callable[[str], None]
+) -> tuple[ExperimentConfig, DatasetStatistics, PairIndex]:
+    """Settle settings, data and facts; nothing is written."""
+    if request.mode == "resume":
+        if request.init is not None or request.start_epoch != 1:
+            raise ConfigError(
+                "--resume goes on from the run's own weights and epoch; "
+                "leave out --init and --start-epoch"
+            )
+        config, facts = _stored_run(request)
+        index = _index(facts.data, config, say=say)
+        check_scenes_unchanged(facts, index, config)
+    else:
+        if request.data is None:
+            raise ConfigError("say where the pairs are: --data DIR (or go on with --resume)")
+        config = load_config(request.recipe or DEFAULT_RECIPE, overrides=request.overrides)
+        _check_start(request, config)
+        _check_folder(request)
+        build_schedule(config)
+        tile_px(config)
+        build_augmentation(config, pixel_type="uint8")
+        index = _index(request.data, config, say=say)
+        build_augmentation(config, pixel_type=index.pixel_type)
+        for note in index.notes:
+            say(note)
+        facts = measure_dataset(request.data, index, config, say=say)
+    return config, facts, index
+
+
+def _check_start(request: TrainRequest, config: ExperimentConfig) -> None:
+    if not 1 <= request.start_epoch <= config.training.epochs:
+        raise ConfigError(
+            f"--start-epoch must be in [1, {config.training.epochs}] (training.epochs), "
+            f"got {request.start_epoch}"
+        )
+    # Read before the data: a wrong file must not be found out after minutes of measuring.
+    if request.init is not None and read_card(request.init).architecture == Ensemble.architecture:
+        raise ConfigError(
+            f"{request.init} is an ensemble, which is not trained further; give one of the models "
+            "that it was made of"
+        )
+
+
+def _check_crop(model: ChangeModel, config: ExperimentConfig) -> None:
+    """Refuse crops of which an encoder without dilation leaves a single pixel."""
+    least = 2 * model.stride
+    if config.model.name == "siamese_pyramid" and config.data.crop_px < least:
+        raise ConfigError(
+            f"data.crop_px must be at least {least} for encoder {config.model.encoder} (stride "
+            f"{model.stride}), got {config.data.crop_px}"
+        )
+
+
+def _index(root: Path, config: ExperimentConfig, *, say: Callable[[str], None]) -> PairIndex:
+    if find_manifest(root) is not None:
+        say(READING_SCENES)
+    index = index_pairs(root, benchmark=config.data.benchmark, channels=config.model.in_channels)
+    for split in (config.data.train_split, config.data.val_split):
+        index.split(split)
+    return index
+
+
+def _initialise(model: ChangeModel, path: Path) -> None:
+    source, card = load_model(path)
+    try:
+        model.load_state_dict(source.state_dict())
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path} holds a {card.architecture} with {card.options}, which does not fit the "
+            f"settings' {model.architecture} with {model.options}; use settings of the same model"
+        ) from error
+
+
+def _check_folder(request: TrainRequest) -> None:
+    out = request.out
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out {out} is a file; choose a folder")
+    if request.mode == "new" and out.is_dir() and any(out.iterdir()):
+        raise ConfigError(f"{out} already holds {_held(out)}, or choose another folder")
+    # A wrong --out must not cost anybody a folder of other things.
+    is_other = out.is_dir() and any(out.iterdir()) and not (out / "run.json").is_file()
+    if request.mode == "overwrite" and is_other:
+        raise ConfigError(f"{out} holds no run that could be replaced; choose another folder")
+
+
+def _held(out: Path) -> str:
+    if not (out / "run.json").is_file():
+        return "files that are not a run; move them away"
+    if not (out / "checkpoints" / "last.safetensors").is_file():
+        return "a run without a checkpoint; replace it with --overwrite"
+    return "a run; go on with --resume, replace it with --overwrite"
+
+
+_RUN_ENTRIES = ("checkpoints", "logs", "validation", "best.safetensors", "config.yaml", "run.json")
+
+
+def _write_run(request: TrainRequest, config: ExperimentConfig, facts: DatasetStatistics) -> None:
+    write_text(request.out / "config.yaml", dump_config(config))
+    content = {
+        **facts.to_dict(),
+        "package_version": __version__,
+        "torch_version": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+    write_text(request.out / "run.json", json.dumps(content, indent=2) + "\n")
+
+
+def _stored_run(request: TrainRequest) -> tuple[ExperimentConfig, DatasetStatistics]:
+    try:
+        record = json.loads((request.out / "run.json").read_text(encoding="utf-8"))
+        stored = load_config(request.out / "config.yaml")
+    except (OSError, ValueError, ConfigError) as error:
+        raise ConfigError(
+            f"{request.out} holds no run to resume ({error}); start it without --resume"
+        ) from error
+    facts = DatasetStatistics.from_dict(record)
+    if request.data is not None:
+        facts = facts._replace(data=request.data.resolve())
+    return _resumed_config(request, stored), facts
+
+
+def _resumed_config(request: TrainRequest, stored: ExperimentConfig) -> ExperimentConfig:
+    """Let only those settings differ from the stored run's that leave the experiment the same."""
+    if request.recipe is not None:
+        asked = load_config(request.recipe, overrides=request.overrides)
+    else:
+        asked = load_config(request.out / "config.yaml", overrides=request.overrides)
+    old, new = _flat(stored.model_dump(mode="json")), _flat(asked.model_dump(mode="json"))
+    changed = [key for key in new if new[key] != old.get(key) and key not in _FREE_ON_RESUME]
+    if changed:
+        differences = "; ".join(
+            f"{key} was {old.get(key)!r}, asked {new[key]!r}" for key in changed
+        )
+        raise ConfigError(
+            f"a resumed run keeps its settings: {differences}; leave them out, or start a new run "
+            "with --init"
+        )
+    return asked
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+@contextlib.contextmanager
+def _stop_on_signals(say: Callable[[str], None]) -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying; a second one is taken as it comes."""
+    caught: list[int] = []
+    names: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM)
+    former: dict[signal.Signals, Any] = {}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
+        say("stopping as soon as the batch is done; once more to stop at once")
+        for name, handler in former.items():
+            signal.signal(name, handler)
+
+    try:
+        for name in names:
+            former[name] = signal.signal(name, note)
+    except ValueError:
+        # Not in the main thread: signals stay with whoever embeds the training.
+        former.clear()
+    try:
+        yield caught
+    finally:
+        for name, handler in former.items():
+            signal.signal(name, handler)

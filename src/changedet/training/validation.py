@@ -1,0 +1,126 @@
+"""Validation during training: score the validation split, draw heat maps, pack the model's file."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from changedet._version import __version__
+from changedet.card import ModelCard
+from changedet.data.labelled import LabelledPair
+from changedet.data.reading import PairReader
+from changedet.inference.counting import ScoredPair, count_scores
+from changedet.inference.torch_scorer import TorchScorer
+from changedet.metrics.protocol import best_threshold_metrics, choose_threshold
+from changedet.models.base import ChangeModel
+from changedet.models.model_file import save_model
+from changedet.rendering.pictures import heatmap, write_png
+from changedet.selection import Selection
+from changedet.training.checkpoint import TrainingPosition
+from changedet.training.config import ExperimentConfig, tile_px
+from changedet.training.dataset_statistics import DatasetStatistics
+from changedet.training.trainer import StopRequested, Validation
+
+
+class RunValidator:
+    """Score a model on the validation split; heat maps of every n-th image go to ``folder``."""
+
+    def __init__(
+        self,
+        model: ChangeModel,
+        pairs: Sequence[LabelledPair],
+        config: ExperimentConfig,
+        *,
+        facts: DatasetStatistics,
+        device: torch.device,
+        folder: Path,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self.model = model
+        self.pairs = pairs
+        self.config = config
+        self.facts = facts
+        self.device = device
+        self.folder = folder
+        self.should_stop = should_stop
+
+    def __call__(self, progress: TrainingPosition) -> Validation:
+        """Score every pair of the split.
+
+        Raises:
+            StopRequested: If the run was asked to stop meanwhile.
+            DataError: If a pair cannot be read, or the split has no changed pixel.
+        """
+        reader = PairReader(
+            self.facts.encoding, self.config.model.in_channels, self.facts.normalisation
+        )
+        heatmaps = self.folder / f"{progress.epoch}_{progress.batch}_heatmaps"
+
+        def draw(scored: ScoredPair) -> None:
+            if self.should_stop():
+                raise StopRequested
+            if scored.number % self.config.training.heatmap_every == 0:
+                name = self.pairs[scored.number].name.replace("/", "_")
+                write_png(heatmaps / f"{name}.png", heatmap(scored.score))
+
+        card = describe_model(self.model, self.config, self.facts)
+        histogram = count_scores(
+            TorchScorer(self.model, card, device=self.device),
+            reader.read_ahead(self.pairs),
+            batch_size=max(8, self.config.training.batch_size),
+            mode=self.config.data.evaluation,
+            on_score=draw,
+        )
+        seed = best_threshold_metrics(histogram)
+        return Validation(histogram, seed.max_f1, choose_threshold(histogram), seed.roc_auc)
+
+
+def describe_model(
+    model: ChangeModel, config: ExperimentConfig, facts: DatasetStatistics
+) -> ModelCard:
+    """Say of a model in training all that does not change from one validation to the next."""
+    return ModelCard(
+        architecture=model.architecture,
+        options=model.options,
+        normalisation=facts.normalisation,
+        pixel_type=facts.pixel_type,
+        tile_px=tile_px(config),
+        test_time=config.data.test_time,
+        label=facts.encoding.to_dict(),
+        data_name=facts.data_name,
+        licence_note=(
+            "The weights follow the terms of the training data and of the encoder's weights."
+        ),
+        recipe=config.model_dump(mode="json"),
+        blocks=facts.blocks,
+        source_bands=facts.source_bands,
+        source_bands_after=facts.source_bands_after,
+        package_version=__version__,
+    )
+
+
+def make_exporter(
+    model: ChangeModel, config: ExperimentConfig, facts: DatasetStatistics
+) -> Callable[[Path, Validation, TrainingPosition], None]:
+    """Make the function that writes the model with all that is needed to use it."""
+
+    def export(path: Path, result: Validation, progress: TrainingPosition) -> None:
+        chosen = Selection(
+            "training",
+            data=facts.data_name,
+            split=config.data.val_split,
+            images=result.histogram.images,
+            epoch=progress.epoch,
+            batch=progress.batch,
+        )
+        card = replace(
+            describe_model(model, config, facts),
+            threshold=result.threshold,
+            threshold_selection=chosen,
+            weights_selection=(chosen,),
+            metrics={"validation": best_threshold_metrics(result.histogram).to_dict()},
+        )
+        save_model(path, model, card)
+
+    return export

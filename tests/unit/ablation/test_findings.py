@@ -1,0 +1,158 @@
+"""Claims that cannot be tested, each with its reason."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from changedet.ablation.findings import judge_claims
+from changedet.ablation.resources import Resources
+from changedet.ablation.results import AblationResults, RowResult, RunResult
+from changedet.ablation.run_state import Judgement, RunLogs, RunRecord
+from changedet.ablation.scoring import SplitScore
+from changedet.ablation.table import parse_table
+from changedet.ablation.verdict import Finding
+from changedet.training.config import parse_config
+
+CLAIMS = {
+    "difference": "{text: t, kind: difference, row: a, against: b, difference: 0.1}",
+    "gflop": "{text: t, kind: lower_cost, row: a, against: b, quantity: gflop}",
+    "memory": "{text: t, kind: lower_cost, row: a, against: b, quantity: peak_memory}",
+    "blotches": "{text: t, kind: heat_maps, row: a, against: b, quantity: blotches}",
+    "contrast": "{text: t, kind: heat_maps, row: a, against: b, quantity: contrast}",
+    "spread": "{text: t, kind: loss_spread, row: a}",
+    "together": "{text: t, kind: rank_correlation, rows: [a]}",
+}
+
+
+def run(
+    hits: int = 80,
+    *,
+    images: int = 6,
+    blotches: int | None = 2,
+    level: float = 0.8,
+    settings=None,
+    resources=None,
+    terms=None,
+    gflop=2.0,
+):
+    figures = dict.fromkeys(("precision", "recall", "average_precision", "roc_auc"), 0.5)
+    score = SplitScore(
+        "seed",
+        "val",
+        0.5,
+        counts=np.tile([hits, 100 - hits, 100 - hits], (images, 1)),
+        blotches=np.tile([blotches or 0, 1], (0 if blotches is None else images, 1)),
+        # Scores of both classes vary by 0.1 about their means.
+        moments=np.tile(
+            [100, 100 * level, 100 * (level**2 + 0.01), 900, 180, 900 * (0.04 + 0.01)], (images, 1)
+        ),
+        note=None,
+        **figures,
+    )
+    return RunResult(
+        folder=Path(),
+        record=RunRecord("a", 0, "finished", "", ""),
+        config=parse_config(settings or {}, origin="test"),
+        judgement=Judgement("model", {"seed": score}, parameters=1, gflop=gflop),
+        resources=resources or Resources(),
+        logs=RunLogs(1, np.arange(6.0), np.arange(6.0), terms or {}),
+    )
+
+
+def judge(claim: str, ours: list[RunResult], theirs: list[RunResult]) -> Finding:
+    text = (
+        "{title: t, rows: [{name: a, title: A}, {name: b, title: B}], claims: ["
+        f"{CLAIMS[claim]}]}}"
+    )
+    table = parse_table(text, origin="test")
+    rows = [
+        RowResult(row, tuple(runs), ())
+        for row, runs in zip(table.rows, (ours, theirs), strict=True)
+    ]
+    results = AblationResults(
+        table=table,
+        rows=tuple(rows),
+        floors=(),
+        command="",
+        val_split="val",
+        test_split=None,
+        data="",
+        shown=(),
+        notes=(),
+        problems=(),
+    )
+    return judge_claims(results)[0].finding
+
+
+OTHER = {"model": {"distance": "cosine"}}
+
+
+def test_a_row_that_is_better_on_every_image_holds():
+    found = judge("difference", [run(90)], [run(80, settings=OTHER)])
+    assert found.verdict == "holds"
+    assert found.measured.mean == pytest.approx(0.1)
+
+
+def test_rows_that_differ_in_seed_and_name_alone_are_one_experiment():
+    settings = {"name": "other", "training": {"seed": 5}}
+    found = judge("difference", [run(90)], [run(80, settings=settings)])
+    assert found.verdict == "not run"
+    assert "same settings" in found.why
+
+
+def test_rows_that_differ_in_epochs_need_a_budget_that_lets_them():
+    short = {"training": {"epochs": 45}}
+    spent = Resources(state="budget spent")
+    assert judge("difference", [run(90, settings=short)], [run(80)]).verdict == "holds"
+    found = judge("difference", [run(90, settings=short)], [run(80, resources=spent)])
+    assert found.verdict == "not run"
+    assert "budget" in found.why
+
+
+def test_cleaner_heat_maps_are_measured_on_the_same_images():
+    few = [run(blotches=1)]
+    found = judge("blotches", few, [run(blotches=3, settings=OTHER)])
+    assert found.verdict == "holds"
+    assert found.why.startswith("1 against 3 blotches an image, difference -2 [-2, -2]")
+    assert "no" not in judge("blotches", few, [run(settings=OTHER)]).verdict
+    assert judge("blotches", few, [run(blotches=None, settings=OTHER)]).verdict == "not run"
+    sharp = judge("contrast", [run(level=0.9)], [run(level=0.6, settings=OTHER)])
+    assert sharp.verdict == "holds"
+    assert sharp.why.startswith("7 against 4 deviations, difference +3 ")
+
+
+def test_epochs_that_were_run_stand_beside_the_claim():
+    found = judge("difference", [run(90)], [run(80, settings=OTHER)])
+    assert "; 1 and 1 epochs; one seed" in found.why
+
+
+def test_rows_judged_on_other_images_are_not_compared():
+    found = judge("difference", [run(90)], [run(80, images=5, settings=OTHER)])
+    assert "different images" in found.why
+
+
+@pytest.mark.parametrize("claim", list(CLAIMS))
+def test_a_row_without_a_run_leaves_its_claims_open(claim):
+    found = judge(claim, [], [run()])
+    assert found.verdict == "not run"
+
+
+def test_costs_are_compared_where_all_of_them_are_known_and_alike():
+    assert judge("gflop", [run(gflop=1.0)], [run()]).verdict == "holds"
+    assert "not known" in judge("memory", [run()], [run()]).why
+    small, large = Resources(peak_bytes=10**9), Resources(peak_bytes=2 * 10**9)
+    found = judge("memory", [run(resources=small)], [run(resources=large)])
+    assert (found.verdict, found.why) == ("holds", "1 against 2 GB")
+    hardly = Resources(peak_bytes=1_001_000_000)
+    close = judge("memory", [run(resources=small)], [run(resources=hardly)])
+    assert close.verdict == "within noise"
+    gpu = Resources(peak_bytes=2 * 10**9, memory="gpu")
+    assert "GPU" in judge("memory", [run(resources=small)], [run(resources=gpu)]).why
+
+
+def test_a_spread_needs_two_loss_terms_and_rising_figures_are_found():
+    assert "two loss terms" in judge("spread", [run(terms={"fused": [1.0]})], []).why
+    apart = {"position": [1.0, 1.0], "fused": [2.0, 2.0]}
+    assert judge("spread", [run(terms=apart)], []).verdict == "does not hold"
+    assert judge("together", [run()], []).verdict == "holds"

@@ -1,0 +1,141 @@
+"""Tables of ablations: shipped ones, faults in others, settings of a row."""
+
+import pytest
+
+from changedet.ablation.table import (
+    DifferenceClaim,
+    HeatMapClaim,
+    dump_table,
+    list_tables,
+    load_table,
+    parse_table,
+    row_config,
+)
+from changedet.errors import ConfigError
+
+TEXT = """
+title: Two
+base: default
+rows:
+  - {name: one, title: One}
+  - {name: two, title: Two, set: {model.distance: l2, optimizer.lr: 1.0e-5}}
+claims:
+  - {text: better, kind: difference, row: two, against: one, difference: 0.01}
+"""
+
+
+def test_the_seeds_table_holds_its_rows_and_claims_with_settings_that_exist():
+    table = load_table("seed")
+    configs = {row.name: row_config(table, row) for row in table.rows}
+    assert len(configs) == 11
+    assert configs["v2_fused_only"].loss.branch_weights.position == 0.0
+    assert configs["v2_relu"].model.activation == "relu"
+    assert configs["v2_l2"].model.activation == "leaky_relu"
+    assert configs["v2_l2_short"].training.epochs == 45
+    claimed = {
+        (claim.row, claim.against): claim.difference
+        for claim in table.claims
+        if isinstance(claim, DifferenceClaim)
+    }
+    assert claimed == {
+        ("v2_l2", "dasnet"): 0.027,
+        ("v2_cosine", "v2_l2"): 0.004,
+        ("v2_fused_only", "v2_l2"): -0.002,
+        ("v2_no_attention", "v2_l2"): -0.002,
+        ("v2_l2_short", "v2_l2"): -0.002,
+    }
+    cleaner = {
+        (claim.row, claim.against, claim.quantity)
+        for claim in table.claims
+        if isinstance(claim, HeatMapClaim)
+    }
+    assert cleaner == {("v2_cosine", "v2_l2", "blotches"), ("v2_cosine", "v2_l2", "contrast")}
+    kinds = [claim.kind for claim in table.claims]
+    assert [kinds.count(k) for k in ("lower_cost", "loss_spread", "rank_correlation")] == [2, 1, 1]
+
+
+@pytest.mark.parametrize("name", list_tables())
+def test_every_row_of_every_shipped_table_has_valid_settings(name):
+    table = load_table(name)
+    for row in table.rows:
+        row_config(table, row)
+
+
+def test_a_rows_own_changes_win_over_those_for_all_rows_and_the_budget_over_both():
+    table = parse_table(TEXT, origin="t")
+    config = row_config(
+        table,
+        table.row("two"),
+        overrides=["model.distance=cosine", "data.workers=0", "training.epochs=7"],
+        last=["training.epochs=3"],
+    )
+    assert config.model.distance == "l2"
+    assert config.data.workers == 0
+    assert config.training.epochs == 3
+    assert config.optimizer.lr == 1e-5
+
+
+def test_a_dumped_table_reads_back_the_same():
+    table = load_table("seed")
+    assert parse_table(dump_table(table), origin="dump") == table
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("title: One", "titel: One", "rows.0.titel: unknown key; did you mean 'title'"),
+        ("set:", "sett:", "did you mean 'set'"),
+        ("against: one", "againts: one", "did you mean 'against'"),
+        ("base:", "bse:", "bse: unknown key; did you mean 'base'"),
+        ("against: one", "against: onne", "a row 'onne' that is not there; did you mean 'one'"),
+        ("kind: difference", "kind: diference", "claims.0"),
+        ("difference: 0.01", "difference: 0.0", "a claimed difference has a sign"),
+        ("name: two", "name: one", "the row name 'one' is there twice"),
+        ("name: two", "name: ../two", "rows.1.name"),
+        ("title: Two\nbase", "base", "title: is missing"),
+        ("rows:", "rows: [", "not valid YAML"),
+        ("title: One", "title: One, title: 1", "the key 'title' is there twice; remove one"),
+        (TEXT, "[]", "must hold 'title"),
+    ],
+)
+def test_what_is_wrong_in_a_table_is_named_with_the_nearest(old, new, message):
+    assert old in TEXT
+    with pytest.raises(ConfigError) as error:
+        parse_table(TEXT.replace(old, new, 1), origin="t.yaml")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith("t.yaml")
+
+
+def test_an_unknown_setting_is_a_fault_of_its_row_alone():
+    table = parse_table(TEXT.replace("model.distance", "model.distanse"), origin="t")
+    row_config(table, table.row("one"))
+    with pytest.raises(ConfigError, match="did you mean 'distance'"):
+        row_config(table, table.row("two"))
+
+
+def test_a_row_without_any_recipe_is_refused():
+    table = parse_table(TEXT.replace("base: default", ""), origin="t")
+    with pytest.raises(ConfigError, match="names no recipe"):
+        row_config(table, table.row("one"))
+
+
+def test_an_unknown_table_or_row_comes_with_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'seed'"):
+        load_table("sead")
+    with pytest.raises(ConfigError, match="did you mean 'v2_cosine'"):
+        load_table("seed").row("v2_cosin")
+
+
+def test_recipes_of_a_file_are_looked_for_beside_it_first(tmp_path):
+    (tmp_path / "own.yaml").write_text("extends: default\nmodel: {dropout: 0.3}\n")
+    (tmp_path / "table.yaml").write_text(TEXT.replace("base: default", "base: own.yaml"))
+    table = load_table(str(tmp_path / "table.yaml"))
+    assert row_config(table, table.row("one")).model.dropout == 0.3
+
+
+def test_a_table_that_cannot_be_read_is_an_error_of_one_line(tmp_path):
+    path = tmp_path / "table.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot read the table"):
+        load_table(str(path))

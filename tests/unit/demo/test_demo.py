@@ -1,0 +1,85 @@
+"""The embedded default in small: every step, no claim about its quality."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from changedet.cli.main import app
+from changedet.data.index import index_pairs
+from changedet.data.labels.scan import scan_labels
+from changedet.data.reading import PairReader
+from changedet.demo.baseline import DifferenceScorer
+from changedet.demo.run import DemoReport, DemoRequest, run_demo
+from changedet.errors import ConfigError
+from changedet.inference.counting import count_scores
+from changedet.metrics.protocol import best_threshold_metrics
+
+SMALL = (
+    "model.encoder=test_efficientnet",
+    "model.encoder_weights=none",
+    "model.head_width=16",
+    "training.epochs=1",
+    "data.crop_px=64",
+    "training.batch_size=1",
+)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> tuple[Path, DemoReport]:
+    out = tmp_path_factory.mktemp("demo") / "demo"
+    request = DemoRequest(out=out, overrides=SMALL, counts=(4, 3, 2), device="cpu")
+    return out, run_demo(request)
+
+
+def test_the_page_shows_figures_pictures_and_how_to_go_on(demo):
+    out, report = demo
+    page = report.page.read_text(encoding="utf-8")
+    assert report.page == out / "summary.html"
+    assert page.count("<img") >= 7
+    assert "plain image difference" in page
+    assert "changedet train demo" in page
+    assert f"{report.contenders[0].result.f1:.4f}" in page
+
+
+def test_every_contender_is_judged_on_the_test_split(demo):
+    out, report = demo
+    trained, untrained, difference = (contender.result for contender in report.contenders)
+    assert [trained.images, untrained.images, difference.images] == [2, 2, 2]
+    metrics = json.loads((out / "evaluation" / "metrics.json").read_text())
+    assert trained.f1 == pytest.approx(metrics["honest"]["f1"], nan_ok=True)
+    index = index_pairs(out / "data")
+    encoding = scan_labels(index.pairs).encoding
+    pairs = PairReader(encoding).read_ahead(index.split("test"))
+    counted = count_scores(DifferenceScorer(), pairs)
+    assert difference.average_precision == best_threshold_metrics(counted).average_precision
+    assert untrained.average_precision != difference.average_precision
+
+
+def test_everything_is_left_where_the_page_says(demo):
+    out, _ = demo
+    assert (out / "run" / "best.safetensors").is_file()
+    assert (out / "evaluation" / "metrics.json").is_file()
+    assert (out / "prediction" / "mask.png").is_file()
+
+
+def test_a_second_demo_needs_overwrite_and_spares_other_files(demo, tmp_path):
+    out, _ = demo
+    with pytest.raises(ConfigError, match="replace it with --overwrite"):
+        run_demo(DemoRequest(out=out))
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ConfigError, match=r"holds other files \(thesis\.txt\)"):
+        run_demo(DemoRequest(out=tmp_path, existing="replace"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="is a file"):
+        run_demo(DemoRequest(out=tmp_path / "file"))
+
+
+def test_the_command_prints_the_comparison_and_the_page(tmp_path):
+    settings = [part for setting in SMALL for part in ("--set", setting)]
+    arguments = ["demo", "--out", str(tmp_path / "demo"), "--counts", "3", "2", "2", *settings]
+    result = CliRunner().invoke(app, [*arguments, "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    assert "plain image difference" in result.output
+    assert "summary.html" in result.output.replace("\n", "")

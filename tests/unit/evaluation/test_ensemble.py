@@ -1,0 +1,256 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from changedet.card import ModelCard, read_card, read_parameter_count, read_precision
+from changedet.data.index import index_pairs
+from changedet.errors import ConfigError
+from changedet.evaluation.calibrate import CalibrationRequest, calibrate_model
+from changedet.evaluation.ensemble import build_ensemble
+from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
+from changedet.inference.detector import load
+from changedet.models.model_file import load_model, save_model
+from changedet.models.registry import create_model
+from changedet.selection import Selection
+from changedet.types import Normalisation, Precision
+
+CHOSEN = Selection("training", data="town", split="val", images=9, epoch=3, batch=1)
+LATER = replace(CHOSEN, epoch=7)
+CARD = ModelCard(
+    "dasnet",
+    {},
+    Normalisation((120.0,) * 3, (120.0,) * 3, (60.0,) * 3, (60.0,) * 3),
+    tile_px=32,
+    threshold=0.3,
+    test_time="mirror",
+    data_name="town",
+    licence_note="as the data",
+    recipe={"name": "own", "data": {"train_split": "train", "val_split": "val"}},
+)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., Path]:
+    """Write a model file whose card differs from CARD in what is given."""
+
+    def write(
+        name: str,
+        *,
+        seed: int | None = None,
+        precision: Precision = "float32",
+        attention: str = "none",
+        **changes,
+    ) -> Path:
+        # Another network for every name.
+        torch.manual_seed(sum(name.encode()) if seed is None else seed)
+        options = {"encoder": "resnet18", "head_width": 8, "attention": attention}
+        network = create_model("dasnet", **options)
+        card = replace(CARD, options=network.options, **changes)
+        path = tmp_path / f"{name}.safetensors"
+        save_model(path, network, card, precision=precision)
+        return path
+
+    return write
+
+
+def make_pair() -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(0)
+    before, after = generator.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    return before, after
+
+
+def test_the_file_scores_by_the_mean_of_its_members(make, tmp_path):
+    first, second = make("first"), make("second")
+    out = tmp_path / "both.safetensors"
+    report = build_ensemble([first, second], out)
+    assert not report.members_differ_in_views
+    scores = [load(path, device="cpu").predict(*make_pair()).score for path in (first, second)]
+    assert np.abs(scores[0] - scores[1]).max() > 0.01
+    together = load(out, device="cpu").predict(*make_pair()).score
+    np.testing.assert_allclose(together, np.mean(scores, axis=0), atol=1e-6)
+    assert report.parameters == read_parameter_count(out) == 2 * read_parameter_count(first)
+    assert report.size_bytes == out.stat().st_size
+
+
+def test_the_card_says_what_holds_for_all_members_and_whose_it_is(make, tmp_path):
+    first = make("first", weights_selection=(CHOSEN,), metrics={"val": {"f1": 0.5}})
+    second = make("second", weights_selection=(LATER,), tile_px=64, licence_note="as the town")
+    card = build_ensemble([first, second], tmp_path / "both.safetensors").card
+    assert card == read_card(tmp_path / "both.safetensors")
+    assert card.threshold is None
+    assert card.threshold_selection is None
+    assert card.threshold_source is None
+    assert card.test_time == "mirror"
+    assert card.tile_px == 64
+    assert card.licence_note == "as the data; as the town"
+    assert card.metrics == {"members": [{"val": {"f1": 0.5}}, {}]}
+    assert card.recipe["data"] == {"train_split": "train", "val_split": "val"}
+    assert [recipe["name"] for recipe in card.recipe["members"]] == ["own", "own"]
+    assert "epoch 3" in card.selection_source
+    assert "epoch 7" in card.selection_source
+    assert card.weights_selection == (CHOSEN, LATER)
+
+
+def test_views_that_differ_are_left_to_the_calibration(make, tmp_path):
+    models = [make("first"), make("second", test_time="scales")]
+    report = build_ensemble(models, tmp_path / "both.safetensors")
+    assert report.card.test_time == "none"
+    assert report.members_differ_in_views
+
+
+@pytest.mark.parametrize(
+    ("precisions", "expected"),
+    [(("float16", "float16"), "float16"), (("float16", "float32"), "float32")],
+)
+def test_rounded_weights_stay_as_they_are(make, tmp_path, precisions, expected):
+    models = [make(name, precision=name) for name in set(precisions)]
+    if len(models) == 1:
+        models.append(make("other", precision=precisions[1]))
+    out = tmp_path / "both.safetensors"
+    assert build_ensemble(models, out).precision == read_precision(out) == expected
+    ensemble = load_model(out)[0]
+    for number, path in enumerate(models):
+        for name, value in load_model(path)[0].state_dict().items():
+            assert torch.equal(ensemble.state_dict()[f"members.{number}.{name}"], value), name
+
+
+SCENE = {
+    "name": "town",
+    "before": "before.tif",
+    "crs": "WGS 84",
+    "transform": [1.0, 0.0, 0.0, 0.0, -1.0, 0.0],
+    "training": [[0, 0, 8, 8]],
+    "validation": [[0, 8, 8, 8]],
+}
+BLOCKS = {"gap_px": 0, "scenes": [SCENE]}
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "words"),
+    [
+        ({}, {"data_name": "village"}, r"data set: \S+first\S+ has town, \S+second\S+ village"),
+        ({}, {"data_name": None}, "data set: .* town, .* none that it states"),
+        ({}, {"pixel_type": "uint16"}, "type of pixel values"),
+        (
+            {},
+            {"normalisation": replace(CARD.normalisation, mean_after=(1.0, 2.0, 3.0))},
+            "mean_std",
+        ),
+        ({}, {"source_bands": (3, 2, 1)}, "share their bands"),
+        (
+            {},
+            {"recipe": {"data": {"train_split": "all", "val_split": "val"}}},
+            r"data\.train_split",
+        ),
+        ({}, {"recipe": {"data": {"train_split": "train", "val_split": "v"}}}, r"data\.val_split"),
+        ({"label": {"changed": [1]}}, {"label": {"changed": [0]}}, "meaning of label values"),
+        ({}, {"blocks": BLOCKS}, "one of them on scenes, the other not"),
+        (
+            {"blocks": BLOCKS},
+            {"blocks": {"gap_px": 0, "scenes": [{**SCENE, "training": [[0, 0, 4, 4]]}]}},
+            "same blocks of scenes.*1 training blocks then, 1 now, 0 of them the same",
+        ),
+        (
+            {"attention": "channel"},
+            {"attention": "channel", "tile_px": 64},
+            "both attend .* 32, .* 64",
+        ),
+    ],
+)
+def test_models_that_do_not_fit_together_are_refused(make, tmp_path, own, other, words):
+    with pytest.raises(ConfigError, match=words):
+        build_ensemble([make("first", **own), make("second", **other)], tmp_path / "b.safetensors")
+    assert not (tmp_path / "b.safetensors").exists()
+
+
+def test_data_sets_whose_names_differ_in_capitals_are_the_same(make, tmp_path):
+    models = [make("first"), make("second", data_name="TOWN")]
+    assert build_ensemble(models, tmp_path / "both.safetensors").card.data_name == "town"
+
+
+def test_members_without_attention_follow_the_tile_of_those_with_it(make, tmp_path):
+    models = [make("first", tile_px=64), make("second", attention="channel")]
+    assert build_ensemble(models, tmp_path / "both.safetensors").card.tile_px == 32
+
+
+def test_blocks_that_chose_one_member_chose_the_ensemble(make, tmp_path):
+    more = {**SCENE, "validation": [[0, 8, 8, 8], [8, 8, 8, 8]]}
+    models = [
+        make("first", blocks=BLOCKS),
+        make("second", blocks={"gap_px": 0, "scenes": [more]}),
+    ]
+    card = build_ensemble(models, tmp_path / "both.safetensors").card
+    assert card.blocks == {"gap_px": 0, "scenes": [more]}
+
+
+def test_one_member_that_says_what_its_labels_meant_says_it_for_all(make, tmp_path):
+    models = [make("first"), make("second", label={"changed": [1]})]
+    assert build_ensemble(models, tmp_path / "both.safetensors").card.label == {"changed": [1]}
+
+
+def test_the_same_network_in_two_files_is_refused(make, tmp_path):
+    path = make("first")
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(path.read_bytes())
+    for other in (path, copy):
+        with pytest.raises(ConfigError, match="hold the same network"):
+            build_ensemble([path, make("second"), other], tmp_path / "both.safetensors")
+
+
+def test_a_member_is_never_overwritten(make, tmp_path):
+    models = [make("first"), make("second")]
+    (tmp_path / "folder").mkdir()
+    out = tmp_path / "folder" / ".." / "second.safetensors"
+    before = models[1].read_bytes()
+    with pytest.raises(ConfigError, match="is one of the models and would be lost"):
+        build_ensemble(models, out, existing="replace")
+    assert models[1].read_bytes() == before
+
+
+def test_an_existing_file_is_replaced_only_on_demand(make, tmp_path):
+    models = [make("first"), make("second")]
+    out = make("mine")
+    before = out.read_bytes()
+    with pytest.raises(ConfigError, match="--overwrite"):
+        build_ensemble(models, out)
+    assert out.read_bytes() == before
+    build_ensemble(models, out, existing="replace")
+    assert read_card(out).architecture == "ensemble"
+
+
+def test_an_ensemble_is_calibrated_and_judged_like_its_members(make, tmp_path, pairs_folder):
+    name = index_pairs(pairs_folder).name
+    models = [
+        make(word, data_name=name, weights_selection=(replace(CHOSEN, data=name),))
+        for word in ("first", "second")
+    ]
+    out = tmp_path / "both.safetensors"
+    build_ensemble(models, out)
+    request = CalibrationRequest(
+        model=out, out=out, data=pairs_folder, device="cpu", existing="replace"
+    )
+    with pytest.raises(ConfigError, match="was trained on split 'train'"):
+        calibrate_model(replace(request, split="train"))
+    report = calibrate_model(replace(request, split="test"))
+    card = read_card(out)
+    assert report.before.threshold is None
+    assert card.threshold == report.after.threshold
+    assert card.architecture == "ensemble"
+    assert card.metrics["members"] == [{}, {}]
+    notes = {}
+    for split in ("train", "val", "test"):
+        judged = evaluate_model(
+            EvaluationRequest(
+                model=str(out), data=pairs_folder, split=split, out=tmp_path / split, device="cpu"
+            )
+        )
+        notes[split] = judged.content["honest"]["note"]
+    assert notes == {
+        "train": "training set, optimistic",
+        "val": "selection set, optimistic",
+        "test": "selection set, optimistic",
+    }

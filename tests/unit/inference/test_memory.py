@@ -1,0 +1,57 @@
+"""Freed memory is kept by the process, where there is a glibc."""
+
+import subprocess
+import sys
+
+import pytest
+
+from changedet.inference.memory import keep_freed_memory
+
+CPU = "cpu"
+
+FREED_AND_TAKEN_AGAIN = """
+import resource, sys
+import torch
+from changedet.inference.memory import keep_freed_memory
+if sys.argv[1] == "kept":
+    keep_freed_memory("cpu")
+def touch():
+    torch.ones(16 * 2**20).sum()
+# The heap needs some rounds until its pieces fit.
+for _ in range(20):
+    touch()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    touch()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def page_faults(how):
+    done = subprocess.run(
+        [sys.executable, "-c", FREED_AND_TAKEN_AGAIN, how],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(not keep_freed_memory(CPU), reason="there is no glibc")
+def test_kept_memory_is_not_mapped_again():
+    # Four blocks of 64 MB: mapped anew, each of their pages is a fault (fewer where they are huge).
+    assert page_faults("kept") < 50 < page_faults("returned")
+
+
+def test_other_systems_are_left_alone(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert keep_freed_memory(CPU) is False
+
+
+def test_other_c_libraries_are_left_alone(monkeypatch):
+    monkeypatch.setattr("changedet.inference.memory.ctypes.CDLL", lambda name: object())
+    assert keep_freed_memory(CPU) is False
+
+
+def test_other_devices_are_left_alone():
+    assert keep_freed_memory("cuda:0") is False

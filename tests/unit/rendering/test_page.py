@@ -1,0 +1,171 @@
+import base64
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from changedet.errors import DataError
+from changedet.rendering.page import (
+    Headline,
+    Headlines,
+    Note,
+    Picture,
+    Pictures,
+    Section,
+    Table,
+    write_summary,
+)
+
+VOID = {"meta", "img"}
+
+
+class Outline(HTMLParser):
+    """Collect tags, attributes and text of a page, and check that tags close in order."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.open, self.tags, self.text = [], [], []
+        self.feed(path.read_text(encoding="utf-8"))
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if data.strip() and "style" not in self.open:
+            self.text.append(data.strip())
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "pictures" / "a b#1.png"
+    path.parent.mkdir()
+    Image.fromarray(np.zeros((4, 6, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def write(path, *blocks, **options):
+    write_summary(path, title="Demo", sections=[Section("Results", blocks)], **options)
+    return Outline(path)
+
+
+def test_the_page_holds_everything_it_was_given(tmp_path, picture):
+    page = write(
+        tmp_path / "page.html",
+        Headlines([Headline(0.91234, "F1", "0.89 to 0.93", "main"), Headline(12000, "pairs")]),
+        Table("Methods", ["method", "F1"], [["ours", 0.9], ["theirs", None]], note="measured"),
+        Pictures([Picture(picture, "what it shows")], caption="Examples"),
+        Note("a remark"),
+        Note("careful", "warning"),
+        Note("changedet predict", "code"),
+        subtitle="in one line",
+    )
+
+    assert page.text == [
+        *("Demo", "Demo", "in one line", "Results"),
+        *("F1", "0.9123", "0.89 to 0.93", "pairs", "12,000"),
+        *("Methods", "method", "F1", "ours", "0.9000", "theirs", "–", "measured"),  # noqa: RUF001
+        *("Examples", "what it shows"),
+        *("a remark", "careful", "changedet predict"),
+    ]
+
+
+def test_nothing_given_is_ever_markup(tmp_path, picture):
+    evil = "<script>alert('x')</script> & \"quoted\""
+    write_summary(
+        tmp_path / "page.html",
+        title=evil,
+        subtitle=evil,
+        sections=[
+            Section(
+                evil,
+                [
+                    Headlines([Headline(evil, evil, evil)]),
+                    Table(evil, [evil], [[evil]], note=evil),
+                    Pictures([Picture(picture, evil)], caption=evil),
+                    Note(evil),
+                    Note(evil, "code"),
+                ],
+            )
+        ],
+    )
+
+    page = Outline(tmp_path / "page.html")
+
+    assert page.all("script") == []
+    assert page.text.count(evil) == 15
+    assert page.all("img")[0]["alt"] == evil
+
+
+def test_the_page_needs_no_other_file(tmp_path, picture):
+    page = write(tmp_path / "page.html", Pictures([Picture(picture, "a")]))
+
+    source = page.all("img")[0]["src"]
+    kind, _, content = source.partition(",")
+    assert kind == "data:image/png;base64"
+    assert base64.b64decode(content) == picture.read_bytes()
+    assert page.all("link") == []
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert not re.search(r"https?://|@import|url\(", text)
+
+
+def test_linked_pictures_are_found_from_the_page(tmp_path, picture):
+    page = write(
+        tmp_path / "report" / "page.html", Pictures([Picture(picture, "a")]), images="link"
+    )
+
+    assert page.all("img")[0]["src"] == "../pictures/a%20b%231.png"
+
+
+def test_columns_of_figures_are_set_to_the_right(tmp_path):
+    page = write(tmp_path / "page.html", Table("t", ["name", "F1"], [["a", None], ["b", 0.5]]))
+
+    assert [attrs.get("class") for attrs in page.all("td")] == [None, "number", None, "number"]
+
+
+def test_the_row_that_matters_is_marked(tmp_path):
+    page = write(tmp_path / "page.html", Table("t", ["n"], [["a"], ["b"]], highlighted=1))
+
+    assert [attrs.get("class") for attrs in page.all("tr")] == [None, None, "chosen"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
+def test_a_figure_that_is_undefined_is_shown_as_a_dash(tmp_path, value):
+    page = write(tmp_path / "page.html", Headlines([Headline(value, "F1")]))
+
+    assert page.text[-1] == "–"  # noqa: RUF001
+
+
+def test_light_and_dark_screens_have_their_own_colours(tmp_path):
+    write(tmp_path / "page.html", Note("a"))
+
+    assert "prefers-color-scheme: dark" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_a_section_without_a_title_has_no_heading(tmp_path):
+    write_summary(tmp_path / "page.html", title="Demo", sections=[Section("", [Note("a")])])
+
+    assert Outline(tmp_path / "page.html").all("h2") == []
+
+
+def test_a_row_of_another_length_than_the_header_is_refused(tmp_path):
+    with pytest.raises(DataError, match="'Methods' has 2 columns, got a row of 1"):
+        write(tmp_path / "page.html", Table("Methods", ["a", "b"], [["only one"]]))
+
+
+@pytest.mark.parametrize("name", ["missing.png", "page.txt"])
+def test_a_picture_that_is_none_is_refused(tmp_path, name):
+    (tmp_path / "page.txt").write_text("no picture")
+
+    with pytest.raises(DataError, match=name):
+        write(tmp_path / "page.html", Pictures([Picture(tmp_path / name, "a")]))

@@ -1,0 +1,87 @@
+"""Settings turned into objects."""
+
+import pytest
+import torch
+
+from changedet.errors import ConfigError
+from changedet.training.build import build_loss, build_model, build_optimizer
+from changedet.training.config import parse_config
+from changedet.types import BranchOutput, ChangeOutput
+
+TINY = {"encoder": "test_efficientnet", "encoder_weights": "none"}
+
+
+def settings(**sections):
+    model = {**TINY, **sections.pop("model", {})}
+    return parse_config({"model": model, **sections}, origin="test")
+
+
+def pyramid(**sections):
+    model = {"name": "siamese_pyramid", "decoder_width": 8, **sections.pop("model", {})}
+    return settings(model=model, **sections)
+
+
+def test_a_model_gets_the_settings_that_it_has():
+    config = pyramid(model={"fusion": "both", "decoder": "unet", "output": "distance"})
+    model = build_model(config.model, pretrained=False)
+    assert model.architecture == "siamese_pyramid"
+    assert model.options["fusion"] == "both"
+    assert model.options["decoder"] == "unet"
+    assert model.options["output"] == "distance"
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        ("siamese_pyramid", "attention", "none"),
+        ("siamese_pyramid", "head_width", 64),
+        ("dasnet_v2", "fusion", "both"),
+        ("dasnet", "activation", "relu"),
+        ("dasnet", "decoder_width", 64),
+    ],
+)
+def test_a_setting_of_another_model_is_refused(name, option, value):
+    config = settings(model={"name": name, option: value})
+    with pytest.raises(ConfigError, match=f"model.{option} is no setting of {name}"):
+        build_model(config.model, pretrained=False)
+
+
+def test_the_encoder_can_learn_more_slowly_than_the_rest():
+    config = pyramid(optimizer={"lr": 0.01, "encoder_lr_factor": 0.3})
+    model = build_model(config.model, pretrained=False)
+    encoder, rest = build_optimizer(config, model).param_groups
+    assert (encoder["lr_factor"], rest["lr_factor"]) == (0.3, 1.0)
+    assert {id(p) for p in encoder["params"]} == {id(p) for p in model.encoder.parameters()}
+    assert len(encoder["params"]) + len(rest["params"]) == len(list(model.parameters()))
+
+
+def output_of(logit):
+    distance = 2 * logit.sigmoid()
+    return ChangeOutput(distance, {"fused": BranchOutput(distance, logit=logit)})
+
+
+def test_a_loss_adds_up_the_terms_that_the_settings_name():
+    logit = torch.tensor([[[2.0, -1.0]]])
+    label = torch.tensor([[[1, 0]]], dtype=torch.uint8)
+
+    def loss(**terms):
+        config = pyramid(loss={"terms": terms, "changed_share": 0.5})
+        built = build_loss(config.loss, config.model, changed_share=None)
+        return built(output_of(logit), label).total.item()
+
+    parts = {name: loss(**{name: 1.0}) for name in ("wdmc", "bce", "dice", "lovasz")}
+    assert len({round(value, 4) for value in parts.values()}) == 4
+    together = loss(wdmc=0.5, bce=2.0, dice=1.0, lovasz=1.0)
+    expected = 0.5 * parts["wdmc"] + 2 * parts["bce"] + parts["dice"] + parts["lovasz"]
+    assert together == pytest.approx(expected, rel=1e-6)
+
+
+def test_an_unknown_loss_is_named():
+    with pytest.raises(ConfigError, match=r"loss\.terms\.focal"):
+        pyramid(loss={"terms": {"focal": 1.0}})
+
+
+def test_a_loss_without_any_weight_is_refused():
+    config = pyramid(loss={"terms": {"bce": 0.0}})
+    with pytest.raises(ConfigError, match="at least one loss a weight"):
+        build_loss(config.loss, config.model, changed_share=0.1)

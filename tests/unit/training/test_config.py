@@ -1,0 +1,143 @@
+import pytest
+import yaml
+
+from changedet.errors import ConfigError
+from changedet.training.config import (
+    ExperimentConfig,
+    dump_config,
+    list_recipes,
+    load_config,
+    parse_config,
+)
+
+# Spec 6: recipe, distance, loss terms (position, channel, fused), attention, epochs.
+SPEC_ROWS = [
+    ("dasnet", "dasnet", "l2", (1, 1, 1), "dual", 60),
+    ("dasnet_v2_l2", "dasnet_v2", "l2", (1, 1, 1), "dual", 80),
+    ("dasnet_v2_cosine", "dasnet_v2", "cosine", (1, 1, 1), "dual", 70),
+    ("dasnet_v2_l2_fused_only", "dasnet_v2", "l2", (0, 0, 1), "dual", 80),
+    ("dasnet_v2_l2_no_attention", "dasnet_v2", "l2", (1, 1, 1), "none", 80),
+]
+FAITHFUL = [name for name in list_recipes() if name.startswith("dasnet")]
+
+
+@pytest.mark.parametrize(("recipe", "name", "distance", "terms", "attention", "epochs"), SPEC_ROWS)
+def test_every_row_of_the_seed_has_its_recipe(recipe, name, distance, terms, attention, epochs):
+    config = load_config(recipe)
+    weights = config.loss.branch_weights
+    assert (config.model.name, config.model.distance) == (name, distance)
+    assert (weights.position, weights.channel, weights.fused) == terms
+    assert (config.model.attention, config.training.epochs) == (attention, epochs)
+
+
+@pytest.mark.parametrize("recipe", FAITHFUL)
+def test_faithful_recipes_keep_the_seed_s_input_and_optimiser(recipe):
+    config = load_config(recipe)
+    assert config.optimizer.model_dump() == {
+        "name": "adam",
+        "lr": 1e-4,
+        "weight_decay": 5e-5,
+        "encoder_lr_factor": 1.0,
+    }
+    assert (config.data.bands, config.data.normalisation) == ("bgr", "mean")
+    assert (config.data.crop_px, config.model.encoder) == (256, "resnet50")
+    assert config.training.batch_size == (12 if config.model.name == "dasnet" else 4)
+    assert config.augmentation == ExperimentConfig().augmentation
+    assert config.training.validate_every == 1000
+    assert config.training.log_every == 20
+
+
+@pytest.mark.parametrize("recipe", list_recipes())
+def test_a_dumped_recipe_reads_back_as_itself(recipe, tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(dump_config(load_config(recipe)))
+    assert load_config(path) == load_config(recipe)
+
+
+def test_settings_cannot_be_changed_after_reading():
+    with pytest.raises(ValueError, match="frozen"):
+        load_config("default").training.epochs = 3
+
+
+def test_an_override_is_read_as_yaml():
+    overrides = [
+        "optimizer.lr=1e-5",
+        "augmentation.scale=[0.5, 2]",
+        "loss.branch_weights.channel=0",
+    ]
+    config = load_config("default", overrides=overrides)
+    assert config.optimizer.lr == 1e-5
+    assert config.augmentation.scale == (0.5, 2.0)
+    assert config.loss.branch_weights.channel == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.epcohs=3", r"training\.epcohs: unknown key; did you mean 'epochs'\?"),
+        (
+            "loss.branch_weights.fusd=3",
+            r"loss\.branch_weights\.fusd: unknown key; did you mean 'fused'\?",
+        ),
+        ("modle.name=x", r"modle: unknown key; did you mean 'model'\?"),
+        ("training.epochs=0", r"training\.epochs: .*greater than or equal to 1, got 0"),
+        ("model.distance=l3", r"model\.distance: .*'l2' or 'cosine', got 'l3'"),
+        ("loss.changed_share=0", r"loss\.changed_share: .*greater than 0"),
+        ("epochs", r"--set takes section\.key=value, got 'epochs'"),
+        ("training.epochs=[", "is not a YAML value"),
+        ("name.x=1", "'name' holds a value, not a section"),
+    ],
+)
+def test_a_faulty_override_is_one_clear_line(override, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        load_config("default", overrides=[override])
+    assert "\n" not in str(error.value)
+
+
+def test_every_fault_is_named_at_once():
+    with pytest.raises(ConfigError, match=r"optimizer\.rl.*training\.epochs"):
+        parse_config({"training": {"epochs": "x"}, "optimizer": {"rl": 1}}, origin="my.yaml")
+
+
+def test_an_unknown_recipe_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'dasnet_v2_l2'"):
+        load_config("dasnet_v2_l1")
+
+
+def test_a_file_can_extend_a_recipe_and_a_neighbour(tmp_path):
+    (tmp_path / "base.yaml").write_text("extends: dasnet_v2_l2\ntraining: {epochs: 9}\n")
+    (tmp_path / "top.yaml").write_text("extends: base.yaml\ntraining: {batch_size: 2}\n")
+    config = load_config(tmp_path / "top.yaml")
+    assert (config.training.epochs, config.training.batch_size) == (9, 2)
+    assert config.model == load_config("dasnet_v2_l2").model
+
+
+def test_files_that_extend_each_other_are_refused(tmp_path):
+    for name, other in (("a", "b"), ("b", "a")):
+        (tmp_path / f"{name}.yaml").write_text(f"extends: {other}.yaml\n")
+    with pytest.raises(ConfigError, match="in a circle"):
+        load_config(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a: [", "not valid YAML"),
+        (b"- 1", "got list"),
+        (b"\xff\xfe\x00", "cannot read settings"),
+        (b"training: {seed: 1, epochs: 2, seed: 3}", "'seed' is there twice; remove one"),
+        (b"!!map [1]", "not valid YAML"),
+        (b"training: {seed: 1}\ntraining: {epochs: 2}", "'training' is there twice"),
+    ],
+)
+def test_a_file_that_is_no_settings_file_is_refused(tmp_path, content, message):
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        load_config(path)
+
+
+def test_the_dump_is_plain_yaml_with_every_default():
+    tree = yaml.safe_load(dump_config(ExperimentConfig()))
+    assert tree["training"]["keep_best"] == 3
+    assert tree["augmentation"]["horizontal_flip"] == 0.0
