@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from changedet.experiment.build import build_loss, build_optimizer, build_seeded_model
-from changedet.experiment.config import load_config
+from changedet.training.build import build_loss, build_optimizer, build_seeded_model
+from changedet.training.config import load_config
 
 Precision = Literal["fp32", "bf16"]
 #: Stand-ins of a rehearsal.

@@ -212,7 +212,7 @@ def test_a_table_at_its_own_length_stays_as_it_is():
 def test_the_recipes_are_those_of_the_package():
     from gpu.recipes import LARGE, ROWS
 
-    from changedet.experiment.config import load_config
+    from changedet.training.config import load_config
 
     for recipe in (LARGE, *ROWS):
         config = load_config(recipe.name)
