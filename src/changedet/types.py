@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from changedet.errors import ConfigError
 
@@ -44,43 +44,114 @@ MAX_DISTANCE = 2.0
 IGNORED = 255
 
 
-class BranchOutput(NamedTuple):
-    """Distance of one branch at the branch's own resolution (h, w), and what it was made of.
+@dataclass(frozen=True, kw_only=True)
+class ChangeMap:
+    """One map of change at its own resolution (h, w), and what it was read from.
 
-    ``distance`` is (B, h, w) in [0, 2]. A branch that compares embeddings has them in ``before``
-    and ``after``, unit vectors along C, (B, C, h, w). A branch that classifies has instead the
-    ``logit`` of change, (B, h, w), any real number; its distance is twice the logit's sigmoid, so
-    that the score (half the distance) is the estimated probability of change.
+    A network that compares embeddings makes it with :meth:`from_distance`, one that classifies with
+    :meth:`from_logit`.
 
-    ``levels`` holds the distances of the decoder levels, coarse to fine, the last of them
-    ``distance`` itself, and ``level_logits`` likewise the logits; both are empty unless the levels
-    were asked for (spec 1.5).
+    Attributes:
+        score: (B, h, w), in [0, 1]; of a classifier the estimated probability of change. This is
+            the place of further classes: maps of K classes will be (B, K, h, w), and of K = 1, the
+            only one today, stay (B, h, w).
+        logit: What a classifier's score is the sigmoid of, (B, h, w), any real number.
+        embedding_distance: What else the score is half of, (B, h, w), in [0, 2].
     """
 
-    distance: torch.Tensor
+    score: torch.Tensor
+    logit: torch.Tensor | None = None
+    embedding_distance: torch.Tensor | None = None
+
+    @classmethod
+    def from_distance(cls, distance: torch.Tensor) -> ChangeMap:
+        """Read a map from distances of embeddings, (B, h, w), in [0, 2] (spec 5)."""
+        return cls(score=score_of(distance), embedding_distance=distance)
+
+    @classmethod
+    def from_logit(cls, logit: torch.Tensor) -> ChangeMap:
+        """Read a map from logits of change, (B, h, w), any real number."""
+        return cls(score=logit.sigmoid(), logit=logit)
+
+    @property
+    def distance(self) -> torch.Tensor:
+        """(B, h, w), in [0, 2]: of the embeddings, or twice the score where there are none."""
+        return _distance(self.embedding_distance, self.score)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BranchOutput:
+    """What one branch gives at its own resolution (h, w), and what that was read from.
+
+    Attributes:
+        change: The branch's map.
+        before: Embeddings of the first date, unit vectors along C, (B, C, h, w); None of a branch
+            that classifies.
+        after: Likewise of the second date.
+        level_changes: The maps of the decoder levels, coarse to fine, the last of them ``change``
+            itself; empty unless the levels were asked for (spec 1.5).
+    """
+
+    change: ChangeMap
     before: torch.Tensor | None = None
     after: torch.Tensor | None = None
-    levels: tuple[torch.Tensor, ...] = ()
-    logit: torch.Tensor | None = None
-    level_logits: tuple[torch.Tensor, ...] = ()
+    level_changes: tuple[ChangeMap, ...] = ()
+
+    @property
+    def score(self) -> torch.Tensor:
+        """Score of the branch, (B, h, w), in [0, 1]."""
+        return self.change.score
+
+    @property
+    def distance(self) -> torch.Tensor:
+        """Distance of the branch, (B, h, w), in [0, 2], see :attr:`ChangeMap.distance`."""
+        return self.change.distance
+
+    @property
+    def logit(self) -> torch.Tensor | None:
+        """Logit of change, (B, h, w); None of a branch that compares embeddings."""
+        return self.change.logit
+
+    @property
+    def levels(self) -> tuple[torch.Tensor, ...]:
+        """Distances of ``level_changes``."""
+        return tuple(level.distance for level in self.level_changes)
+
+    @property
+    def level_logits(self) -> tuple[torch.Tensor, ...]:
+        """Logits of ``level_changes``; empty of a branch that compares embeddings."""
+        return tuple(level.logit for level in self.level_changes if level.logit is not None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ChangeOutput:
     """What a model says of a batch of pairs.
 
     Attributes:
-        distance: Fused branch at full resolution, (B, H, W), in [0, 2].
+        score: Change score at full resolution, (B, H, W), in [0, 1]. K classes will be
+            (B, K, H, W), see :class:`ChangeMap`.
         branches: The computed branches by name.
+        embedding_distance: What the score is half of, (B, H, W), in [0, 2] (spec 5); None of a
+            model that does not compare embeddings.
     """
 
-    distance: torch.Tensor
+    score: torch.Tensor
     branches: Mapping[str, BranchOutput]
+    embedding_distance: torch.Tensor | None = None
 
     @property
-    def score(self) -> torch.Tensor:
-        """Change score, (B, H, W), in [0, 1]: half the distance, clipped (spec 5)."""
-        return (self.distance / MAX_DISTANCE).clamp(0.0, 1.0)
+    def distance(self) -> torch.Tensor:
+        """(B, H, W), in [0, 2]: of the embeddings, or twice the score where there are none."""
+        return _distance(self.embedding_distance, self.score)
+
+
+def score_of(distance: torch.Tensor) -> torch.Tensor:
+    """Half of a distance, clipped to [0, 1] (spec 5)."""
+    return (distance / MAX_DISTANCE).clamp(0.0, 1.0)
+
+
+def _distance(embedding_distance: torch.Tensor | None, score: torch.Tensor) -> torch.Tensor:
+    return MAX_DISTANCE * score if embedding_distance is None else embedding_distance
 
 
 @dataclass(frozen=True)

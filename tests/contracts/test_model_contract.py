@@ -7,7 +7,7 @@ import torch
 
 from changedet.card import ModelCard
 from changedet.errors import ConfigError
-from changedet.losses.contrastive import WeightedDoubleMargin
+from changedet.losses.registry import LossOptions, build_pixel_losses
 from changedet.losses.supervision import BranchLoss
 from changedet.models.model_file import load_model, save_model
 from changedet.models.registry import create_model, list_models
@@ -22,6 +22,10 @@ VARIANTS = {
     "pyramid of distances": ("siamese_pyramid", {**PYRAMID, "output": "distance"}),
     "U-Net of logits": ("siamese_pyramid", {**PYRAMID, "decoder": "unet"}),
 }
+
+
+def contrastive(distance, *, changed_share):
+    return build_pixel_losses({"wdmc": 1.0}, LossOptions(distance, changed_share))
 
 
 @pytest.fixture
@@ -93,7 +97,7 @@ class TestEveryModel:
         output = model(*pair, levels="all")
         count = len(output.branches["fused"].levels)
         criterion = BranchLoss(
-            WeightedDoubleMargin("l2", changed_share=0.3),
+            contrastive("l2", changed_share=0.3),
             branch_weights=dict.fromkeys(model.branch_names, 1.0),
             level_weights=(1.0,) * count,
         )
@@ -110,9 +114,7 @@ class TestEveryModel:
         label[:, :, 32:] = 1
         after[:, :, :, 32:] += 2.0
         model = make(dropout=0.0).train()
-        criterion = BranchLoss(
-            WeightedDoubleMargin("l2", changed_share=0.5), branch_weights={"fused": 1.0}
-        )
+        criterion = BranchLoss(contrastive("l2", changed_share=0.5), branch_weights={"fused": 1.0})
         optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
         losses = []
         for _ in range(25):
@@ -245,7 +247,7 @@ class TestDualAttentionModels:
     def test_identical_images_have_finite_gradients(self, make, pair, distance):
         model = make(distance=distance, dropout=0.0).train()
         criterion = BranchLoss(
-            WeightedDoubleMargin(distance, changed_share=0.3), branch_weights={"fused": 1.0}
+            contrastive(distance, changed_share=0.3), branch_weights={"fused": 1.0}
         )
         output = model(pair[0], pair[0].clone(), branches=criterion.branches)
         criterion(output, torch.ones(2, 64, 128, dtype=torch.uint8)).total.backward()

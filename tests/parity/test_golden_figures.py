@@ -5,6 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from changedet.losses.contrastive import WeightedDoubleMargin
+from changedet.losses.registry import LossOptions, build_pixel_losses
 from changedet.losses.supervision import BranchLoss, resize_label
 from changedet.models.registry import create_model
 from changedet.models.upstream import read_checkpoint
@@ -61,7 +62,7 @@ def test_losses_are_those_of_the_public_code(
 ):
     distance = outputs["l2"].branches[branch].distance
     label = resize_label(inputs[2], *distance.shape[-2:])
-    loss = WeightedDoubleMargin("l2", changed_share=changed_share)(distance, label)
+    loss = WeightedDoubleMargin("l2", changed_share=changed_share)(distance, label).value()
     theirs = golden[f"{architecture}/{BRANCHES[branch]}/{key}"].float()
     torch.testing.assert_close(loss, theirs, rtol=LOSS_TOLERANCE, atol=0)
 
@@ -87,7 +88,7 @@ def test_three_training_steps_are_those_of_the_public_code(checkpoints, inputs, 
     model.load_state_dict(read_checkpoint(checkpoints["dasnet_v2"]).state_dict())
     model.train()
     criterion = BranchLoss(
-        WeightedDoubleMargin("l2", changed_share=CHANGED_SHARE),
+        build_pixel_losses({"wdmc": 1.0}, LossOptions("l2", changed_share=CHANGED_SHARE)),
         branch_weights={"position": 1.0, "channel": 1.0, "fused": 1.0},
     )
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=5e-5)

@@ -21,8 +21,9 @@ from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labels.scan import LabelScan, scan_labels
 from changedet.data.rasters.manifest import READING_SCENES, find_manifest
 from changedet.errors import ConfigError, TrainingError
-from changedet.training.build import build_schedule, model_settings
+from changedet.training.build import build_schedule
 from changedet.training.config import ExperimentConfig, tile_px
+from changedet.training.model_config import former_settings
 
 _SEED = "training.seed"
 _TEST_SPLIT = "test"
@@ -222,7 +223,6 @@ def _plan_run(request: AblationRequest, table: AblationTable, row: Row, *, seed:
         if _SEED in row.changes:
             raise ConfigError(f"{_SEED} is the same for all rows; take it out and give --seeds")
         config = row_config(table, row, overrides=request.overrides, last=last)
-        model_settings(config.model)
         build_schedule(config)
         tile_px(config)
     except ConfigError as error:
@@ -231,7 +231,7 @@ def _plan_run(request: AblationRequest, table: AblationTable, row: Row, *, seed:
     for override in (*request.overrides, *row_overrides(row), *last):
         words += ["--set", override]
     decisive = {
-        "config": config.model_dump(mode="json"),
+        "config": {**config.model_dump(mode="json"), "model": former_settings(config.model)},
         "data": str(request.data.resolve()),
         "minutes": request.minutes,
     }

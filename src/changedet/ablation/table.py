@@ -12,7 +12,8 @@ from pydantic_core import ErrorDetails
 
 from changedet.errors import ConfigError
 from changedet.storage.yaml import parse_yaml
-from changedet.training.config import ExperimentConfig, Section, load_config
+from changedet.training.config import ExperimentConfig, load_config
+from changedet.training.section import Section
 
 DEFAULT_TABLE = "seed"
 

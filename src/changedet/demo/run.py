@@ -215,6 +215,7 @@ def _write_page(
 ) -> None:
     best = demo.contenders[0].result
     low, high = best.intervals["f1"]
+    options = config.model.options()
     sections = [
         Section(
             "",
@@ -252,7 +253,7 @@ def _write_page(
                 ),
                 Note(
                     f"{config.model.name} on {config.model.encoder}, head width "
-                    f"{config.model.head_width}, {config.model.distance} distance, "
+                    f"{options['head_width']}, {options['distance']} distance, "
                     f"{config.training.epochs} epochs of {request.counts[0]} pairs in crops of "
                     f"{config.data.crop_px} px, seed {config.training.seed}, device "
                     f"{report.content['device']}, changedet {report.content['version']}."

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from changedet.errors import ConfigError
+from changedet.losses.loss_sum import LossSum, sum_over
 from changedet.types import IGNORED, Distance
 
 
@@ -59,11 +60,11 @@ def double_margin(
     *,
     margins: Margins,
     weights: ClassWeights = UNWEIGHTED,
-) -> Tensor:
+) -> LossSum:
     """Pull unchanged pixels under one margin and push changed ones over the other.
 
     ``mean(w_u (1 - y) max(d - m_u, 0)^2 + w_c y max(m_c - d, 0)^2)`` over the pixels that are
-    not ignored; 0 (with a graph) where all are ignored.
+    not ignored.
 
     Args:
         distance: (B, H, W), float.
@@ -72,7 +73,7 @@ def double_margin(
         weights: Factor of each class.
 
     Returns:
-        The loss, a float32 scalar.
+        The sum over those pixels and their number.
     """
     distance = distance.float()
     counted = label != IGNORED
@@ -80,7 +81,7 @@ def double_margin(
     pull = (distance - margins.unchanged).clamp(min=0.0).square()
     push = (margins.changed - distance).clamp(min=0.0).square()
     cost = weights.unchanged * (1.0 - changed) * pull + weights.changed * changed * push
-    return torch.where(counted, cost, 0.0).sum() / counted.sum().clamp(min=1)
+    return sum_over(cost, counted)
 
 
 class WeightedDoubleMargin(nn.Module):
@@ -107,7 +108,7 @@ class WeightedDoubleMargin(nn.Module):
         self.margins = DEFAULT_MARGINS[distance] if margins is None else margins
         self.weights = UNWEIGHTED if changed_share is None else class_weights(changed_share)
 
-    def forward(self, distance: Tensor, label: Tensor) -> Tensor:
+    def forward(self, distance: Tensor, label: Tensor) -> LossSum:
         """Return the loss of one distance map, see :func:`double_margin`."""
         return double_margin(distance, label, margins=self.margins, weights=self.weights)
 

@@ -1,6 +1,6 @@
-"""Losses of binary segmentation, and sums of losses (spec 1.6)."""
+"""Losses of binary segmentation, and weighted sums of losses (spec 1.6)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 import torch
@@ -8,10 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from changedet.errors import ConfigError
-from changedet.losses.lovasz import lovasz_hinge
-from changedet.types import IGNORED, MAX_DISTANCE
+from changedet.losses.loss_sum import LossSum, sum_over
+from changedet.types import IGNORED, MAX_DISTANCE, ChangeMap
 
-SegmentationLoss = Literal["bce", "dice", "lovasz"]
+#: What a loss compares with the label.
+Takes = Literal["distance", "logit"]
+#: Compares a map (B, h, w) with a label (B, h, w) of 0 unchanged to 1 changed, or ``IGNORED``.
+PixelLoss = Callable[[Tensor, Tensor], LossSum]
 
 #: Scores of a distance are taken as probabilities no nearer to 0 and 1 than this: beyond it the
 #: logit of a distance, and with it the gradient, has no bound.
@@ -25,7 +28,7 @@ def logit_of(distance: Tensor) -> Tensor:
     return torch.logit(distance.float() / MAX_DISTANCE, eps=_LEAST_PROBABILITY)
 
 
-def bce(logit: Tensor, label: Tensor) -> Tensor:
+def bce(logit: Tensor, label: Tensor) -> LossSum:
     """Binary cross-entropy, mean over the pixels that are not ignored.
 
     Args:
@@ -33,46 +36,49 @@ def bce(logit: Tensor, label: Tensor) -> Tensor:
         label: (B, H, W), 0 unchanged to 1 changed, fractions allowed, or ``IGNORED``.
 
     Returns:
-        A float32 scalar; 0 (with a graph) where all is ignored.
+        The sum over those pixels and their number.
     """
     counted = label != IGNORED
     target = torch.where(counted, label, 0).float()
     cost = F.binary_cross_entropy_with_logits(logit.float(), target, reduction="none")
-    return torch.where(counted, cost, 0.0).sum() / counted.sum().clamp(min=1)
+    return sum_over(cost, counted)
 
 
-def dice(logit: Tensor, label: Tensor) -> Tensor:
+def dice(logit: Tensor, label: Tensor) -> LossSum:
     """1 minus the soft Dice coefficient (F1) of the change class, pooled over the batch.
 
     Milletari et al., V-Net, 3DV 2016, with plain sums in the denominator. Pooled, because most
-    crops hold no change, where a Dice of their own says nothing.
+    crops hold no change, where a Dice of their own says nothing. With the probabilities p, the
+    labels y and the smoothing s, 1 - (2 sum(p y) + s) / (sum(p + y) + s) is written as
+    sum(p + y - 2 p y) / (sum(p + y) + s), whose two sums can be computed in parts.
 
     Args:
         logit: As for :func:`bce`.
         label: As for :func:`bce`.
 
     Returns:
-        A float32 scalar in [0, 1].
+        The two sums over the pixels that are not ignored; the loss is in [0, 1].
     """
     counted = label != IGNORED
     target = torch.where(counted, label, 0).float()
     probability = torch.where(counted, logit.float().sigmoid(), 0.0)
-    both = 2.0 * (probability * target).sum() + _DICE_SMOOTH_PX
-    return 1.0 - both / (probability.sum() + target.sum() + _DICE_SMOOTH_PX)
+    sizes = probability.sum() + target.sum()
+    return LossSum(sizes - 2.0 * (probability * target).sum(), sizes, smoothing=_DICE_SMOOTH_PX)
 
 
 class WeightedTerm(NamedTuple):
-    """A loss and its factor; ``loss`` is a module of distances or the name of one of logits."""
+    """A loss, its factor, and what it compares with the label."""
 
     weight: float
-    loss: nn.Module | SegmentationLoss
+    takes: Takes
+    loss: PixelLoss
 
 
 class PixelLossSum(nn.Module):
-    """Add up losses of one map of change.
+    """Weigh and add up losses of one map of change.
 
     Args:
-        terms: Losses by name, with their weights; a loss of weight 0 is left out.
+        terms: Losses by name; a loss of weight 0 is left out.
 
     Raises:
         ConfigError: If there is no loss of weight above 0, or a weight is below 0.
@@ -86,34 +92,27 @@ class PixelLossSum(nn.Module):
                 f"loss.terms must give at least one loss a weight above 0 and none one below, got "
                 f"{weights}"
             )
-        terms = {name: term for name, term in terms.items() if term.weight > 0}
-        self.of_distance = nn.ModuleDict(
-            {name: term.loss for name, term in terms.items() if isinstance(term.loss, nn.Module)}
-        )
-        self.of_logit = {
-            name: term.loss for name, term in terms.items() if isinstance(term.loss, str)
-        }
-        self.weights = {name: term.weight for name, term in terms.items()}
+        self.terms = {name: term for name, term in terms.items() if term.weight > 0}
+        modules = {n: t.loss for n, t in self.terms.items() if isinstance(t.loss, nn.Module)}
+        self.loss_modules = nn.ModuleDict(modules)
 
-    def forward(self, distance: Tensor, label: Tensor, *, logit: Tensor | None = None) -> Tensor:
-        """Return the weighted sum.
+    def forward(self, change: ChangeMap, label: Tensor) -> dict[str, LossSum]:
+        """Return the sums of each loss, not yet weighted.
+
+        A loss of logits reads a map of distances as probabilities, see :func:`logit_of`; a loss of
+        distances reads a classifier's map as twice its probability.
 
         Args:
-            distance: (B, H, W) in [0, 2].
+            change: Maps (B, H, W).
             label: (B, H, W), 0 to 1 or ``IGNORED``.
-            logit: (B, H, W), what the distance was made of; None reads the distance as a
-                probability, see :func:`logit_of`.
         """
-        losses = [
-            self.weights[name] * loss(distance, label) for name, loss in self.of_distance.items()
-        ]
-        if self.of_logit:
-            logit = logit_of(distance) if logit is None else logit
-            losses += [
-                self.weights[name] * _BY_NAME[loss](logit, label)
-                for name, loss in self.of_logit.items()
-            ]
-        return torch.stack(losses).sum()
+        maps: dict[Takes, Tensor] = {}
+        if any(term.takes == "distance" for term in self.terms.values()):
+            maps["distance"] = change.distance
+        if any(term.takes == "logit" for term in self.terms.values()):
+            maps["logit"] = logit_of(change.distance) if change.logit is None else change.logit
+        return {name: term.loss(maps[term.takes], label) for name, term in self.terms.items()}
 
-
-_BY_NAME = {"bce": bce, "dice": dice, "lovasz": lovasz_hinge}
+    def weigh(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Return the weighted sum of the losses' values, a scalar."""
+        return torch.stack([term.weight * values[name] for name, term in self.terms.items()]).sum()

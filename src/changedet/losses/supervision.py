@@ -1,6 +1,5 @@
 """Which distance maps are compared with the label, and how their losses add up."""
 
-import inspect
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -9,10 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from changedet.errors import ConfigError
-from changedet.types import IGNORED, Branch, Branches, BranchOutput, ChangeOutput
+from changedet.losses.loss_sum import LossSum
+from changedet.losses.segmentation import PixelLossSum
+from changedet.types import IGNORED, Branch, Branches, BranchOutput, ChangeMap, ChangeOutput
 
 #: Resized share of counted pixels under which a coarse label pixel is ignored (rounding only).
 _LEAST_COUNTED = 1e-3
+#: Level of a branch's result where no levels are supervised.
+_RESULT = -1
 
 
 class LossTerms(NamedTuple):
@@ -26,17 +29,26 @@ class LossTerms(NamedTuple):
     terms: dict[str, Tensor]
 
 
+class LossPart(NamedTuple):
+    """Names one loss of one map: its branch, the decoder level (-1: the result alone), its name."""
+
+    branch: Branch
+    level: int
+    loss: str
+
+
 class BranchLoss(nn.Module):
-    """Sum a pixel loss over branches and decoder levels (spec 1.5 and 2).
+    """Add up pixel losses over branches and decoder levels (spec 1.5 and 2).
+
+    :meth:`sums` compares maps with the label, :meth:`combine` divides and weighs; between the two,
+    the sums of parts of a batch can be added. Calling it does both.
 
     Attributes:
         branches: Which branches the model must compute: pass it to the model's ``forward``.
         levels: Likewise for the decoder levels.
 
     Args:
-        pixel_loss: Loss of one distance map (B, h, w) against a label (B, h, w) in [0, 1] or
-            ``IGNORED``, a scalar; a loss that takes the keyword ``logit`` gets the map's logit
-            (B, h, w), None where there is none.
+        pixel_losses: Losses of one map.
         branch_weights: Factor of each branch; a branch with weight 0 or left out is not needed.
         level_weights: Factor of each decoder level, coarse to fine; None uses the last level only.
 
@@ -46,7 +58,7 @@ class BranchLoss(nn.Module):
 
     def __init__(
         self,
-        pixel_loss: nn.Module,
+        pixel_losses: PixelLossSum,
         *,
         branch_weights: Mapping[Branch, float],
         level_weights: tuple[float, ...] | None = None,
@@ -55,10 +67,14 @@ class BranchLoss(nn.Module):
         _check_weights("loss.branch_weights", list(branch_weights.values()))
         if level_weights is not None:
             _check_weights("loss.level_weights", list(level_weights))
-        self.pixel_loss = pixel_loss
-        self._takes_logit = "logit" in inspect.signature(pixel_loss.forward).parameters
+        self.pixel_losses = pixel_losses
         self.branch_weights = {name: w for name, w in branch_weights.items() if w > 0}
         self.level_weights = level_weights
+        self._weight_of_level = (
+            {_RESULT: 1.0}
+            if level_weights is None
+            else {level: weight for level, weight in enumerate(level_weights) if weight > 0}
+        )
 
     @property
     def branches(self) -> Branches:
@@ -71,7 +87,7 @@ class BranchLoss(nn.Module):
         return "last" if self.level_weights is None else "all"
 
     def forward(self, output: ChangeOutput, label: Tensor) -> LossTerms:
-        """Compare every weighted distance map with the label at its own size.
+        """Compare every weighted map with the label, divide and weigh.
 
         Args:
             output: What the model gave for ``branches`` and ``levels`` of this loss.
@@ -80,42 +96,67 @@ class BranchLoss(nn.Module):
         Raises:
             ConfigError: If the model has not a weighted branch, or another number of levels.
         """
+        return self.combine(self.sums(output, label))
+
+    def sums(self, output: ChangeOutput, label: Tensor) -> dict[LossPart, LossSum]:
+        """Compare every weighted map with the label at its own size.
+
+        The arguments and errors are those of :meth:`forward`. The sums of parts of a batch add up
+        (:func:`changedet.losses.loss_sum.add_sums`) to those of the batch.
+        """
         resized = _ResizedLabels(label)
-        terms = {
-            name: self._branch_loss(_branch(output, name), resized) for name in self.branch_weights
+        sums: dict[LossPart, LossSum] = {}
+        for branch in self.branch_weights:
+            for level, change in self._weighted_maps(_branch(output, branch)).items():
+                losses = self.pixel_losses(change, resized.at(*change.score.shape[-2:]))
+                sums |= {LossPart(branch, level, name): loss for name, loss in losses.items()}
+        return sums
+
+    def combine(
+        self,
+        sums: Mapping[LossPart, LossSum],
+        *,
+        whole: Mapping[LossPart, LossSum] | None = None,
+    ) -> LossTerms:
+        """Divide each sum, then weigh losses, levels and branches.
+
+        Args:
+            sums: What :meth:`sums` gave, or the sum of several of its results.
+            whole: The sums of all processes where ``sums`` are those of one of them; the gradients
+                of the total are then shares that add up, see :meth:`LossSum.value`.
+        """
+        values = {
+            part: loss.value(None if whole is None else whole[part]) for part, loss in sums.items()
         }
-        weighted = [weight * terms[name] for name, weight in self.branch_weights.items()]
+        terms: dict[Branch, Tensor] = {}
+        for branch in self.branch_weights:
+            levels = [
+                weight
+                * self.pixel_losses.weigh(
+                    {
+                        name: values[LossPart(branch, level, name)]
+                        for name in self.pixel_losses.terms
+                    }
+                )
+                for level, weight in self._weight_of_level.items()
+            ]
+            terms[branch] = torch.stack(levels).sum()
+        weighted = [weight * terms[branch] for branch, weight in self.branch_weights.items()]
         return LossTerms(
             total=torch.stack(weighted).sum(),
-            terms={name: term.detach() for name, term in terms.items()},
+            terms={branch: term.detach() for branch, term in terms.items()},
         )
 
-    def _branch_loss(self, branch: BranchOutput, labels: "_ResizedLabels") -> Tensor:
+    def _weighted_maps(self, branch: BranchOutput) -> dict[int, ChangeMap]:
+        """Give the maps that have a weight, by level."""
         if self.level_weights is None:
-            return self._map_loss(branch.distance, branch.logit, labels)
-        if len(branch.levels) != len(self.level_weights):
+            return {_RESULT: branch.change}
+        if len(branch.level_changes) != len(self.level_weights):
             raise ConfigError(
                 f"loss.level_weights has {len(self.level_weights)} values, the model gave "
-                f"{len(branch.levels)} levels; give one weight a level, coarse to fine"
+                f"{len(branch.level_changes)} levels; give one weight a level, coarse to fine"
             )
-        logits = branch.level_logits or (None,) * len(branch.levels)
-        losses = [
-            weight * self._map_loss(distance, logit, labels)
-            for weight, distance, logit in zip(
-                self.level_weights, branch.levels, logits, strict=True
-            )
-            if weight > 0
-        ]
-        return torch.stack(losses).sum()
-
-    def _map_loss(self, distance: Tensor, logit: Tensor | None, labels: "_ResizedLabels") -> Tensor:
-        label = labels.at(distance.shape[-2], distance.shape[-1])
-        loss: Tensor = (
-            self.pixel_loss(distance, label, logit=logit)
-            if self._takes_logit
-            else self.pixel_loss(distance, label)
-        )
-        return loss
+        return {level: branch.level_changes[level] for level in self._weight_of_level}
 
 
 def resize_label(label: Tensor, height: int, width: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +12,32 @@ from changedet.choices import check_choice
 from changedet.errors import ConfigError
 from changedet.nn.distance import distance_map, unit_vectors
 from changedet.nn.encoder import TimmBackbone, TimmEncoder
-from changedet.types import Branch, Branches, BranchOutput, ChangeOutput, Distance
+from changedet.types import (
+    Branch,
+    Branches,
+    BranchOutput,
+    ChangeMap,
+    ChangeOutput,
+    Distance,
+    score_of,
+)
 
 Levels = Literal["last", "all"]
 #: Feature maps of one date by branch, coarse to fine, not yet of unit length.
 Features = Mapping[Branch, tuple[Tensor, ...]]
+
+
+class ModelTraits(NamedTuple):
+    """What follows from a network's options and must be known before it is built.
+
+    Attributes:
+        branch_names: The branches it computes.
+        fixed_tile: Whether its results depend on the size of the tile, as with attention, whose
+            sums grow with it (spec 1.2); it is then used at the size it was trained on.
+    """
+
+    branch_names: tuple[Branch, ...]
+    fixed_tile: bool
 
 
 class ChangeModel(nn.Module, ABC):
@@ -94,7 +115,7 @@ class ChangeModel(nn.Module, ABC):
             levels: ``"all"`` gives the output of every decoder level, too (spec 1.5).
 
         Returns:
-            The fused distance at full resolution and the branches' outputs at their own.
+            The fused score at full resolution and the branches' outputs at their own.
 
         Raises:
             ConfigError: If the images differ in size, have the wrong number of channels, or are
@@ -104,7 +125,11 @@ class ChangeModel(nn.Module, ABC):
         check_choice("levels", levels, get_args(Levels))
         outputs = self.compare(before, after, branches=self._wanted(branches), levels=levels)
         size = (before.shape[-2], before.shape[-1])
-        return ChangeOutput(distance=_resize(outputs["fused"].distance, size), branches=outputs)
+        fused = outputs["fused"].change
+        if fused.embedding_distance is None:
+            return ChangeOutput(score=_resize(fused.score, size), branches=outputs)
+        distance = _resize(fused.embedding_distance, size)
+        return ChangeOutput(score=score_of(distance), branches=outputs, embedding_distance=distance)
 
     def _wanted(self, branches: Branches | None) -> tuple[Branch, ...]:
         if branches is None:
@@ -133,32 +158,42 @@ class ChangeModel(nn.Module, ABC):
 class EncoderModel(ChangeModel):
     """A network on one encoder, which both dates share; such a one can be trained.
 
+    Its options are the keyword arguments of the subclass, JSON-able and each with a default, among
+    them ``encoder`` (a timm name) and ``in_channels``: settings files offer what the subclass
+    takes, with the types and ranges of its annotations (:mod:`changedet.models.option_types`).
+
     Attributes:
         encoder: Shared by both dates.
 
     Args:
         encoder: A timm backbone.
-        branch_names: The branches that the subclass computes.
-        fixed_tile: As for :class:`ChangeModel`.
         options: Keyword arguments of the subclass.
     """
 
-    def __init__(
-        self,
-        encoder: TimmBackbone,
-        *,
-        branch_names: Sequence[Branch],
-        fixed_tile: bool,
-        options: Mapping[str, Any],
-    ) -> None:
+    def __init__(self, encoder: TimmBackbone, *, options: Mapping[str, Any]) -> None:
+        traits = self.traits_of(options)
         super().__init__(
             in_channels=encoder.in_channels,
             stride=encoder.stride,
-            branch_names=branch_names,
-            fixed_tile=fixed_tile,
+            branch_names=traits.branch_names,
+            fixed_tile=traits.fixed_tile,
             options=options,
         )
         self.encoder = encoder
+
+    @classmethod
+    @abstractmethod
+    def traits_of(cls, options: Mapping[str, Any]) -> ModelTraits:
+        """Say what networks of these options are like, without building one.
+
+        Args:
+            options: All options of the subclass.
+        """
+
+    @property
+    def least_crop_px(self) -> int:
+        """Side of the smallest crop that it can be trained on, in pixels."""
+        return self.stride
 
 
 class EmbeddingModel(EncoderModel):
@@ -171,22 +206,13 @@ class EmbeddingModel(EncoderModel):
 
     Args:
         encoder: Gives the feature map of one date.
-        branch_names: The branches that the subclass embeds.
-        fixed_tile: As for :class:`ChangeModel`.
-        options: As for :class:`ChangeModel`; must hold ``distance``.
+        options: As for :class:`EncoderModel`; must hold ``distance``.
     """
 
     encoder: TimmEncoder
 
-    def __init__(
-        self,
-        encoder: TimmEncoder,
-        *,
-        branch_names: Sequence[Branch],
-        fixed_tile: bool,
-        options: Mapping[str, Any],
-    ) -> None:
-        super().__init__(encoder, branch_names=branch_names, fixed_tile=fixed_tile, options=options)
+    def __init__(self, encoder: TimmEncoder, *, options: Mapping[str, Any]) -> None:
+        super().__init__(encoder, options=options)
         self.distance: Distance = self.options["distance"]
         check_choice("distance", self.distance, get_args(Distance))
 
@@ -232,20 +258,27 @@ class EmbeddingModel(EncoderModel):
         self, before: tuple[Tensor, ...], after: tuple[Tensor, ...], levels: Levels
     ) -> BranchOutput:
         unit_before, unit_after = unit_vectors(before[-1]), unit_vectors(after[-1])
-        distance = distance_map(unit_before, unit_after, self.distance)
-        if levels == "last":
-            return BranchOutput(distance, unit_before, unit_after)
-        coarse = tuple(
-            distance_map(unit_vectors(first), unit_vectors(second), self.distance)
-            for first, second in zip(before[:-1], after[:-1], strict=True)
+        change = ChangeMap.from_distance(distance_map(unit_before, unit_after, self.distance))
+        coarse: list[ChangeMap] = []
+        if levels == "all":
+            coarse = [
+                ChangeMap.from_distance(
+                    distance_map(unit_vectors(first), unit_vectors(second), self.distance)
+                )
+                for first, second in zip(before[:-1], after[:-1], strict=True)
+            ]
+        return BranchOutput(
+            change=change,
+            before=unit_before,
+            after=unit_after,
+            level_changes=(*coarse, change) if levels == "all" else (),
         )
-        return BranchOutput(distance, unit_before, unit_after, levels=(*coarse, distance))
 
 
-def _resize(distance: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring (B, h, w) distances to the image's size (spec 1.3)."""
-    if tuple(distance.shape[-2:]) == size:
-        return distance
-    return F.interpolate(
-        distance.unsqueeze(1), size=size, mode="bilinear", align_corners=True
-    ).squeeze(1)
+def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bring maps (B, h, w) to the image's size (spec 1.3)."""
+    if tuple(maps.shape[-2:]) == size:
+        return maps
+    return F.interpolate(maps.unsqueeze(1), size=size, mode="bilinear", align_corners=True).squeeze(
+        1
+    )

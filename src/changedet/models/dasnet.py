@@ -1,12 +1,13 @@
 """DASNet: distances of dual-attention embeddings at the encoder's resolution (spec 1.3)."""
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from torch import Tensor
 
-from changedet.models.base import EmbeddingModel, Features
-from changedet.models.heads import build_head
+from changedet.models.base import EmbeddingModel, Features, ModelTraits
+from changedet.models.heads import ALL_BRANCHES, FUSED_ONLY, build_head
+from changedet.models.option_types import Channels, DropShare, Width
 from changedet.nn.encoder import TimmEncoder
 from changedet.types import Attention, Branch, Distance, Head
 
@@ -37,10 +38,10 @@ class DASNet(EmbeddingModel):
         distance: Distance = "l2",
         attention: Attention = "dual",
         head: Head = "dual",
-        head_width: int | None = None,
+        head_width: Width | None = None,
         encoder: str = "resnet50",
-        in_channels: int = 3,
-        dropout: float = 0.1,
+        in_channels: Channels = 3,
+        dropout: DropShare = 0.1,
     ) -> None:
         encoder_net = TimmEncoder(encoder, in_channels=in_channels)
         head_net = build_head(
@@ -52,8 +53,6 @@ class DASNet(EmbeddingModel):
         )
         super().__init__(
             encoder_net,
-            branch_names=head_net.branches,
-            fixed_tile=head_net.attention != "none",
             options={
                 "distance": distance,
                 "attention": head_net.attention,
@@ -65,6 +64,13 @@ class DASNet(EmbeddingModel):
             },
         )
         self.head = head_net
+
+    @classmethod
+    def traits_of(cls, options: Mapping[str, Any]) -> ModelTraits:
+        """A plain head has one branch and no attention; attention's sums grow with the tile."""
+        if options["head"] == "plain":
+            return ModelTraits(branch_names=FUSED_ONLY, fixed_tile=False)
+        return ModelTraits(branch_names=ALL_BRANCHES, fixed_tile=options["attention"] != "none")
 
     def embed(self, images: Tensor, *, branches: Sequence[Branch]) -> Features:
         """Give each branch's embedding, (B, head_width, H / stride, W / stride)."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from changedet.models.base import Features
 from changedet.models.dasnet import DASNet
 from changedet.models.decoder import UpDecoder
+from changedet.models.option_types import Channels, DropShare, Width
 from changedet.nn.blocks import Activation
 from changedet.types import Attention, Branch, Distance, Head
 
@@ -40,10 +41,10 @@ class DASNetV2(DASNet):
         distance: Distance = "l2",
         attention: Attention = "dual",
         head: Head = "dual",
-        head_width: int | None = None,
+        head_width: Width | None = None,
         encoder: str = "resnet50",
-        in_channels: int = 3,
-        dropout: float = 0.1,
+        in_channels: Channels = 3,
+        dropout: DropShare = 0.1,
         activation: Activation = "leaky_relu",
     ) -> None:
         super().__init__(

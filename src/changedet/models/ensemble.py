@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from changedet.errors import ConfigError
 from changedet.models.base import ChangeModel, Levels
 from changedet.models.heads import FUSED_ONLY
-from changedet.types import Branch, BranchOutput
+from changedet.types import Branch, BranchOutput, ChangeMap
 
 
 class Ensemble(ChangeModel):
@@ -58,14 +58,12 @@ class Ensemble(ChangeModel):
     def compare(
         self, before: Tensor, after: Tensor, *, branches: Sequence[Branch], levels: Levels
     ) -> Mapping[str, BranchOutput]:
-        """Take the mean of the members' distances at full resolution.
+        """Take the mean of the members' scores at full resolution.
 
         Raises:
             ConfigError: If the levels of a decoder are wanted, which the members do not share.
         """
         if levels == "all":
             raise ConfigError("an ensemble has no decoder levels; ask its members for theirs")
-        distances = [
-            member(before, after, branches="fused").distance.float() for member in self.members
-        ]
-        return {"fused": BranchOutput(torch.stack(distances).mean(dim=0))}
+        scores = [member(before, after, branches="fused").score.float() for member in self.members]
+        return {"fused": BranchOutput(change=ChangeMap(score=torch.stack(scores).mean(dim=0)))}

@@ -14,25 +14,32 @@ from changedet.models.ensemble import Ensemble
 from changedet.models.siamese_pyramid import SiamesePyramid
 from changedet.models.weights import initialise_encoder
 
-_MODELS: dict[str, Callable[..., EncoderModel]] = {
+#: Networks that can be trained, by name. Adding one is one class and its place here; settings
+#: files, recipes and the command line then know it with its options.
+MODELS: dict[str, type[EncoderModel]] = {
     model.architecture: model for model in (DASNet, DASNetV2, SiamesePyramid)
 }
 
 
 def list_models() -> list[str]:
     """Return the names that :func:`create_model` takes."""
-    return sorted(_MODELS)
+    return sorted(MODELS)
 
 
-def model_options(name: str) -> tuple[str, ...]:
-    """Return the names of the options that a network takes.
+def model_class(name: str) -> type[EncoderModel]:
+    """Return the class of a network.
 
     Raises:
         ConfigError: If there is no network of that name.
     """
-    if name not in _MODELS:
+    if name not in MODELS:
         raise ConfigError(f"model {name!r} does not exist; {nearest(name, list_models())}")
-    return tuple(inspect.signature(_MODELS[name]).parameters)
+    return MODELS[name]
+
+
+def model_options(model: type[EncoderModel]) -> Mapping[str, inspect.Parameter]:
+    """Return the options of a network by name, with their annotations and defaults."""
+    return inspect.signature(model, eval_str=True).parameters
 
 
 def create_model(
@@ -53,11 +60,13 @@ def create_model(
         CheckpointError: If the encoder's weights cannot be had.
         MissingExtraError: If ``"package"`` is not installed.
     """
-    known = model_options(name)
+    network = model_class(name)
+    known = tuple(model_options(network))
     for option in options:
         if option not in known:
             raise ConfigError(f"model {name} has no option {option!r}; {nearest(option, known)}")
-    model = _MODELS[name](**options)
+    build: Callable[..., EncoderModel] = network
+    model = build(**options)
     initialise_encoder(model.encoder, source=pretrained)
     return model
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, get_args
+from typing import Any, ClassVar, get_args
 
 import torch
 import torch.nn.functional as F
@@ -10,16 +10,17 @@ from torch import Tensor, nn
 
 from changedet.choices import check_choice
 from changedet.errors import ConfigError
-from changedet.models.base import EncoderModel, Levels
+from changedet.models.base import EncoderModel, Levels, ModelTraits
 from changedet.models.heads import FUSED_ONLY
+from changedet.models.option_types import Channels, DropShare, Width
 from changedet.models.pyramid_decoder import build_pyramid_decoder
 from changedet.nn.blocks import PointNormAct
 from changedet.nn.distance import distance_map, unit_vectors
 from changedet.nn.encoder import PyramidEncoder
 from changedet.types import (
-    MAX_DISTANCE,
     Branch,
     BranchOutput,
+    ChangeMap,
     Decoder,
     Distance,
     Fusion,
@@ -67,14 +68,14 @@ class SiamesePyramid(EncoderModel):
         self,
         *,
         encoder: str = "resnet50",
-        in_channels: int = 3,
+        in_channels: Channels = 3,
         fusion: Fusion = "difference",
         decoder: Decoder = "fpn",
-        decoder_width: int = 128,
+        decoder_width: Width = 128,
         output: Output = "logit",
         distance: Distance = "l2",
-        dropout: float = 0.1,
-        drop_path: float = 0.0,
+        dropout: DropShare = 0.1,
+        drop_path: DropShare = 0.0,
     ) -> None:
         check_choice("fusion", fusion, get_args(Fusion))
         check_choice("output", output, get_args(Output))
@@ -86,8 +87,6 @@ class SiamesePyramid(EncoderModel):
                 raise ConfigError(f"{option} must be in [0, 1), got {share:g}")
         super().__init__(
             PyramidEncoder(encoder, in_channels=in_channels, drop_path=drop_path),
-            branch_names=FUSED_ONLY,
-            fixed_tile=False,
             options={
                 "encoder": encoder,
                 "in_channels": in_channels,
@@ -117,6 +116,16 @@ class SiamesePyramid(EncoderModel):
             odds = _FIRST_PROBABILITY / (1.0 - _FIRST_PROBABILITY)
             nn.init.constant_(self.predict.bias, math.log(odds))
 
+    @classmethod
+    def traits_of(cls, options: Mapping[str, Any]) -> ModelTraits:
+        """One branch, and no attention over a whole tile, whatever the options."""
+        return ModelTraits(branch_names=FUSED_ONLY, fixed_tile=False)
+
+    @property
+    def least_crop_px(self) -> int:
+        """Two strides: a crop of one would leave a single pixel at the coarsest level."""
+        return 2 * self.stride
+
     def compare(
         self, before: Tensor, after: Tensor, *, branches: Sequence[Branch], levels: Levels
     ) -> Mapping[str, BranchOutput]:
@@ -140,15 +149,12 @@ class SiamesePyramid(EncoderModel):
         ]
         decoded, result = self.decoder(fused)
         logit = _resize(self.predict(self.dropout(result)), size).squeeze(1).float()
-        distance = MAX_DISTANCE * logit.sigmoid()
+        change = ChangeMap.from_logit(logit)
         if levels == "last":
-            return BranchOutput(distance, logit=logit)
-        coarse = [self.predict(level).squeeze(1).float() for level in decoded]
+            return BranchOutput(change=change)
+        coarse = (self.predict(level).squeeze(1).float() for level in decoded)
         return BranchOutput(
-            distance,
-            logit=logit,
-            levels=(*(MAX_DISTANCE * level.sigmoid() for level in coarse), distance),
-            level_logits=(*coarse, logit),
+            change=change, level_changes=(*map(ChangeMap.from_logit, coarse), change)
         )
 
     def _measure(
@@ -158,12 +164,17 @@ class SiamesePyramid(EncoderModel):
             [lateral(maps) for lateral, maps in zip(self.lateral, both, strict=True)]
         )
         first, second = unit_vectors(_resize(self.predict(self.dropout(result)), size)).chunk(2)
-        distance = distance_map(first, second, self.distance)
+        change = ChangeMap.from_distance(distance_map(first, second, self.distance))
         if levels == "last":
-            return BranchOutput(distance, first, second)
+            return BranchOutput(change=change, before=first, after=second)
         coarse = (unit_vectors(self.predict(level)).chunk(2) for level in decoded)
         maps = (distance_map(before, after, self.distance) for before, after in coarse)
-        return BranchOutput(distance, first, second, levels=(*maps, distance))
+        return BranchOutput(
+            change=change,
+            before=first,
+            after=second,
+            level_changes=(*map(ChangeMap.from_distance, maps), change),
+        )
 
 
 #: How many channels a fused map has for each channel of one date.

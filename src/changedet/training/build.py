@@ -1,6 +1,7 @@
 """The only place where settings turn into objects."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,12 +12,12 @@ from changedet.data.labels.scan import LabelEncoding
 from changedet.data.training.pairs import PairDataset, PairSample
 from changedet.data.training.sampling import EpochSampler
 from changedet.data.training.transforms import Augmentation
-from changedet.errors import ConfigError
-from changedet.losses.contrastive import Margins, WeightedDoubleMargin
-from changedet.losses.segmentation import PixelLossSum, WeightedTerm
+from changedet.losses.contrastive import Margins
+from changedet.losses.registry import LossOptions, build_pixel_losses
 from changedet.losses.supervision import BranchLoss
-from changedet.models.registry import create_model, model_options
-from changedet.training.config import ExperimentConfig, LossConfig, ModelConfig
+from changedet.models.registry import create_model
+from changedet.training.config import ExperimentConfig, LossConfig
+from changedet.training.model_config import ModelConfig
 from changedet.training.schedule import CosineSchedule, Schedule, TableSchedule
 from changedet.training.trainer import TrainerSettings
 from changedet.types import Branch, Normalisation, PixelType
@@ -34,25 +35,7 @@ def build_model(config: ModelConfig, *, pretrained: bool) -> "EncoderModel":
             all weights are replaced afterwards, as in resuming.
     """
     source = config.encoder_weights if pretrained else False
-    return create_model(config.name, pretrained=source, **model_settings(config))
-
-
-def model_settings(config: ModelConfig) -> dict[str, object]:
-    """Pick the settings that the model has; the others must have been left alone.
-
-    Raises:
-        ConfigError: If one of the others was changed.
-    """
-    taken = model_options(config.name)
-    settings = config.model_dump(exclude={"name", "encoder_weights"})
-    for name, value in settings.items():
-        default = ModelConfig.model_fields[name].default
-        if name not in taken and value != default:
-            raise ConfigError(
-                f"model.{name} is no setting of {config.name}, got {value!r}; leave it out, or "
-                f"choose another model.name (settings of {config.name}: {', '.join(taken)})"
-            )
-    return {name: value for name, value in settings.items() if name in taken}
+    return create_model(config.name, pretrained=source, **config.options())
 
 
 def build_seeded_model(config: ExperimentConfig, *, pretrained: bool) -> "EncoderModel":
@@ -80,27 +63,21 @@ def build_loss(
         changed_share: Share of changed pixels p measured from the training labels; the setting
             ``loss.changed_share`` wins over it.
     """
-    terms: dict[str, WeightedTerm] = {}
-    for name, weight in config.terms.items():
-        terms[name] = WeightedTerm(
-            weight,
-            _contrastive(config, model, changed_share=changed_share) if name == "wdmc" else name,
-        )
-    return BranchLoss(
-        PixelLossSum(terms),
-        branch_weights=_branch_weights(config, model),
-        level_weights=config.level_weights,
-    )
-
-
-def _contrastive(
-    config: LossConfig, model: ModelConfig, *, changed_share: float | None
-) -> WeightedDoubleMargin:
     share = config.changed_share if config.changed_share is not None else changed_share
-    return WeightedDoubleMargin(
-        model.distance,
-        margins=Margins(*config.margins) if config.margins is not None else None,
+    options = LossOptions(
+        # A network that compares no embeddings is read as if it gave L2 distances.
+        distance=model.options().get("distance", "l2"),
         changed_share=share if config.weighting == "weighted" else None,
+        margins=Margins(*config.margins) if config.margins is not None else None,
+    )
+    # The weights of branches that the network does not have have nothing to act on.
+    weights: dict[Branch, float] = {
+        branch: getattr(config.branch_weights, branch) for branch in model.traits().branch_names
+    }
+    return BranchLoss(
+        build_pixel_losses(config.terms, options),
+        branch_weights=weights,
+        level_weights=config.level_weights,
     )
 
 
@@ -199,26 +176,10 @@ def build_settings(config: ExperimentConfig, device: torch.device) -> TrainerSet
     use_bf16 = training.precision == "bf16" or (
         training.precision == "auto" and device.type == "cuda"
     )
+    taken = {field.name for field in fields(TrainerSettings)}
     return TrainerSettings(
-        epochs=training.epochs,
-        seed=training.seed,
-        validate_every=training.validate_every,
-        validate_every_epochs=training.validate_every_epochs,
-        log_every=training.log_every,
-        checkpoint_every=training.checkpoint_every,
-        keep_best=training.keep_best,
-        accumulate=training.accumulate,
-        clip_norm=training.clip_norm,
-        autocast=torch.bfloat16 if use_bf16 else None,
+        **training.model_dump(include=taken), autocast=torch.bfloat16 if use_bf16 else None
     )
-
-
-def _branch_weights(loss: LossConfig, model: ModelConfig) -> dict[Branch, float]:
-    weights = loss.branch_weights
-    if model.head == "plain" or model.name == "siamese_pyramid":
-        # They have one branch; the weights of the others have nothing to act on.
-        return {"fused": weights.fused}
-    return {"position": weights.position, "channel": weights.channel, "fused": weights.fused}
 
 
 def _start_method(pairs: Sequence[LabelledPair]) -> str | None:

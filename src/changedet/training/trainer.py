@@ -26,6 +26,7 @@ from changedet.nn.normaliser import normalise
 from changedet.training.averaging import AveragedModel
 from changedet.training.callbacks import LogRow, TrainingCallback, ValidationEvent
 from changedet.training.checkpoint import TrainingPosition, save_checkpoint
+from changedet.training.ranks import OneProcess, Ranks
 from changedet.training.schedule import Schedule
 from changedet.types import Normalisation
 
@@ -79,7 +80,10 @@ class Validator(Protocol):
     """Scores the model on the validation split."""
 
     def __call__(self, progress: TrainingPosition) -> Validation:
-        """Validate; may raise :class:`StopRequested` where a stop was asked for meanwhile."""
+        """Validate; may raise :class:`StopRequested` where a stop was asked for meanwhile.
+
+        Processes that train together must find the same figures, and stop together.
+        """
 
 
 class StopRequested(Exception):  # noqa: N818 - not an error
@@ -91,11 +95,14 @@ class TrainingParts:
     """The built objects that a training run is made of.
 
     Attributes:
+        model: Holds the weights that are optimised, saved and averaged.
         loader: Batches in the order of ``sampler``; the last batch of an epoch may be smaller.
         names: Files of each pair, by sample index, for messages.
         export: Writes the model that is judged, with the threshold of a validation, to a path.
         average: Moving average of the model's weights, which is then what is validated and
             exported; None: the model itself.
+        called: What training batches go through where that is not the model itself but a wrapper
+            of it, such as ``DistributedDataParallel``, which has other names in its state.
     """
 
     model: ChangeModel
@@ -109,6 +116,7 @@ class TrainingParts:
     validate: Validator
     export: Callable[[Path, Validation, TrainingPosition], None]
     average: AveragedModel | None = None
+    called: nn.Module | None = None
 
 
 class Trainer:
@@ -120,7 +128,10 @@ class Trainer:
         folder: Where checkpoints go: ``best.safetensors`` and ``checkpoints/``.
         device: Where the model is.
         callbacks: Told of batches, log rows and validations.
-        should_stop: Asked after every step; True ends the run with :class:`Interrupted`.
+        should_stop: Asked after every step; True ends the run with :class:`Interrupted`, in all
+            processes at the same step.
+        ranks: The processes that train this model together. Only the main one writes files and
+            tells callbacks; the sampler of each must walk through its own share of the epoch.
     """
 
     def __init__(
@@ -132,16 +143,19 @@ class Trainer:
         device: torch.device,
         callbacks: Sequence[TrainingCallback] = (),
         should_stop: Callable[[], bool] = lambda: False,
+        ranks: Ranks | None = None,
     ) -> None:
+        self.ranks = OneProcess() if ranks is None else ranks
         self.parts = parts
         self.settings = settings
         self.folder = folder
         self.device = device
-        self.callbacks = callbacks
+        self.callbacks = callbacks if self.ranks.is_main else ()
         self.should_stop = should_stop
         self.batches = len(parts.loader)
         self._batch_size = parts.loader.batch_size or 1
         self._length = len(parts.sampler)
+        self._called = parts.model if parts.called is None else parts.called
         self._pending: list[tuple[Tensor, dict[str, Tensor]]] = []
         self._saved_step = 0
 
@@ -178,7 +192,7 @@ class Trainer:
     def _run_epoch(self, progress: TrainingPosition) -> None:
         if progress.batch >= self.batches:
             return
-        self.parts.model.train()
+        self._called.train()
         self.parts.sampler.set_epoch(
             progress.epoch, start=min(progress.batch * self._batch_size, self._length)
         )
@@ -192,19 +206,19 @@ class Trainer:
                 self._after_step(progress)
 
     def _train_batch(self, sample: PairSample, progress: TrainingPosition) -> None:
-        torch.manual_seed(_batch_seed(self.settings.seed, progress))
+        torch.manual_seed(_batch_seed(self.settings.seed, progress, rank=self.ranks.rank))
         before, after = (
             image.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
             for image in (sample.before, sample.after)
         )
         before, after = normalise(before, after, self.parts.normalisation)
+        loss = self.parts.loss
         with self._autocast():
-            output = self.parts.model(
-                before, after, branches=self.parts.loss.branches, levels=self.parts.loss.levels
-            )
-        terms = self.parts.loss(output, sample.label.to(self.device, non_blocking=True))
+            output = self._called(before, after, branches=loss.branches, levels=loss.levels)
+        sums = loss.sums(output, sample.label.to(self.device, non_blocking=True))
+        terms = loss.combine(sums, whole=self.ranks.whole(sums))
         size = self._group_size(progress)
-        (terms.total / size).backward()
+        (terms.total / size).backward()  # type: ignore[no-untyped-call]
         self._pending.append(
             (
                 sample.index,
@@ -234,7 +248,7 @@ class Trainer:
         validation_due = self._validation_due(progress)
         if validation_due:
             self._validate(progress)
-        if self.should_stop():
+        if self.ranks.any(self.should_stop()):
             self._save_last(progress)
             raise Interrupted(progress)
         is_old = progress.step - self._saved_step >= self.settings.checkpoint_every
@@ -257,7 +271,7 @@ class Trainer:
             # Not validated yet as far as the checkpoint knows: resuming starts with it.
             self._save_last(progress)
             raise Interrupted(progress) from None
-        self.parts.model.train()
+        self._called.train()
         progress.validated_batch = progress.batch
         progress.validations += 1
         progress.f_score = result.f_score
@@ -273,22 +287,26 @@ class Trainer:
 
     def _export_best(self, result: Validation, progress: TrainingPosition) -> None:
         name = f"best_{progress.epoch}_{progress.batch}.safetensors"
-        self.parts.export(self.folder / "checkpoints" / name, result, progress)
-        self.parts.export(self.folder / "best.safetensors", result, progress)
+        if self.ranks.is_main:
+            self.parts.export(self.folder / "checkpoints" / name, result, progress)
+            self.parts.export(self.folder / "best.safetensors", result, progress)
         # A resumed run finds again a best model that it had already found before it was killed.
         progress.best_files = [*(n for n in progress.best_files if n != name), name]
         while len(progress.best_files) > self.settings.keep_best:
-            (self.folder / "checkpoints" / progress.best_files.pop(0)).unlink(missing_ok=True)
+            oldest = self.folder / "checkpoints" / progress.best_files.pop(0)
+            if self.ranks.is_main:
+                oldest.unlink(missing_ok=True)
 
     def _save_last(self, progress: TrainingPosition) -> None:
         self._flush(progress)
-        save_checkpoint(
-            self.last_path,
-            model=self.parts.model,
-            optimizer=self.parts.optimizer,
-            progress=progress,
-            average=self.parts.average,
-        )
+        if self.ranks.is_main:
+            save_checkpoint(
+                self.last_path,
+                model=self.parts.model,
+                optimizer=self.parts.optimizer,
+                progress=progress,
+                average=self.parts.average,
+            )
         self._saved_step = progress.step
 
     def _flush(self, progress: TrainingPosition) -> None:
@@ -351,8 +369,10 @@ class Trainer:
         return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
 
 
-def _batch_seed(seed: int, progress: TrainingPosition) -> int:
+def _batch_seed(seed: int, progress: TrainingPosition, *, rank: int) -> int:
+    # Of the first process it is what a single one draws.
+    own = (rank,) if rank else ()
     entropy = np.random.SeedSequence(
-        [seed, progress.epoch, progress.batch], spawn_key=_DROPOUT_STREAM
+        [seed, progress.epoch, progress.batch, *own], spawn_key=_DROPOUT_STREAM
     )
     return int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -31,7 +31,7 @@ class PixelDifference(nn.Module):
 
     def forward(self, before: Tensor, after: Tensor, *, branches: str) -> ChangeOutput:
         self.tiles += before.shape[0]
-        return ChangeOutput(distance=2.0 * (after - before).abs()[:, 0], branches={})
+        return ChangeOutput(score=(after - before).abs()[:, 0], branches={})
 
 
 def make_sample(height: int, width: int, seed: int = 0) -> DecodedPair:
@@ -161,7 +161,7 @@ def test_views_are_averaged_when_asked_for():
         def forward(self, before: Tensor, after: Tensor, *, branches: str) -> ChangeOutput:
             output = super().forward(before, after, branches=branches)
             weights = torch.linspace(0, 1, before.shape[-2])[:, None]
-            return ChangeOutput(distance=output.distance * weights, branches={})
+            return ChangeOutput(score=output.score * weights, branches={})
 
     samples = [make_sample(32, 32)]
     plain, turned = count(samples, model=Row()), count(samples, model=Row(), test_time="flips")

@@ -39,7 +39,7 @@ class BlurredDifference(nn.Module):
         self.modes.append(self.training)
         difference = (after - before).abs().mean(1, keepdim=True)
         blurred = nn.functional.avg_pool2d(difference, 7, stride=1, padding=3)
-        return ChangeOutput(distance=2.0 * blurred[:, 0], branches={})
+        return ChangeOutput(score=blurred[:, 0], branches={})
 
 
 def make_pair(height: int, width: int, seed: int = 0) -> tuple[Image, Image]:
@@ -250,10 +250,10 @@ class BrightOnTheRight(BlurredDifference):
     """Scores what lies in the right half of a tile twice as high."""
 
     def forward(self, before: Tensor, after: Tensor, *, branches: str) -> ChangeOutput:
-        plain = super().forward(before, after, branches=branches).distance
+        plain = super().forward(before, after, branches=branches).score
         weight = torch.ones(plain.shape[-1])
         weight[: plain.shape[-1] // 2] = 0.5
-        return ChangeOutput(distance=plain * weight, branches={})
+        return ChangeOutput(score=plain * weight, branches={})
 
 
 def test_test_time_augmentation_applies_to_every_tile_whatever_its_shape():

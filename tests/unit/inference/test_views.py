@@ -33,7 +33,7 @@ class LooksRight(nn.Module):
         right = nn.functional.pad(difference, (0, 1))[..., 1:]
         below = nn.functional.pad(difference, (0, 0, 0, 1))[..., 1:, :]
         mixed = 0.6 * difference + 0.3 * right + 0.1 * below
-        return ChangeOutput(distance=2.0 * mixed, branches={})
+        return ChangeOutput(score=mixed, branches={})
 
 
 def make_images(count: int, height: int, width: int, seed: int = 0) -> list[list]:

@@ -42,7 +42,7 @@ def brute_force(logits, labels):
 @given(pixels)
 def test_the_loss_is_the_lovasz_extension_of_the_jaccard_loss(drawn):
     logits, labels = zip(*drawn, strict=True)
-    loss = lovasz_hinge(torch.tensor([[logits]]), torch.tensor([[labels]]))
+    loss = lovasz_hinge(torch.tensor([[logits]]), torch.tensor([[labels]])).value()
     assert loss.item() == pytest.approx(brute_force(logits, labels), rel=1e-5, abs=1e-6)
 
 
@@ -53,13 +53,13 @@ def test_gradients_are_those_of_finite_differences(seed):
     # No two hinges lie closer than 0.2, none closer than 0.1 to its kink: the step crosses nothing.
     logit = (0.4 * torch.randperm(8, generator=rng) - 1.3).reshape(label.shape)
     logit.requires_grad_()
-    lovasz_hinge(logit, label).backward()
+    lovasz_hinge(logit, label).value().backward()
     step = 2**-6
     for index in itertools.product(*map(range, label.shape)):
         up, down = logit.detach().clone(), logit.detach().clone()
         up[index] += step
         down[index] -= step
-        slopes = (lovasz_hinge(up, label) - lovasz_hinge(down, label)) / (2 * step)
+        slopes = (lovasz_hinge(up, label).value() - lovasz_hinge(down, label).value()) / (2 * step)
         assert logit.grad[index].item() == pytest.approx(slopes.item(), abs=1e-4), index
 
 
@@ -68,7 +68,7 @@ def test_at_confident_logits_it_is_one_minus_iou_of_the_wrong_pixels():
     # the wrong side makes every hinge 2.
     logit = torch.tensor([[[1.0, -1.0, 1.0, -1.0]]])
     label = torch.tensor([[[1, 1, 0, 0]]], dtype=torch.uint8)
-    assert lovasz_hinge(logit, label).item() == pytest.approx(2 * (1 - 1 / 3))
+    assert lovasz_hinge(logit, label).value().item() == pytest.approx(2 * (1 - 1 / 3))
 
 
 def test_it_bounds_one_minus_iou_from_above():
@@ -77,13 +77,13 @@ def test_it_bounds_one_minus_iou_from_above():
     logit = torch.randn(4, 16, 16, generator=rng) + label
     predicted, changed = logit > 0, label == 1
     iou = (predicted & changed).sum() / (predicted | changed).sum()
-    assert lovasz_hinge(logit, label) >= 1 - iou
+    assert lovasz_hinge(logit, label).value() >= 1 - iou
 
 
 def test_a_right_answer_beyond_the_margin_costs_nothing_and_trains_nothing():
     label = torch.tensor([[[1, 0, 1]]], dtype=torch.uint8)
     logit = torch.tensor([[[1.5, -1.0, 3.0]]], requires_grad=True)
-    loss = lovasz_hinge(logit, label)
+    loss = lovasz_hinge(logit, label).value()
     loss.backward()
     assert loss.item() == 0
     assert logit.grad.eq(0).all()
@@ -94,9 +94,9 @@ def test_the_images_of_a_batch_are_one_set_of_pixels():
     logit = torch.randn(3, 4, 4, generator=rng)
     label = (torch.rand(3, 4, 4, generator=rng) < 0.3).to(torch.uint8)
     label[2] = 0
-    together = lovasz_hinge(logit, label)
-    as_one = lovasz_hinge(logit.reshape(1, 12, 4), label.reshape(1, 12, 4))
-    one_by_one = [lovasz_hinge(logit[i : i + 1], label[i : i + 1]) for i in range(3)]
+    together = lovasz_hinge(logit, label).value()
+    as_one = lovasz_hinge(logit.reshape(1, 12, 4), label.reshape(1, 12, 4)).value()
+    one_by_one = [lovasz_hinge(logit[i : i + 1], label[i : i + 1]).value() for i in range(3)]
     assert together.item() == pytest.approx(as_one.item())
     assert together.item() != pytest.approx(sum(one_by_one).item() / 3, rel=0.01)
 
@@ -105,11 +105,13 @@ def test_ignored_pixels_change_neither_the_loss_nor_other_gradients():
     rng = torch.Generator().manual_seed(2)
     kept = torch.randn(1, 2, 6, generator=rng, requires_grad=True)
     label = torch.tensor([[[1, 0, 0, 1, 0, 0], [0, 0, 1, 1, 0, 0]]], dtype=torch.uint8)
-    alone = lovasz_hinge(kept, label)
+    alone = lovasz_hinge(kept, label).value()
     (expected,) = torch.autograd.grad(alone, kept)
     others = torch.tensor([[[-9.0, 9.0, 0.0, 2.0, math.inf, 1.0]]], requires_grad=True)
     all_ignored = torch.full((1, 1, 6), IGNORED, dtype=torch.uint8)
-    among = lovasz_hinge(torch.cat([kept, others], dim=1), torch.cat([label, all_ignored], dim=1))
+    among = lovasz_hinge(
+        torch.cat([kept, others], dim=1), torch.cat([label, all_ignored], dim=1)
+    ).value()
     gradient, of_ignored = torch.autograd.grad(among, [kept, others])
     assert among.item() == pytest.approx(alone.item())
     assert torch.allclose(gradient, expected)
@@ -118,7 +120,7 @@ def test_ignored_pixels_change_neither_the_loss_nor_other_gradients():
 
 def test_all_ignored_is_zero_and_trains_nothing():
     logit = torch.randn(2, 3, 3, requires_grad=True)
-    loss = lovasz_hinge(logit, torch.full((2, 3, 3), IGNORED, dtype=torch.uint8))
+    loss = lovasz_hinge(logit, torch.full((2, 3, 3), IGNORED, dtype=torch.uint8)).value()
     loss.backward()
     assert loss.item() == 0
     assert logit.grad.eq(0).all()
@@ -126,7 +128,7 @@ def test_all_ignored_is_zero_and_trains_nothing():
 
 def test_without_any_change_only_the_worst_false_alarm_counts():
     logit = torch.tensor([[[-3.0, 0.5, -0.5, 2.0]]])
-    assert lovasz_hinge(logit, torch.zeros(1, 1, 4, dtype=torch.uint8)).item() == 3.0
+    assert lovasz_hinge(logit, torch.zeros(1, 1, 4, dtype=torch.uint8)).value().item() == 3.0
 
 
 def test_descent_on_the_loss_alone_finds_the_changed_pixels():
@@ -136,12 +138,12 @@ def test_descent_on_the_loss_alone_finds_the_changed_pixels():
     optimizer = torch.optim.SGD([logit], lr=2.0)
     for _ in range(200):
         optimizer.zero_grad()
-        lovasz_hinge(logit, label).backward()
+        lovasz_hinge(logit, label).value().backward()
         optimizer.step()
     assert torch.equal(logit > 0, label == 1)
 
 
 def test_the_loss_is_float32_under_autocast():
     label = torch.randint(0, 2, (1, 4, 4), dtype=torch.uint8)
-    loss = lovasz_hinge(torch.randn(1, 4, 4).bfloat16(), label)
+    loss = lovasz_hinge(torch.randn(1, 4, 4).bfloat16(), label).value()
     assert loss.dtype == torch.float32

@@ -38,7 +38,7 @@ class BlurredDifference(nn.Module):
         self.sizes.add((before.shape[-2], before.shape[-1]))
         difference = (after - before).abs().mean(1, keepdim=True)
         blurred = nn.functional.avg_pool2d(difference, 7, stride=1, padding=3)
-        return ChangeOutput(distance=2.0 * blurred[:, 0], branches={})
+        return ChangeOutput(score=blurred[:, 0], branches={})
 
 
 class Sink:

@@ -44,7 +44,7 @@ class PixelDifference(nn.Module):
     in_channels = 3
 
     def forward(self, before: Tensor, after: Tensor, *, branches: str) -> ChangeOutput:
-        return ChangeOutput(distance=2.0 * (after - before).abs().mean(1), branches={})
+        return ChangeOutput(score=(after - before).abs().mean(1), branches={})
 
 
 def raster(path: Path, *, seed: int = 0) -> Path:

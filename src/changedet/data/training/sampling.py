@@ -45,22 +45,36 @@ class EpochSampler(Sampler[SampleKey]):
 
     Call :meth:`set_epoch` before each epoch; until then the sampler stands at epoch 0.
 
+    Of several processes that train together, each takes every N-th sample of that order: the n-th
+    batches of B samples of N processes hold what the n-th batch of N * B samples of one process
+    holds. All get equally many samples; the remainder, fewer than N samples and others in each
+    epoch, is dropped.
+
     Args:
         length: Number of samples.
         seed: Seed of the run, at least 0.
+        rank: Number of this process, in [0, world).
+        world: Number of processes.
 
     Raises:
-        DataError: If there are no samples.
-        ConfigError: If the seed is negative.
+        DataError: If there are no samples, or fewer than processes.
+        ConfigError: If the seed is negative, or there is no such rank.
     """
 
-    def __init__(self, length: int, *, seed: int) -> None:
+    def __init__(self, length: int, *, seed: int, rank: int = 0, world: int = 1) -> None:
         if length < 1:
             raise DataError(f"there must be at least one pair to draw from, got {length}")
         if seed < 0:
             raise ConfigError(f"seed must be 0 or more, got {seed}")
-        self._length = length
+        if not 0 <= rank < world:
+            raise ConfigError(f"rank must be in [0, {world}), the number of processes, got {rank}")
+        if length < world:
+            raise DataError(f"{world} processes need at least as many pairs, got {length}")
+        self._total = length
+        self._length = length // world
         self._seed = seed
+        self._rank = rank
+        self._world = world
         self._epoch = 0
         self._start = 0
 
@@ -69,8 +83,8 @@ class EpochSampler(Sampler[SampleKey]):
 
         Args:
             epoch: Epoch, at least 0.
-            start: Number of samples at the front that are left out, because an interrupted run
-                has already seen them: [0, length].
+            start: Number of this process's samples at the front that are left out, because an
+                interrupted run has already seen them: [0, length // world].
 
         Raises:
             ConfigError: If either is out of range.
@@ -89,6 +103,7 @@ class EpochSampler(Sampler[SampleKey]):
 
     def __iter__(self) -> Iterator[SampleKey]:
         entropy = np.random.SeedSequence([self._seed, self._epoch], spawn_key=_ORDER_STREAM)
-        order = np.random.default_rng(entropy).permutation(self._length)
+        order = np.random.default_rng(entropy).permutation(self._total)
+        own = order[self._rank :: self._world][: self._length]
         epoch = self._epoch
-        return (SampleKey(epoch, int(index)) for index in order[self._start :])
+        return (SampleKey(epoch, int(index)) for index in own[self._start :])

