@@ -52,11 +52,11 @@ class ChangeMap:
     :meth:`from_logit`.
 
     Attributes:
-        score: (B, h, w), in [0, 1]; of a classifier the estimated probability of change. This is
-            the place of further classes: maps of K classes will be (B, K, h, w), and of K = 1, the
-            only one today, stay (B, h, w).
+        score: (B, h, w), in [0, 1]; for a classifier, the estimated probability of change. There
+            is one class of change today (K = 1); K classes would make this (B, K, h, w).
         logit: What a classifier's score is the sigmoid of, (B, h, w), any real number.
-        embedding_distance: What else the score is half of, (B, h, w), in [0, 2].
+        embedding_distance: Distance of the embeddings, of which the score is half, (B, h, w), in
+            [0, 2].
     """
 
     score: torch.Tensor
@@ -75,19 +75,19 @@ class ChangeMap:
 
     @property
     def distance(self) -> torch.Tensor:
-        """(B, h, w), in [0, 2]: of the embeddings, or twice the score where there are none."""
+        """(B, h, w), in [0, 2]: of the embeddings, or twice the score without embeddings."""
         return _distance(self.embedding_distance, self.score)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BranchOutput:
-    """What one branch gives at its own resolution (h, w), and what that was read from.
+    """Output of one branch at its own resolution (h, w), and what it was read from.
 
     Attributes:
         change: The branch's map.
-        before: Embeddings of the first date, unit vectors along C, (B, C, h, w); None of a branch
+        before: Embeddings of the first date, unit vectors along C, (B, C, h, w); None for a branch
             that classifies.
-        after: Likewise of the second date.
+        after: The same for the second date.
         level_changes: The maps of the decoder levels, coarse to fine, the last of them ``change``
             itself; empty unless the levels were asked for (spec 1.5).
     """
@@ -109,7 +109,7 @@ class BranchOutput:
 
     @property
     def logit(self) -> torch.Tensor | None:
-        """Logit of change, (B, h, w); None of a branch that compares embeddings."""
+        """Logit of change, (B, h, w); None for a branch that compares embeddings."""
         return self.change.logit
 
     @property
@@ -119,7 +119,7 @@ class BranchOutput:
 
     @property
     def level_logits(self) -> tuple[torch.Tensor, ...]:
-        """Logits of ``level_changes``; empty of a branch that compares embeddings."""
+        """Logits of ``level_changes``; empty for a branch that compares embeddings."""
         return tuple(level.logit for level in self.level_changes if level.logit is not None)
 
 
@@ -128,11 +128,11 @@ class ChangeOutput:
     """What a model says of a batch of pairs.
 
     Attributes:
-        score: Change score at full resolution, (B, H, W), in [0, 1]. K classes will be
+        score: Change score at full resolution, (B, H, W), in [0, 1]; K classes would make this
             (B, K, H, W), see :class:`ChangeMap`.
         branches: The computed branches by name.
-        embedding_distance: What the score is half of, (B, H, W), in [0, 2] (spec 5); None of a
-            model that does not compare embeddings.
+        embedding_distance: Distance of the embeddings, of which the score is half, (B, H, W), in
+            [0, 2] (spec 5); None for a model that does not compare embeddings.
     """
 
     score: torch.Tensor
@@ -141,7 +141,7 @@ class ChangeOutput:
 
     @property
     def distance(self) -> torch.Tensor:
-        """(B, H, W), in [0, 2]: of the embeddings, or twice the score where there are none."""
+        """(B, H, W), in [0, 2]: of the embeddings, or twice the score without embeddings."""
         return _distance(self.embedding_distance, self.score)
 
 

@@ -26,9 +26,9 @@ from changedet.training.section import Section
 
 DEFAULT_MODEL = "dasnet_v2"
 
-#: Networks had one section of settings together, before each had its own. What was written then
-#: (``config.yaml`` of a run, the recipe in a model file) lists these values also for networks
-#: without such an option; they are left out in reading. Only another value is a mistake.
+#: All networks once shared one flat section. Files written then (``config.yaml`` of a run, the
+#: recipe in a model file) list these defaults even for networks that lack the option. Such entries
+#: are dropped on reading; any other value is refused.
 _FORMER_DEFAULTS: Mapping[str, object] = {
     "distance": "l2",
     "attention": "dual",
@@ -92,20 +92,20 @@ def _validate(value: object, handler: ValidatorFunctionWrapHandler) -> ModelConf
             input=name,
         )
         raise ValidationError.from_exception_data("model", [fault]) from error
-    left = {
+    kept = {
         key: entry
         for key, entry in value.items()
         if key in network.model_fields
         or key not in _FORMER_DEFAULTS
         or entry != _FORMER_DEFAULTS[key]
     }
-    return network.model_validate(left)
+    return network.model_validate(kept)
 
 
 def former_settings(config: ModelConfig) -> dict[str, Any]:
-    """Return the section as it was before each network had its own, options of others included.
+    """Return the flat section that all networks once shared, options of the others included.
 
-    What identifies settings by a hash hashes this, so that it knows those of earlier runs again.
+    Hashes that identify a run's settings are taken of this, so that earlier runs still match.
     """
     return {**_FORMER_DEFAULTS, **config.model_dump(mode="json")}
 
@@ -115,7 +115,7 @@ AnyModelConfig = Annotated[SerializeAsAny[ModelConfig], WrapValidator(_validate)
 
 
 def foreign_option(option: str, value: object, *, model: str) -> str | None:
-    """Say in a sentence that an option is one of other networks; None if it is of none."""
+    """Explain that an option belongs to other networks; None if no network has it."""
     if not any(option in model_options(network) for network in MODELS.values()):
         return None
     return (
