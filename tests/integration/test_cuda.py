@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from changedet.losses.contrastive import WeightedDoubleMargin
+from changedet.losses.registry import LossOptions, build_pixel_losses
 from changedet.losses.supervision import BranchLoss
 from changedet.models.registry import create_model
 from changedet.nn.attention import ChannelAttention, PositionAttention
@@ -64,7 +64,8 @@ def step_loss(model, crops, *, dtype=None):
     """Loss and gradients of a training step on the GPU, as the trainer takes it."""
     before, after, label = on_gpu(*crops)
     loss = BranchLoss(
-        WeightedDoubleMargin("l2", changed_share=0.2), branch_weights={"fused": 1.0}
+        build_pixel_losses({"wdmc": 1.0}, LossOptions("l2", changed_share=0.2)),
+        branch_weights={"fused": 1.0},
     ).cuda()
     model.zero_grad(set_to_none=True)
     with torch.autocast("cuda", dtype=dtype, enabled=dtype is not None):
