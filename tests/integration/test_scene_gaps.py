@@ -10,8 +10,8 @@ from rasterio.windows import Window
 
 from changedet.card import ModelCard
 from changedet.data.index import index_pairs
-from changedet.evaluation import evaluate as evaluation
 from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
+from changedet.inference import score_source
 from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
 from changedet.predict.rasters import predict_scene
@@ -59,16 +59,16 @@ def cut_out(source: Path, path: Path, size: int) -> Path:
 def judged_scores(model: Path, data: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> list:
     """Judge a model and give the score map of each pair."""
     found = []
-    judge = evaluation.count_source
+    judge = score_source.count_scores
 
     def watched(*args, on_score, **options):
-        def keep(number, score):
-            found.append(score.numpy().copy())
-            on_score(number, score)
+        def keep(scored):
+            found.append(scored.score.copy())
+            on_score(scored)
 
         return judge(*args, on_score=keep, **options)
 
-    monkeypatch.setattr(evaluation, "count_source", watched)
+    monkeypatch.setattr(score_source, "count_scores", watched)
     request = EvaluationRequest(model=model, data=data, out=out, device="cpu", panels=1)
     evaluate_model(request)
     return found
