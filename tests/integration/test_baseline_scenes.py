@@ -91,7 +91,7 @@ def test_ir_mad_finds_known_changes_on_an_unaligned_pair_of_16_bit_and_5_bands(s
     known = mask != 255
     found = mask == 1
     f1 = 2 * (found & truth)[known].sum() / (found[known].sum() + truth[known].sum())
-    assert f1 > 0.8
+    assert f1 > 0.9
     assert not known[: 40 - top, : 40 - left].any()
     assert report.threshold == 0.5
     assert report.threshold_source == "Otsu's threshold over the scene"
@@ -107,7 +107,7 @@ def test_ir_mad_finds_known_changes_on_an_unaligned_pair_of_16_bit_and_5_bands(s
 
 
 def test_the_largest_window_that_is_read_does_not_grow_with_the_scene(tmp_path, monkeypatch):
-    before, after, _ = make_dates((300, 300), bands=2)
+    before, after, _ = make_dates((300, 300), bands=1)
     largest = {}
     for times in (3, 4):
         paths = [
@@ -121,7 +121,7 @@ def test_the_largest_window_that_is_read_does_not_grow_with_the_scene(tmp_path, 
             return read(self, window)
 
         monkeypatch.setattr(RasterPair, "read", counting)
-        changedet.predict_scene(*paths, model="baseline:ir_mad", out=tmp_path / f"out_{times}")
+        changedet.predict_scene(*paths, model="baseline:cva", out=tmp_path / f"out_{times}")
         monkeypatch.setattr(RasterPair, "read", read)
         largest[times] = max(sizes)
     assert largest[4] <= largest[3] <= 1024**2

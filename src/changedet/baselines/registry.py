@@ -87,7 +87,8 @@ class Baseline(Protocol):
     ) -> SceneFit:
         """Measure a scene that is too large for memory, so that windows of it can be scored.
 
-        A scene of one window gets the scores of :meth:`score`, unless that samples its pixels.
+        A scene of one window gets the scores of :meth:`score`, but for IR-MAD: there its magnitude
+        is chi-square, here its root, whose threshold a few extreme pixels do not move.
 
         Args:
             read: Gives stored values of both dates in a window.

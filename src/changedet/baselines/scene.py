@@ -224,7 +224,14 @@ def _fit_to_sample(
         "converged": fit.has_converged,
         "canonical_correlations": [round(float(value), 6) for value in pairs.correlation],
     }
-    return (lambda first, second: pairs.chi_square(first, second).astype(np.float32)), figures
+
+    def length(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
+        # The root, a length in standard deviations like that of a change vector: over a scene the
+        # few largest squares would decide alone where Otsu's threshold lies.
+        root: NDArray[np.float32] = np.sqrt(pairs.chi_square(first, second)).astype(np.float32)
+        return root
+
+    return length, figures
 
 
 def _tell_fit(fit: IrMadFit, pairs: CanonicalPairs, sample: SampledPixels, *, say: Say) -> None:

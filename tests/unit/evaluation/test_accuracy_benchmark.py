@@ -295,7 +295,9 @@ def test_a_floor_that_cannot_be_opened_is_left_out_and_named(tmp_path, data, mon
     monkeypatch.setattr(methods_module, "list_baselines", lambda: ["difference", "no_such"])
     report = measure_accuracy(request(data, tmp_path / "out"))
     assert [entry.method.title for entry in report.methods] == ["image difference"]
-    assert report.left_out[0].startswith("baseline:no_such is left out: floor 'no_such' does not")
+    assert report.left_out[0].startswith(
+        "baseline:no_such is left out: baseline 'no_such' does not"
+    )
     assert "baseline:no_such is left out" in (tmp_path / "out" / "accuracy.html").read_text()
     monkeypatch.setattr(methods_module, "list_baselines", lambda: ["no_such"])
     with pytest.raises(ConfigError, match="none of the untrained methods"):

@@ -30,6 +30,15 @@ def test_a_moved_window_holds_the_same_pixels_further_on(window: Window, down: i
     assert pixels(window.moved(down, right)) == moved
 
 
+@given(windows, st.integers(1, 40))
+def test_a_window_is_covered_once_by_what_it_is_cut_into(window: Window, size: int):
+    parts = window.cut(size)
+    assert all(part.intersect(window) == part for part in parts)
+    assert all(0 < side <= size for part in parts for side in part.shape)
+    assert set().union(*map(pixels, parts)) == pixels(window)
+    assert sum(part.height * part.width for part in parts) == window.height * window.width
+
+
 def test_a_grid_knows_its_bounds_and_shape():
     grid = GeoGrid("EPSG:32633", Affine(2.0, 0.0, 100.0, 0.0, -3.0, 500.0), 10, 20)
     assert grid.bounds == (100.0, 470.0, 140.0, 500.0)
