@@ -16,7 +16,18 @@ def check_choice(setting: str, value: object, choices: Sequence[str]) -> None:
         raise ConfigError(f"{setting} must be one of {', '.join(choices)}, got {value!r}")
 
 
-def nearest(name: str, names: Sequence[str]) -> str:
-    """Return ``"did you mean 'x'?"``, or the list of names where none is near."""
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
+def nearest(name: str, names: Sequence[str], *, most: int = 1, otherwise: str | None = None) -> str:
+    """Return ``"did you mean 'x'?"``; case does not matter.
+
+    Args:
+        name: What was asked for.
+        names: What there is.
+        most: How many names to suggest.
+        otherwise: To return where no name is near; None: the list of names.
+    """
+    by_key = {known.lower(): known for known in names}
+    # Lower than difflib's own cutoff: "cvaa" and "tset" are near enough.
+    keys = difflib.get_close_matches(name.lower(), by_key, n=most, cutoff=0.5)
+    if keys:
+        return f"did you mean {' or '.join(repr(by_key[key]) for key in keys)}?"
+    return f"there are: {', '.join(names)}" if otherwise is None else otherwise

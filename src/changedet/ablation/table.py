@@ -1,19 +1,18 @@
 """An ablation's table: rows that differ in an ingredient, and claims about them, as data."""
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
+from changedet.choices import nearest
 from changedet.errors import ConfigError
+from changedet.storage.validation import Section, describe
 from changedet.storage.yaml import parse_yaml
 from changedet.training.config import ExperimentConfig, load_config
-from changedet.training.section import Section
 
 DEFAULT_TABLE = "seed"
 
@@ -115,13 +114,6 @@ Claim: TypeAlias = Annotated[
     DifferenceClaim | CostClaim | HeatMapClaim | LossSpreadClaim | RankCorrelationClaim,
     Field(discriminator="kind"),
 ]
-_CLAIMS: dict[str, type[BaseModel]] = {
-    "difference": DifferenceClaim,
-    "lower_cost": CostClaim,
-    "heat_maps": HeatMapClaim,
-    "loss_spread": LossSpreadClaim,
-    "rank_correlation": RankCorrelationClaim,
-}
 
 
 class AblationTable(Section):
@@ -150,9 +142,7 @@ class AblationTable(Section):
         for row in self.rows:
             if row.name == name:
                 return row
-        raise ConfigError(
-            f"there is no row {name!r}; {_nearest(name, [r.name for r in self.rows])}"
-        )
+        raise ConfigError(f"there is no row {name!r}; {nearest(name, [r.name for r in self.rows])}")
 
 
 def list_tables() -> list[str]:
@@ -202,8 +192,7 @@ def parse_table(text: str, *, origin: str) -> AblationTable:
     try:
         table = AblationTable.model_validate(tree)
     except ValidationError as error:
-        faults = "; ".join(_describe(fault) for fault in error.errors())
-        raise ConfigError(f"{origin}: {faults}") from error
+        raise ConfigError(f"{origin}: {describe(error, AblationTable)}") from error
     _check_names(table, origin)
     return table
 
@@ -266,8 +255,7 @@ def _read_source(source: str) -> tuple[str, Path | None]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the table {source}: {error}") from error
     raise ConfigError(
-        f"{source!r} is neither a file nor a table of the package; "
-        f"{_nearest(source, list_tables())}"
+        f"{source!r} is neither a file nor a table of the package; {nearest(source, list_tables())}"
     )
 
 
@@ -286,29 +274,5 @@ def _check_names(table: AblationTable, origin: str) -> None:
             if name not in names:
                 raise ConfigError(
                     f"{origin}: the claim {claim.text!r} speaks of a row {name!r} that is not "
-                    f"there; {_nearest(name, names)}"
+                    f"there; {nearest(name, names)}"
                 )
-
-
-def _describe(fault: ErrorDetails) -> str:
-    where = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        return f"{where}: unknown key; {_nearest(str(fault['loc'][-1]), _keys(fault['loc']))}"
-    if fault["type"] == "missing":
-        return f"{where}: is missing; add it"
-    return f"{where}: {fault['msg']}, got {fault['input']!r}"
-
-
-def _keys(loc: tuple[int | str, ...]) -> list[str]:
-    """Keys that are known where a fault lies."""
-    section: type[BaseModel] = AblationTable
-    if loc[0] == "rows":
-        section = Row
-    elif loc[0] == "claims" and len(loc) > 2:
-        section = _CLAIMS[str(loc[2])]
-    return [field.alias or name for name, field in section.model_fields.items()]
-
-
-def _nearest(name: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"

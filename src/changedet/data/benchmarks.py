@@ -1,11 +1,11 @@
 """Public benchmarks as rows: how their files lie, what to expect of them, whom to cite."""
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from changedet.choices import nearest
 from changedet.errors import ConfigError
 
 #: Stands for list files among the layouts of a benchmark.
@@ -143,10 +143,9 @@ def find_benchmark(name: str) -> Benchmark:
     rows = {_key(row.name): row for row in BENCHMARKS}
     if _key(name) in rows:
         return rows[_key(name)]
-    near = difflib.get_close_matches(_key(name), rows, n=1, cutoff=0.5)
-    hint = f"did you mean {rows[near[0]].name!r}?" if near else "leave it out for other data."
-    known = ", ".join(row.name for row in BENCHMARKS)
-    raise ConfigError(f"unknown benchmark {name!r}; {hint} Known: {known}")
+    names = [row.name for row in BENCHMARKS]
+    hint = nearest(name, names, otherwise="leave it out for other data.")
+    raise ConfigError(f"unknown benchmark {name!r}; {hint} Known: {', '.join(names)}")
 
 
 def differences(row: Benchmark, pairs: Mapping[str, int]) -> str | None:

@@ -1,12 +1,12 @@
 """Any timm backbone as an encoder: its last feature map, or a pyramid of them."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import timm
 from torch import Tensor, nn
 
+from changedet.choices import nearest
 from changedet.errors import ConfigError
 
 #: Finer feature maps cost most of the time and know least of what is seen.
@@ -180,6 +180,5 @@ def _build(
 def _check_name(name: str) -> None:
     if timm.is_model(name):
         return
-    near = difflib.get_close_matches(name, timm.list_models(), n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else "see timm.list_models()"
+    hint = nearest(name, timm.list_models(), most=3, otherwise="see timm.list_models()")
     raise ConfigError(f"encoder {name!r} is not a timm model; {hint}")

@@ -1,15 +1,16 @@
 """Settings of an experiment: frozen, complete, validated; a typo names the nearest key."""
 
-import difflib
 from collections.abc import Iterable, Mapping
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from changedet.choices import nearest
 from changedet.errors import ConfigError
 from changedet.losses.registry import loss_row
 from changedet.models.registry import model_class
@@ -17,11 +18,10 @@ from changedet.storage.yaml import parse_yaml
 from changedet.training.model_config import (
     DEFAULT_MODEL,
     AnyModelConfig,
-    ModelConfig,
     config_of,
     foreign_option,
 )
-from changedet.training.section import Section
+from changedet.storage.validation import Section, describe
 from changedet.types import Bands, Mode, TestTime
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -215,7 +215,7 @@ def parse_config(tree: Mapping[str, Any], *, origin: str) -> ExperimentConfig:
     try:
         return ExperimentConfig.model_validate(tree)
     except ValidationError as error:
-        faults = "; ".join(_describe(fault, tree) for fault in error.errors())
+        faults = describe(error, ExperimentConfig, explain=partial(_explain, tree=tree))
         raise ConfigError(f"{origin}: {faults}") from error
 
 
@@ -240,29 +240,14 @@ def tile_px(config: ExperimentConfig) -> int:
     return wanted
 
 
-def _describe(fault: ErrorDetails, tree: Mapping[str, Any]) -> str:
-    # Pydantic marks a fault in a key, not in its value, by one step more.
-    path = [str(part) for part in fault["loc"] if part != "[key]"]
-    where = ".".join(path)
-    if fault["type"] == "unknown_name":
-        return f"{where}: {fault['msg']}"
-    if fault["type"] != "extra_forbidden":
-        return f"{where}: {fault['msg']}, got {fault['input']!r}"
-    section: type[BaseModel] = ExperimentConfig
-    for part in path[:-1]:
-        annotation = section.model_fields[part].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            break
-        section = annotation
-    if section is ModelConfig:
-        name = tree["model"].get("name", DEFAULT_MODEL)
-        foreign = foreign_option(path[-1], fault["input"], model=name)
-        if foreign is not None:
-            return foreign
-        section = config_of(model_class(name))
-    near = difflib.get_close_matches(path[-1], section.model_fields, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(section.model_fields)}"
-    return f"{where}: unknown key; {hint}"
+def _explain(fault: ErrorDetails, tree: Mapping[str, Any]) -> str | None:
+    """Word an unknown setting of the network: which there are depends on its name."""
+    if fault["type"] != "extra_forbidden" or fault["loc"][0] != "model" or len(fault["loc"]) != 2:
+        return None
+    option, name = str(fault["loc"][1]), tree["model"].get("name", DEFAULT_MODEL)
+    foreign = foreign_option(option, fault["input"], model=name)
+    hint = nearest(option, list(config_of(model_class(name)).model_fields))
+    return foreign or f"model: unknown key {option!r}; {hint}"
 
 
 def _load_tree(source: str, *, seen: tuple[str, ...]) -> dict[str, Any]:
@@ -293,10 +278,8 @@ def _read_source(source: str) -> tuple[str, Path | None]:
             return recipe.read_text(encoding="utf-8"), None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read settings from {source}: {error}") from error
-    near = difflib.get_close_matches(source, list_recipes(), n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
     raise ConfigError(
-        f"{source!r} is neither a file nor a recipe; {hint}recipes: {', '.join(list_recipes())}"
+        f"{source!r} is neither a file nor a recipe; {nearest(source, list_recipes())}"
     )
 
 

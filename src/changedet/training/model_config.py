@@ -22,7 +22,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from changedet.errors import ConfigError
 from changedet.models.base import EncoderModel, ModelTraits
 from changedet.models.registry import MODELS, model_class, model_options
-from changedet.training.section import Section
+from changedet.storage.validation import Section
 
 DEFAULT_MODEL = "dasnet_v2"
 

@@ -43,7 +43,9 @@ def test_everything_can_be_said(manifest):
     assert scene.after == "https://host/new.tif"
     assert scene.area == str(read.path.parent / "d.gpkg")
     assert (read.bands, read.bands_after) == ((4, 3, 2), (1, 2, 3))
-    assert read.rule == SplitRule(512, 32, 7, {"train": 0.5, "val": 0.5})
+    assert read.rule == SplitRule(
+        block_px=512, gap_px=32, seed=7, shares={"train": 0.5, "val": 0.5}
+    )
 
 
 def test_a_split_without_a_share_is_not_made(manifest):
@@ -73,7 +75,7 @@ def test_the_data_set_is_named_by_its_folder_or_by_its_file(tmp_path, manifest):
         ("scenes: []", "at least one scene"),
         ("scenes: {a: 1}", "at least one scene"),
         ("scenes: [{befor: a.tif}]", r"scenes\[0\]: unknown key 'befor'; did you mean 'before'"),
-        ("scenes: [{before: a, after: b}]", "labels must be a path or URL, got None"),
+        ("scenes: [{before: a, after: b}]", r"scenes\[0\].labels: is missing; add it"),
         ("scenes: [{before: a, after: b, labels: c, name: 7}]", "name must be text, got 7"),
         ("scenes: [{before: a, after: b, labels: c, split: trian}]", "one of train, val, test"),
         (f"scenes: [{SCENE}, {SCENE}]", "two scenes are named 'town'"),
@@ -94,11 +96,36 @@ def test_the_data_set_is_named_by_its_folder_or_by_its_file(tmp_path, manifest):
         (f"scenes: [{SCENE[:-1]}, unchanged: maybe}}]", "unchanged must be true or false, got"),
         (f"scenes: [{SCENE[:-1]}, labels_layer: 3}}]", "labels_layer must be text, got 3"),
         ("scenes: [", "not valid YAML"),
+        ("scenes: [town]", r"scenes\[0\] must hold keys \(name, before.*, got 'town'"),
+        (f"scenes: [{SCENE}]\nbands: [yes]", r"bands must list bands .*, got \[True\]"),
+        (f"scenes: [{SCENE}]\nsplit: [1]", r"split must hold keys \(block_px, .*, got \[1\]"),
+        (f"scenes: [{SCENE}]\nsplit: {{block_px: 64}}", r"gap_px must be in \[0, 16\]"),
+        (f"scenes: [{SCENE}]\nsplit: {{gap_px: 1.5}}", "gap_px must be a whole number"),
+        (f"scenes: [{SCENE}]\nsplit: {{shares: {{train: .nan, val: 1}}}}", "train must be a share"),
+        (f"scenes: [{SCENE}]\nsplit: {{shares: {{train: true}}}}", "train must be a share"),
+        (f"scenes: [{SCENE}]\nscens:", "unknown key 'scens'"),
+        (f"scenes: [{SCENE}]\n7: x", "unknown key 7; there are: scenes, bands"),
+        (
+            "scenes: [{before: 1, after: b, labels: c, split: x}]\nbands: 4",
+            r"before must be a path.*; .*split must be one of.*; bands must list",
+        ),
     ],
 )
 def test_a_fault_names_its_place_and_what_to_write(manifest, text, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as error:
         read_manifest(manifest(text))
+    assert "\n" not in str(error.value)
+
+
+def test_a_key_without_a_value_is_as_good_as_left_out(manifest):
+    scene = "{name: , before: a.tif, after: b.tif, labels: c.gpkg, area: , unchanged: }"
+    empty = "bands:\nbands_after:\nsplit: {block_px: , shares: }\n"
+
+    read = read_manifest(manifest(f"scenes: [{scene}]\n{empty}"))
+
+    plain = read_manifest(manifest("scenes: [{before: a.tif, after: b.tif, labels: c.gpkg}]"))
+    assert read == plain
+    assert read.scenes[0].name == "a"
 
 
 def test_a_file_that_is_no_text_is_told(tmp_path):

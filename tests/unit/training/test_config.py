@@ -74,12 +74,12 @@ def test_an_override_is_read_as_yaml():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("training.epcohs=3", r"training\.epcohs: unknown key; did you mean 'epochs'\?"),
+        ("training.epcohs=3", r"training: unknown key 'epcohs'; did you mean 'epochs'\?"),
         (
             "loss.branch_weights.fusd=3",
-            r"loss\.branch_weights\.fusd: unknown key; did you mean 'fused'\?",
+            r"loss\.branch_weights: unknown key 'fusd'; did you mean 'fused'\?",
         ),
-        ("modle.name=x", r"modle: unknown key; did you mean 'model'\?"),
+        ("modle.name=x", r": unknown key 'modle'; did you mean 'model'\?"),
         ("training.epochs=0", r"training\.epochs: .*greater than or equal to 1, got 0"),
         ("model.distance=l3", r"model\.distance: .*'l2' or 'cosine', got 'l3'"),
         ("loss.changed_share=0", r"loss\.changed_share: .*greater than 0"),
@@ -95,7 +95,7 @@ def test_a_faulty_override_is_one_clear_line(override, message):
 
 
 def test_every_fault_is_named_at_once():
-    with pytest.raises(ConfigError, match=r"optimizer\.rl.*training\.epochs"):
+    with pytest.raises(ConfigError, match=r"optimizer: unknown key 'rl'.*training\.epochs"):
         parse_config({"training": {"epochs": "x"}, "optimizer": {"rl": 1}}, origin="my.yaml")
 
 

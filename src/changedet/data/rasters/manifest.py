@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, Self, TypeAlias
 
 import yaml
+from pydantic import (
+    AfterValidator,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from changedet.data.layouts import SPLIT_NAMES
 from changedet.errors import DataError
+from changedet.storage.validation import Section, describe, must
 from changedet.storage.yaml import parse_yaml
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 #: Name of the layout that it describes.
 LAYOUT: Final = "scenes"
@@ -29,18 +38,47 @@ READING_SCENES: Final = "reading the scenes once, for the split, the labels and 
 _SUFFIXES = (".yaml", ".yml")
 # http://, s3:// and GDAL's own file systems.
 _REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://|/vsi", re.IGNORECASE)
-#: A block is read as a whole where it is validated on, so its size is bounded.
-_BLOCK_PX = (64, 4096)
+# A block is read as a whole where it is validated on, so its size is bounded.
+_SMALLEST_BLOCK_PX, _LARGEST_BLOCK_PX = 64, 4096
 # What is left of a block that is inset, at least.
 _SMALLEST_CORE_PX = 32
 
 
-@dataclass(frozen=True)
-class RasterEntry:
+def _from_the_folder(location: str, info: ValidationInfo) -> str:
+    """Start a relative path from the manifest's folder, which is the context of validation."""
+    return location if _REMOTE.match(location) else str(Path(info.context or "") / location)
+
+
+_Location: TypeAlias = Annotated[str, AfterValidator(_from_the_folder), must("be a path or URL")]
+_Text: TypeAlias = Annotated[str, must("be text", remedy="put it in quotes")]
+_SplitName: TypeAlias = Annotated[
+    str, Field(pattern=f"^({'|'.join(SPLITS)})$"), must(f"be one of {', '.join(SPLITS)}")
+]
+_Share: TypeAlias = Annotated[StrictFloat, Field(ge=0.0, le=1.0), must("be a share in [0, 1]")]
+_BandList: TypeAlias = Annotated[
+    tuple[Annotated[StrictInt, Field(ge=1)], ...],
+    Field(min_length=1),
+    must("list bands counted from 1"),
+]
+
+
+class _Part(Section):
+    """A part of a manifest; a key without a value is as good as left out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty(cls, tree: Any) -> Any:  # noqa: ANN401
+        if not isinstance(tree, dict):
+            return tree
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        return {key: value for key, value in tree.items() if value is not None or key not in known}
+
+
+class RasterEntry(_Part):
     """One scene of the manifest.
 
     Attributes:
-        name: Unique in the manifest.
+        name: Unique in the manifest; by default that of the earlier raster.
         before: Raster of the first date: path or URL.
         after: Raster of the second date.
         labels: Polygon file or label raster: path or URL.
@@ -50,33 +88,102 @@ class RasterEntry:
         unchanged: Whether it is known that nothing changed, so that labels may show nothing.
     """
 
-    name: str
-    before: str
-    after: str
-    labels: str
-    area: str | None = None
-    split: str | None = None
-    labels_layer: str | None = None
-    unchanged: bool = False
+    name: _Text
+    before: _Location
+    after: _Location
+    labels: _Location
+    area: _Location | None = None
+    split: _SplitName | None = None
+    labels_layer: _Text | None = None
+    unchanged: Annotated[StrictBool, must("be true or false")] = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_by_the_raster(cls, tree: Any) -> Any:  # noqa: ANN401
+        if isinstance(tree, dict) and tree.get("name") in (None, ""):
+            return {**tree, "name": Path(str(tree.get("before"))).stem}
+        return tree
 
 
-@dataclass(frozen=True)
-class SplitRule:
+class _Shares(Section):
+    train: _Share = 0.0
+    val: _Share = 0.0
+    test: _Share = 0.0
+
+    @model_validator(mode="after")
+    def _add_up(self) -> Self:
+        total = self.train + self.val + self.test
+        if abs(total - 1.0) > 1e-6:
+            raise ValueError(f"the shares must add up to 1, got {total:g}")
+        return self
+
+
+class SplitRule(_Part):
     """How scenes are cut and dealt.
 
     Attributes:
         block_px: Largest height and width of a block.
         gap_px: Pixels by which validation and test blocks are inset on every side.
         seed: Decides which block goes where.
-        shares: Share of the labelled pixels by split; they add up to 1.
+        given_shares: Share of the labelled pixels by split, ``shares`` in the file.
     """
 
-    block_px: int = 1024
-    gap_px: int = 64
-    seed: int = 0
-    shares: Mapping[str, float] = field(
-        default_factory=lambda: {"train": 0.70, "val": 0.15, "test": 0.15}
-    )
+    block_px: Annotated[
+        StrictInt,
+        Field(ge=_SMALLEST_BLOCK_PX, le=_LARGEST_BLOCK_PX),
+        must(f"be in [{_SMALLEST_BLOCK_PX}, {_LARGEST_BLOCK_PX}]"),
+    ] = 1024
+    gap_px: Annotated[StrictInt, Field(ge=0), must("be a whole number from 0 on")] = 64
+    seed: Annotated[StrictInt, Field(ge=0), must("be a whole number from 0 on")] = 0
+    given_shares: _Shares = Field(_Shares(train=0.70, val=0.15, test=0.15), alias="shares")
+
+    @property
+    def shares(self) -> Mapping[str, float]:
+        """Share of the labelled pixels by split, positive, adding up to 1."""
+        given = self.given_shares.model_dump()
+        return {split: given[split] for split in SPLITS if given[split]}
+
+    @model_validator(mode="after")
+    def _leave_a_core(self) -> Self:
+        largest = (self.block_px - _SMALLEST_CORE_PX) // 2
+        if self.gap_px > largest:
+            raise ValueError(
+                f"gap_px must be in [0, {largest}] for blocks of {self.block_px} px, got "
+                f"{self.gap_px}; lower it or raise block_px"
+            )
+        return self
+
+
+class _ManifestFile(_Part):
+    """What stands in the file."""
+
+    scenes: tuple[RasterEntry, ...]
+    bands: _BandList | None = None
+    bands_after: _BandList | None = None
+    split: SplitRule = SplitRule()
+
+    @field_validator("scenes", mode="before")
+    @classmethod
+    def _check_number(cls, scenes: object) -> object:
+        if not isinstance(scenes, list) or not scenes:
+            raise ValueError(
+                f"list at least one scene, with before, after and labels, got {scenes!r}"
+            )
+        return scenes
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        names = Counter(scene.name for scene in self.scenes)
+        twice = [name for name, times in names.items() if times > 1]
+        if twice:
+            raise ValueError(f"two scenes are named {twice[0]!r}; give each a name of its own")
+        for_both = self.bands is not None and len(self.bands) == len(self.bands_after or self.bands)
+        if self.bands_after is not None and not for_both:
+            raise ValueError(
+                f"bands_after lists {len(self.bands_after)} bands and bands "
+                f"{len(self.bands) if self.bands else 'none'}; list as many for both dates"
+            )
+        return self
 
 
 class RasterSettings(NamedTuple):
@@ -100,16 +207,16 @@ class Manifest:
     Attributes:
         path: The file.
         scenes: At least one.
+        rule: How scenes are split.
         bands: Bands that are read, counted from 1; None: all but alpha.
         bands_after: Those of the second date where they differ.
-        rule: How scenes are split.
     """
 
     path: Path
     scenes: tuple[RasterEntry, ...]
+    rule: SplitRule
     bands: tuple[int, ...] | None = None
     bands_after: tuple[int, ...] | None = None
-    rule: SplitRule = SplitRule()
 
     @property
     def name(self) -> str:
@@ -135,7 +242,7 @@ def read_manifest(path: Path) -> Manifest:
 
     Raises:
         DataError: If it cannot be read, a key is unknown or missing, or a value is out of range;
-            the message names the place and, for a typo, the nearest key.
+            the message names every faulty place and, for a typo, the nearest key.
     """
     try:
         tree = parse_yaml(path.read_text(encoding="utf-8"))
@@ -143,114 +250,8 @@ def read_manifest(path: Path) -> Manifest:
         raise DataError(f"cannot read {path}: {error}; check the file") from error
     except yaml.YAMLError as error:
         raise DataError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    top = _section(tree, ("scenes", "bands", "bands_after", "split"), where=str(path))
-    listed = top.get("scenes")
-    if not isinstance(listed, list) or not listed:
-        raise DataError(
-            f"{path}: scenes must list at least one scene with name, before, after and labels, "
-            f"got {listed!r}"
-        )
-    scenes = tuple(
-        _scene(entry, path.parent, where=f"{path}: scenes[{number}]")
-        for number, entry in enumerate(listed)
-    )
-    twice = [name for name, times in Counter(scene.name for scene in scenes).items() if times > 1]
-    if twice:
-        raise DataError(f"{path}: two scenes are named {twice[0]!r}; give each a name of its own")
-    bands = _bands(top, "bands", where=str(path))
-    bands_after = _bands(top, "bands_after", where=str(path))
-    if bands_after is not None and (bands is None or len(bands) != len(bands_after)):
-        raise DataError(
-            f"{path}: bands_after lists {len(bands_after)} bands and bands "
-            f"{len(bands) if bands else 'none'}; list as many for both dates"
-        )
-    return Manifest(path, scenes, bands, bands_after, _rule(top.get("split"), f"{path}: split"))
-
-
-def _scene(entry: object, folder: Path, *, where: str) -> RasterEntry:
-    known = ("name", "before", "after", "labels", "labels_layer", "area", "split", "unchanged")
-    values = _section(entry, known, where=where)
-    for key in ("before", "after", "labels"):
-        if not isinstance(values.get(key), str):
-            raise DataError(f"{where}: {key} must be a path or URL, got {values.get(key)!r}")
-    for key in ("name", "area", "labels_layer"):
-        if values.get(key) is not None and not isinstance(values[key], str):
-            raise DataError(f"{where}: {key} must be text, got {values[key]!r}; put it in quotes")
-    split = values.get("split")
-    if split is not None and split not in SPLITS:
-        raise DataError(f"{where}: split must be one of {', '.join(SPLITS)}, got {split!r}")
-    unchanged = values.get("unchanged", False)
-    if not isinstance(unchanged, bool):
-        raise DataError(f"{where}: unchanged must be true or false, got {unchanged!r}")
-    area = values.get("area")
-    return RasterEntry(
-        name=values.get("name") or Path(values["before"]).stem,
-        before=_location(values["before"], folder),
-        after=_location(values["after"], folder),
-        labels=_location(values["labels"], folder),
-        area=None if area is None else _location(area, folder),
-        split=split,
-        labels_layer=values.get("labels_layer"),
-        unchanged=unchanged,
-    )
-
-
-def _location(text: str, folder: Path) -> str:
-    return text if _REMOTE.match(text) else str(folder / text)
-
-
-def _bands(top: Mapping[str, Any], key: str, *, where: str) -> tuple[int, ...] | None:
-    bands = top.get(key)
-    if bands is None:
-        return None
-    if not isinstance(bands, list) or not bands or not all(_is_count(band, 1) for band in bands):
-        raise DataError(f"{where}: {key} must list bands counted from 1, got {bands!r}")
-    return tuple(bands)
-
-
-def _rule(section: object, where: str) -> SplitRule:
-    if section is None:
-        return SplitRule()
-    values = _section(section, ("block_px", "gap_px", "seed", "shares"), where=where)
-    block_px, gap_px = values.get("block_px", 1024), values.get("gap_px", 64)
-    low, high = _BLOCK_PX
-    if not _is_count(block_px, low) or block_px > high:
-        raise DataError(f"{where}.block_px must be in [{low}, {high}], got {block_px!r}")
-    largest = (block_px - _SMALLEST_CORE_PX) // 2
-    if not _is_count(gap_px, 0) or gap_px > largest:
-        raise DataError(
-            f"{where}.gap_px must be in [0, {largest}] for blocks of {block_px} px, got "
-            f"{gap_px!r}; lower it or raise block_px"
-        )
-    seed = values.get("seed", 0)
-    if not _is_count(seed, 0):
-        raise DataError(f"{where}.seed must be a whole number from 0 on, got {seed!r}")
-    return SplitRule(block_px, gap_px, seed, _shares(values.get("shares"), f"{where}.shares"))
-
-
-def _shares(section: object, where: str) -> Mapping[str, float]:
-    if section is None:
-        return SplitRule().shares
-    values = _section(section, SPLITS, where=where)
-    for split, share in values.items():
-        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
-            raise DataError(f"{where}.{split} must be a share in [0, 1], got {share!r}")
-    total = sum(values.values())
-    if abs(total - 1.0) > 1e-6:
-        raise DataError(f"{where} must add up to 1, got {total:g}")
-    return {split: float(values[split]) for split in SPLITS if values.get(split)}
-
-
-def _section(tree: object, known: Sequence[str], *, where: str) -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        raise DataError(f"{where} must hold keys ({', '.join(known)}), got {tree!r}")
-    for key in tree:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            raise DataError(f"{where}: unknown key {key!r}; {hint}")
-    return tree
-
-
-def _is_count(value: object, lowest: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= lowest
+    try:
+        read = _ManifestFile.model_validate(tree, context=path.parent)
+    except ValidationError as error:
+        raise DataError(f"{path}: {describe(error, _ManifestFile)}") from error
+    return Manifest(path, read.scenes, read.split, read.bands, read.bands_after)
