@@ -29,6 +29,7 @@ ONLY_IN = {
     "timm": {"nn/encoder.py", "models/weights.py", "training/averaging.py"},
     "typer": {"cli/"},
     "rich": {"cli/"},
+    "jinja2": {"rendering/"},
     "matplotlib": {"rendering/", "evaluation/benchmark/chart.py"},
     "pydantic": {
         *("card.py", "storage/", "data/rasters/"),

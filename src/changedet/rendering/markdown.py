@@ -1,8 +1,8 @@
 """The content of a summary page as Markdown, beside the page itself."""
 
-import math
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,14 +14,23 @@ from changedet.rendering.page import (
     Pictures,
     Section,
     Table,
+    cell_text,
 )
 from changedet.storage.atomic import write_text
+
+# What Markdown would take for markup: emphasis, code, HTML, entities and links. An underscore
+# inside a word is none, and a bracket only before what makes it a link.
+_MARKUP = re.compile(r"[\\`*~<|]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)|\](?=[(\[:])|!(?=\[)")
+# What would make a heading, a quotation, a rule or a list of a line.
+_LINE_MARKUP = re.compile(r"^(?=[#>+=-])|(?<=^\d)(?=[.)])")
 
 
 def write_markdown(
     out: Path, *, title: str, sections: Sequence[Section], subtitle: str = ""
 ) -> None:
     """Write the sections of a page as Markdown; pictures are linked, relative to the file.
+
+    What the text holds is never markup: characters that would be are escaped.
 
     Args:
         out: The Markdown file.
@@ -32,16 +41,16 @@ def write_markdown(
     Raises:
         StorageError: If the file cannot be written.
     """
-    parts = [f"# {title}", *([subtitle] if subtitle else [])]
+    parts = [f"# {_text(title)}", *([_paragraph(subtitle)] if subtitle else [])]
     for section in sections:
-        parts += [f"## {section.title}"] if section.title else []
+        parts += [f"## {_text(section.title)}"] if section.title else []
         parts += [_block(block, out.parent) for block in section.blocks]
     write_text(out, "\n\n".join(parts) + "\n")
 
 
 def _block(block: Block, folder: Path) -> str:
     if isinstance(block, Headlines):
-        items = [(_cell(item.value), item.name, item.detail) for item in block.items]
+        items = [(_cell(item.value), _text(item.name), _text(item.detail)) for item in block.items]
         return "\n".join(
             f"- **{value}** {name}" + (f" ({detail})" if detail else "")
             for value, name, detail in items
@@ -55,44 +64,50 @@ def _block(block: Block, folder: Path) -> str:
 
 def _note(note: Note) -> str:
     if note.kind == "code":
-        return f"```\n{note.text}\n```"
-    return f"> **Note:** {note.text}" if note.kind == "warning" else note.text
+        # A fence is longer than any inside of it.
+        longest = max(map(len, re.findall("`+", note.text)), default=0)
+        fence = "`" * max(3, longest + 1)
+        return f"{fence}\n{note.text}\n{fence}"
+    return f"> **Note:** {_text(note.text)}" if note.kind == "warning" else _paragraph(note.text)
 
 
 def _table(table: Table) -> str:
-    is_number = [
-        any(isinstance(row[column], int | float) for row in table.rows)
-        for column in range(len(table.header))
-    ]
+    sides = ["--:" if is_number else "---" for is_number in table.number_columns]
     lines = [
-        _row(table.header),
-        "|" + "|".join("--:" if number else "---" for number in is_number) + "|",
-        *(_row([_cell(cell) for cell in row]) for row in table.rows),
+        _row(map(_text, table.header)),
+        f"|{'|'.join(sides)}|",
+        *(_row(map(_cell, row)) for row in table.rows),
     ]
     if table.highlighted is not None:
         row = table.rows[table.highlighted]
-        lines[2 + table.highlighted] = _row([f"**{_cell(cell)}**" for cell in row])
-    note = f"\n\n{table.note}" if table.note else ""
-    return f"**{table.caption}**\n\n" + "\n".join(lines) + note
+        lines[2 + table.highlighted] = _row(f"**{_cell(cell)}**" for cell in row)
+    note = f"\n\n{_paragraph(table.note)}" if table.note else ""
+    return f"**{_text(table.caption)}**\n\n" + "\n".join(lines) + note
 
 
-def _row(cells: Sequence[str]) -> str:
-    # A vertical bar would begin another cell, a line break another row.
-    clean = [" ".join(cell.replace("|", "\\|").split()) for cell in cells]
-    return f"| {' | '.join(clean)} |"
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _cell(cell: Cell) -> str:
-    if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
-        return "-"
-    if isinstance(cell, float):
-        return f"{cell:.4f}"
-    return f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else str(cell)
+    return _text(cell_text(cell, undefined="-"))
 
 
 def _pictures(pictures: Pictures, folder: Path) -> str:
-    lines = [f"**{pictures.caption}**", ""] if pictures.caption else []
+    lines = [f"**{_text(pictures.caption)}**", ""] if pictures.caption else []
     for item in pictures.items:
         place = quote(Path(os.path.relpath(item.path, folder)).as_posix())
-        lines.append(f"- {item.caption}: ![{item.caption}]({place})")
+        # The text of a link ends at its first lone bracket.
+        alt = re.sub(r"(?<!\\)[\[\]]", r"\\\g<0>", _text(item.caption))
+        lines.append(f"- {_paragraph(item.caption)}: ![{alt}]({place})")
     return "\n".join(lines)
+
+
+def _text(text: str) -> str:
+    """Text inside of a line: in one line, with nothing in it that is markup."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def _paragraph(text: str) -> str:
+    """Text at the beginning of a line, which is no heading or list either."""
+    return _LINE_MARKUP.sub(r"\\", _text(text))

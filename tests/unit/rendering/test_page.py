@@ -80,8 +80,17 @@ def test_the_page_holds_everything_it_was_given(tmp_path, picture):
     ]
 
 
-def test_nothing_given_is_ever_markup(tmp_path, picture):
-    evil = "<script>alert('x')</script> & \"quoted\""
+@pytest.mark.parametrize(
+    "evil",
+    [
+        "<script>alert('x')</script> & \"quoted\"",
+        '"><img src=x onerror=alert(1)>',
+        "' onload='alert(1)",
+        "</style></title></code></pre>&lt;b&gt;",
+        "{{ 7 * 7 }} {% raw %} {# note #}",
+    ],
+)
+def test_nothing_given_is_ever_markup(tmp_path, picture, evil):
     write_summary(
         tmp_path / "page.html",
         title=evil,
@@ -104,7 +113,10 @@ def test_nothing_given_is_ever_markup(tmp_path, picture):
 
     assert page.all("script") == []
     assert page.text.count(evil) == 15
-    assert page.all("img")[0]["alt"] == evil
+    [image] = page.all("img")
+    assert image["alt"] == evil
+    assert set(image) == {"src", "alt", "loading"}
+    assert not [attrs for _, attrs in page.tags if any(name.startswith("on") for name in attrs)]
 
 
 def test_the_page_needs_no_other_file(tmp_path, picture):
@@ -146,10 +158,37 @@ def test_a_figure_that_is_undefined_is_shown_as_a_dash(tmp_path, value):
     assert page.text[-1] == "–"  # noqa: RUF001
 
 
-def test_light_and_dark_screens_have_their_own_colours(tmp_path):
+def colours(css):
+    """Values of the colour names that a block of style rules sets."""
+    return dict(re.findall(r"--([\w-]+):\s*(#[0-9a-f]{6})", css))
+
+
+def luminance(colour):
+    """Relative luminance in [0, 1], by WCAG 2.2."""
+    channels = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one, other):
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_text_is_legible_on_light_and_on_dark_screens(tmp_path):
     write(tmp_path / "page.html", Note("a"))
 
-    assert "prefers-color-scheme: dark" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    style = re.search(r"<style>(.*)</style>", text, re.DOTALL)[1]
+    light, dark = style.split("@media (prefers-color-scheme: dark)")
+    # 4.5 is what WCAG asks of normal text.
+    for scheme in (colours(light), colours(light) | colours(dark)):
+        for ink, ground in (
+            *(("ink", "paper"), ("ink", "card"), ("faint", "paper"), ("faint", "card")),
+            *(("accent", "accent-ground"), ("ink", "accent-ground"), ("warn", "warn-ground")),
+        ):
+            assert contrast(scheme[ink], scheme[ground]) >= 4.5, (ink, ground)
+    assert luminance(colours(light)["paper"]) > 0.5 > luminance(colours(dark)["paper"])
 
 
 def test_a_section_without_a_title_has_no_heading(tmp_path):
