@@ -1,6 +1,41 @@
-"""The colour of change, one for the mask's colour table, the QGIS styles and every overlay."""
+"""All colours that a reader has to tell apart: of the mask, styles, pictures, charts."""
 
-from typing import Final
+from typing import Final, TypeAlias
 
-#: Red of changed pixels and outlines (R, G, B), in the mask's colour table and in the QGIS styles.
-CHANGED_COLOUR: Final = (214, 39, 40)
+#: Red, green, blue in 0..255.
+Colour: TypeAlias = tuple[int, int, int]
+
+#: Changed pixels and outlines where they lie on a map: the mask's colour table, the QGIS styles.
+CHANGED_COLOUR: Final[Colour] = (214, 39, 40)
+#: Detected change on an image, brighter so that it stands out from brick and soil.
+OVERLAY_COLOUR: Final[Colour] = (255, 45, 85)
+
+# Light, blue and orange on a dark ground are told apart with any colour vision.
+HIT_COLOUR: Final[Colour] = (168, 240, 190)
+MISS_COLOUR: Final[Colour] = (64, 156, 255)
+FALSE_ALARM_COLOUR: Final[Colour] = (255, 128, 20)
+IGNORED_COLOUR: Final[Colour] = (128, 128, 128)
+#: A label as a picture.
+LABEL_CHANGED_COLOUR: Final[Colour] = (244, 244, 240)
+LABEL_UNCHANGED_COLOUR: Final[Colour] = (26, 28, 34)
+
+#: Ground, text and fainter text of pictures and charts.
+PAPER: Final[Colour] = (255, 255, 255)
+INK: Final[Colour] = (28, 30, 36)
+FAINT_INK: Final[Colour] = (110, 114, 124)
+#: Grid lines, and what a chart shows beside the point.
+FAINT_LINE: Final[Colour] = (154, 160, 171)
+#: Lines of a chart, in the order in which they are taken.
+LINES: Final[tuple[Colour, ...]] = (
+    (31, 111, 235),
+    (217, 72, 15),
+    (43, 138, 62),
+    (156, 54, 181),
+    (11, 114, 133),
+    (166, 30, 77),
+)
+
+
+def to_hex(colour: Colour) -> str:
+    """Write a colour as ``#rrggbb``."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)

@@ -11,40 +11,40 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from changedet.errors import DataError
+from changedet.palette import (
+    FAINT_INK,
+    FALSE_ALARM_COLOUR,
+    HIT_COLOUR,
+    IGNORED_COLOUR,
+    INK,
+    LABEL_CHANGED_COLOUR,
+    LABEL_UNCHANGED_COLOUR,
+    MISS_COLOUR,
+    OVERLAY_COLOUR,
+    PAPER,
+    Colour,
+)
 from changedet.storage.atomic import write_bytes
 from changedet.types import IGNORED
 
 Pixels: TypeAlias = NDArray[np.uint8]
-Colour: TypeAlias = tuple[int, int, int]
 Legend: TypeAlias = tuple[tuple[str, Colour], ...]
 
-#: Detected change in an overlay.
-CHANGE_COLOUR: Colour = (255, 45, 85)
-# Light, blue and orange on a dark ground are told apart with any colour vision.
-HIT_COLOUR: Colour = (168, 240, 190)
-MISS_COLOUR: Colour = (64, 156, 255)
-FALSE_ALARM_COLOUR: Colour = (255, 128, 20)
-IGNORED_COLOUR: Colour = (128, 128, 128)
-UNCHANGED_COLOUR: Colour = (26, 28, 34)
-CHANGED_COLOUR: Colour = (244, 244, 240)
 #: What the colours of :func:`outcome` mean, in the order of a legend.
 OUTCOME_LEGEND: Legend = (
     ("hit", HIT_COLOUR),
     ("miss", MISS_COLOUR),
     ("false alarm", FALSE_ALARM_COLOUR),
-    ("rightly unchanged", UNCHANGED_COLOUR),
+    ("rightly unchanged", LABEL_UNCHANGED_COLOUR),
     ("ignored", IGNORED_COLOUR),
 )
 #: What the colours of :func:`label_picture` mean.
 LABEL_LEGEND: Legend = (
-    ("changed", CHANGED_COLOUR),
-    ("unchanged", UNCHANGED_COLOUR),
+    ("changed", LABEL_CHANGED_COLOUR),
+    ("unchanged", LABEL_UNCHANGED_COLOUR),
     ("ignored", IGNORED_COLOUR),
 )
 
-_PAPER: Colour = (255, 255, 255)
-_INK: Colour = (28, 30, 36)
-_FAINT: Colour = (110, 114, 124)
 _MARGIN_PX = 12
 _GAP_PX = 8
 _TEXT_PX = 16
@@ -77,7 +77,7 @@ def heatmap(score: NDArray[np.floating]) -> Pixels:
 
 
 def overlay(
-    after: Pixels, mask: NDArray[np.bool_], *, colour: Colour = CHANGE_COLOUR, opacity: float = 0.4
+    after: Pixels, mask: NDArray[np.bool_], *, colour: Colour = OVERLAY_COLOUR, opacity: float = 0.4
 ) -> Pixels:
     """Tint the changed pixels of an image and draw the outline of each changed area.
 
@@ -118,7 +118,7 @@ def outcome(mask: NDArray[np.bool_], label: Pixels) -> Pixels:
     detected = _checked_mask(mask, label.shape)
     has_changed = label == 1
     colours = np.empty((*label.shape, 3), dtype=np.uint8)
-    colours[:] = UNCHANGED_COLOUR
+    colours[:] = LABEL_UNCHANGED_COLOUR
     colours[has_changed & detected] = HIT_COLOUR
     colours[has_changed & ~detected] = MISS_COLOUR
     colours[~has_changed & detected] = FALSE_ALARM_COLOUR
@@ -129,8 +129,8 @@ def outcome(mask: NDArray[np.bool_], label: Pixels) -> Pixels:
 def label_picture(label: Pixels) -> Pixels:
     """Colour a decoded label (H, W), see :data:`LABEL_LEGEND`."""
     colours = np.empty((*label.shape, 3), dtype=np.uint8)
-    colours[:] = UNCHANGED_COLOUR
-    colours[label == 1] = CHANGED_COLOUR
+    colours[:] = LABEL_UNCHANGED_COLOUR
+    colours[label == 1] = LABEL_CHANGED_COLOUR
     colours[label == IGNORED] = IGNORED_COLOUR
     return colours
 
@@ -265,20 +265,20 @@ def _draw(
             2 * _MARGIN_PX + len(tiles) * column + (len(tiles) - 1) * _GAP_PX,
             top + _LINE_PX + size[1] + 2 * _LINE_PX + _MARGIN_PX,
         ),
-        _PAPER,
+        PAPER,
     )
     draw = ImageDraw.Draw(strip)
     if title:
-        draw.text((_MARGIN_PX, _MARGIN_PX - 2), title, fill=_INK, font=_font(_TITLE_PX))
+        draw.text((_MARGIN_PX, _MARGIN_PX - 2), title, fill=INK, font=_font(_TITLE_PX))
     for index, tile in enumerate(tiles):
         x = _MARGIN_PX + index * (column + _GAP_PX)
-        draw.text((x, top), tile.caption, fill=_INK, font=_font(_TEXT_PX))
+        draw.text((x, top), tile.caption, fill=INK, font=_font(_TEXT_PX))
         strip.paste(_scaled(tile, size), (x, top + _LINE_PX))
         foot = top + _LINE_PX + size[1] + 6
         if tile.has_bar:
             _draw_bar(strip, (x, foot), width=column, threshold=threshold)
         foot = _draw_legend(draw, (x, foot), legend=tile.legend, width=column)
-        draw.text((x, foot), tile.note, fill=_FAINT, font=_font(_NOTE_PX))
+        draw.text((x, foot), tile.note, fill=FAINT_INK, font=_font(_NOTE_PX))
     return np.array(strip)
 
 
@@ -303,19 +303,19 @@ def _draw_bar(
     draw = ImageDraw.Draw(strip)
     font = _font(_NOTE_PX)
     below = y + _BAR_PX + 3
-    draw.text((x, below), "0 same", fill=_FAINT, font=font)
-    draw.text((x + width, below), "1 changed", fill=_FAINT, font=font, anchor="ra")
+    draw.text((x, below), "0 same", fill=FAINT_INK, font=font)
+    draw.text((x + width, below), "1 changed", fill=FAINT_INK, font=font, anchor="ra")
     if threshold is None:
         return
     mark = x + round(threshold * (width - 1))
-    draw.rectangle((mark - 1, y - 3, mark + 1, y + _BAR_PX + 2), fill=_INK, outline=_PAPER)
+    draw.rectangle((mark - 1, y - 3, mark + 1, y + _BAR_PX + 2), fill=INK, outline=PAPER)
     text = f"threshold {threshold:.3f}"
     # The words stay clear of those at both ends, the mark itself does not move.
     half = draw.textlength(text, font=font) / 2
     leftmost = x + draw.textlength("0 same", font=font) + _GAP_PX + half
     rightmost = x + width - draw.textlength("1 changed", font=font) - _GAP_PX - half
     middle = min(max(mark, leftmost), rightmost)
-    draw.text((middle, below), text, fill=_INK, font=font, anchor="ma")
+    draw.text((middle, below), text, fill=INK, font=font, anchor="ma")
 
 
 def _draw_legend(
@@ -328,8 +328,8 @@ def _draw_legend(
         length = _KEY_PX + 4 + round(draw.textlength(name, font=font))
         if x + length > corner[0] + width:
             x, y = corner[0], y + _NOTE_LINE_PX
-        draw.rectangle((x, y + 2, x + _KEY_PX, y + 2 + _KEY_PX), fill=colour, outline=_INK)
-        draw.text((x + _KEY_PX + 4, y), name, fill=_INK, font=font)
+        draw.rectangle((x, y + 2, x + _KEY_PX, y + 2 + _KEY_PX), fill=colour, outline=INK)
+        draw.text((x + _KEY_PX + 4, y), name, fill=INK, font=font)
         x += length + _GAP_PX + 2
     return y + _NOTE_LINE_PX if legend else y
 

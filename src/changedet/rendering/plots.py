@@ -1,10 +1,10 @@
-"""Curves as picture files; matplotlib draws without a display and without global state."""
+"""Curves and charts; matplotlib draws them without a display and without global state."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -12,24 +12,56 @@ from changedet.errors import ConfigError
 from changedet.metrics.confusion import confusion_at
 from changedet.metrics.curve import average_precision, max_f1, precision_recall
 from changedet.metrics.histogram import ScoreHistogram
+from changedet.palette import FAINT_LINE, INK, LINES, to_hex
 from changedet.storage.atomic import write_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from changedet.metrics.objects import SizeRecall
 
 _FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
-_INK = "#1c1e24"
-_FAINT = "#9aa0ab"
-_CURVE = "#1f6feb"
-_MARK = "#d9480f"
+_INK, _FAINT = to_hex(INK), to_hex(FAINT_LINE)
+_LINES = tuple(to_hex(colour) for colour in LINES)
+_CURVE, _MARK = _LINES[:2]
+_MARKERS = "osD^vP"
+# Methods at the same size lie side by side, so that their intervals can be told apart.
+_SPREAD = 0.36
+
+
+class SizeLine(NamedTuple):
+    """Recall of one method by the size of the objects.
+
+    Attributes:
+        title: Its name in the legend.
+        kind: Baselines are grey and dashed.
+        by_size: One entry for each class of sizes, small to large.
+    """
+
+    title: str
+    kind: Literal["model", "baseline"]
+    by_size: Sequence[SizeRecall]
+
+
+class SizePanel(NamedTuple):
+    """One of the plots that lie side by side.
+
+    Attributes:
+        title: Line above it.
+        lines: The methods, in the same order in every panel.
+    """
+
+    title: str
+    lines: Sequence[SizeLine]
 
 
 def write_precision_recall_curve(
     path: Path, hist: ScoreHistogram, *, title: str, threshold: float | None = None
 ) -> None:
-    """Draw precision over recall of the pooled pixels, with the best F1 and lines of equal F1.
-
-    Without a changed pixel there is no curve; the file is written all the same and says so.
+    """Draw :func:`precision_recall_figure` into a file.
 
     Args:
         path: A .png, .jpg or .jpeg file (the seed asks for .jpg, spec 4).
@@ -41,14 +73,26 @@ def write_precision_recall_curve(
         ConfigError: If the file has another ending, or the threshold is not an edge.
         StorageError: If the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    _check_format(path)
+    _write(path, precision_recall_figure(hist, title=title, threshold=threshold))
 
-    picture_format = _FORMATS.get(path.suffix.lower())
-    if picture_format is None:
-        raise ConfigError(f"a plot is a file in {', '.join(_FORMATS)}, got {path.name!r}")
-    figure = Figure(figsize=(6.4, 5.6), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+
+def precision_recall_figure(
+    hist: ScoreHistogram, *, title: str, threshold: float | None = None
+) -> Figure:
+    """Draw precision over recall of the pooled pixels, with the best F1 and lines of equal F1.
+
+    Without a changed pixel there is no curve, and the figure says so.
+
+    Args:
+        hist: Counts of the images.
+        title: Line above the plot.
+        threshold: A score among the histogram's edges whose point is marked besides.
+
+    Raises:
+        ConfigError: If the threshold is not an edge.
+    """
+    figure = _blank(width=6.4, height=5.6, dpi=120)
     axes = figure.add_subplot()
     axes.set_title(title, color=_INK, loc="left", fontsize=12, parse_math=False)
     axes.set(xlim=(0.0, 1.0), ylim=(0.0, 1.02), aspect="equal")
@@ -62,8 +106,67 @@ def write_precision_recall_curve(
         ground = {"facecolor": "white", "edgecolor": "none"}
         text = "no changed pixel, no curve"
         axes.text(0.5, 0.5, text, ha="center", color=_MARK, fontsize=12, bbox=ground)
+    return figure
+
+
+def write_size_recall_chart(path: Path, panels: Sequence[SizePanel]) -> None:
+    """Draw :func:`size_recall_figure` into a file.
+
+    Args:
+        path: A .png, .jpg or .jpeg file.
+        panels: At least one, each with at least one line.
+
+    Raises:
+        ConfigError: If the file has another ending.
+        StorageError: If the file cannot be written.
+    """
+    _check_format(path)
+    _write(path, size_recall_figure(panels))
+
+
+def size_recall_figure(panels: Sequence[SizePanel]) -> Figure:
+    """Draw the share of objects found by size class, with intervals, a line for each method.
+
+    A class without an object has no point.
+
+    Args:
+        panels: At least one, each with at least one line.
+    """
+    figure = _blank(width=6.4 * len(panels), height=5.4, dpi=110)
+    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, panel in zip(all_axes, panels, strict=True):
+        sizes = [entry.size.text for entry in panel.lines[0].by_size]
+        axes.set_title(panel.title, color=_INK, loc="left", fontsize=12, parse_math=False)
+        axes.set_xticks(range(len(sizes)), sizes)
+        axes.set(xlim=(-0.5, len(sizes) - 0.5), ylim=(0.0, 1.02))
+        axes.set_xlabel("Size of the labelled object in pixels")
+        axes.grid(axis="y", color=_FAINT, lw=0.5, alpha=0.5)
+        axes.spines[["top", "right"]].set_visible(False)
+        _draw_size_lines(axes, panel.lines)
+    all_axes[0].set_ylabel("Share of objects found (half of their pixels)")
+    handles, labels = all_axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
+def _check_format(path: Path) -> None:
+    if path.suffix.lower() not in _FORMATS:
+        raise ConfigError(f"a plot is a file in {', '.join(_FORMATS)}, got {path.name!r}")
+
+
+def _blank(*, width: float, height: float, dpi: int) -> Figure:
+    """An empty figure, size in inches, that no display or global state knows of."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _write(path: Path, figure: Figure) -> None:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=picture_format)
+    figure.savefig(buffer, format=_FORMATS[path.suffix.lower()])
     write_bytes(path, buffer.getvalue())
 
 
@@ -115,3 +218,33 @@ def _draw_curve(axes: Axes, hist: ScoreHistogram, *, threshold: float | None) ->
             label=f"F1 {used.f1:.4f} at the chosen threshold {threshold:.3f}",
         )
     axes.legend(loc="lower left", frameon=True, framealpha=0.95, edgecolor="none", fontsize=9)
+
+
+def _draw_size_lines(axes: Axes, lines: Sequence[SizeLine]) -> None:
+    offsets = np.linspace(-_SPREAD / 2, _SPREAD / 2, len(lines)) if len(lines) > 1 else [0.0]
+    models = 0
+    for line, offset in zip(lines, offsets, strict=True):
+        is_model = line.kind == "model"
+        recall = np.array([entry.recall for entry in line.by_size])
+        low, high = np.array([entry.interval for entry in line.by_size]).T
+        # An interval need not hold its figure: that of few images is far from even.
+        errors = np.nan_to_num(np.maximum(0.0, [recall - low, high - recall]))
+        axes.errorbar(
+            np.arange(len(recall)) + offset,
+            recall,
+            yerr=errors,
+            color=_LINES[models % len(_LINES)] if is_model else _FAINT,
+            marker=_MARKERS[models % len(_MARKERS)] if is_model else ".",
+            ls="-" if is_model else "--",
+            lw=2.0 if is_model else 1.2,
+            ms=6,
+            elinewidth=1.0,
+            capsize=2,
+            label=_escaped(line.title),
+        )
+        models += is_model
+
+
+def _escaped(title: str) -> str:
+    # matplotlib takes $...$ for formulas and leaves out labels that begin with an underscore.
+    return (" " + title if title.startswith("_") else title).replace("$", r"\$")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree
 
-from changedet.palette import CHANGED_COLOUR
+from changedet.palette import CHANGED_COLOUR, to_hex
 from changedet.storage.atomic import write_text
 
 if TYPE_CHECKING:
@@ -86,10 +86,9 @@ def _mask_style() -> ElementTree.Element:
         "rasterrenderer", type="paletted", band="1", alphaBand="-1", opacity="1"
     )
     palette = ElementTree.SubElement(renderer, "colorPalette")
-    red = "#{:02x}{:02x}{:02x}".format(*CHANGED_COLOUR)
     for value, label, colour, opacity in (
         ("0", "unchanged", "#ffffff", 0),
-        ("1", "changed", red, 255),
+        ("1", "changed", to_hex(CHANGED_COLOUR), 255),
     ):
         ElementTree.SubElement(
             palette, "paletteEntry", value=value, label=label, color=colour, alpha=f"{opacity}"

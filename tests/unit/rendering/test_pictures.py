@@ -5,14 +5,16 @@ import pytest
 from PIL import Image
 
 from changedet.errors import DataError, StorageError
-from changedet.rendering.pictures import (
-    CHANGE_COLOUR,
+from changedet.palette import (
     FALSE_ALARM_COLOUR,
     HIT_COLOUR,
     IGNORED_COLOUR,
+    LABEL_UNCHANGED_COLOUR,
     MISS_COLOUR,
+    OVERLAY_COLOUR,
+)
+from changedet.rendering.pictures import (
     OUTCOME_LEGEND,
-    UNCHANGED_COLOUR,
     encode_png,
     heatmap,
     label_picture,
@@ -84,7 +86,7 @@ def test_the_overlay_leaves_unchanged_pixels_alone_and_tints_changed_ones(pair):
 def test_the_outline_of_a_changed_area_is_opaque_and_its_inside_is_not(pair):
     drawn = overlay(pair["after"], pair["mask"])
 
-    is_opaque = (drawn == CHANGE_COLOUR).all(axis=-1)
+    is_opaque = (drawn == OVERLAY_COLOUR).all(axis=-1)
     expected = np.zeros_like(pair["mask"])
     expected[10:20, 10:30] = True
     expected[11:19, 11:29] = False
@@ -94,7 +96,7 @@ def test_the_outline_of_a_changed_area_is_opaque_and_its_inside_is_not(pair):
 def test_an_area_cut_by_the_border_has_no_outline_along_it():
     drawn = overlay(np.zeros((8, 8, 3), dtype=np.uint8), np.ones((8, 8), dtype=bool))
 
-    assert not has_colour(drawn, CHANGE_COLOUR)
+    assert not has_colour(drawn, OVERLAY_COLOUR)
 
 
 def test_the_overlay_does_not_touch_its_input(pair):
@@ -115,7 +117,7 @@ def test_each_outcome_has_its_colour():
         HIT_COLOUR,
         MISS_COLOUR,
         FALSE_ALARM_COLOUR,
-        UNCHANGED_COLOUR,
+        LABEL_UNCHANGED_COLOUR,
         IGNORED_COLOUR,
         IGNORED_COLOUR,
     ]

@@ -7,7 +7,16 @@ from PIL import Image
 
 from changedet.errors import ConfigError
 from changedet.metrics.counter import ScoreCounter
-from changedet.rendering.plots import write_precision_recall_curve
+from changedet.metrics.objects import SIZE_CLASSES, SizeRecall
+from changedet.palette import LINES, to_hex
+from changedet.rendering.plots import (
+    SizeLine,
+    SizePanel,
+    precision_recall_figure,
+    size_recall_figure,
+    write_precision_recall_curve,
+    write_size_recall_chart,
+)
 
 
 def counted(score, label):
@@ -46,21 +55,77 @@ def test_an_ending_that_is_no_picture_is_refused(tmp_path, hist):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_curve_gives_another_picture(tmp_path, hist):
-    better = counted(np.eye(32) * 0.5 + 0.2, np.eye(32, dtype=np.uint8))
-    write_precision_recall_curve(tmp_path / "a.png", hist, title="t")
-    write_precision_recall_curve(tmp_path / "b.png", better, title="t")
-    write_precision_recall_curve(tmp_path / "again.png", hist, title="t")
-
-    assert not np.array_equal(pixels(tmp_path / "a.png"), pixels(tmp_path / "b.png"))
-    assert np.array_equal(pixels(tmp_path / "a.png"), pixels(tmp_path / "again.png"))
+# Scores of five pixels, three of them changed, and by hand what each threshold gives.
+SCORES, LABELS = [0.9, 0.7, 0.5, 0.3, 0.1], [1, 1, 0, 1, 0]
+# (recall, precision) from the strictest threshold to the loosest.
+POINTS = [(1 / 3, 1.0), (2 / 3, 1.0), (2 / 3, 2 / 3), (1.0, 0.75), (1.0, 0.6)]
 
 
-def test_the_chosen_threshold_is_marked(tmp_path, hist):
-    write_precision_recall_curve(tmp_path / "a.png", hist, title="t")
-    write_precision_recall_curve(tmp_path / "b.png", hist, title="t", threshold=0.25)
+@pytest.fixture
+def few():
+    return counted(np.array([SCORES]), np.array([LABELS], dtype=np.uint8))
 
-    assert not np.array_equal(pixels(tmp_path / "a.png"), pixels(tmp_path / "b.png"))
+
+def labelled(axes, start):
+    """The line whose text in the legend begins so: its points, and that text."""
+    [line] = [line for line in axes.get_lines() if line.get_label().startswith(start)]
+    return np.column_stack(line.get_data()), line.get_label()
+
+
+def test_the_curve_shows_precision_over_recall(few):
+    [axes] = precision_recall_figure(few, title="validation").axes
+
+    points, label = labelled(axes, "average precision")
+    for point in POINTS:
+        assert np.nanmin(np.abs(points - point).max(axis=1)) < 1e-9
+    # (1/3 + 1/3) at precision 1, and the last third at 3/4.
+    assert label == f"average precision {2 / 3 + 0.75 / 3:.4f}"
+    assert axes.get_xlabel().startswith("Recall")
+    assert axes.get_ylabel().startswith("Precision")
+    assert axes.get_title(loc="left") == "validation"
+    assert axes.get_xlim() == (0.0, 1.0)
+    assert axes.get_ylim()[0] == 0.0
+
+
+def test_the_best_f1_is_marked_where_it_is(few):
+    [axes] = precision_recall_figure(few, title="t").axes
+
+    points, label = labelled(axes, "best F1")
+    assert points.tolist() == [[1.0, 0.75]]
+    assert label.startswith(f"best F1 {2 * 0.75 / 1.75:.4f} at threshold 0.")
+
+
+def test_the_chosen_threshold_is_marked_where_it_is(few):
+    [axes] = precision_recall_figure(few, title="t", threshold=0.5).axes
+
+    points, label = labelled(axes, "F1")
+    assert points == pytest.approx(np.array([POINTS[2]]))
+    assert label == "F1 0.6667 at the chosen threshold 0.500"
+    assert label in [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_lines_of_equal_f1_are_where_they_say(few):
+    [axes] = precision_recall_figure(few, title="t").axes
+
+    dashed = [np.column_stack(line.get_data()) for line in axes.get_lines() if line.is_dashed()]
+    names = [text.get_text() for text in axes.texts]
+    for name, points in zip(names, dashed, strict=True):
+        recall, precision = points.T
+        f1 = 2 * recall * precision / (recall + precision)
+        assert f1 == pytest.approx(np.full(len(f1), float(name.removeprefix("F1 "))))
+
+
+def test_the_file_shows_the_curve_at_its_place(tmp_path, few):
+    """Precision 1 up to recall 2/3: the top of the plot is blue on the left, not on the right."""
+    write_precision_recall_curve(tmp_path / "a.png", few, title="t")
+
+    is_curve = np.abs(pixels(tmp_path / "a.png") - LINES[0]).max(axis=-1) < 20
+    rows, columns = np.nonzero(is_curve)
+    top = columns[rows < rows.min() + 3]
+    width = columns.max() - columns.min()
+    # From recall 1/3 (or 0) to 2/3, and the curve ends at recall 1.
+    assert (top.max() - columns.min()) / width == pytest.approx(2 / 3, abs=0.17)
+    assert rows[columns > columns.max() - 3].min() > rows.min() + 50
 
 
 @pytest.mark.parametrize("value", [0, 255])
@@ -70,8 +135,7 @@ def test_without_a_changed_pixel_the_file_is_written_without_a_curve(tmp_path, h
     write_precision_recall_curve(tmp_path / "curve.png", hist, title="t")
 
     def curve_pixels(name):
-        blue = np.array([31, 111, 235])
-        return (np.abs(pixels(tmp_path / name) - blue).max(axis=-1) < 20).sum()
+        return (np.abs(pixels(tmp_path / name) - LINES[0]).max(axis=-1) < 20).sum()
 
     assert curve_pixels("empty.png") == 0
     assert curve_pixels("curve.png") > 200
@@ -93,3 +157,85 @@ def test_drawing_uses_no_global_state(tmp_path, hist):
     assert (
         "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
     )
+
+
+NAN = float("nan")
+
+
+def line(title, kind, recalls, margin=0.05):
+    by_size = [
+        SizeRecall(size, 10, 5, recall, (recall - margin, recall + 2 * margin))
+        for size, recall in zip(SIZE_CLASSES, recalls, strict=True)
+    ]
+    return SizeLine(title, kind, by_size)
+
+
+RECALLS = np.linspace(0.2, 0.8, len(SIZE_CLASSES))
+
+
+def drawn(axes):
+    """Methods as they are drawn: their lines by title, and the intervals as (x, low, high)."""
+    found = {}
+    for container in axes.containers:
+        data, _, (bars,) = container.lines
+        ends = [(*{x for x, _ in bar}, *(y for _, y in bar)) for bar in bars.get_segments()]
+        found[container.get_label()] = data, ends
+    return found
+
+
+def test_recall_is_drawn_over_the_size_with_its_interval():
+    one, two = line("one", "model", RECALLS), line("two", "model", RECALLS[::-1])
+    figure = size_recall_figure([SizePanel("whole", [one, two]), SizePanel("tiles", [two, one])])
+
+    left, right = figure.axes
+    assert [axes.get_title(loc="left") for axes in (left, right)] == ["whole", "tiles"]
+    assert [tick.get_text() for tick in left.get_xticklabels()] == [s.text for s in SIZE_CLASSES]
+    assert left.get_ylabel().startswith("Share of objects found")
+    assert left.get_xlabel().startswith("Size")
+    assert list(left.get_xticks()) == list(range(len(SIZE_CLASSES)))
+    for axes in (left, right):
+        for title, recalls in (("one", RECALLS), ("two", RECALLS[::-1])):
+            data, intervals = drawn(axes)[title]
+            assert data.get_ydata() == pytest.approx(recalls)
+            assert np.rint(data.get_xdata()).tolist() == list(range(len(SIZE_CLASSES)))
+            for x, recall, (bar_x, low, high) in zip(
+                data.get_xdata(), recalls, intervals, strict=True
+            ):
+                assert (bar_x, low, high) == pytest.approx((x, recall - 0.05, recall + 0.1))
+    # Side by side, so that neither hides the other's interval.
+    assert (drawn(left)["one"][0].get_xdata() != drawn(left)["two"][0].get_xdata()).all()
+
+
+def test_a_class_without_an_object_has_no_point():
+    recalls = [0.5, NAN, *RECALLS[2:]]
+    [axes] = size_recall_figure([SizePanel("t", [line("one", "model", recalls)])]).axes
+
+    data, _ = drawn(axes)["one"]
+    assert np.isnan(data.get_ydata()).tolist() == np.isnan(recalls).tolist()
+
+
+def test_untrained_methods_are_grey_and_dashed_and_models_coloured():
+    lines = [
+        line("floor", "baseline", RECALLS),
+        line("first", "model", RECALLS),
+        line("second", "model", RECALLS),
+    ]
+    [axes] = size_recall_figure([SizePanel("t", lines)]).axes
+
+    styles = {
+        title: (data.get_color(), data.get_linestyle()) for title, (data, _) in drawn(axes).items()
+    }
+    assert styles["first"] == (to_hex(LINES[0]), "-")
+    assert styles["second"] == (to_hex(LINES[1]), "-")
+    red, green, blue = (int(styles["floor"][0][at : at + 2], 16) for at in (1, 3, 5))
+    assert max(red, green, blue) - min(red, green, blue) < 30
+    assert styles["floor"][1] == "--"
+
+
+def test_odd_titles_and_undefined_intervals_are_drawn(tmp_path):
+    lines = [line(title, "model", RECALLS, margin=NAN) for title in ("_a", "$x^", "c")]
+    write_size_recall_chart(tmp_path / "odd.png", [SizePanel("$t_", lines)] * 2)
+
+    assert pixels(tmp_path / "odd.png").shape[1] > 1000
+    legend = size_recall_figure([SizePanel("t", lines)]).legends[0]
+    assert [text.get_text().strip() for text in legend.get_texts()] == ["_a", r"\$x^", "c"]

@@ -2,10 +2,10 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from changedet.data.tools.near_duplicates import NearDuplicate
-from changedet.evaluation.benchmark.chart import write_size_recall_chart
 from changedet.evaluation.benchmark.methods import COST_SIDE_PX
 from changedet.evaluation.benchmark.repeats import METHOD, SplitRepeats
 from changedet.evaluation.benchmark.results import AccuracyReport, MethodResult
@@ -21,6 +21,7 @@ from changedet.rendering.page import (
     Table,
     write_summary,
 )
+from changedet.rendering.plots import SizeLine, SizePanel, write_size_recall_chart
 
 PAGE = "accuracy.html"
 MARKDOWN = "accuracy.md"
@@ -39,12 +40,29 @@ def write_report(folder: Path, report: AccuracyReport) -> None:
     Raises:
         StorageError: If a file cannot be written.
     """
-    write_size_recall_chart(folder / CHART, report.methods)
+    write_size_recall_chart(folder / CHART, _size_panels(report.methods))
     sections = _sections(report, folder / CHART)
     title = f"Accuracy on {report.data['name']}, split {report.data['split']}"
     subtitle = f"{report.images} pairs; {_threshold_rule(report)}"
     write_summary(folder / PAGE, title=title, sections=sections, subtitle=subtitle)
     write_markdown(folder / MARKDOWN, title=title, sections=sections, subtitle=subtitle)
+
+
+def _size_panels(methods: Sequence[MethodResult]) -> list[SizePanel]:
+    return [
+        SizePanel(
+            view.view.title,
+            [
+                SizeLine(
+                    entry.method.title,
+                    "model" if entry.method.source.kind == "model" else "baseline",
+                    entry.views[number].objects.by_size,
+                )
+                for entry in methods
+            ],
+        )
+        for number, view in enumerate(methods[0].views)
+    ]
 
 
 def _sections(report: AccuracyReport, chart: Path) -> list[Section]:
