@@ -67,11 +67,15 @@ def describe(
 
 def _describe(fault: ErrorDetails, model: type[BaseModel]) -> str:
     kind, loc = fault["type"], fault["loc"]
-    if loc[-1:] == ("[key]",):
-        kind, loc = "invalid_key", loc[:-1]
-    if kind in {"invalid_key", "extra_forbidden"}:
+    is_key = kind in {"invalid_key", "extra_forbidden"} or loc[-1:] == ("[key]",)
+    if is_key:
+        # pydantic marks a key of a mapping by one step more.
+        loc = loc[:-1] if loc[-1] == "[key]" else loc
         section = _locate(model, loc[:-1])
-        return f"{section.prefix}unknown key {loc[-1]!r}; {nearest(str(loc[-1]), section.keys)}"
+        if section.keys:
+            hint = nearest(str(loc[-1]), section.keys)
+            return f"{section.prefix}unknown key {loc[-1]!r}; {hint}"
+        return f"{section.prefix}key {loc[-1]!r}: {fault['msg']}"
     found = _locate(model, loc)
     if kind == "missing":
         return f"{found.prefix}is missing; add it"

@@ -22,6 +22,7 @@ class Drawing(Section):
     frame: Square | None = None
     weights: dict[Literal["line", "fill"], float] = Field(default_factory=dict)
     grids: dict[str, list[Square]] = Field(default_factory=dict)
+    layers: dict[Annotated[str, Field(max_length=3)], int] = Field(default_factory=dict)
 
 
 def faults(tree):
@@ -36,11 +37,11 @@ def faults(tree):
         ({"titel": "x"}, "unknown key 'titel'; did you mean 'title'?"),
         (
             {"zzzz": 1},
-            "unknown key 'zzzz'; there are: title, shapes, frame, weights, grids",
+            "unknown key 'zzzz'; there are: title, shapes, frame, weights, grids, layers",
         ),
         ({"title": 7}, "title must be text, got 7; put it in quotes"),
         ({"frame": 7}, "frame must hold keys (kind, length), got 7"),
-        (7, "must hold keys (title, shapes, frame, weights, grids), got 7"),
+        (7, "must hold keys (title, shapes, frame, weights, grids, layers), got 7"),
         # The tag that chooses the class of a shape is no part of the place.
         (
             {"shapes": [{"kind": "circle", "radius": 1, "raduis": 2}]},
@@ -52,6 +53,10 @@ def faults(tree):
             "frame: unknown key 'lenght'; did you mean 'length'?",
         ),
         ({"weights": {"lien": 1}}, "weights: unknown key 'lien'; did you mean 'line'?"),
+        (
+            {"layers": {"roof": 1}},
+            "layers: key 'roof': String should have at most 3 characters",
+        ),
         (
             {"grids": {"a": [{"kind": "square", "length": 1, "zzz": 2}]}},
             "grids.a[0]: unknown key 'zzz'; there are: kind, length",
