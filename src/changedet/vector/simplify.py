@@ -21,7 +21,8 @@ from scipy.sparse.csgraph import connected_components
 from changedet.vector.errors import storing
 from changedet.vector.table import Table
 
-_BATCH: Final = 10_000
+#: Polygons that are simplified at once, unless more hang together.
+AT_ONCE: Final = 10_000
 
 
 def simplify(polygons: NDArray[np.object_], *, tolerance: float) -> NDArray[np.object_]:
@@ -55,13 +56,16 @@ def clusters(bounds: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.argsort(np.argsort(first))[inverse].astype(np.int64)
 
 
-def simplify_tables(tables: Iterable[Table], *, tolerance: float, folder: Path) -> Iterator[Table]:
+def simplify_tables(
+    tables: Iterable[Table], *, tolerance: float, folder: Path, at_once: int = AT_ONCE
+) -> Iterator[Table]:
     """Simplify all polygons of all tables, in their order.
 
     Args:
         tables: Polygons that do not overlap.
         tolerance: See :func:`simplify`.
         folder: Place for temporary files, which have no name there.
+        at_once: About how many polygons are in memory; those that hang together always are.
 
     Yields:
         Tables with new geometries; the areas are still the old ones.
@@ -78,7 +82,7 @@ def simplify_tables(tables: Iterable[Table], *, tolerance: float, folder: Path) 
             figures.append(table._replace(geometry=np.zeros(len(table.geometry), dtype=object)))
         if not figures:
             return
-        order, ends = _in_clusters(clusters(np.concatenate(bounds)))
+        order, ends = _in_clusters(clusters(np.concatenate(bounds)), at_once)
         for numbers in np.split(order, ends):
             results.append(simplify(store.read(numbers), tolerance=tolerance))
         place = np.argsort(order)
@@ -89,11 +93,13 @@ def simplify_tables(tables: Iterable[Table], *, tolerance: float, folder: Path) 
             first += count
 
 
-def _in_clusters(cluster: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _in_clusters(
+    cluster: NDArray[np.int64], at_once: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Order polygons by cluster, and say where to part them into batches of whole clusters."""
     order = np.argsort(cluster, kind="stable")
     starts = np.flatnonzero(np.diff(cluster[order])) + 1
-    batch = starts // _BATCH
+    batch = starts // at_once
     return order, starts[1:][batch[1:] != batch[:-1]]
 
 

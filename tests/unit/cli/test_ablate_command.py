@@ -1,10 +1,9 @@
 """``changedet ablate``: options become a request, the outcome a table and an exit status."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
 from changedet.ablation import runner
 from changedet.ablation.plan import AblationRequest
@@ -14,8 +13,6 @@ from changedet.ablation.table import parse_table
 from changedet.cli.ablate import ablate
 from changedet.errors import ConfigError
 
-app = typer.Typer(pretty_exceptions_enable=False)
-app.command()(ablate)
 TABLE = "{title: T, base: default, rows: [{name: one, title: First row}]}"
 
 
@@ -50,12 +47,13 @@ def asked(monkeypatch) -> list[AblationRequest]:
     return requests
 
 
-def invoke(*arguments: str):
-    return CliRunner().invoke(app, list(arguments))
+@pytest.fixture
+def run(invoke):
+    return partial(invoke, ablate)
 
 
-def test_options_become_the_request(asked):
-    result = invoke(
+def test_options_become_the_request(run, asked):
+    result = run(
         *("seed", "--data", "D", "--out", "O", "--seeds", "0,2", "--minutes", "1.5"),
         *("--set", "data.workers=0", "--set", "model.dropout=0", "--rows", "a, b", "--resume"),
         *("--no-floors", "--test-split", "holdout", "--device", "cpu"),
@@ -81,8 +79,8 @@ def test_options_become_the_request(asked):
     assert command.endswith("--rows a,b --test-split holdout --shown 4 --device cpu --no-floors")
 
 
-def test_the_table_on_the_terminal_shows_a_dash_where_there_is_no_figure(asked):
-    result = invoke("--data", "D", "--out", "O")
+def test_the_table_on_the_terminal_shows_a_dash_where_there_is_no_figure(run, asked):
+    result = run("--data", "D", "--out", "O")
     assert "First row" in result.output
     assert "optimistic" in result.output
     assert "report.html" in result.output.replace("\n", "")
@@ -95,22 +93,22 @@ def test_the_table_on_the_terminal_shows_a_dash_where_there_is_no_figure(asked):
         (outcome(stopped_by=2), 130, "go on with the same command and --resume"),
     ],
 )
-def test_a_failed_run_exits_1_and_ctrl_c_130(monkeypatch, ended, status, words):
+def test_a_failed_run_exits_1_and_ctrl_c_130(run, monkeypatch, ended, status, words):
     monkeypatch.setattr(runner, "run_ablation", lambda request, say: ended)
-    result = invoke("--data", "D", "--out", "O")
+    result = run("--data", "D", "--out", "O")
     assert result.exit_code == status
     assert words in result.output
 
 
-def test_report_only_runs_nothing(monkeypatch, asked):
+def test_report_only_runs_nothing(run, monkeypatch, asked):
     folders = []
     monkeypatch.setattr(runner, "report_ablation", lambda out: folders.append(out) or outcome())
-    assert invoke("--out", "O", "--report-only").exit_code == 0
+    assert run("--out", "O", "--report-only").exit_code == 0
     assert folders == [Path("O")]
     assert asked == []
     failed = outcome(("row one, seed 0: out of memory",))
     monkeypatch.setattr(runner, "report_ablation", lambda out: failed)
-    assert invoke("--out", "O", "--report-only").exit_code == 1
+    assert run("--out", "O", "--report-only").exit_code == 1
 
 
 @pytest.mark.parametrize(
@@ -121,8 +119,8 @@ def test_report_only_runs_nothing(monkeypatch, asked):
         (("--data", "D", "--resume", "--overwrite"), "leave out one"),
     ],
 )
-def test_wrong_options_are_refused(asked, arguments, message):
-    result = invoke("--out", "O", *arguments)
+def test_wrong_options_are_refused(run, asked, arguments, message):
+    result = run("--out", "O", *arguments)
     assert isinstance(result.exception, ConfigError)
     assert message in str(result.exception)
     assert asked == []

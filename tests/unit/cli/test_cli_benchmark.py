@@ -1,21 +1,18 @@
 import json
+import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from changedet.cli.benchmark import app
 from changedet.errors import ConfigError
 
 
 @pytest.fixture
-def run(pairs_folder: Path, tmp_path: Path):
-    def call(*words: object):
-        given = ["--data", pairs_folder, "--out", tmp_path / "out", "--device", "cpu", *words]
-        return CliRunner().invoke(
-            app, ["accuracy", *map(str, given)], env={"COLUMNS": "160"}, prog_name="benchmark"
-        )
+def run(invoke, pairs_folder: Path, tmp_path: Path):
+    def call(*words: object, data: Path = pairs_folder):
+        given = ("--data", data, "--out", tmp_path / "out", "--device", "cpu", *words)
+        return invoke(app, "accuracy", *given)
 
     return call
 
@@ -69,7 +66,17 @@ def test_nothing_to_judge_is_an_error(run):
     assert "nothing to judge" in str(result.exception)
 
 
-def test_undefined_figures_are_dashes():
-    from changedet.cli.benchmark import _number
+def test_undefined_figures_are_dashes(run, tmp_path, pairs_folder):
+    """Where both dates are the same nothing is detected, so there is no precision."""
+    own = shutil.copytree(pairs_folder, tmp_path / "data")
+    shutil.copytree(own / "test" / "A", own / "test" / "B", dirs_exist_ok=True)
 
-    assert _number(np.nan) == "-"
+    result = run("floor:difference", "--no-floors", data=own)
+
+    assert result.exit_code == 0, result.output
+    [row, _] = [line for line in result.stdout.splitlines() if "image difference" in line]
+    f1, interval, precision, recall = row.removeprefix("image difference").split()[:4]
+    assert (f1, interval, precision, recall) == ("0.0000", "0.000-0.000", "-", "0.0000")
+    content = json.loads((tmp_path / "out" / "accuracy.json").read_text())
+    pixels = content["methods"][0]["views"][0]["pixels"]
+    assert (pixels["precision"], pixels["recall"]) == (None, 0.0)

@@ -2,8 +2,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import typer
-from typer.testing import CliRunner, Result
 
 from changedet.card import ModelCard, read_card, read_precision
 from changedet.cli.calibrate import calibrate
@@ -11,9 +9,6 @@ from changedet.errors import ConfigError
 from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
 from changedet.types import Normalisation
-
-app = typer.Typer(pretty_exceptions_enable=False)
-app.command()(calibrate)
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +22,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(model: Path, pairs_folder: Path, tmp_path: Path):
-    def call(*words: object) -> Result:
+def run(invoke, model: Path, pairs_folder: Path, tmp_path: Path):
+    def call(*words: object):
         usual = [model, tmp_path / "new.safetensors", "--data", pairs_folder, "--device", "cpu"]
-        return CliRunner().invoke(app, [str(word) for word in (*usual, *words)])
+        return invoke(calibrate, *usual, *words)
 
     return call
 

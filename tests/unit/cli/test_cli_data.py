@@ -4,19 +4,23 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 from changedet.cli.data import app
 from changedet.data.index import index_pairs
 from changedet.errors import ConfigError, DataError
 
 
-def run(*arguments):
-    """Invoke the sub-command; mistakes of the user come out as exceptions."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+@pytest.fixture
+def run(invoke):
+    """Invoke a sub-command; mistakes of the user come out as exceptions."""
+
+    def call(*words):
+        result = invoke(app, *words)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return call
 
 
 @pytest.fixture
@@ -36,7 +40,7 @@ def source(tmp_path):
     return tmp_path / "source"
 
 
-def test_check_prints_facts_and_exits_with_0(source):
+def test_check_prints_facts_and_exits_with_0(run, source):
     result = run("check", source)
 
     assert result.exit_code == 0
@@ -47,7 +51,7 @@ def test_check_prints_facts_and_exits_with_0(source):
     assert "0 errors, 0 warnings" in result.output
 
 
-def test_check_exits_with_0_on_warnings(source):
+def test_check_exits_with_0_on_warnings(run, source):
     Image.fromarray(np.zeros((16, 16), np.uint8)).save(source / "val" / "label" / "val0.png")
 
     result = run("check", source)
@@ -56,7 +60,7 @@ def test_check_exits_with_0_on_warnings(source):
     assert "warning: val: 1 of 2 labels are empty" in result.output
 
 
-def test_check_exits_with_1_on_errors_and_lists_them(source):
+def test_check_exits_with_1_on_errors_and_lists_them(run, source):
     (source / "val" / "A" / "val0.png").write_bytes(b"")
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(source / "val" / "B" / "val1.png")
 
@@ -67,7 +71,7 @@ def test_check_exits_with_1_on_errors_and_lists_them(source):
     assert "2 errors" in result.output
 
 
-def test_check_says_so_when_it_does_not_print_every_error(source):
+def test_check_says_so_when_it_does_not_print_every_error(run, source):
     (source / "train.txt").write_text("missing.png missing.png missing.png\n" * 60)
 
     result = run("check", source)
@@ -76,7 +80,7 @@ def test_check_says_so_when_it_does_not_print_every_error(source):
     assert "... and 10 more errors; --json lists all" in result.output
 
 
-def test_check_prints_json_and_nothing_else(source):
+def test_check_prints_json_and_nothing_else(run, source):
     (source / "val" / "A" / "val0.png").write_bytes(b"")
 
     result = run("check", source, "--json")
@@ -88,7 +92,7 @@ def test_check_prints_json_and_nothing_else(source):
     assert len(report["errors"]) == 1
 
 
-def test_check_passes_the_options_on(source):
+def test_check_passes_the_options_on(run, source):
     mask = np.zeros((16, 16), np.uint8)
     mask[0, :2] = (3, 4)
     for path in source.glob("*/label/*.png"):
@@ -104,12 +108,12 @@ def test_check_passes_the_options_on(source):
         run("check", source, "--benchmark", "CLCDD")
 
 
-def test_a_wrong_folder_is_the_users_mistake(tmp_path):
+def test_a_wrong_folder_is_the_users_mistake(run, tmp_path):
     with pytest.raises(DataError, match="not there"):
         run("check", tmp_path / "nowhere")
 
 
-def test_prepare_writes_a_data_set_and_says_how_to_use_it(source, tmp_path):
+def test_prepare_writes_a_data_set_and_says_how_to_use_it(run, source, tmp_path):
     out = tmp_path / "out"
 
     result = run("prepare", source, "--out", out)
@@ -120,7 +124,7 @@ def test_prepare_writes_a_data_set_and_says_how_to_use_it(source, tmp_path):
     assert len(index_pairs(out).pairs) == 4
 
 
-def test_prepare_refuses_and_replaces_as_told(source, tmp_path):
+def test_prepare_refuses_and_replaces_as_told(run, source, tmp_path):
     out = tmp_path / "out"
     run("prepare", source, "--out", out, "--copy-images")
     assert (out / "train" / "A" / "train0.png").is_file()
@@ -130,7 +134,7 @@ def test_prepare_refuses_and_replaces_as_told(source, tmp_path):
     assert run("prepare", source, "--out", out, "--overwrite").exit_code == 0
 
 
-def test_prepare_in_place_writes_into_the_source(source):
+def test_prepare_in_place_writes_into_the_source(run, source):
     run("prepare", source, "--in-place")
 
     assert (source / "train1.txt").is_file()
@@ -145,12 +149,12 @@ def test_prepare_in_place_writes_into_the_source(source):
         (["--in-place", "--copy-images"], "leave it out"),
     ],
 )
-def test_prepare_must_be_told_where_to_write(source, options, message):
+def test_prepare_must_be_told_where_to_write(run, source, options, message):
     with pytest.raises(ConfigError, match=message):
         run("prepare", source, *options)
 
 
-def test_sample_writes_a_data_set_that_passes_the_check(tmp_path):
+def test_sample_writes_a_data_set_that_passes_the_check(run, tmp_path):
     folder = tmp_path / "sample"
     options = ["--train", 2, "--val", 1, "--test", 1, "--size", 32, "--seed", 3]
 
@@ -168,7 +172,7 @@ def test_sample_writes_a_data_set_that_passes_the_check(tmp_path):
     assert run("sample", folder, *options, "--overwrite").exit_code == 0
 
 
-def test_sample_leaves_what_was_not_given_to_the_generator(tmp_path, monkeypatch):
+def test_sample_leaves_what_was_not_given_to_the_generator(run, tmp_path, monkeypatch):
     calls = []
 
     class Stand:

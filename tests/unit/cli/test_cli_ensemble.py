@@ -2,8 +2,6 @@ import shlex
 from pathlib import Path
 
 import torch
-import typer
-from typer.testing import CliRunner
 
 from changedet.card import ModelCard, read_card
 from changedet.cli.ensemble import ensemble
@@ -11,9 +9,6 @@ from changedet.cli.info import info
 from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
 from changedet.types import Normalisation
-
-app = typer.Typer(pretty_exceptions_enable=False)
-app.command()(ensemble)
 
 
 def make_model(path: Path, *, encoder: str = "resnet18", seed: int = 0, **changes) -> Path:
@@ -25,13 +20,13 @@ def make_model(path: Path, *, encoder: str = "resnet18", seed: int = 0, **change
     return path
 
 
-def test_two_models_become_one_file_and_the_next_step_is_named(tmp_path, capsys):
+def test_two_models_become_one_file_and_the_next_step_is_named(invoke, tmp_path, capsys):
     models = [
         make_model(tmp_path / f"{encoder}.safetensors", encoder=encoder)
         for encoder in ("resnet18", "test_efficientnet")
     ]
     out = tmp_path / "both.safetensors"
-    result = CliRunner().invoke(app, [*map(str, models), "--out", str(out)])
+    result = invoke(ensemble, *models, "--out", out)
     assert result.exit_code == 0, result.output
     assert f"{out}: 2 models" in result.stdout
     assert f"{out.stat().st_size / 1e6:.1f} MB" in result.stdout
@@ -44,14 +39,14 @@ def test_two_models_become_one_file_and_the_next_step_is_named(tmp_path, capsys)
     assert "members.2.options.encoder: test_efficientnet" in table
 
 
-def test_the_next_step_names_the_split_and_asks_for_views_where_the_members_differ(tmp_path):
+def test_the_next_step_names_the_split_and_asks_for_views_where_members_differ(invoke, tmp_path):
     recipe = {"data": {"train_split": "train", "val_split": "my val"}}
     models = [
         make_model(tmp_path / f"{views}.safetensors", seed=seed, test_time=views, recipe=recipe)
         for seed, views in enumerate(("mirror", "scales"))
     ]
     out = tmp_path / "both of them.safetensors"
-    result = CliRunner().invoke(app, [*map(str, models), "--out", str(out)])
+    result = invoke(ensemble, *models, "--out", out)
     assert result.exit_code == 0, result.output
     assert "different test-time views" in result.stdout
     (command,) = [line for line in result.stdout.splitlines() if line.startswith("changedet ")]

@@ -1,5 +1,4 @@
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,6 @@ import torch
 from PIL import Image
 
 from changedet.card import ModelCard
-from changedet.cli.main import main
 from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
 from changedet.selection import Selection
@@ -52,19 +50,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 (root / split / folder).mkdir(parents=True, exist_ok=True)
                 Image.fromarray(pixels).save(root / split / folder / f"{number}.png")
     return root
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["changedet", *map(str, words)])
-        monkeypatch.setenv("COLUMNS", "120")
-        with pytest.raises(SystemExit) as end:
-            main()
-        printed = capsys.readouterr()
-        return int(end.value.code or 0), printed.out, printed.err
-
-    return call
 
 
 def test_both_protocols_are_printed_side_by_side(tmp_path: Path, model: Path, data: Path, run):

@@ -4,38 +4,29 @@ import subprocess
 import sys
 
 import pytest
-from typer.testing import CliRunner
 
 from changedet import __version__
-from changedet.cli.main import app, main
+from changedet.cli.main import app
 from changedet.errors import ConfigError, StorageError
 
 COMMANDS = ["train", "evaluate", "predict", "convert", "info", "recipes", "demo", "data"]
 
 
-def run_main(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["changedet", *arguments])
-    with pytest.raises(SystemExit) as end:
-        main()
-    captured = capsys.readouterr()
-    return int(end.value.code or 0), captured.out, captured.err
-
-
-def test_help_names_every_command():
-    result = CliRunner().invoke(app, ["--help"])
+def test_help_names_every_command(invoke):
+    result = invoke(app, "--help")
     assert result.exit_code == 0
     assert all(command in result.output for command in COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(command):
-    result = CliRunner().invoke(app, [command, "--help"])
+def test_every_command_explains_itself(invoke, command):
+    result = invoke(app, command, "--help")
     assert result.exit_code == 0
     assert "--help" in result.output
 
 
-def test_the_version_is_printed():
-    assert CliRunner().invoke(app, ["--version"]).output.strip() == f"changedet {__version__}"
+def test_the_version_is_printed(invoke):
+    assert invoke(app, "--version").output.strip() == f"changedet {__version__}"
 
 
 def test_the_module_runs_as_a_program():
@@ -45,11 +36,11 @@ def test_the_module_runs_as_a_program():
     assert result.stdout.strip() == f"changedet {__version__}"
 
 
-def test_recipes_lists_and_prints():
-    listed = CliRunner().invoke(app, ["recipes"]).output
+def test_recipes_lists_and_prints(invoke):
+    listed = invoke(app, "recipes").output
     assert "dasnet_v2_cosine" in listed
     assert "default" in listed
-    printed = CliRunner().invoke(app, ["recipes", "dasnet_v2_l2"]).output
+    printed = invoke(app, "recipes", "dasnet_v2_l2").output
     assert "weight_decay: 5.0e-05" in printed
 
 
@@ -65,9 +56,9 @@ def test_recipes_lists_and_prints():
         (["train", "--out", "{tmp}/run", "--data", "{tmp}", "--init", "no.safetensors"], "no mod"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(monkeypatch, capsys, tmp_path, arguments, message):
+def test_a_mistake_is_one_line_and_exit_code_2(run, tmp_path, arguments, message):
     arguments = [argument.format(tmp=tmp_path) for argument in arguments]
-    code, _, err = run_main(monkeypatch, capsys, *arguments)
+    code, _, err = run(*arguments)
     assert code == 2
     assert message in err
     assert "Traceback" not in err
@@ -75,9 +66,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(monkeypatch, capsys, tmp_path, ar
 
 
 @pytest.mark.parametrize(("error", "code"), [(ConfigError("a\n b"), 2), (StorageError("full"), 1)])
-def test_the_exit_code_is_the_error_s(monkeypatch, capsys, error, code):
+def test_the_exit_code_is_the_error_s(run, monkeypatch, error, code):
     def fail() -> None:
         raise error
 
     monkeypatch.setattr("changedet.cli.main.app", fail)
-    assert run_main(monkeypatch, capsys)[0] == code
+    assert run().code == code

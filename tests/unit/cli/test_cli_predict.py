@@ -1,5 +1,4 @@
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,6 @@ import torch
 from PIL import Image
 
 from changedet.card import ModelCard
-from changedet.cli.main import main
 from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
 from changedet.types import Normalisation
@@ -31,18 +29,6 @@ def pair(tmp_path: Path) -> list[str]:
     for path in paths:
         Image.fromarray(rng.integers(0, 256, (32, 40, 3), dtype=np.uint8)).save(path)
     return [str(path) for path in paths]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["changedet", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        printed = capsys.readouterr()
-        return int(end.value.code or 0), printed.out, printed.err
-
-    return call
 
 
 def test_predict_says_what_it_found_and_where(tmp_path: Path, model: Path, pair, run):

@@ -15,7 +15,6 @@ from rich.console import Console
 
 from changedet.card import ModelCard
 from changedet.cli import scene_progress
-from changedet.cli.main import main
 from changedet.errors import DataError, StorageError
 from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
@@ -64,23 +63,19 @@ importlib.import_module("changedet.predict.folders")
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model: Path):
-    def call(*words: object) -> tuple[int, str, str]:
-        options = ["--model", str(model), "--device", "cpu"]
+def predict(run, model: Path):
+    def call(*words: object):
+        options = ["--model", model, "--device", "cpu"]
         if "--tile" not in words and not str(words[0]).endswith(".png"):
             options += ["--tile", "64"]
-        monkeypatch.setattr(sys, "argv", ["changedet", "predict", *map(str, words), *options])
-        with pytest.raises(SystemExit) as end:
-            main()
-        printed = capsys.readouterr()
-        return int(end.value.code or 0), printed.out, printed.err
+        return run("predict", *words, *options)
 
     return call
 
 
-def test_two_rasters_give_a_change_map_and_the_command_says_what_it_found(tmp_path: Path, run):
+def test_two_rasters_give_a_change_map_and_the_command_says_what_it_found(tmp_path: Path, predict):
     before, after = raster(tmp_path / "a.tif"), raster(tmp_path / "b.tif", seed=1)
-    code, printed, errors = run(before, after, "--out", tmp_path / "out")
+    code, printed, errors = predict(before, after, "--out", tmp_path / "out")
     assert code == 0, errors
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     share = 100 * summary["changed_share"]
@@ -91,12 +86,12 @@ def test_two_rasters_give_a_change_map_and_the_command_says_what_it_found(tmp_pa
     assert "common area 96x80 px: 100.0 % of before, 100.0 % of after" in errors
 
 
-def test_options_of_the_command_reach_the_result(tmp_path: Path, run):
+def test_options_of_the_command_reach_the_result(tmp_path: Path, predict):
     before, after = raster(tmp_path / "a.tif"), raster(tmp_path / "b.tif", seed=1)
     words = ["--aoi", "500010,5399940,500050,5399990", "--polygons", "geojson", "--bands", "3,2,1"]
     words += ["--threshold", "0.0", "--min-area", "5", "--fill-holes", "9", "--simplify", "1"]
     words += ["--batch-size", "1", "--overlap", "8", "--resampling", "cubic"]
-    code, _, errors = run(before, after, *words, "--out", tmp_path / "out")
+    code, _, errors = predict(before, after, *words, "--out", tmp_path / "out")
     assert code == 0, errors
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert (summary["grid"]["height"], summary["grid"]["width"]) == (50, 40)
@@ -111,9 +106,11 @@ def test_options_of_the_command_reach_the_result(tmp_path: Path, run):
 @pytest.mark.parametrize(
     ("words", "expected"), [("0,3000", [[0.0, 3000.0]] * 2), ("auto", [[5.0, 245.0]] * 2)]
 )
-def test_deep_rasters_are_stretched(tmp_path: Path, run, words: str, expected: list[list[float]]):
+def test_deep_rasters_are_stretched(
+    tmp_path: Path, predict, words: str, expected: list[list[float]]
+):
     before = raster(tmp_path / "a.tif", dtype="uint16")
-    code, _, errors = run(before, before, "--stretch", words, "--out", tmp_path / "out")
+    code, _, errors = predict(before, before, "--stretch", words, "--out", tmp_path / "out")
     assert code == 0, errors
     used = json.loads((tmp_path / "out" / "summary.json").read_text())["stretch"]
     # Values between 1 and 249; auto cuts off 2 % on either side.
@@ -121,48 +118,48 @@ def test_deep_rasters_are_stretched(tmp_path: Path, run, words: str, expected: l
 
 
 def test_two_folders_of_rasters_give_one_folder_a_pair_and_go_on_where_they_were(
-    tmp_path: Path, run
+    tmp_path: Path, predict
 ):
     for folder, seed in (("A", 0), ("B", 1)):
         (tmp_path / folder).mkdir()
         for name in ("north", "south"):
             raster(tmp_path / folder / f"{name}.tif", seed=seed)
     words = [tmp_path / "A", tmp_path / "B", "--out", tmp_path / "out"]
-    code, printed, errors = run(*words)
+    code, printed, errors = predict(*words)
     assert code == 0, errors
     for name in ("north", "south"):
         assert (tmp_path / "out" / name / "score.tif").is_file()
         assert re.search(rf"^{name}: \d+\.\d\d % changed; \d+ polygons", printed, re.MULTILINE)
         assert re.search(rf"^{name}: .* Mpx/s", printed, re.MULTILINE)
     assert printed.endswith(f"threshold 0.0200 (stored with the model)\nresults: {words[3]}\n")
-    code, printed, errors = run(*words)
+    code, printed, errors = predict(*words)
     assert (code, printed) == (0, f"results: {words[3]}\n")
     assert "north: already there" in errors
-    code, printed, errors = run(*words, "--min-area", "3")
+    code, printed, errors = predict(*words, "--min-area", "3")
     assert (code, printed) == (2, "")
     assert "differs in --min-area (of north, south); --overwrite" in errors
     (tmp_path / "B" / "north.tif").unlink()
-    code, _, errors = run(*words)
+    code, _, errors = predict(*words)
     assert code == 2
     assert "no partner" in errors
 
 
-def test_a_picture_beside_a_raster_is_read_as_a_raster(tmp_path: Path, run):
+def test_a_picture_beside_a_raster_is_read_as_a_raster(tmp_path: Path, predict):
     pixels = np.random.default_rng(0).integers(0, 256, (80, 96, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "b.png")
     before = raster(tmp_path / "a.tif")
-    code, _, errors = run(before, tmp_path / "b.png", "--out", tmp_path / "out")
+    code, _, errors = predict(before, tmp_path / "b.png", "--out", tmp_path / "out")
     assert code == 2
     assert "CRS" in errors
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch):
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path, predict, monkeypatch: pytest.MonkeyPatch):
     def interrupt(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("changedet.predict.rasters.predict_scene", interrupt)
     before, after = raster(tmp_path / "a.tif"), raster(tmp_path / "b.tif", seed=1)
-    code, _, errors = run(before, after, "--out", tmp_path / "out")
+    code, _, errors = predict(before, after, "--out", tmp_path / "out")
     assert code == 130
     assert "run the same command again" in errors
 
@@ -235,10 +232,10 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_bad_input_is_one_line_that_says_what_to_do_and_leaves_nothing(
-    tmp_path: Path, run, name: str
+    tmp_path: Path, predict, name: str
 ):
     words, message = mistakes(tmp_path)[name]
-    code, printed, errors = run(*words, "--out", tmp_path / "out")
+    code, printed, errors = predict(*words, "--out", tmp_path / "out")
     assert (code, printed) == (2, "")
     complaints = [line for line in errors.splitlines() if line.startswith("changedet: ")]
     assert len(complaints) == 1, errors
@@ -276,42 +273,42 @@ def pictures(tmp_path: Path) -> list[Path]:
     ],
 )
 def test_options_for_rasters_are_refused_on_pictures(
-    tmp_path: Path, run, pictures: list[Path], option: str
+    tmp_path: Path, predict, pictures: list[Path], option: str
 ):
-    code, printed, errors = run(*pictures, "--out", tmp_path / "out", *option.split())
+    code, printed, errors = predict(*pictures, "--out", tmp_path / "out", *option.split())
     assert (code, printed) == (2, "")
     assert errors.startswith(f"changedet: {option.split()[0]} only work(s) on rasters")
     assert len(errors.splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 
-def test_all_options_that_do_not_suit_pictures_are_named(tmp_path: Path, run, pictures):
+def test_all_options_that_do_not_suit_pictures_are_named(tmp_path: Path, predict, pictures):
     words = ["--min-area", "5", "--aoi", "0,0,1,1", "--threshold", "0.5"]
-    code, _, errors = run(*pictures, "--out", tmp_path / "out", *words)
+    code, _, errors = predict(*pictures, "--out", tmp_path / "out", *words)
     assert code == 2
     assert "changedet: --aoi, --min-area only work(s) on rasters" in errors
 
 
-def test_pictures_need_no_options_for_rasters(tmp_path: Path, run, pictures: list[Path]):
-    code, _, errors = run(*pictures, "--out", tmp_path / "out", "--batch-size", "1")
+def test_pictures_need_no_options_for_rasters(tmp_path: Path, predict, pictures: list[Path]):
+    code, _, errors = predict(*pictures, "--out", tmp_path / "out", "--batch-size", "1")
     assert code == 0, errors
     assert (tmp_path / "out" / "summary.json").is_file()
 
 
 @pytest.mark.parametrize("aoi", [[], ["--aoi", "area.gpkg"], ["--aoi", "area.SHP"]])
-def test_a_crs_of_no_numbers_is_refused(tmp_path: Path, run, aoi: list[str]):
+def test_a_crs_of_no_numbers_is_refused(tmp_path: Path, predict, aoi: list[str]):
     before = raster(tmp_path / "a.tif")
     words = [before, before, "--out", tmp_path / "out", *aoi, "--aoi-crs", "EPSG:4326"]
-    code, printed, errors = run(*words)
+    code, printed, errors = predict(*words)
     assert (code, printed) == (2, "")
     assert errors.startswith("changedet: --aoi-crs EPSG:4326 ")
     assert (aoi[1] if aoi else "there is no --aoi") in errors
 
 
-def test_a_crs_of_the_four_numbers_reaches_the_result(tmp_path: Path, run):
+def test_a_crs_of_the_four_numbers_reaches_the_result(tmp_path: Path, predict):
     before = raster(tmp_path / "a.tif")
     words = ["--aoi", "15.0,48.7,15.0005,48.8", "--aoi-crs", "EPSG:4326"]
-    code, _, errors = run(before, before, "--out", tmp_path / "out", *words)
+    code, _, errors = predict(before, before, "--out", tmp_path / "out", *words)
     assert code == 0, errors
     grid = json.loads((tmp_path / "out" / "summary.json").read_text())["grid"]
     # 0.0005 degrees of longitude on this latitude, on 1 m pixels.
@@ -327,13 +324,13 @@ def half_empty(path: Path, *, seed: int) -> Path:
     return path
 
 
-def test_the_share_without_data_is_printed_where_there_is_one(tmp_path: Path, run):
+def test_the_share_without_data_is_printed_where_there_is_one(tmp_path: Path, predict):
     before = half_empty(tmp_path / "a.tif", seed=0)
     after = raster(tmp_path / "b.tif", seed=1)
-    code, printed, errors = run(before, after, "--out", tmp_path / "out")
+    code, printed, errors = predict(before, after, "--out", tmp_path / "out")
     assert code == 0, errors
     assert " % changed, 25.0 % without data; " in printed
-    code, printed, _ = run(after, after, "--out", tmp_path / "whole")
+    code, printed, _ = predict(after, after, "--out", tmp_path / "whole")
     assert code == 0
     assert "without data" not in printed
 
@@ -355,12 +352,12 @@ def report(*, changed: int = 50, nodata: int = 0, count: int = 0, tiny: int = 0)
 
 
 @pytest.fixture
-def say_of(tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch):
+def say_of(tmp_path: Path, predict, monkeypatch: pytest.MonkeyPatch):
     """Run the command with a made-up report, and give what it prints."""
 
     def call(content: SceneReport, *words: str) -> str:
         monkeypatch.setattr("changedet.predict.rasters.predict_scene", lambda *_, **__: content)
-        code, printed, errors = run("a.tif", "b.tif", "--out", tmp_path / "out", *words)
+        code, printed, errors = predict("a.tif", "b.tif", "--out", tmp_path / "out", *words)
         assert code == 0, errors
         return printed
 
@@ -384,7 +381,7 @@ def test_many_tiny_polygons_are_hinted_at_unless_small_ones_are_left_out(say_of)
     assert "fewer than 5" not in say_of(report(count=0, tiny=0))
 
 
-def test_a_bad_pair_is_told_at_the_end_and_the_others_are_done(tmp_path: Path, run):
+def test_a_bad_pair_is_told_at_the_end_and_the_others_are_done(tmp_path: Path, predict):
     for folder, seed in (("A", 0), ("B", 1)):
         (tmp_path / folder).mkdir()
         for name in ("east", "north", "west"):
@@ -393,7 +390,7 @@ def test_a_bad_pair_is_told_at_the_end_and_the_others_are_done(tmp_path: Path, r
     cut_short(tmp_path / "B" / "north.tif")
     raster(tmp_path / "B" / "west.tif", crs=None)
     words = [tmp_path / "A", tmp_path / "B", "--out", tmp_path / "out"]
-    code, printed, errors = run(*words)
+    code, printed, errors = predict(*words)
     assert code == 1, printed + errors
     lines = errors.splitlines()
     assert [line.split(": ")[:2] for line in lines[-2:]] == [
@@ -411,7 +408,7 @@ def test_a_bad_pair_is_told_at_the_end_and_the_others_are_done(tmp_path: Path, r
 
 
 def test_failures_so_far_are_told_where_the_disk_is_full(
-    tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, predict, monkeypatch: pytest.MonkeyPatch
 ):
     def fail(pair: SceneRequest, **options: object) -> None:
         if pair.out.name == "east":
@@ -423,7 +420,7 @@ def test_failures_so_far_are_told_where_the_disk_is_full(
         (tmp_path / name).mkdir()
         for stem in ("east", "north", "west"):
             raster(tmp_path / name / f"{stem}.tif")
-    code, printed, errors = run(tmp_path / "A", tmp_path / "B", "--out", tmp_path / "out")
+    code, printed, errors = predict(tmp_path / "A", tmp_path / "B", "--out", tmp_path / "out")
     assert (code, printed) == (1, "")
     assert errors.splitlines() == [
         "east: failed, going on with the others",
@@ -432,10 +429,10 @@ def test_failures_so_far_are_told_where_the_disk_is_full(
     ]
 
 
-def test_an_address_of_a_picture_is_read_as_a_raster(tmp_path: Path, run):
+def test_an_address_of_a_picture_is_read_as_a_raster(tmp_path: Path, predict):
     words = ["http://127.0.0.1:9/a.png", "http://127.0.0.1:9/b.png", "--out", tmp_path / "out"]
     # Words for rasters only: on pictures they would be refused.
-    code, _, errors = run(*words, "--tile", "64")
+    code, _, errors = predict(*words, "--tile", "64")
     assert code == 2
     assert "over the network" in errors
 

@@ -22,7 +22,6 @@ from changedet.vector.files import (
     file_name,
     write_polygons,
 )
-from changedet.vector.geopackage import GeoPackageLayer
 from changedet.vector.outlines import Outliner
 from changedet.vector.table import COLUMNS
 
@@ -248,13 +247,12 @@ def test_a_new_file_replaces_the_earlier_one_and_a_failure_keeps_it(tmp_path, mo
 
 def test_missing_polygons_are_found_before_the_file_gets_its_name(tmp_path, monkeypatch):
     changes, grid = scene()
-    write_all = GeoPackageLayer.write
+    write_all = pyogrio.raw.write
 
-    def lose_one(layer, geometry, columns):
-        write_all(layer, geometry[1:], [column[1:] for column in columns])
-        layer._count += 1
+    def lose_one(path, geometry, columns, *rest, **options):
+        write_all(path, geometry[1:], [column[1:] for column in columns], *rest, **options)
 
-    monkeypatch.setattr(GeoPackageLayer, "write", lose_one)
+    monkeypatch.setattr(pyogrio.raw, "write", lose_one)
     with pytest.raises(StorageError, match="2 of 3 polygons arrived"):
         write(tmp_path, changes, grid)
     assert list(tmp_path.iterdir()) == []
@@ -262,13 +260,13 @@ def test_missing_polygons_are_found_before_the_file_gets_its_name(tmp_path, monk
 
 def test_a_damaged_file_is_found_before_it_gets_its_name(tmp_path, monkeypatch):
     changes, grid = scene()
-    write_all = GeoPackageLayer.write
+    write_all = pyogrio.raw.write
 
-    def damage(layer, geometry, columns):
-        write_all(layer, geometry, columns)
-        layer._path.write_bytes(b"no database" * 1000)
+    def damage(path, *rest, **options):
+        write_all(path, *rest, **options)
+        path.write_bytes(b"no database" * 1000)
 
-    monkeypatch.setattr(GeoPackageLayer, "write", damage)
+    monkeypatch.setattr(pyogrio.raw, "write", damage)
     with pytest.raises(StorageError, match="the file is damaged"):
         write(tmp_path, changes, grid)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-from itertools import pairwise
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from scipy.ndimage import uniform_filter
 
 from changedet.raster.geo_grid import GeoGrid
-from changedet.vector import simplify as module
 from changedet.vector.outlines import Outliner
 from changedet.vector.simplify import clusters, simplify, simplify_tables
 from changedet.vector.table import batches
@@ -45,23 +44,27 @@ def test_simplified_polygons_stay_valid_apart_and_keep_their_holes(seed, smooth,
     ).all()
 
 
-@given(st.integers(0, 10_000), st.integers(1, 60))
+@given(st.integers(0, 10_000), st.integers(1, 60), st.integers(1, 20))
 @settings(max_examples=30, deadline=None)
-def test_cluster_by_cluster_gives_exactly_what_all_at_once_gives(tmp_path_factory, seed, batch):
+def test_cluster_by_cluster_gives_exactly_what_all_at_once_gives(
+    tmp_path_factory, seed, batch, at_once
+):
     changes = changes_of(random_mask(seed, share=0.7))
     whole = simplify(np.array([c.geometry for c in changes]), tolerance=1.0)
     tables = simplify_tables(
-        batches(changes, batch), tolerance=1.0, folder=tmp_path_factory.getbasetemp()
+        batches(changes, batch),
+        tolerance=1.0,
+        folder=tmp_path_factory.getbasetemp(),
+        at_once=at_once,
     )
     result = np.concatenate([table.geometry for table in tables])
     assert shapely.equals_exact(shapely.normalize(result), shapely.normalize(whole)).all()
 
 
-def test_each_table_comes_back_with_its_figures_and_leaves_no_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_BATCH", 3)
+def test_each_table_comes_back_with_its_figures_and_leaves_no_file(tmp_path):
     changes = changes_of(random_mask(1, share=0.8))
     before = list(batches(changes, 4))
-    after = list(simplify_tables(before, tolerance=1.0, folder=tmp_path))
+    after = list(simplify_tables(before, tolerance=1.0, folder=tmp_path, at_once=3))
     assert [len(table.geometry) for table in after] == [len(t.geometry) for t in before]
     for old, new in zip(before, after, strict=True):
         assert (old.pixels == new.pixels).all()
@@ -88,15 +91,29 @@ def test_boxes_that_meet_through_others_are_one_cluster_numbered_by_first_box():
     assert clusters(bounds).tolist() == [0, 1, 1, 1, 0]
 
 
-def test_each_batch_holds_whole_clusters(monkeypatch):
-    monkeypatch.setattr(module, "_BATCH", 2)
-    order, ends = module._in_clusters(np.array([0, 1, 0, 1, 1, 2, 3, 3]))
-    numbers = [part.tolist() for part in np.split(order, ends)]
-    assert [kind for part in numbers for kind in part] == [0, 2, 1, 3, 4, 5, 6, 7]
-    cluster = np.array([0, 1, 0, 1, 1, 2, 3, 3])
-    for one, other in pairwise(numbers):
-        assert not set(cluster[one]) & set(cluster[other])
-    assert len(numbers) > 1
+def test_few_are_simplified_at_once_and_never_apart_from_what_is_in_their_way(
+    tmp_path, monkeypatch
+):
+    parts = []
+    simplify_all = shapely.coverage_simplify
+
+    def note(polygons, tolerance):
+        parts.append(polygons)
+        return simplify_all(polygons, tolerance)
+
+    monkeypatch.setattr(shapely, "coverage_simplify", note)
+    changes = changes_of(random_mask(2, size=96, share=0.85))
+    bounds = np.array([shapely.bounds(change.geometry) for change in changes])
+    largest = int(np.bincount(clusters(bounds)).max())
+
+    list(simplify_tables(batches(changes, 7), tolerance=1.0, folder=tmp_path, at_once=5))
+
+    assert sum(map(len, parts)) == len(changes)
+    assert 1 < largest < len(changes) / 3
+    assert max(map(len, parts)) <= 5 + largest
+    for one, other in combinations(parts, 2):
+        boxes = shapely.STRtree(shapely.box(*shapely.bounds(one).T))
+        assert boxes.query(shapely.box(*shapely.bounds(other).T)).size == 0
 
 
 @pytest.mark.parametrize("tolerance", [0.75, 2.0])
