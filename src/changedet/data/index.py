@@ -18,7 +18,6 @@ from changedet.data.layouts import (
     half_a_layout,
     match_pairs,
     other_label_folders,
-    some,
     subfolders,
 )
 from changedet.data.lists import find_lists, read_list
@@ -26,6 +25,7 @@ from changedet.data.pair import PairPaths
 from changedet.data.rasters.manifest import RasterSettings, find_manifest
 from changedet.data.survey import Survey
 from changedet.errors import ConfigError, DataError
+from changedet.storage.text import first_few
 from changedet.types import PixelType
 
 __all__ = ["PairIndex", "PairPaths", "Survey", "accept", "files_of", "index_pairs", "survey"]
@@ -291,5 +291,5 @@ def _not_understood(root: Path) -> str:
         for folder in subfolders(root).values()
         if find_folders(folder) or find_split_folders(folder) or find_lists(folder)
     ]
-    hint = f"; did you mean {some([str(folder) for folder in inside])}?" if inside else "."
+    hint = f"; did you mean {first_few([str(folder) for folder in inside])}?" if inside else "."
     return f"{half or f'no pairs are found in {root}'}{hint} Understood are {UNDERSTOOD}"

@@ -7,6 +7,7 @@ from typing import Final, Literal, NamedTuple
 
 from changedet.data.pair import PairPaths
 from changedet.errors import DataError
+from changedet.storage.text import first_few
 
 Prefer = Literal["prepared", "original"]
 
@@ -76,8 +77,6 @@ UNDERSTOOD: Final = (
     + f" with labels in {', '.join((PREPARED_FOLDER, *LABEL_FOLDERS))}, "
     "directly in the folder or in train, val and test"
 )
-
-_NAMED_FILES = 3
 
 
 def subfolders(folder: Path) -> dict[str, Path]:
@@ -165,11 +164,11 @@ def match_pairs(
         lost = [name for name in wanted if name not in before or name not in after]
         if lost:
             found.faults.append(
-                f"{some(lost)} of the list: no image in {folders.before} and {folders.after}"
+                f"{first_few(lost)} of the list: no image in {folders.before} and {folders.after}"
             )
     bare = [name for name in wanted if labelled and labels and name not in labels]
     if bare:
-        found.faults.append(f"{folders.label}: no label for {some(bare)}")
+        found.faults.append(f"{folders.label}: no label for {first_few(bare)}")
     for name in wanted:
         if name in before and name in after and (name in labels or not labelled):
             found.pairs.append(PairPaths(name, before[name], after[name], labels.get(name)))
@@ -200,12 +199,6 @@ def images_by_stem(folder: Path, found: Found) -> dict[str, Path]:
     return images
 
 
-def some(names: Sequence[str]) -> str:
-    """Name the first few of many."""
-    rest = len(names) - _NAMED_FILES
-    return ", ".join(names[:_NAMED_FILES]) + (f" and {rest} more" if rest > 0 else "")
-
-
 def _require_partners(
     folders: LayoutFolders, images: Mapping[str, Mapping[str, Path]], found: Found
 ) -> None:
@@ -213,9 +206,9 @@ def _require_partners(
     lone_before = [name for name in before if name not in after]
     lone_after = [name for name in after if name not in before]
     if before and after and lone_before:
-        found.faults.append(f"{folders.after}: no partner for {some(lone_before)} of before")
+        found.faults.append(f"{folders.after}: no partner for {first_few(lone_before)} of before")
     if before and after and lone_after:
-        found.faults.append(f"{folders.before}: no partner for {some(lone_after)} of after")
+        found.faults.append(f"{folders.before}: no partner for {first_few(lone_after)} of after")
     stray = [name for name in labels if name not in before and name not in after]
     if before and after and stray:
-        found.faults.append(f"{folders.label}: no images for label {some(stray)}")
+        found.faults.append(f"{folders.label}: no images for label {first_few(stray)}")

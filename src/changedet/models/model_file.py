@@ -23,8 +23,9 @@ from changedet.choices import check_choice
 from changedet.errors import CheckpointError, ConfigError
 from changedet.models.base import ChangeModel
 from changedet.models.registry import rebuild_model
-from changedet.models.tensor_file import summarise, tensor_differences
+from changedet.models.tensor_file import tensor_differences
 from changedet.storage.atomic import write_bytes
+from changedet.storage.text import first_few
 from changedet.types import Precision
 
 #: What the name of the steps of int8 weights adds to theirs.
@@ -182,5 +183,5 @@ def _check_tensors(
     if differences:
         raise CheckpointError(
             f"{path} does not hold the weights of the network that its card names: it "
-            f"{summarise(differences)}; take the file from where it was written"
+            f"{first_few(differences, separator='; ')}; take the file from where it was written"
         )

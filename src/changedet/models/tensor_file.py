@@ -27,7 +27,6 @@ _BROKEN = (
     OverflowError,
     struct.error,
 )
-_NAMED_IN_ERRORS = 3
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -60,13 +59,6 @@ def tensor_differences(stored: Mapping[str, Tensor], wanted: Mapping[str, Tensor
             if name in stored and stored[name].shape != wanted[name].shape
         ),
     ]
-
-
-def summarise(differences: list[str]) -> str:
-    """Join the first few differences and say how many there are."""
-    shown = "; ".join(differences[:_NAMED_IN_ERRORS])
-    more = len(differences) - _NAMED_IN_ERRORS
-    return f"{shown}; and {more} more" if more > 0 else shown
 
 
 def _read_safetensors(path: Path) -> object:

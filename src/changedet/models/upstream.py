@@ -12,8 +12,9 @@ from changedet.errors import CheckpointError, ConfigError
 from changedet.models.base import ChangeModel
 from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
-from changedet.models.tensor_file import read_tensors, summarise, tensor_differences
+from changedet.models.tensor_file import read_tensors, tensor_differences
 from changedet.selection import Selection
+from changedet.storage.text import first_few
 from changedet.types import CDD_NORMALISATION, Attention, Distance, Normalisation
 
 #: Upstream's start of a name, and ours.
@@ -114,7 +115,7 @@ def read_checkpoint(path: Path, *, distance: Distance = "l2") -> ChangeModel:
     if differences:
         raise CheckpointError(
             f"{path} is no checkpoint of the public {model.architecture}: in this package's "
-            f"names, it {summarise(differences)}; only DASNet and DASNet-V2 convert"
+            f"names, it {first_few(differences, separator='; ')}; only DASNet and DASNet-V2 convert"
         )
     model.load_state_dict(stored)
     return model.eval()

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from changedet._optional import require
 from changedet.errors import CheckpointError, ConfigError
-from changedet.models.tensor_file import read_tensors, summarise, tensor_differences
+from changedet.models.tensor_file import read_tensors, tensor_differences
 from changedet.nn.encoder import TimmBackbone
+from changedet.storage.text import first_few
 from changedet.types import Bands, Normalisation
 
 logger = logging.getLogger(__name__)
@@ -124,7 +125,8 @@ def _load(encoder: TimmBackbone, stored: Mapping[str, Tensor], *, origin: str) -
     differences = tensor_differences(renamed, wanted)
     if differences:
         raise CheckpointError(
-            f"{origin} does not fit encoder {encoder.name!r}: it {summarise(differences)}; "
+            f"{origin} does not fit encoder {encoder.name!r}: it "
+            f"{first_few(differences, separator='; ')}; "
             "choose the encoder that the weights belong to"
         )
     encoder.backbone.load_state_dict(renamed)

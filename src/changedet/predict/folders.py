@@ -7,7 +7,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from changedet.data.layouts import IMAGE_SUFFIXES, RASTER_SUFFIXES, some
+from changedet.data.layouts import IMAGE_SUFFIXES, RASTER_SUFFIXES
 from changedet.errors import (
     ChangeDetError,
     CheckpointError,
@@ -26,6 +26,7 @@ from changedet.predict.results import SUMMARY, request_settings
 from changedet.predict.tiling import choose_tiling
 from changedet.raster.info import read_info
 from changedet.raster.open import open_raster
+from changedet.storage.text import first_few
 from changedet.types import TestTime
 from changedet.vector.regions import read_region, region_sha256
 
@@ -175,7 +176,7 @@ def _refuse_any(differences: Mapping[str, list[str]], out: Path) -> None:
         for name in names:
             stems.setdefault(name, []).append(stem)
     if stems:
-        what = "; ".join(f"{name} (of {some(where)})" for name, where in stems.items())
+        what = "; ".join(f"{name} (of {first_few(where)})" for name, where in stems.items())
         raise ConfigError(
             f"{out} holds finished results, and what is asked now differs in {what}; --overwrite "
             "makes all anew; or give another --out, or remove the folders of these pairs"
@@ -248,7 +249,7 @@ def _match(before: Path, after: Path, say: Callable[[str], None]) -> list[tuple[
     if lonely:
         raise DataError(
             f"{len(lonely)} raster(s) of {before} and {after} have no partner in the other folder: "
-            f"{some(sorted(lonely))}; add the partners or take these out"
+            f"{first_few(sorted(lonely))}; add the partners or take these out"
         )
     return [(stem, first[stem], second[stem]) for stem in sorted(first)]
 

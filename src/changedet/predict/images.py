@@ -12,7 +12,7 @@ import numpy as np
 from changedet._version import __version__
 from changedet.card import check_threshold
 from changedet.data.images import image_size, read_image
-from changedet.data.layouts import RASTER_SUFFIXES, Found, images_by_stem, some
+from changedet.data.layouts import RASTER_SUFFIXES, Found, images_by_stem
 from changedet.data.prefetch import load_ahead, room_for
 from changedet.errors import ConfigError, DataError
 from changedet.inference.detector import Detector, Prediction
@@ -25,6 +25,7 @@ from changedet.rendering.display import as_rgb
 from changedet.rendering.pictures import heatmap, overlay, write_png, write_score_png
 from changedet.storage.atomic import write_text
 from changedet.storage.output_folder import Existing, check_result_folder, result_folder
+from changedet.storage.text import first_few
 from changedet.types import MAX_DISTANCE, Progress, TestTime
 
 #: The file that tells a finished prediction.
@@ -190,7 +191,7 @@ def _list_pairs(before: Path, after: Path) -> list[_Files]:
         return [_Files(after.stem, before, after)]
     first, second = _images_of(before), _images_of(after)
     lonely = [
-        f"{len(stems)} image(s) have no partner in {folder}: {some(sorted(stems))}"
+        f"{len(stems)} image(s) have no partner in {folder}: {first_few(sorted(stems))}"
         for folder, stems in (
             (after, first.keys() - second.keys()),
             (before, second.keys() - first.keys()),

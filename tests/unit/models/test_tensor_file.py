@@ -6,7 +6,7 @@ import safetensors.torch
 import torch
 
 from changedet.errors import CheckpointError
-from changedet.models.tensor_file import read_tensors, summarise, tensor_differences
+from changedet.models.tensor_file import read_tensors, tensor_differences
 
 TENSORS = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.ones(2)}
 
@@ -109,8 +109,3 @@ def test_differences_are_put_into_words():
         "has b as (4,), not (3,)",
     ]
     assert tensor_differences(wanted, wanted) == []
-
-
-def test_only_the_first_differences_are_listed():
-    assert summarise(["one", "two"]) == "one; two"
-    assert summarise(["one", "two", "three", "four", "five"]) == "one; two; three; and 2 more"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from changedet.data.labels.masks import GREY_THRESHOLD, GREY_TO_COLOUR, MaskHistogram
 from changedet.errors import CheckpointError, DataError
+from changedet.storage.text import first_few
 from changedet.types import IGNORED
 
 if TYPE_CHECKING:
@@ -22,8 +24,7 @@ LabelKind = Literal["binary", "one_bit", "jpeg", "colour", "declared", "empty", 
 _MAX_MIDDLE_SHARE = 0.05
 _UNKNOWN = 254
 _USUAL_CHANGED = (1, 255, 65535)
-_NAMED_FILES = 3
-_NAMED_VALUES = 8
+_few_values = partial(first_few, most=8)
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,15 @@ class LabelEncoding:
         if unknown.any():
             values = [int(value) for value in np.unique(raw[unknown])]
             raise DataError(
-                f"label value {listed(values)} is not in the data set's encoding "
+                f"label value {_few_values(values)} is not in the data set's encoding "
                 f"({self.describe()})"
             )
         return decoded
 
     def describe(self) -> str:
         """Say the encoding in one line."""
-        changed = listed([self._shown(value) for value in self.changed])
-        unchanged = listed([self._shown(value) for value in self.unchanged])
+        changed = _few_values([self._shown(value) for value in self.changed])
+        unchanged = _few_values([self._shown(value) for value in self.unchanged])
         if self.grey_threshold is not None:
             side = "below" if 0 in self.changed else "from"
             text = f"JPEG grey, {side} {self.grey_threshold} = changed"
@@ -161,7 +162,7 @@ def decide_encoding(
     if changed_values is not None and ignore_value in changed_values:
         raise DataError(
             f"data.ignore_value {ignore_value} is also one of data.changed_values "
-            f"{listed(changed_values)}; a value can mean one thing only"
+            f"{_few_values(changed_values)}; a value can mean one thing only"
         )
     masks = [mask for mask in masks if mask.kind != "polygons"]
     if not masks:
@@ -201,13 +202,6 @@ def changed_share(counts: Iterable[MaskCount]) -> float:
     return changed / (unchanged + changed) if unchanged + changed else 0.0
 
 
-def listed(values: Sequence[object]) -> str:
-    """Put values into a message, the first few of many."""
-    shown = ", ".join(str(value) for value in values[:_NAMED_VALUES])
-    rest = len(values) - _NAMED_VALUES
-    return f"{shown} and {rest} more" if rest > 0 else shown
-
-
 def _polygon_encoding(
     ignore_value: int | None, changed_values: tuple[int, ...] | None
 ) -> LabelEncoding:
@@ -239,8 +233,8 @@ def _jpeg_encoding(
     odd = [mask for mask in others if not set(mask.counts) <= {0, 255}]
     if odd:
         raise DataError(
-            f"{_named(odd)}: values {listed(_values(odd))} beside labels that are JPEG (0..255); "
-            "the labels contradict each other, store all of them as 0/255"
+            f"{_named(odd)}: values {_few_values(_values(odd))} beside labels that are JPEG "
+            "(0..255); the labels contradict each other, store all of them as 0/255"
         )
     dark, bright = (0,), (255,)
     changed, unchanged = (dark, bright) if changed_values == dark else (bright, dark)
@@ -286,7 +280,7 @@ def _two_valued_encoding(masks: Sequence[MaskHistogram], ignore_value: int | Non
 
 def _undeclared(masks: Sequence[MaskHistogram], others: list[int], values: list[int]) -> DataError:
     if any(mask.kind == "colour" for mask in masks):
-        colours = listed([f"#{value:06x}" for value in values])
+        colours = _few_values([f"#{value:06x}" for value in values])
         return DataError(
             f"{_named(masks)}: colours {colours}, but only black and one other colour are "
             "understood; convert the labels to grey PNG of 0 and 255"
@@ -300,8 +294,8 @@ def _undeclared(masks: Sequence[MaskHistogram], others: list[int], values: list[
         )
     holders = [first] if first else [next(m for m in masks if v in m.counts) for v in others]
     return DataError(
-        f"{_named(holders)}: values {listed(values)} in labels that are no JPEG, and which of them "
-        "mean changed is not known; declare data.changed_values or data.ignore_value"
+        f"{_named(holders)}: values {_few_values(values)} in labels that are no JPEG, and "
+        "which of them mean changed is not known; declare data.changed_values or data.ignore_value"
     )
 
 
@@ -321,6 +315,4 @@ def _values(masks: Sequence[MaskHistogram]) -> list[int]:
 def _named(masks: Sequence[MaskHistogram]) -> str:
     # The blocks of a scene have their label in common.
     paths = list(dict.fromkeys(str(mask.path) for mask in masks))
-    names = ", ".join(paths[:_NAMED_FILES])
-    rest = len(paths) - _NAMED_FILES
-    return f"{names} and {rest} more" if rest > 0 else names
+    return first_few(paths)

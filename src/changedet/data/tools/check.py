@@ -18,10 +18,10 @@ from changedet.data.labels.encoding import (
     decide_encoding,
 )
 from changedet.data.labels.scan import notes_on
-from changedet.data.layouts import some
 from changedet.data.parallel import map_in_order
 from changedet.data.rasters.manifest import LAYOUT
 from changedet.errors import DataError
+from changedet.storage.text import first_few
 from changedet.types import Progress
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def _empty_labels(found: Survey, counts: dict[tuple[str, str], MaskCount]) -> li
         if empty:
             sentences.append(
                 f"{split}: {len(empty)} of {len(own)} labels are empty (no changed pixel): "
-                f"{some(empty)}"
+                f"{first_few(empty)}"
             )
     return sentences
 
@@ -242,7 +242,7 @@ def _label_warnings(found: Survey, counts: dict[tuple[str, str], MaskCount]) -> 
         full = [name for name, count in own.items() if count.changed and not count.unchanged]
         if full:
             warnings.append(
-                f"{split}: {len(full)} of {len(own)} labels are changed all over: {some(full)}"
+                f"{split}: {len(full)} of {len(own)} labels are changed all over: {first_few(full)}"
             )
     val = [count for (split, _), count in counts.items() if split == "val"]
     if val and changed_share(val) == 0:
@@ -267,7 +267,7 @@ def _recurring_names(found: Survey) -> list[str]:
     if not recurring:
         return []
     return [
-        f"{len(recurring)} names are in more than one split ({some(recurring)}): fine if each "
+        f"{len(recurring)} names are in more than one split ({first_few(recurring)}): fine if each "
         "split is numbered anew, a leak if they are the same places"
     ]
 
@@ -282,7 +282,7 @@ def _repetitions(found: Survey, entries: Sequence[_Entry]) -> list[str]:
     if same_dates:
         warnings.append(
             f"before and after are the same file content in {len(same_dates)} pairs: "
-            f"{some(same_dates)}"
+            f"{first_few(same_dates)}"
         )
     holders: dict[bytes, dict[str, str]] = defaultdict(dict)
     for entry in entries:
@@ -297,6 +297,6 @@ def _repetitions(found: Survey, entries: Sequence[_Entry]) -> list[str]:
         if leaks:
             warnings.append(
                 f"leak: {len(leaks)} images of {first} have the same content as images of "
-                f"{second}: {some(leaks)}"
+                f"{second}: {first_few(leaks)}"
             )
     return warnings
