@@ -45,7 +45,7 @@ from changedet.errors import ConfigError, StorageError
 from changedet.evaluation.environment import software_versions
 from changedet.inference.devices import resolve_device
 from changedet.storage.atomic import write_text
-from changedet.storage.output_folder import remove_entries
+from changedet.storage.output_folder import content_of, remove_entries
 from changedet.training.config import dump_config
 
 Say = Callable[[str], None]
@@ -276,15 +276,13 @@ def _end(folder: Path, record: RunRecord) -> None:
 
 def _prepare_folder(request: AblationRequest, plan: AblationPlan) -> None:
     out = request.out
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"--out {out} is a file; choose a folder")
-    if not out.is_dir() or not any(out.iterdir()):
+    if not content_of(out):
         return
     if not (out / MARKER).is_file():
-        raise ConfigError(f"--out {out} holds files that are no ablation; choose another folder")
+        raise ConfigError(f"{out} holds files that are no ablation; choose another folder")
     if request.mode == "new":
         raise ConfigError(
-            f"--out {out} holds an ablation; go on with --resume, replace it with --overwrite"
+            f"{out} holds an ablation; go on with --resume, replace it with --overwrite"
         )
     if request.mode == "overwrite":
         remove_entries(out, _ENTRIES)

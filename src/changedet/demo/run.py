@@ -35,7 +35,7 @@ from changedet.rendering.page import (
     Table,
     write_summary,
 )
-from changedet.storage.output_folder import remove_entries
+from changedet.storage.output_folder import content_of, remove_entries
 from changedet.synthetic.dataset import write_sample
 from changedet.training.build import build_seeded_model
 from changedet.training.callbacks import TrainingCallback
@@ -155,15 +155,12 @@ def _honest(report: EvaluationReport) -> FixedThresholdMetrics:
 
 def _prepare_folder(request: DemoRequest) -> None:
     out = request.out
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"--out {out} is a file; choose a folder")
-    if not out.is_dir() or not any(out.iterdir()):
-        return
-    foreign = sorted(path.name for path in out.iterdir() if path.name not in _ENTRIES)
-    if foreign or request.existing == "refuse":
+    names = [path.name for path in content_of(out)]
+    foreign = [name for name in names if name not in _ENTRIES]
+    if foreign or (names and request.existing == "refuse"):
         held = f"holds other files ({foreign[0]})" if foreign else "holds an earlier demo"
         remedy = "choose another folder" if foreign else "replace it with --overwrite"
-        raise ConfigError(f"--out {out} {held}; {remedy}")
+        raise ConfigError(f"{out} {held}; {remedy}")
     remove_entries(out, _ENTRIES)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from changedet.errors import ConfigError, StorageError
+from changedet.errors import ChangeDetError, ConfigError, StorageError
 
 #: What to do with the results of an earlier run in the folder.
 Existing = Literal["refuse", "replace"]
@@ -25,6 +25,28 @@ def check_result_file(out: Path, *, existing: Existing) -> None:
         raise ConfigError(f"{out} exists; choose another name, or give --overwrite")
 
 
+def content_of(out: Path, *, error: type[ChangeDetError] = ConfigError) -> list[Path]:
+    """List what the folder that results shall go to holds already, before it is touched.
+
+    What killed runs left behind does not count.
+
+    Args:
+        out: The folder; it need not exist.
+        error: Class of the error.
+
+    Returns:
+        Its files and folders, sorted; none if it is new or empty.
+
+    Raises:
+        ChangeDetError: As ``error`` says, if it is a file.
+    """
+    if not out.is_dir():
+        if out.exists():
+            raise error(f"{out} is a file; give a folder")
+        return []
+    return sorted(path for path in out.iterdir() if not _is_staging(path, out))
+
+
 def check_result_folder(out: Path, *, marker: str, existing: Existing) -> None:
     """Refuse a folder whose content must not be replaced.
 
@@ -36,18 +58,16 @@ def check_result_folder(out: Path, *, marker: str, existing: Existing) -> None:
     Raises:
         ConfigError: If it is a file, holds another run's results or files of another kind.
     """
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"--out {out} is a file; give a folder")
-    if not out.is_dir() or all(_is_staging(path, out) for path in out.iterdir()):
+    if not content_of(out):
         return
     if not (out / marker).is_file():
         raise ConfigError(
-            f"--out {out} holds other files (no {marker} among them) and is left alone; "
+            f"{out} holds other files (no {marker} among them) and is left alone; "
             "give a new or empty folder"
         )
     if existing == "refuse":
         raise ConfigError(
-            f"--out {out} holds the results of another run ({marker}); "
+            f"{out} holds the results of another run ({marker}); "
             "give another folder, or --overwrite to replace them"
         )
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from changedet._version import __version__
 from changedet.errors import ConfigError, DataError, StorageError
+from changedet.storage.output_folder import content_of
 from changedet.synthetic.camera import draw_exposure, expose
 from changedet.synthetic.canvas import draw_relief
 from changedet.synthetic.changes import apply_changes
@@ -153,10 +154,9 @@ def write_sample(
 
 
 def _make_room(out: Path, existing: Literal["refuse", "replace"]) -> None:
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out} is a file; give a folder to write the sample to")
+    there = content_of(out, error=DataError)
     out.mkdir(parents=True, exist_ok=True)
-    if not any(out.iterdir()):
+    if not there:
         return
     readme = out / _README
     is_sample = readme.is_file() and readme.read_bytes().startswith(_GENERATED_BY.encode())

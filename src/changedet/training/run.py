@@ -22,7 +22,7 @@ from changedet.models.base import ChangeModel, EncoderModel
 from changedet.models.ensemble import Ensemble
 from changedet.models.model_file import load_model
 from changedet.storage.atomic import write_text
-from changedet.storage.output_folder import remove_entries
+from changedet.storage.output_folder import content_of, remove_entries
 from changedet.training.averaging import AveragedModel
 from changedet.training.build import (
     build_augmentation,
@@ -261,13 +261,11 @@ def _initialise(model: ChangeModel, path: Path) -> None:
 
 def _check_folder(request: TrainRequest) -> None:
     out = request.out
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"--out {out} is a file; choose a folder")
-    if request.mode == "new" and out.is_dir() and any(out.iterdir()):
+    held = content_of(out)
+    if held and request.mode == "new":
         raise ConfigError(f"{out} already holds {_held(out)}, or choose another folder")
-    # A wrong --out must not cost anybody a folder of other things.
-    is_other = out.is_dir() and any(out.iterdir()) and not (out / "run.json").is_file()
-    if request.mode == "overwrite" and is_other:
+    # A wrong folder must not cost anybody what else it holds.
+    if held and request.mode == "overwrite" and not (out / "run.json").is_file():
         raise ConfigError(f"{out} holds no run that could be replaced; choose another folder")
 
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from changedet.errors import ConfigError, StorageError
-from changedet.storage.output_folder import Existing, result_folder
+from changedet.errors import ConfigError, DataError, StorageError
+from changedet.storage.output_folder import Existing, content_of, result_folder
 
 
 def write_results(out: Path, text: str, existing: Existing = "refuse") -> None:
@@ -92,6 +92,19 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(ConfigError, match=r"out is a file; give a folder"):
         write_results(tmp_path / "out", "one")
+
+
+def test_the_content_of_a_folder_is_told_before_it_is_touched(tmp_path: Path):
+    out = tmp_path / "out"
+    assert content_of(out) == []
+    assert not out.exists()
+    (out / ".out.1.part").mkdir(parents=True)
+    assert content_of(out) == []
+    for name in ("b.txt", "a.txt", ".hidden"):
+        (out / name).write_text("")
+    assert [path.name for path in content_of(out)] == [".hidden", "a.txt", "b.txt"]
+    with pytest.raises(DataError, match=r"a\.txt is a file; give a folder"):
+        content_of(out / "a.txt", error=DataError)
 
 
 def test_what_a_killed_run_left_behind_does_not_stand_in_the_way(tmp_path: Path):

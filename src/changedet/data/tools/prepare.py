@@ -17,6 +17,7 @@ from changedet.data.pair import PairPaths
 from changedet.data.parallel import map_in_order
 from changedet.errors import DataError
 from changedet.storage.atomic import write_bytes, write_text
+from changedet.storage.output_folder import content_of
 from changedet.types import Progress
 
 if TYPE_CHECKING:
@@ -125,8 +126,8 @@ def _require_outside(root: Path, out: Path | None) -> None:
             f"{out} lies in the source {root}, which is left alone; choose a folder outside it, "
             "or write into it on purpose with --in-place"
         )
-    if out is not None and out.exists() and not out.is_dir():
-        raise DataError(f"{out} is a file; choose a folder to write to")
+    if out is not None:
+        content_of(out, error=DataError)
 
 
 def _step(pair: PairPaths, split: str, *, root: Path, out: Path | None, images: Images) -> _Step:
