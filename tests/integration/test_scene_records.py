@@ -9,13 +9,10 @@ from changedet.data.index import index_pairs
 from changedet.errors import ConfigError
 from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
 from changedet.training.run import TrainRequest, run_training
+from stand_ins import TINY_NETWORK
 
 TINY = (
-    "model.encoder=test_efficientnet",
-    "model.encoder_weights=none",
-    "model.head_width=16",
-    "data.crop_px=32",
-    "data.workers=0",
+    *TINY_NETWORK,
     "training.epochs=1",
     "training.batch_size=8",
 )

@@ -24,16 +24,13 @@ from changedet.data.statistics import measure_normalisation
 from changedet.errors import ConfigError, DataError
 from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
 from changedet.training.run import TrainRequest, run_training
+from stand_ins import TINY_NETWORK
 
 TINY = (
-    "model.encoder=test_efficientnet",
-    "model.encoder_weights=none",
-    "model.head_width=16",
+    *TINY_NETWORK,
     "model.in_channels=4",
     "augmentation.saturation=0",
     "augmentation.hue=0",
-    "data.crop_px=32",
-    "data.workers=0",
     "training.epochs=2",
     "training.batch_size=8",
     "training.validate_every_epochs=2",

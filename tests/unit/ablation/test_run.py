@@ -22,6 +22,7 @@ from changedet.ablation.runner import (
     run_ablation,
 )
 from changedet.errors import ConfigError, DataError, StorageError, TrainingError
+from stand_ins import TINY_NETWORK
 
 TABLE = """
 title: Two distances
@@ -39,11 +40,7 @@ claims:
   - {text: less memory, kind: lower_cost, row: faulty, against: l2, quantity: peak_memory}
 """
 TINY = (
-    "model.encoder=test_efficientnet",
-    "model.encoder_weights=none",
-    "model.head_width=16",
-    "data.crop_px=32",
-    "data.workers=0",
+    *TINY_NETWORK,
     "training.epochs=1",
     "training.batch_size=4",
     "training.log_every=1",

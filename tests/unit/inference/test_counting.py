@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from changedet.card import ModelCard
 from changedet.data.labelled import DecodedPair
@@ -15,23 +15,9 @@ from changedet.inference.torch_scorer import TorchScorer
 from changedet.metrics.confusion import confusion_at, per_image
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.types import ChangeOutput, Normalisation
+from stand_ins import Difference, output_of
 
 PLAIN = Normalisation((0.0,), (0.0,), (255.0,), (255.0,))
-
-
-class PixelDifference(nn.Module):
-    """Stands in for a network: the score is the difference of the grey values."""
-
-    stride = 8
-    fixed_tile = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tiles = 0
-
-    def forward(self, before: Tensor, after: Tensor, *, branches: str) -> ChangeOutput:
-        self.tiles += before.shape[0]
-        return ChangeOutput(score=(after - before).abs()[:, 0], branches={})
 
 
 def make_sample(height: int, width: int, seed: int = 0) -> DecodedPair:
@@ -42,7 +28,7 @@ def make_sample(height: int, width: int, seed: int = 0) -> DecodedPair:
 
 
 def count(samples: list[DecodedPair] | Iterator[DecodedPair], **options) -> ScoreHistogram:
-    model = options.pop("model", None) or PixelDifference()
+    model = options.pop("model", None) or Difference(in_channels=1)
     views = options.pop("test_time", "none")
     scorer = TorchScorer(model, ModelCard("stand-in", {}, PLAIN), device="cpu", test_time=views)
     return count_scores(scorer, samples, **{"tile_px": 32, **options})
@@ -81,7 +67,7 @@ def test_every_pixel_is_counted_once_in_both_modes(mode: str):
 
 
 def test_a_grid_has_no_tiles_to_spare():
-    whole, grid = PixelDifference(), PixelDifference()
+    whole, grid = Difference(in_channels=1), Difference(in_channels=1)
     count([make_sample(64, 64)], model=whole, mode="whole")
     count([make_sample(64, 64)], model=grid, mode="grid")
     assert (whole.tiles, grid.tiles) == (9, 4)
@@ -112,7 +98,7 @@ def test_an_observer_that_stops_leaves_the_model_as_it_was():
     def stop(scored: object) -> None:
         raise KeyboardInterrupt
 
-    model = PixelDifference().train()
+    model = Difference(in_channels=1).train()
     with pytest.raises(KeyboardInterrupt):
         count([make_sample(32, 32)], model=model, on_score=stop)
     assert model.training
@@ -155,13 +141,13 @@ def test_anything_that_scores_pairs_can_be_counted():
 
 
 def test_views_are_averaged_when_asked_for():
-    class Row(PixelDifference):
+    class Row(Difference):
         """Sees the row of a pixel, so that turned tiles are told apart."""
 
         def forward(self, before: Tensor, after: Tensor, *, branches: str) -> ChangeOutput:
             output = super().forward(before, after, branches=branches)
             weights = torch.linspace(0, 1, before.shape[-2])[:, None]
-            return ChangeOutput(score=output.score * weights, branches={})
+            return output_of(output.score * weights)
 
     samples = [make_sample(32, 32)]
     plain, turned = count(samples, model=Row()), count(samples, model=Row(), test_time="flips")

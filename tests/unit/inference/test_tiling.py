@@ -15,31 +15,12 @@ from changedet.models.registry import create_model
 from changedet.nn.normaliser import normalise
 from changedet.raster.grid import default_overlap
 from changedet.types import ChangeOutput, Normalisation
+from stand_ins import BlurredDifference, output_of
 
 PLAIN = Normalisation((0.0,) * 3, (0.0,) * 3, (255.0,) * 3, (255.0,) * 3)
 USUAL = Normalisation((120.0,) * 3, (110.0,) * 3, (60.0,) * 3, (60.0,) * 3)
 CPU = torch.device("cpu")
 Image = NDArray[np.uint8]
-
-
-class BlurredDifference(nn.Module):
-    """Stands in for a network: sees 3 pixels around, and notes the batches it was given."""
-
-    def __init__(self, *, stride: int = 8, fixed_tile: bool = False) -> None:
-        super().__init__()
-        self.stride = stride
-        self.fixed_tile = fixed_tile
-        self.shapes: list[tuple[int, ...]] = []
-        self.modes: list[bool] = []
-
-    def forward(self, before: Tensor, after: Tensor, *, branches: str) -> ChangeOutput:
-        assert branches == "fused"
-        assert before.shape[-1] % self.stride == before.shape[-2] % self.stride == 0
-        self.shapes.append(tuple(before.shape))
-        self.modes.append(self.training)
-        difference = (after - before).abs().mean(1, keepdim=True)
-        blurred = nn.functional.avg_pool2d(difference, 7, stride=1, padding=3)
-        return ChangeOutput(score=blurred[:, 0], branches={})
 
 
 def make_pair(height: int, width: int, seed: int = 0) -> tuple[Image, Image]:
@@ -253,7 +234,7 @@ class BrightOnTheRight(BlurredDifference):
         plain = super().forward(before, after, branches=branches).score
         weight = torch.ones(plain.shape[-1])
         weight[: plain.shape[-1] // 2] = 0.5
-        return ChangeOutput(score=plain * weight, branches={})
+        return output_of(plain * weight)
 
 
 def test_test_time_augmentation_applies_to_every_tile_whatever_its_shape():

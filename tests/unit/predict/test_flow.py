@@ -16,29 +16,11 @@ from changedet.raster.geo_grid import Window
 from changedet.raster.pair import PairPixels
 from changedet.raster.tile_plan import TilePlan
 from changedet.types import ChangeOutput, Normalisation
+from stand_ins import BlurredDifference
 
 STATS = Normalisation((10.0, 20.0, 30.0), (40.0, 50.0, 60.0), (255.0,) * 3, (255.0,) * 3)
 TILE, OVERLAP = 32, 8
 REACH_PX = 3
-
-
-class BlurredDifference(nn.Module):
-    """Stands in for a network: sees 3 pixels around and counts the tiles it was given."""
-
-    stride = 8
-    fixed_tile = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.batches: list[int] = []
-        self.sizes: set[tuple[int, int]] = set()
-
-    def forward(self, before: Tensor, after: Tensor, *, branches: str) -> ChangeOutput:
-        self.batches.append(len(before))
-        self.sizes.add((before.shape[-2], before.shape[-1]))
-        difference = (after - before).abs().mean(1, keepdim=True)
-        blurred = nn.functional.avg_pool2d(difference, 7, stride=1, padding=3)
-        return ChangeOutput(score=blurred[:, 0], branches={})
 
 
 class Sink:
@@ -119,7 +101,7 @@ def scorer_of(model: nn.Module) -> TorchScorer:
 
 
 def direct(scene: Scene) -> np.ndarray:
-    scorer = scorer_of(BlurredDifference())
+    scorer = scorer_of(BlurredDifference(stride=1))
     return scorer.score([scene.before], [scene.after])[0]
 
 
@@ -144,7 +126,7 @@ def test_the_batch_size_changes_nothing(tmp_path: Path, batch_size: int):
 def test_every_tile_is_full_sized_also_in_a_small_scene(tmp_path: Path):
     model = BlurredDifference()
     rows = run(Scene(17, 45), tmp_path, model=model)
-    assert model.sizes == {(TILE, TILE)}
+    assert {shape[2:] for shape in model.shapes} == {(TILE, TILE)}
     assert rows.shape == (17, 45)
     assert not np.isnan(rows).any()
 
@@ -194,7 +176,7 @@ def test_tiles_without_a_wanted_pixel_are_not_scored(tmp_path: Path):
     run(Scene(32, 200, hole=Window(0, 0, 32, 120)), tmp_path, model=model)
     plan = TilePlan((32, 200), (TILE, TILE), OVERLAP, Window(0, 0, 32, 200))
     needed = sum(plan.tile(0, column).right > 120 for column in plan.columns)
-    assert sum(model.batches) == needed < plan.count
+    assert model.tiles == needed < plan.count
 
 
 def test_means_of_a_bgr_model_fill_the_right_bands(tmp_path: Path):
@@ -246,7 +228,7 @@ def test_a_killed_run_goes_on_from_its_finished_rows_with_the_same_bits(
         scene, tmp_path / "killed", sink=sink, model=model, resume="yes", progress=told.append
     )
     np.testing.assert_array_equal(rows, expected)
-    assert sum(model.batches) == told[0].total - told[0].done < 0.8 * told[0].total
+    assert model.tiles == told[0].total - told[0].done < 0.8 * told[0].total
     assert told[-1].done == told[-1].total
 
 
@@ -287,7 +269,7 @@ def test_reading_is_ahead_of_scoring_but_not_without_bound(tmp_path: Path):
     class Slow(BlurredDifference):
         def forward(self, before: Tensor, after: Tensor, *, branches: str) -> ChangeOutput:
             time.sleep(0.02)
-            ahead.append(len(scene.reads) - len(self.batches))
+            ahead.append(len(scene.reads) - len(self.shapes))
             return super().forward(before, after, branches=branches)
 
     run(scene, tmp_path, model=Slow(), batch_size=1)

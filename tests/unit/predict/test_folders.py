@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from torch import Tensor, nn
 
 from changedet.card import ModelCard
 from changedet.errors import (
@@ -28,23 +27,13 @@ from changedet.predict import folders
 from changedet.predict.folders import PairResult, is_scene, predict_scenes
 from changedet.predict.request import SceneReport, SceneRequest
 from changedet.selection import Selection
-from changedet.types import ChangeOutput, Normalisation
+from changedet.types import Normalisation
 from changedet.vector.files import PolygonOptions
+from stand_ins import Difference
 
 UTM = Affine(1.0, 0.0, 500_000.0, 0.0, -1.0, 5_400_000.0)
 STATS = Normalisation((0.0,) * 3, (0.0,) * 3, (255.0,) * 3, (255.0,) * 3)
 STEMS = ("east", "north")
-
-
-class PixelDifference(nn.Module):
-    """Stands in for a trained network: the score is the difference of the dates."""
-
-    stride = 8
-    fixed_tile = False
-    in_channels = 3
-
-    def forward(self, before: Tensor, after: Tensor, *, branches: str) -> ChangeOutput:
-        return ChangeOutput(score=(after - before).abs().mean(1), branches={})
 
 
 def raster(path: Path, *, seed: int = 0) -> Path:
@@ -70,7 +59,7 @@ def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SceneRequest:
     monkeypatch.setattr(
         "changedet.inference.opening.load",
         lambda path, device, test_time: Detector(
-            TorchScorer(PixelDifference(), card, device="cpu", test_time=test_time), path=Path(path)
+            TorchScorer(Difference(), card, device="cpu", test_time=test_time), path=Path(path)
         ),
     )
     monkeypatch.setattr("changedet.predict.tiling._LARGE_TILE_PX", 64)

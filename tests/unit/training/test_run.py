@@ -29,13 +29,10 @@ from changedet.training.callbacks import TrainingCallback
 from changedet.training.config import load_config
 from changedet.training.dataset_statistics import measure_dataset
 from changedet.training.run import TrainOutcome, TrainRequest, run_training
+from stand_ins import TINY_NETWORK
 
 TINY = (
-    "model.encoder=test_efficientnet",
-    "model.encoder_weights=none",
-    "model.head_width=16",
-    "data.crop_px=32",
-    "data.workers=0",
+    *TINY_NETWORK,
     "training.epochs=2",
     "training.batch_size=2",
     "training.validate_every=3",

@@ -1,0 +1,56 @@
+"""Networks that need no training, and settings of one that trains in seconds."""
+
+from torch import Tensor, nn
+
+from changedet.types import ChangeOutput
+
+#: The smallest network that trains, without weights from anywhere, on crops of 32 pixels.
+TINY_NETWORK = (
+    "model.encoder=test_efficientnet",
+    "model.encoder_weights=none",
+    "model.head_width=16",
+    "data.crop_px=32",
+    "data.workers=0",
+)
+
+
+def output_of(score: Tensor) -> ChangeOutput:
+    """What a network would give for these scores, (B, H, W)."""
+    return ChangeOutput(score=score, branches={})
+
+
+class Difference(nn.Module):
+    """Stands in for a trained network: the score is the mean difference of the two dates.
+
+    It notes the batches that it was given, as ``shapes``, and whether it was in training mode.
+    """
+
+    def __init__(self, *, stride: int = 8, fixed_tile: bool = False, in_channels: int = 3) -> None:
+        super().__init__()
+        self.stride = stride
+        self.fixed_tile = fixed_tile
+        self.in_channels = in_channels
+        self.shapes: list[tuple[int, ...]] = []
+        self.modes: list[bool] = []
+
+    @property
+    def tiles(self) -> int:
+        """How many it was given, in all batches."""
+        return sum(shape[0] for shape in self.shapes)
+
+    def forward(self, before: Tensor, after: Tensor, *, branches: str) -> ChangeOutput:
+        assert branches == "fused"
+        assert before.shape[-1] % self.stride == before.shape[-2] % self.stride == 0
+        self.shapes.append(tuple(before.shape))
+        self.modes.append(self.training)
+        return output_of(self.score((after - before).abs().mean(1, keepdim=True))[:, 0])
+
+    def score(self, difference: Tensor) -> Tensor:
+        return difference
+
+
+class BlurredDifference(Difference):
+    """The same, but a pixel's score depends on the 3 pixels around it, as with a network."""
+
+    def score(self, difference: Tensor) -> Tensor:
+        return nn.functional.avg_pool2d(difference, 7, stride=1, padding=3)
