@@ -48,7 +48,7 @@ def test_results_are_replaced_only_when_told(tmp_path: Path, model: Path, pair, 
     assert run(*words)[0] == 0
     code, printed, errors = run(*words)
     assert (code, printed) == (2, "")
-    assert errors.startswith("changedet: --out ")
+    assert errors.startswith(f"changedet: {tmp_path / 'out'} holds the results of another run")
     assert errors.count("\n") == 1
     assert "--overwrite" in errors
     assert run(*words, "--overwrite")[0] == 0
