@@ -13,12 +13,14 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WrapValidator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError, core_schema
 
 from changedet.choices import nearest
 
 # What stands behind the colon of a field: a class, a union, a list of something.
 _Annotation: TypeAlias = Any
+# Faults of pydantic's own; the message of any other says all of it.
+_BUILT_IN = frozenset(get_args(core_schema.ErrorType))
 # Of a faulty value, so that a message stays readable.
 _SHOWN_CHARACTERS = 160
 
@@ -68,15 +70,12 @@ def describe(
 def _describe(fault: ErrorDetails, model: type[BaseModel]) -> str:
     kind, loc = fault["type"], fault["loc"]
     is_key = kind in {"invalid_key", "extra_forbidden"} or loc[-1:] == ("[key]",)
-    if is_key:
-        # pydantic marks a key of a mapping by one step more.
-        loc = loc[:-1] if loc[-1] == "[key]" else loc
-        section = _locate(model, loc[:-1])
-        if section.keys:
-            hint = nearest(str(loc[-1]), section.keys)
-            return f"{section.prefix}unknown key {loc[-1]!r}; {hint}"
-        return f"{section.prefix}key {loc[-1]!r}: {fault['msg']}"
-    found = _locate(model, loc)
+    # pydantic marks a key of a mapping by one step more.
+    loc = loc[:-1] if loc[-1:] == ("[key]",) else loc
+    found, section = _locate(model, loc), _locate(model, loc[:-1])
+    if is_key and section.keys:
+        hint = nearest(str(loc[-1]), section.keys)
+        return f"{section.prefix}unknown key {loc[-1]!r}; {hint}"
     if kind == "missing":
         return f"{found.prefix}is missing; add it"
     if kind == "value_error":
@@ -84,11 +83,13 @@ def _describe(fault: ErrorDetails, model: type[BaseModel]) -> str:
     shown = repr(fault["input"])
     if len(shown) > _SHOWN_CHARACTERS:
         shown = f"{shown[:_SHOWN_CHARACTERS]}…"
-    if kind in {"model_type", "dict_type"} and found.keys:
-        return f"{found.name} must hold keys ({', '.join(found.keys)}), got {shown}".lstrip()
     if kind == "must":
         remedy = fault["ctx"]["remedy"]
         return f"{found.name} {fault['msg']}, got {shown}" + (f"; {remedy}" if remedy else "")
+    if is_key or kind not in _BUILT_IN:
+        return f"{found.prefix}{fault['msg']}"
+    if kind in {"model_type", "dict_type"} and found.keys:
+        return f"{found.prefix}must hold keys ({', '.join(found.keys)}), got {shown}"
     return f"{found.prefix}{fault['msg']}, got {shown}"
 
 

@@ -14,6 +14,7 @@ from changedet.choices import nearest
 from changedet.errors import ConfigError
 from changedet.losses.registry import loss_row
 from changedet.models.registry import model_class
+from changedet.storage.validation import Section, describe
 from changedet.storage.yaml import parse_yaml
 from changedet.training.model_config import (
     DEFAULT_MODEL,
@@ -21,7 +22,6 @@ from changedet.training.model_config import (
     config_of,
     foreign_option,
 )
-from changedet.storage.validation import Section, describe
 from changedet.types import Bands, Mode, TestTime
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]

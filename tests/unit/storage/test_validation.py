@@ -40,7 +40,7 @@ def faults(tree):
             "unknown key 'zzzz'; there are: title, shapes, frame, weights, grids, layers",
         ),
         ({"title": 7}, "title must be text, got 7; put it in quotes"),
-        ({"frame": 7}, "frame must hold keys (kind, length), got 7"),
+        ({"frame": 7}, "frame: must hold keys (kind, length), got 7"),
         (7, "must hold keys (title, shapes, frame, weights, grids, layers), got 7"),
         # The tag that chooses the class of a shape is no part of the place.
         (
@@ -55,7 +55,7 @@ def faults(tree):
         ({"weights": {"lien": 1}}, "weights: unknown key 'lien'; did you mean 'line'?"),
         (
             {"layers": {"roof": 1}},
-            "layers: key 'roof': String should have at most 3 characters",
+            "layers.roof: String should have at most 3 characters",
         ),
         (
             {"grids": {"a": [{"kind": "square", "length": 1, "zzz": 2}]}},

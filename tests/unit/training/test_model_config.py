@@ -91,7 +91,7 @@ def test_the_defaults_are_those_of_the_network(name):
         ({"name": "siamese_pyramid", "decoder_width": 4}, r"model\.decoder_width: .*8, got 4"),
         ({"in_channels": 0}, r"model\.in_channels: .*equal to 1, got 0"),
         ({"activation": "gelu"}, r"model\.activation: .*'leaky_relu' or 'relu', got 'gelu'"),
-        ({"atention": "none"}, r"model\.atention: unknown key; did you mean 'attention'\?"),
+        ({"atention": "none"}, r"model: unknown key 'atention'; did you mean 'attention'\?"),
         (
             {"name": "siamese_pyramid", "attention": "none"},
             r"model\.attention is no setting of siamese_pyramid, got 'none'; leave it out, or "
