@@ -1,5 +1,7 @@
 """Tiny data that every test may use: made from a seed, in a temporary folder."""
 
+import functools
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +10,13 @@ from typing import Any, NamedTuple
 # Several test processes with several threads each wait for one another most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
+
+from changedet.results import KINDS, read_results
+from changedet.storage.results import Results, json_schema
 
 
 def write_pair(
@@ -168,3 +174,27 @@ def write_scene(tmp_path: Path) -> Callable[..., WrittenScene]:
         return WrittenScene(tmp_path, before, after, truth)
 
     return write
+
+
+@functools.cache
+def validator(model: type[Results]) -> jsonschema.protocols.Validator:
+    schema = json_schema(model)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+@pytest.fixture(autouse=True)
+def _published_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every result file that a test writes fits its published schema and is read back as it is."""
+    write = Results.write
+
+    def checked(results: Results, path: Path) -> None:
+        write(results, path)
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=pytest.fail)
+        validator(type(results)).validate(content)
+        assert KINDS[content["kind"]][1] == type(results).__name__
+        found = read_results(path)
+        assert found.to_json() == path.read_text(encoding="utf-8")
+        assert found == read_results(path)
+
+    monkeypatch.setattr(Results, "write", checked)

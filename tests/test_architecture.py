@@ -15,6 +15,8 @@ LAYERS = [
     {"inference"},
     {"training", "evaluation", "predict"},
     {"ablation"},
+    # Knows the models of all rooms by name; imports them when a file of theirs is read.
+    {"results"},
     {"demo"},
     {"cli"},
     {"__init__", "__main__"},

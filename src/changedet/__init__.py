@@ -13,6 +13,7 @@ from changedet.errors import (
     ConfigError,
     DataError,
     ImageError,
+    ResultsError,
     StorageError,
     TrainingError,
 )
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from changedet.models.registry import create_model, list_models
     from changedet.predict.rasters import predict_scene
     from changedet.predict.request import SceneReport, SceneRequest
+    from changedet.results import read_results
     from changedet.selection import Selection
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "ModelCard",
     "Normalisation",
     "Prediction",
+    "ResultsError",
     "SceneReport",
     "SceneRequest",
     "Selection",
@@ -50,6 +53,7 @@ __all__ = [
     "load",
     "load_model",
     "predict_scene",
+    "read_results",
     "save_model",
 ]
 
@@ -66,6 +70,7 @@ _LAZY = {
     "SceneReport": "changedet.predict.request",
     "SceneRequest": "changedet.predict.request",
     "Selection": "changedet.selection",
+    "read_results": "changedet.results",
 }
 
 

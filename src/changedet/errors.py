@@ -39,6 +39,10 @@ class StorageError(ChangeDetError):
     exit_code: ClassVar[int] = 1
 
 
+class ResultsError(StorageError):
+    """A file of results cannot be read: missing, damaged, of another kind or a newer version."""
+
+
 class TrainingError(ChangeDetError):
     """Training cannot go on, for example because the loss is not a number."""
 

@@ -17,6 +17,7 @@ from changedet.cli.evaluate import evaluate
 from changedet.cli.info import info
 from changedet.cli.predict import predict
 from changedet.cli.recipes import recipes
+from changedet.cli.schema import schema
 from changedet.cli.train import train
 from changedet.errors import ChangeDetError
 
@@ -58,6 +59,7 @@ for command in (
     convert,
     info,
     recipes,
+    schema,
     demo,
 ):
     app.command()(command)

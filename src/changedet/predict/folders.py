@@ -1,6 +1,5 @@
 """Tell rasters from pictures, and predict on the rasters of two folders."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache, partial
@@ -15,6 +14,7 @@ from changedet.errors import (
     DataError,
     ImageError,
     MissingExtraError,
+    ResultsError,
     StorageError,
 )
 from changedet.inference.detector import Detector
@@ -23,6 +23,7 @@ from changedet.predict.flow import TileProgress
 from changedet.predict.rasters import predict_scene
 from changedet.predict.request import SceneReport, SceneRequest, load_detector
 from changedet.predict.results import SUMMARY, request_settings
+from changedet.predict.summary import RasterFacts, SceneSummary
 from changedet.predict.tiling import choose_tiling
 from changedet.raster.info import read_info
 from changedet.raster.open import open_raster
@@ -190,20 +191,21 @@ def _differences(
 ) -> list[str]:
     """Name what has changed since a finished result was made."""
     try:
-        summary = json.loads((pair.out / SUMMARY).read_text(encoding="utf-8"))
-        # Results of earlier versions were made without test-time augmentation.
-        names = list(_differing({"test_time": "none", **summary["request"]}, asked))
-        versions = {
-            date: [summary["inputs"][date][fact] for fact in ("size_bytes", "changed_at")]
-            for date in _PLACES
-        }
-        crs, region = summary["grid"]["crs"], summary["area_of_interest_sha256"]
-    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+        summary = SceneSummary.read(pair.out / SUMMARY)
+    except ResultsError:
         return [f"everything, as {SUMMARY} does not tell how they were made"]
-    for date, version in versions.items():
-        if _NAMES[date] not in names and version != _version(getattr(pair, date)):
+    # Results of earlier versions were made without test-time augmentation.
+    names = list(_differing({"test_time": "none", **summary.request}, asked))
+    for date in _PLACES:
+        then: RasterFacts = getattr(summary.inputs, date)
+        now = _version(getattr(pair, date))
+        if _NAMES[date] not in names and now != [then.size_bytes, then.changed_at]:
             names.append(f"the content of {date}")
-    if pair.region is not None and _NAMES["region"] not in names and region != region_now(crs):
+    if (
+        pair.region is not None
+        and _NAMES["region"] not in names
+        and summary.area_of_interest_sha256 != region_now(summary.grid.crs)
+    ):
         names.append(f"the content of {pair.region}")
     return names
 

@@ -1,6 +1,5 @@
 """Change maps as files, for one pair of images or for two folders of them."""
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -21,9 +20,15 @@ from changedet.inference.opening import open_detector
 from changedet.inference.provenance import settle_threshold
 from changedet.inference.scorer import Image, SceneFitted
 from changedet.inference.tiling import WHOLE_PX, score_pairs
+from changedet.predict.summary import (
+    ImagePairSummary,
+    ImagesSummary,
+    ModelFacts,
+    PictureFacts,
+    Threshold,
+)
 from changedet.rendering.display import as_rgb
 from changedet.rendering.pictures import heatmap, overlay, write_png, write_score_png
-from changedet.storage.atomic import write_text
 from changedet.storage.output_folder import Existing, check_result_folder, result_folder
 from changedet.storage.text import first_few
 from changedet.types import MAX_DISTANCE, Progress, TestTime
@@ -147,10 +152,10 @@ def predict_files(
             "8 bit; give GeoTIFFs like those of its training"
         )
     chosen, source = settle_threshold(detector.card, threshold, model=name)
-    facts = {
+    facts: dict[str, Any] = {
         "version": __version__,
-        "model": detector.metadata,
-        "threshold": {"score": chosen, "distance": chosen * MAX_DISTANCE, "source": source},
+        "model": ModelFacts(**detector.metadata),
+        "threshold": Threshold(score=chosen, distance=chosen * MAX_DISTANCE, source=source),
         "device": detector.device_name,
         "tile_px": detector.tile_px,
         "test_time": detector.test_time,
@@ -167,13 +172,13 @@ def predict_files(
         ):
             place = Path() if single else Path(pair.name)
             entry = _write_pair(folder / place, pair, image, prediction=prediction)
-            _write_summary(folder / place, {**facts, **_pair_entry(entry)})
+            ImagePairSummary(**facts, **_fields(entry)).write(folder / place / SUMMARY)
             found.append(entry)
             if progress is not None:
                 progress(len(found), len(files))
         if not single:
-            pairs = [_pair_entry(entry) for entry in found]
-            _write_summary(folder, {**facts, "images": len(pairs), "pairs": pairs})
+            pairs = tuple(PictureFacts(**_fields(entry)) for entry in found)
+            ImagesSummary(**facts, images=len(pairs), pairs=pairs).write(folder / SUMMARY)
     return PredictionReport(out, chosen, source, tuple(found))
 
 
@@ -283,9 +288,5 @@ def _write_pair(
     )
 
 
-def _pair_entry(entry: PredictedPair) -> dict[str, Any]:
+def _fields(entry: PredictedPair) -> dict[str, Any]:
     return {**asdict(entry), "before": str(entry.before), "after": str(entry.after)}
-
-
-def _write_summary(folder: Path, content: dict[str, Any]) -> None:
-    write_text(folder / SUMMARY, json.dumps(content, indent=2) + "\n")

@@ -1,6 +1,5 @@
 """Two rasters in, a georeferenced change map and polygons out, in constant memory."""
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +32,6 @@ from changedet.raster.environment import gdal_environment
 from changedet.raster.geo_grid import GeoGrid
 from changedet.raster.score_store import ScoreFile
 from changedet.rendering.qgis import write_styles
-from changedet.storage.atomic import write_text
 from changedet.types import IGNORED
 from changedet.vector.files import PolygonSummary, file_name, write_polygons
 from changedet.vector.outlines import Change, Outliner
@@ -133,9 +131,9 @@ def predict_scene(
             say("writing the change map and the polygons")
             counts, polygons = _write_products(job, scores, folder)
         found = Found(counts, polygons, tiles, seconds)
-        content = summarise(job, source=source, found=found, notes=notes)
-        write_item(job, folder.products, content)
-        write_text(folder.products / SUMMARY, json.dumps(content, indent=2) + "\n")
+        summary = summarise(job, source=source, found=found, notes=notes)
+        write_item(job, folder.products, summary)
+        summary.write(folder.products / SUMMARY)
         folder.publish()
     return SceneReport(
         out=request.out,
@@ -146,9 +144,9 @@ def predict_scene(
         shift=job.shift,
         polygons=polygons,
         seconds=seconds,
-        mpx_per_s=content["speed"]["mpx_per_s"],
-        peak_memory_mb=content["peak_memory_mb"],
-        content=content,
+        mpx_per_s=summary.speed.mpx_per_s,
+        peak_memory_mb=summary.peak_memory_mb,
+        content=summary.to_dict(),
     )
 
 

@@ -14,11 +14,24 @@ from changedet.predict.flow import TileCounts
 from changedet.predict.job import SceneJob
 from changedet.predict.request import SceneRequest
 from changedet.predict.stac import crs_code, make_item
+from changedet.predict.summary import (
+    GridFacts,
+    Inputs,
+    ModelFacts,
+    PixelCounts,
+    PolygonFacts,
+    RasterFacts,
+    SceneSummary,
+    Speed,
+    Threshold,
+    TileEffectFacts,
+    TileFacts,
+)
 from changedet.raster.cog import MaskCounts
 from changedet.raster.info import RasterInfo
 from changedet.raster.open import without_secrets
 from changedet.storage.atomic import write_text
-from changedet.storage.json_values import to_json_value
+from changedet.storage.results import to_plain
 from changedet.types import MAX_DISTANCE, TestTime
 from changedet.vector.files import Format, PolygonSummary, file_name
 
@@ -67,12 +80,12 @@ def request_settings(
         "threshold": threshold,
         "test_time": test_time,
     }
-    facts = {**used, **asked}
-    return {name: to_json_value(value) for name, value in facts.items()}
+    settings: dict[str, Any] = to_plain({**used, **asked})
+    return settings
 
 
-def summarise(job: SceneJob, *, source: str, found: Found, notes: list[str]) -> dict[str, Any]:
-    """Gather everything worth knowing of a prediction, as plain JSON types.
+def summarise(job: SceneJob, *, source: str, found: Found, notes: list[str]) -> SceneSummary:
+    """Gather everything worth knowing of a prediction.
 
     Args:
         job: What was settled before.
@@ -85,66 +98,57 @@ def summarise(job: SceneJob, *, source: str, found: Found, notes: list[str]) -> 
     known = counts.changed + counts.unchanged
     # A run that goes on must not claim the speed of what was done before.
     share = 1.0 - found.tiles.resumed / job.plan.count
-    content: dict[str, Any] = {
-        "version": __version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": job.model,
-        "threshold": {
-            "score": job.threshold,
-            "distance": job.threshold * MAX_DISTANCE,
-            "source": source,
-        },
-        "inputs": {"before": _raster_info(pair.before), "after": _raster_info(pair.after)},
-        "request": request_settings(
+    return SceneSummary(
+        version=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=ModelFacts(**job.model),
+        threshold=Threshold(
+            score=job.threshold, distance=job.threshold * MAX_DISTANCE, source=source
+        ),
+        inputs=Inputs(before=_raster_facts(pair.before), after=_raster_facts(pair.after)),
+        request=request_settings(
             job.request,
             model=job.model,
             threshold=job.threshold,
             test_time=job.detector.test_time,
         ),
-        "grid": {
-            "crs": job.grid.crs,
-            "crs_code": crs_code(job.grid.crs),
-            "transform": list(job.grid.transform)[:6],
-            "height": job.grid.height,
-            "width": job.grid.width,
-            "gsd_m": pair.before.gsd_m,
-        },
-        "coverage": dataclasses.asdict(pair.coverage),
-        "area_of_interest_sha256": job.region_sha256,
-        "shift": None if job.shift is None else dataclasses.asdict(job.shift),
-        "shift_corrected": job.shift_used is not None,
-        "stretch": pair.stretch_used,
-        "tiles": {
+        grid=GridFacts(
+            crs=job.grid.crs,
+            crs_code=crs_code(job.grid.crs),
+            transform=job.grid.transform[:6],
+            height=job.grid.height,
+            width=job.grid.width,
+            gsd_m=pair.before.gsd_m,
+        ),
+        coverage=pair.coverage,
+        area_of_interest_sha256=job.region_sha256,
+        shift=job.shift,
+        shift_corrected=job.shift_used is not None,
+        stretch=pair.stretch_used,
+        tiles=TileFacts(
             **job.tiling._asdict(),
-            "count": job.plan.count,
+            count=job.plan.count,
             **found.tiles._asdict(),
-            "effect_of_size": None if job.tile_effect is None else job.tile_effect._asdict(),
-        },
-        "pixels": {**dataclasses.asdict(counts), "all": pixels},
-        "nodata_share": counts.nodata / pixels,
-        "changed_share": counts.changed / known if known else None,
-        "polygons": {
-            "file": file_name(job.request.polygons.format),
-            **dataclasses.asdict(found.polygons),
-        },
-        "device": job.detector.device_name,
-        "speed": {
-            "seconds": round(found.seconds, 3),
-            "mpx_per_s": share * pixels / 1e6 / max(found.seconds, 1e-9),
-        },
-        "peak_memory_mb": peak_memory_mb(),
-        "notes": notes,
-    }
-    # Nodata values are often NaN, which JSON does not know.
-    return {name: to_json_value(value) for name, value in content.items()}
+            effect_of_size=job.tile_effect and TileEffectFacts(**job.tile_effect._asdict()),
+        ),
+        pixels=PixelCounts(**dataclasses.asdict(counts), all=pixels),
+        nodata_share=counts.nodata / pixels,
+        changed_share=counts.changed / known if known else None,
+        polygons=PolygonFacts(
+            file=file_name(job.request.polygons.format), **dataclasses.asdict(found.polygons)
+        ),
+        device=job.detector.device_name,
+        speed=Speed(
+            seconds=round(found.seconds, 3),
+            mpx_per_s=share * pixels / 1e6 / max(found.seconds, 1e-9),
+        ),
+        peak_memory_mb=peak_memory_mb(),
+        notes=tuple(notes),
+    )
 
 
-def _raster_info(facts: RasterInfo) -> dict[str, Any]:
-    return {
-        **dataclasses.asdict(facts),
-        "location": facts.name,
-        "transform": list(facts.transform)[:6],
-    }
+def _raster_facts(info: RasterInfo) -> RasterFacts:
+    return RasterFacts(**{**vars(info), "location": info.name, "transform": info.transform[:6]})
 
 
 def peak_memory_mb() -> float | None:
@@ -164,7 +168,7 @@ def peak_memory_mb() -> float | None:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-def write_item(job: SceneJob, work: Path, content: dict[str, Any]) -> None:
+def write_item(job: SceneJob, work: Path, summary: SceneSummary) -> None:
     """Write the STAC item of the products in ``work``.
 
     Raises:
@@ -176,12 +180,12 @@ def write_item(job: SceneJob, work: Path, content: dict[str, Any]) -> None:
         grid=job.grid,
         assets={"score": work / SCORE, "mask": work / MASK, "polygons": work / polygons},
         inputs=(job.pair.before, job.pair.after),
-        created=datetime.fromisoformat(content["created"]),
+        created=datetime.fromisoformat(summary.created),
         properties={
-            "changedet:model": job.model,
-            "changedet:threshold": content["threshold"],
+            "changedet:model": summary.model.model_dump(),
+            "changedet:threshold": summary.threshold.model_dump(),
             "changedet:version": __version__,
-            "changedet:changed_share": content["changed_share"],
+            "changedet:changed_share": summary.changed_share,
         },
     )
     write_text(work / ITEM, json.dumps(item, indent=2) + "\n")

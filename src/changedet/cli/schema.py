@@ -1,0 +1,20 @@
+"""``changedet schema``: the published JSON Schema of every kind of result file."""
+
+import json
+from typing import Annotated
+
+import typer
+
+
+def schema(
+    name: Annotated[
+        str | None, typer.Argument(help="Kind of result file; without it, kinds are listed.")
+    ] = None,
+) -> None:
+    """List the kinds of result files, or print the JSON Schema of one."""
+    from changedet.results import list_kinds, results_schema
+
+    if name is None:
+        typer.echo("\n".join(list_kinds()))
+    else:
+        typer.echo(json.dumps(results_schema(name), indent=2))

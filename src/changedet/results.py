@@ -1,0 +1,71 @@
+"""Every kind of result file, its published schema, and one reader for all of them."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+from changedet.choices import check_choice
+from changedet.errors import ResultsError
+from changedet.storage.results import Results, json_schema, read_content
+
+#: The model of each kind, as module and class, imported when it is needed.
+KINDS: Final[Mapping[str, tuple[str, str]]] = {
+    "scene": ("changedet.predict.summary", "SceneSummary"),
+    "images": ("changedet.predict.summary", "ImagesSummary"),
+    "image_pair": ("changedet.predict.summary", "ImagePairSummary"),
+}
+#: Keys by which files are known that were written before there was a ``kind``.
+_SIGNATURES: Final[Mapping[str, frozenset[str]]] = {
+    "scene": frozenset({"grid", "inputs", "polygons"}),
+    "images": frozenset({"images", "pairs", "threshold"}),
+    "image_pair": frozenset({"changed_share", "width", "tile_px"}),
+}
+
+
+def list_kinds() -> list[str]:
+    """Names of the kinds of result files."""
+    return list(KINDS)
+
+
+def results_schema(kind: str) -> dict[str, Any]:
+    """Return the JSON Schema of a kind of result file.
+
+    Raises:
+        ConfigError: If there is no such kind.
+    """
+    check_choice("results", kind, tuple(KINDS))
+    return json_schema(_model(kind))
+
+
+def read_results(path: str | Path) -> Results:
+    """Read any result file of this package.
+
+    Args:
+        path: A ``summary.json``, ``metrics.json``, ``accuracy.json``, ``results.json``,
+            ``run.json`` or another file that ``changedet schema`` lists.
+
+    Returns:
+        The model of its ``kind``, such as :class:`changedet.predict.summary.SceneSummary`. Files
+        that were written before there were kinds are read as well.
+
+    Raises:
+        ResultsError: If the file is missing, damaged, of another kind or of a newer version.
+    """
+    path = Path(path)
+    content = read_content(path)
+    kind = content.get("kind") or _guess(content)
+    if not isinstance(kind, str) or kind not in KINDS:
+        known = "no changedet results" if kind is None else f"results of an unknown kind {kind!r}"
+        raise ResultsError(f"{path} holds {known}; known kinds are: {', '.join(KINDS)}")
+    return _model(kind).from_content(content, path=path)
+
+
+def _guess(content: Mapping[str, Any]) -> str | None:
+    return next((kind for kind, keys in _SIGNATURES.items() if keys <= content.keys()), None)
+
+
+def _model(kind: str) -> type[Results]:
+    module, name = KINDS[kind]
+    model: type[Results] = getattr(import_module(module), name)
+    return model
