@@ -14,12 +14,20 @@ KINDS: Final[Mapping[str, tuple[str, str]]] = {
     "scene": ("changedet.predict.summary", "SceneSummary"),
     "images": ("changedet.predict.summary", "ImagesSummary"),
     "image_pair": ("changedet.predict.summary", "ImagePairSummary"),
+    "evaluation": ("changedet.evaluation.results", "EvaluationResults"),
+    "training": ("changedet.training.dataset_statistics", "TrainingRecord"),
+    "validation": ("changedet.training.logs", "ValidationResults"),
+    "accuracy": ("changedet.evaluation.benchmark.results", "AccuracyResults"),
 }
 #: Keys by which files are known that were written before there was a ``kind``.
 _SIGNATURES: Final[Mapping[str, frozenset[str]]] = {
     "scene": frozenset({"grid", "inputs", "polygons"}),
     "images": frozenset({"images", "pairs", "threshold"}),
     "image_pair": frozenset({"changed_share", "width", "tile_px"}),
+    "training": frozenset({"data_name", "normalisation", "torch_version"}),
+    "validation": frozenset({"best_f_score", "stored_threshold"}),
+    "accuracy": frozenset({"methods", "near_duplicates", "origin"}),
+    "evaluation": frozenset({"seed", "honest", "pictures_threshold"}),
 }
 
 

@@ -96,26 +96,26 @@ def test_a_run_of_before_blocks_were_stored_still_goes_on(scene, run):
     assert resume(run).progress.epoch == 2
 
 
-def test_figures_of_blocks_that_were_trained_on_are_not_called_honest(scene, run, tmp_path):
+def test_figures_of_blocks_that_were_trained_on_are_called_optimistic(scene, run, tmp_path):
     report, said = evaluate(run, scene, tmp_path / "judged")
-    assert report.honest.note is None
-    assert report.content["seen_blocks"]["trained_on"] == 0
+    assert report.fixed_threshold.note is None
+    assert report.to_dict()["seen_blocks"]["trained_on"] == 0
     assert not any("bands" in line for line in said)
     for split, note in (("train", "training set"), ("val", "selection set")):
         own, _ = evaluate(run, scene, tmp_path / "judged", split=split)
-        assert own.honest.note == f"{note}, optimistic"
+        assert own.fixed_threshold.note == f"{note}, optimistic"
 
     edit(scene, "gap_px: 4", "gap_px: 4, seed: 3")
     edit(scene, BANDS, "bands: [5, 1, 2]\n")
     report, said = evaluate(run, scene, tmp_path / "judged")
-    seen = report.content["seen_blocks"]
+    seen = report.to_dict()["seen_blocks"]
     words = f"{seen['trained_on']} of {seen['blocks']} blocks were trained on"
     assert 0 < seen["trained_on"] <= seen["blocks"] == report.images
-    assert words in report.content["seed"]["note"]
-    assert report.honest.note.endswith("optimistic")
+    assert words in report.to_dict()["best_threshold"]["note"]
+    assert report.fixed_threshold.note.endswith("optimistic")
     assert any("trained on bands 5, 1, 2 of before and 4, 1, 2 of after" in line for line in said)
     written = json.loads((tmp_path / "judged" / "metrics.json").read_text())
-    assert written["honest"]["note"] == report.honest.note
-    # A threshold by hand does not make them honest.
+    assert written["fixed_threshold"]["note"] == report.fixed_threshold.note
+    # A threshold by hand changes nothing about that.
     by_hand, _ = evaluate(run, scene, tmp_path / "judged", threshold=0.5)
-    assert by_hand.honest.note.endswith("optimistic")
+    assert by_hand.fixed_threshold.note.endswith("optimistic")

@@ -121,7 +121,7 @@ def test_a_model_is_trained_on_a_scene_of_four_16_bit_bands_and_judged(scene, tm
     )
     assert said[0].startswith("reading the scenes once")
     assert report.images == len(index.split("test"))
-    assert report.content["data"]["layout"] == "scenes"
+    assert report.to_dict()["data"]["layout"] == "scenes"
     rows = (tmp_path / "judged" / "per_image.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows[1:]] == [block.name for block in index.split("test")]
     panels = sorted((tmp_path / "judged" / "panels").glob("*.png"))

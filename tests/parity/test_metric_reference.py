@@ -13,7 +13,7 @@ import torch
 
 from changedet.metrics.confusion import confusion_at
 from changedet.metrics.counter import ScoreCounter
-from changedet.metrics.histogram import PAPER_THRESHOLDS, SEED_DISTANCES
+from changedet.metrics.histogram import PAPER_DISTANCES, PAPER_THRESHOLDS
 from changedet.metrics.protocol import best_threshold_metrics
 from changedet.types import MAX_DISTANCE
 
@@ -35,7 +35,7 @@ def hist(reference):
 
 
 def test_the_thresholds_are_those_of_the_public_code(reference):
-    assert list(SEED_DISTANCES) == reference["thresholds"].tolist()
+    assert list(PAPER_DISTANCES) == reference["thresholds"].tolist()
 
 
 def test_misses_and_false_alarms_at_every_threshold_are_exactly_those_of_the_public_code(

@@ -10,7 +10,7 @@ import numpy as np
 from changedet.ablation.estimates import Counts, FloatArray
 from changedet.inference.counting import ScoredPair
 from changedet.metrics.histogram import ScoreHistogram
-from changedet.metrics.objects import count_blotches
+from changedet.metrics.objects import count_false_positive_objects
 
 #: Columns of what :class:`BlotchCounter` gives: blotches, and 1 for the image.
 BLOTCH_COLUMNS = 2
@@ -34,7 +34,7 @@ class BlotchCounter:
         if self._threshold is None:
             return
         is_changed = scored.score >= np.float32(self._threshold)
-        self._blotches.append(count_blotches(is_changed, scored.pair.label))
+        self._blotches.append(count_false_positive_objects(is_changed, scored.pair.label))
 
     def compute(self) -> Counts:
         """Return number of blotches and 1 of each image, (N, 2); no row without a threshold."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +11,13 @@ import typer
 
 from changedet.cli.options import (
     BaselineEncoderWeightsOption,
+    BaselinesOption,
     BatchSizeOption,
     BenchmarkOption,
     ChangedValuesOption,
     DataOption,
     DeviceOption,
+    FloorsOption,
     IgnoreValueOption,
     TestTimeOption,
 )
@@ -24,7 +25,7 @@ from changedet.cli.options import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from changedet.evaluation.benchmark.results import AccuracyReport
+    from changedet.evaluation.benchmark.results import AccuracyResults
 
 app = typer.Typer(
     help="Measure models against each other and against untrained methods.",
@@ -43,7 +44,7 @@ def accuracy(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL]...", help="Model files, or untrained methods as floor:NAME."
+            metavar="[MODEL]...", help="Model files, or untrained methods as baseline:NAME."
         ),
     ] = None,
     *,
@@ -55,9 +56,8 @@ def accuracy(
         typer.Option(help="Choose thresholds on --threshold-split, or take each method's own."),
     ] = "split",
     threshold_split: Annotated[str, typer.Option(help="Split that chooses thresholds.")] = "val",
-    floors: Annotated[
-        bool, typer.Option("--floors/--no-floors", help="Judge all untrained methods besides.")
-    ] = True,
+    baselines: BaselinesOption = True,
+    floors: FloorsOption = True,
     benchmark: BenchmarkOption = None,
     test_time: TestTimeOption = None,
     encoder_weights: BaselineEncoderWeightsOption = None,
@@ -95,7 +95,7 @@ def accuracy(
         split=split,
         threshold=threshold,
         threshold_split=threshold_split,
-        floors="all" if floors else "none",
+        baselines="all" if baselines and floors else "none",
         benchmark=benchmark,
         test_time=test_time,
         encoder_weights=encoder_weights,
@@ -115,7 +115,7 @@ def accuracy(
             request, say=lambda message: typer.echo(message, err=True), progress=progress
         )
     if as_json:
-        typer.echo(json.dumps(report.to_dict(), indent=2))
+        typer.echo(report.to_json(), nl=False)
         return
     console = Console()
     for number in range(len(report.methods[0].views)):
@@ -132,10 +132,10 @@ def _command_line() -> str:
     return shlex.join(["changedet", *sys.argv[1:]])
 
 
-def _table(report: AccuracyReport, number: int) -> Table:
+def _table(report: AccuracyResults, number: int) -> Table:
     from rich.table import Table
 
-    view = report.methods[0].views[number].view
+    view = report.methods[0].views[number]
     title = f"{view.title}, {report.images} pairs"
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("", overflow="fold")
@@ -155,7 +155,7 @@ def _table(report: AccuracyReport, number: int) -> Table:
         pixels = result.pixels
         low, high = pixels.intervals["f1"]
         table.add_row(
-            entry.method.title,
+            entry.title,
             _number(pixels.f1),
             "-" if math.isnan(low) else f"{low:.3f}-{high:.3f}",
             _number(pixels.precision),
@@ -167,15 +167,13 @@ def _table(report: AccuracyReport, number: int) -> Table:
     return table
 
 
-def _remarks(report: AccuracyReport) -> list[str]:
-    remarks = [
-        f"{entry.method.title}: {entry.note}" for entry in report.methods if entry.note is not None
-    ]
-    repeated = report.repeats.of_training
+def _remarks(report: AccuracyResults) -> list[str]:
+    remarks = [f"{entry.title}: {entry.note}" for entry in report.methods if entry.note is not None]
+    repeated = report.near_duplicates.repeats_of_training
     if repeated is None:
         return [*remarks, "near-duplicates of training images: no training split to compare with"]
     remarks.append(
-        f"near-duplicates of training images: {len(repeated)} of {report.images} pairs"
+        f"near-duplicates of training images: {repeated} of {report.images} pairs"
         + ("; the results hold the figures without them" if repeated else "")
     )
     return remarks

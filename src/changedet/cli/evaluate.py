@@ -1,6 +1,5 @@
 """``changedet evaluate``: judge a model or an untrained method, by both protocols."""
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,7 +21,7 @@ from changedet.cli.options import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from changedet.evaluation.evaluate import EvaluationReport
+    from changedet.evaluation.results import EvaluationResults
 
 _FIGURES = (
     ("F1", "f1"),
@@ -38,8 +37,9 @@ def evaluate(
     model: Annotated[
         str,
         typer.Argument(
-            help="Model file (.safetensors), or an untrained method: floor:difference, floor:cva, "
-            "floor:ir_mad, floor:deep_difference."
+            help="Model file (.safetensors), or an untrained method: baseline:difference, "
+            "baseline:cva, "
+            "baseline:ir_mad, baseline:deep_difference."
         ),
     ],
     *,
@@ -64,7 +64,8 @@ def evaluate(
     ignore_value: IgnoreValueOption = None,
     changed_values: ChangedValuesOption = None,
     channels: Annotated[
-        int | None, typer.Option(min=1, help="Floors: bands of the images.  [default: 3]")
+        int | None,
+        typer.Option(min=1, help="Untrained methods: bands of the images.  [default: 3]"),
     ] = None,
     encoder: Annotated[
         str | None,
@@ -78,7 +79,7 @@ def evaluate(
         bool, typer.Option("--overwrite", help="Replace the results of an earlier evaluation.")
     ] = False,
 ) -> None:
-    """Report the seed's and the honest protocol side by side, with curve, table and panels."""
+    """Report figures at the best and at a fixed threshold, with curve, table and panels."""
     from rich.console import Console
 
     from changedet.cli.pair_progress import pair_progress
@@ -105,34 +106,34 @@ def evaluate(
         existing="replace" if overwrite else "refuse",
     )
     with pair_progress("evaluate") as progress:
-        report = evaluate_model(
+        results = evaluate_model(
             request, say=lambda message: typer.echo(message, err=True), progress=progress
         )
     if as_json:
-        typer.echo(json.dumps(report.content, indent=2))
+        typer.echo(results.to_json(), nl=False)
         return
-    Console().print(_table(report, title=f"{data}, split {split}, {report.images} pairs"))
-    for line in _remarks(report):
+    Console().print(_table(results, title=f"{data}, split {split}, {results.images} pairs"))
+    for line in _remarks(results):
         typer.echo(line)
     typer.echo(f"results: {out}")
 
 
-def _table(report: "EvaluationReport", *, title: str) -> "Table":
+def _table(results: "EvaluationResults", *, title: str) -> "Table":
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
     table.add_column("")
-    table.add_column("seed protocol (optimistic)", justify="right")
-    table.add_column("honest protocol", justify="right")
+    table.add_column("best threshold (optimistic)", justify="right")
+    table.add_column("fixed threshold", justify="right")
     table.add_column("95 % interval", justify="right")
-    seed, honest = report.seed, report.honest
-    seeds = {"f1": seed.max_f1, "precision": seed.precision, "recall": seed.recall}
+    best, fixed = results.best_threshold, results.fixed_threshold
+    at_best = {"f1": best.max_f1, "precision": best.precision, "recall": best.recall}
     for title_of_row, name in _FIGURES:
-        low, high = honest.intervals[name] if honest else (math.nan, math.nan)
+        low, high = fixed.intervals[name] if fixed else (math.nan, math.nan)
         table.add_row(
             title_of_row,
-            _number(seeds.get(name, math.nan)),
-            _number(getattr(honest, name) if honest else math.nan),
+            _number(at_best.get(name, math.nan)),
+            _number(getattr(fixed, name) if fixed else math.nan),
             "-" if math.isnan(low) else f"{low:.4f} to {high:.4f}",
         )
     table.add_section()
@@ -140,23 +141,22 @@ def _table(report: "EvaluationReport", *, title: str) -> "Table":
         ("threshold (score)", "threshold"),
         ("as distance (x 2)", "distance"),
     ):
-        ours = _number(getattr(honest, name) if honest else math.nan)
-        table.add_row(title_of_row, _number(getattr(seed, name)), ours, "")
+        ours = _number(getattr(fixed, name) if fixed else math.nan)
+        table.add_row(title_of_row, _number(getattr(best, name)), ours, "")
     return table
 
 
-def _remarks(report: "EvaluationReport") -> list[str]:
-    seed, honest = report.seed, report.honest
+def _remarks(results: "EvaluationResults") -> list[str]:
+    best, fixed = results.best_threshold, results.fixed_threshold
     remarks = [
-        f"average precision {_number(seed.average_precision)}, ROC-AUC {_number(seed.roc_auc)}",
-        f"seed protocol: {report.content['seed']['note']}",
+        f"average precision {_number(best.average_precision)}, ROC-AUC {_number(best.roc_auc)}",
+        f"best threshold: {best.note}",
     ]
-    if honest is None:
-        return [*remarks, f"honest protocol: {report.reason}"]
-    source = report.threshold_source or "stored with the model"
-    remarks.append(f"honest protocol: threshold {source}")
-    if honest.note is not None:
-        remarks.append(f"honest protocol: {honest.note}")
+    if fixed is None:
+        return [*remarks, f"fixed threshold: {results.reason}"]
+    remarks.append(f"fixed threshold: {fixed.threshold_source or 'stored with the model'}")
+    if fixed.note is not None:
+        remarks.append(f"fixed threshold: {fixed.note}")
     return remarks
 
 

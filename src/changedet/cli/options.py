@@ -38,3 +38,9 @@ BaselineEncoderWeightsOption: TypeAlias = Annotated[
     str | None,
     typer.Option(help="deep_difference: package, hub, none or a file.  [default: package]"),
 ]
+BaselinesOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--baselines/--no-baselines", help="Judge all untrained methods, too."),
+]
+#: What :data:`BaselinesOption` was called before.
+FloorsOption: TypeAlias = Annotated[bool, typer.Option("--floors/--no-floors", hidden=True)]

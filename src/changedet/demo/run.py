@@ -13,7 +13,8 @@ from changedet.data.labels.scan import scan_labels
 from changedet.data.reading import PairReader
 from changedet.demo.baseline import DifferenceScorer
 from changedet.errors import ConfigError, TrainingError
-from changedet.evaluation.evaluate import EvaluationReport, EvaluationRequest, evaluate_model
+from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
+from changedet.evaluation.results import EvaluationResults
 from changedet.inference.counting import count_scores
 from changedet.inference.scorer import Scorer
 from changedet.inference.torch_scorer import TorchScorer
@@ -133,7 +134,7 @@ def run_demo(
         )
     with clock.measure("compare with an untrained model and a plain difference"):
         contenders = [
-            Contender("DASNet-V2, trained", _honest(report)),
+            Contender("DASNet-V2, trained", _judged(report)),
             *_baselines(config, index, model=model, device=request.device),
         ]
     with clock.measure("predict one pair"):
@@ -147,10 +148,10 @@ def run_demo(
     return demo
 
 
-def _honest(report: EvaluationReport) -> FixedThresholdMetrics:
-    if report.honest is None:
+def _judged(report: EvaluationResults) -> FixedThresholdMetrics:
+    if report.fixed_threshold is None:
         raise TrainingError(f"the trained model cannot be judged: {report.reason}")
-    return report.honest
+    return report.fixed_threshold
 
 
 def _prepare_folder(request: DemoRequest) -> None:
@@ -205,7 +206,7 @@ class _Clock:
 def _write_page(
     request: DemoRequest,
     demo: DemoReport,
-    report: EvaluationReport,
+    report: EvaluationResults,
     *,
     prediction: PredictionReport,
     config: ExperimentConfig,
@@ -253,7 +254,7 @@ def _write_page(
                     f"{options['head_width']}, {options['distance']} distance, "
                     f"{config.training.epochs} epochs of {request.counts[0]} pairs in crops of "
                     f"{config.data.crop_px} px, seed {config.training.seed}, device "
-                    f"{report.content['device']}, changedet {report.content['version']}."
+                    f"{report.device}, changedet {report.version}."
                 ),
                 Note(
                     "changedet data sample PAIRS\n"

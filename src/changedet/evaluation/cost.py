@@ -1,7 +1,7 @@
 """What a network costs: its parameters, and the arithmetic for one pair."""
 
 import copy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -9,7 +9,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from changedet.inference.torch_scorer import evaluating
 from changedet.inference.views import views
 from changedet.models.base import ChangeModel
-from changedet.storage.json_values import JsonValue, to_json_value
 from changedet.types import TestTime
 
 
@@ -29,10 +28,6 @@ class Cost:
     gflop: float
     side_px: int
     views: int
-
-    def to_dict(self) -> dict[str, JsonValue]:
-        """Return the figures as plain JSON types."""
-        return {name: to_json_value(value) for name, value in asdict(self).items()}
 
 
 def measure_cost(

@@ -1,12 +1,13 @@
-"""Evaluate a model or floor on a data set: both protocols, figures a pair, curve and panels."""
+"""Evaluate a model or an untrained method on a data set.
 
-import json
+Figures at the best and at a fixed threshold, figures of each pair, a curve and panels.
+"""
+
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,12 @@ from changedet.evaluation.examples import choose_pairs, write_panels
 from changedet.evaluation.leakage import find_seen, other_bands_note
 from changedet.evaluation.model_data import check_pixel_type, scan_labels_as_trained
 from changedet.evaluation.per_image_table import write_per_image
+from changedet.evaluation.results import (
+    BestThresholdResult,
+    EvaluatedData,
+    EvaluationResults,
+    FixedThresholdResult,
+)
 from changedet.evaluation.threshold import (
     ThresholdChoice,
     chosen_on_split,
@@ -35,21 +42,17 @@ from changedet.inference.score_source import ScoreSource, open_source
 from changedet.metrics.confusion import per_image
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.protocol import (
-    BestThresholdMetrics,
-    FixedThresholdMetrics,
     best_threshold_metrics,
     fixed_threshold_metrics,
 )
 from changedet.rendering.plots import write_precision_recall_curve
-from changedet.storage.atomic import write_text
-from changedet.storage.json_values import to_json_value
 from changedet.storage.output_folder import Existing, check_result_folder, result_folder
 from changedet.types import Mode, Progress, TestTime
 
 #: The file that tells a finished evaluation.
 METRICS = "metrics.json"
-#: What the seed's protocol is worth, said wherever its figures are.
-SEED_NOTE = "optimistic: its threshold is chosen on this very set"
+#: What figures at the best threshold are worth, said wherever they are.
+BEST_THRESHOLD_NOTE = "optimistic: its threshold is chosen on this very set"
 _NO_THRESHOLD = (
     "the model holds no threshold, so there is none to apply unchanged; have one chosen on another "
     "split (--threshold-split val) or give it with --threshold"
@@ -61,7 +64,7 @@ class EvaluationRequest:
     """What to evaluate, and how.
 
     Attributes:
-        model: Model file, or ``floor:NAME`` for an untrained method.
+        model: Model file, or ``baseline:NAME`` for an untrained method.
         data: Folder of the data set, or manifest of scenes.
         out: Folder for the results.
         split: Name of the split to report.
@@ -75,8 +78,8 @@ class EvaluationRequest:
         panels: Number of pairs to show as pictures.
         ignore_value: Label value that counts neither as changed nor as unchanged.
         changed_values: Label values that mean changed, where the labels do not say it themselves.
-        channels: Bands of the images, for a floor; None: 3.
-        encoder: Encoder of the floor that has one, see
+        channels: Bands of the images, for an untrained method; None: 3.
+        encoder: Encoder of the untrained method that has one, see
             :func:`changedet.baselines.registry.create_baseline`.
         encoder_weights: Its weights.
         existing: Whether the results of an earlier evaluation in ``out`` may be replaced.
@@ -102,35 +105,12 @@ class EvaluationRequest:
     existing: Existing = "refuse"
 
 
-@dataclass(frozen=True)
-class EvaluationReport:
-    """What an evaluation found.
-
-    Attributes:
-        images: Number of pairs.
-        seed: The seed's protocol: the best threshold of this very set.
-        honest: The honest protocol; None if there is no threshold to apply.
-        threshold_source: Who chose the honest threshold.
-        reason: Why there is no honest result.
-        pictures_threshold: Score from which pixels count as changed in the panels and per image.
-        content: All of it as it stands in ``metrics.json``.
-    """
-
-    images: int
-    seed: BestThresholdMetrics
-    honest: FixedThresholdMetrics | None
-    threshold_source: str | None
-    reason: str | None
-    pictures_threshold: float
-    content: dict[str, Any]
-
-
 def evaluate_model(
     request: EvaluationRequest,
     *,
     say: Callable[[str], None] = lambda message: None,
     progress: Progress | None = None,
-) -> EvaluationReport:
+) -> EvaluationResults:
     """Evaluate a model or an untrained method on a split of any labelled data set (spec 5).
 
     Writes ``metrics.json``, ``per_image.csv``, ``precision_recall.png`` and ``panels/`` to
@@ -140,6 +120,9 @@ def evaluate_model(
         request: What to evaluate, and how.
         say: Gets sentences for the user.
         progress: Called after each pair.
+
+    Returns:
+        All that was found, as it stands in ``metrics.json``.
 
     Raises:
         ConfigError: If a setting is wrong or ``out`` is not free.
@@ -181,12 +164,10 @@ def evaluate_model(
     started = time.monotonic()
     choice, histogram = _count(judged, encoding=encoding, progress=progress)
     seconds = time.monotonic() - started
-    report = _judge(judged, choice, histogram)
-    report.content["data"]["label"] = encoding.to_dict()
-    report.content["seconds"] = round(seconds, 3)
+    results = _judge(judged, choice, histogram, encoding=encoding, seconds=seconds)
     with result_folder(request.out, marker=METRICS, existing=request.existing) as folder:
-        _write_results(folder, judged, report, histogram=histogram, encoding=encoding)
-    return report
+        _write_results(folder, judged, results, histogram=histogram)
+    return results
 
 
 def _check_request(request: EvaluationRequest) -> None:
@@ -285,57 +266,56 @@ def _count(
     return chosen_on_split(histogram, index, request.threshold_split), histogram
 
 
-def _judge(judged: _Judged, choice: ThresholdChoice, histogram: ScoreHistogram) -> EvaluationReport:
+def _judge(
+    judged: _Judged,
+    choice: ThresholdChoice,
+    histogram: ScoreHistogram,
+    *,
+    encoding: LabelEncoding,
+    seconds: float,
+) -> EvaluationResults:
     request, source, index = judged.request, judged.source, judged.index
-    seed = best_threshold_metrics(histogram)
+    best = best_threshold_metrics(histogram)
     seen = None if source.card is None else find_seen(source.card, index, split=request.split)
-    honest: FixedThresholdMetrics | None = None
-    reason: str | None = _NO_THRESHOLD
+    fixed: FixedThresholdResult | None = None
     if choice.value is not None:
         note = threshold_note(choice, source, index, split=request.split, seen=seen)
-        honest, reason = fixed_threshold_metrics(histogram, choice.value, note=note), None
-    for_pictures = _first_number(choice.value, seed.threshold)
+        figures = fixed_threshold_metrics(histogram, choice.value, note=note)
+        fixed = FixedThresholdResult(**vars(figures), threshold_source=choice.source)
     is_tiled = source.kind == "model" or request.mode == "grid"
-    content: dict[str, Any] = {
-        "version": __version__,
-        "model": source.metadata,
-        "data": {
-            "name": index.name,
-            "root": str(request.data),
-            "layout": index.layout,
-            "benchmark": request.benchmark,
-        },
-        "split": request.split,
-        "threshold_split": choice.split,
-        "images": histogram.images,
-        "mode": request.mode,
-        "tile_px": source.detector.tile_px if is_tiled else None,
-        "test_time": source.detector.test_time,
-        "seed": {
-            **seed.to_dict(),
-            "note": "; ".join([SEED_NOTE, *(seen.in_training if seen else ())]),
-        },
-        "seen_blocks": seen and seen._asdict(),
-        "honest": honest and {**honest.to_dict(), "threshold_source": choice.source},
-        "reason": reason,
-        "average_precision": to_json_value(seed.average_precision),
-        "roc_auc": to_json_value(seed.roc_auc),
-        "pictures_threshold": for_pictures,
-        "device": source.detector.device_name,
-    }
-    return EvaluationReport(
+    return EvaluationResults(
+        version=__version__,
+        model=source.metadata,
+        data=EvaluatedData(
+            name=index.name,
+            root=str(request.data),
+            layout=index.layout,
+            benchmark=request.benchmark,
+            label=encoding,
+        ),
+        split=request.split,
+        threshold_split=choice.split,
         images=histogram.images,
-        seed=seed,
-        honest=honest,
-        threshold_source=None if honest is None else choice.source,
-        reason=reason,
-        pictures_threshold=for_pictures,
-        content=content,
+        mode=request.mode,
+        tile_px=source.detector.tile_px if is_tiled else None,
+        test_time=source.detector.test_time,
+        best_threshold=BestThresholdResult(
+            **vars(best),
+            note="; ".join([BEST_THRESHOLD_NOTE, *(seen.in_training if seen else ())]),
+        ),
+        seen_blocks=seen,
+        fixed_threshold=fixed,
+        reason=_NO_THRESHOLD if fixed is None else None,
+        average_precision=best.average_precision,
+        roc_auc=best.roc_auc,
+        pictures_threshold=_first_number(choice.value, best.threshold),
+        device=source.detector.device_name,
+        seconds=round(seconds, 3),
     )
 
 
 def _first_number(*candidates: float | None) -> float:
-    """Pick the threshold for panels and per-image figures: the honest one, or else the seed's."""
+    """Pick the threshold for panels and per-image figures: the fixed one, or else the best one."""
     numbers = [value for value in candidates if value is not None and not math.isnan(value)]
     # Without any changed pixel no threshold is better than another; take the middle of the scale.
     return numbers[0] if numbers else 0.5
@@ -344,25 +324,25 @@ def _first_number(*candidates: float | None) -> float:
 def _write_results(
     folder: Path,
     judged: _Judged,
-    report: EvaluationReport,
+    results: EvaluationResults,
     *,
     histogram: ScoreHistogram,
-    encoding: LabelEncoding,
 ) -> None:
-    counts = per_image(histogram, report.pictures_threshold)
+    fixed = results.fixed_threshold
+    counts = per_image(histogram, results.pictures_threshold)
     write_per_image(folder / "per_image.csv", judged.pairs, counts)
     write_precision_recall_curve(
         folder / "precision_recall.png",
         histogram,
         title=f"{judged.index.name}, split {judged.request.split}",
-        threshold=None if report.honest is None else report.honest.threshold,
+        threshold=None if fixed is None else fixed.threshold,
     )
     write_panels(
         folder / "panels",
         choose_pairs(counts, judged.request.panels),
         pairs=judged.pairs,
-        read=judged.source.reader(encoding).read,
+        read=judged.source.reader(results.data.label).read,
         score=judged.score,
-        threshold=report.pictures_threshold,
+        threshold=results.pictures_threshold,
     )
-    write_text(folder / METRICS, json.dumps(report.content, indent=2) + "\n")
+    results.write(folder / METRICS)

@@ -150,7 +150,8 @@ def open_source(
         title=title,
         kind="baseline",
         detector=detector,
-        metadata={**detector.metadata, "title": title},
+        # As "floor" for one more version.
+        metadata={**detector.metadata, "floor": detector.metadata["baseline"], "title": title},
     )
 
 

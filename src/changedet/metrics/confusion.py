@@ -8,7 +8,6 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from changedet.metrics.histogram import CountArray, FloatArray, ScoreHistogram
-from changedet.storage.json_values import JsonValue, to_json_value
 
 #: The figures of a confusion matrix, in the order in which they are reported (spec 5).
 FIGURES = ("f1", "iou", "precision", "recall", "overall_accuracy", "kappa")
@@ -19,7 +18,7 @@ _Count = TypeVar("_Count", int, FloatArray)
 class Confusion(NamedTuple):
     """Pixel counts of the change class: hits, false alarms, misses, correct rejections.
 
-    A figure whose denominator is zero is undefined and NaN (JSON: null), never 0 or 1: precision
+    A figure whose denominator is zero is undefined and NaN, never 0 or 1: precision
     without a detected pixel, recall without a changed pixel, F1 and IoU without either, kappa
     where label and detection are the same single class throughout.
     """
@@ -58,11 +57,6 @@ class Confusion(NamedTuple):
     def kappa(self) -> float:
         """Cohen's kappa: agreement beyond chance, in [-1, 1]."""
         return self._figure("kappa")
-
-    def to_dict(self) -> dict[str, JsonValue]:
-        """Return counts and figures as plain JSON types, undefined figures as null."""
-        figures = {name: to_json_value(self._figure(name)) for name in FIGURES}
-        return {**self._asdict(), **figures}
 
     def _figure(self, name: str) -> float:
         part, whole = fractions(tp=self.tp, fp=self.fp, fn=self.fn, tn=self.tn)[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from changedet.metrics.confusion import ratio
 from changedet.metrics.histogram import GRID_THRESHOLDS, CountArray, FloatArray, ScoreHistogram
-from changedet.storage.json_values import JsonValue, to_json_value
 
 
 class PrecisionRecall(NamedTuple):
@@ -42,10 +41,6 @@ class BestThreshold:
     precision: float
     recall: float
     threshold: float
-
-    def to_dict(self) -> dict[str, JsonValue]:
-        """Return the figures as plain JSON types, undefined ones as null."""
-        return {name: to_json_value(value) for name, value in asdict(self).items()}
 
 
 def precision_recall(

@@ -19,10 +19,10 @@ CountArray: TypeAlias = NDArray[np.int64]
 SCORE_BINS = 1024
 #: The thresholds k/1024, k = 0..1024, among which a threshold is chosen and curves are drawn.
 GRID_THRESHOLDS: tuple[float, ...] = tuple(k / SCORE_BINS for k in range(SCORE_BINS + 1))
-#: The seed's 96 thresholds, as distances in [0, 2.2] (spec 5).
-SEED_DISTANCES: tuple[float, ...] = tuple(np.linspace(0.0, 2.2, 96).tolist())
-#: The seed's 96 thresholds, as scores in [0, 1.1]; none of the scores reaches the last nine.
-PAPER_THRESHOLDS: tuple[float, ...] = tuple(d / MAX_DISTANCE for d in SEED_DISTANCES)
+#: The 96 thresholds of the DASNet papers, as distances in [0, 2.2] (spec 5).
+PAPER_DISTANCES: tuple[float, ...] = tuple(np.linspace(0.0, 2.2, 96).tolist())
+#: The same as scores in [0, 1.1]; none of the scores reaches the last nine.
+PAPER_THRESHOLDS: tuple[float, ...] = tuple(d / MAX_DISTANCE for d in PAPER_DISTANCES)
 
 
 @dataclass(frozen=True, eq=False)

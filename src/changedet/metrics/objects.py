@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -16,7 +16,6 @@ from scipy import ndimage
 from changedet.errors import ConfigError, DataError
 from changedet.metrics.bootstrap import quantile_interval
 from changedet.metrics.confusion import ratio
-from changedet.storage.json_values import to_json_value
 from changedet.types import IGNORED
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from changedet.metrics.histogram import CountArray, FloatArray
-    from changedet.storage.json_values import JsonValue
 
 #: Upper ends of the size classes of labelled objects, in pixels; the last class has none.
 SIZE_EDGES_PX = (64, 256, 1024, 4096)
@@ -168,7 +166,7 @@ class ObjectCounter:
         )
 
 
-def count_blotches(is_changed: NDArray[np.bool_], label: NDArray[np.uint8]) -> int:
+def count_false_positive_objects(is_changed: NDArray[np.bool_], label: NDArray[np.uint8]) -> int:
     """Count the predicted objects of one image without a single pixel that is labelled changed.
 
     Ignored pixels belong to no object.
@@ -203,7 +201,7 @@ class SizeRecall:
 
 @dataclass(frozen=True)
 class ObjectResult:
-    """Figures over the pooled objects of all images; NaN (JSON: null) where undefined.
+    """Figures over the pooled objects of all images; NaN where undefined.
 
     Attributes:
         f1: Harmonic mean of precision and recall; undefined without any object.
@@ -228,17 +226,6 @@ class ObjectResult:
     labelled: int
     by_size: tuple[SizeRecall, ...]
     images: int
-
-    def to_dict(self, *, gsd_m: float | None = None) -> dict[str, JsonValue]:
-        """Return the figures as plain JSON types; sizes in square metres too where they are known.
-
-        Args:
-            gsd_m: Side of a pixel on the ground in metres.
-        """
-        by_size = [_size_fields(entry, gsd_m) for entry in self.by_size]
-        return {
-            name: to_json_value(value) for name, value in {**vars(self), "by_size": by_size}.items()
-        }
 
 
 def object_result(
@@ -313,16 +300,3 @@ def _figures(pooled: FloatArray) -> FloatArray:
             *(ratio(part, whole) for part, whole in zip(found, by_size, strict=True)),
         ]
     )
-
-
-def _size_fields(entry: SizeRecall, gsd_m: float | None) -> dict[str, Any]:
-    area = None if gsd_m is None else list(entry.size.area_m2(gsd_m))
-    return {
-        "from_px": entry.size.from_px,
-        "to_px": entry.size.to_px,
-        "area_m2": area,
-        "objects": entry.objects,
-        "found": entry.found,
-        "recall": entry.recall,
-        "interval": entry.interval,
-    }

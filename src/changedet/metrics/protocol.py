@@ -1,9 +1,13 @@
-"""The two ways to report a model: the seed's protocol and the honest one (spec 5)."""
+"""The two ways to report a model: at the best threshold of the reported images, at a fixed one.
+
+Spec 5. The first is the protocol of the DASNet papers and optimistic.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
@@ -17,7 +21,7 @@ from changedet.metrics.histogram import (
     FloatArray,
     ScoreHistogram,
 )
-from changedet.storage.json_values import JsonValue, to_json_value
+from changedet.storage.results import ByName, Figure
 from changedet.types import MAX_DISTANCE
 
 #: The note for figures on the very images that chose the threshold (spec 5).
@@ -26,7 +30,7 @@ SELECTION_SET_NOTE = "selection set, optimistic"
 
 @dataclass(frozen=True)
 class BestThresholdMetrics:
-    """The seed's figures: the best of 96 thresholds on the very images that are reported.
+    """The best of 96 thresholds on the very images that are reported, as in the DASNet papers.
 
     NaN (JSON: null) throughout if no pixel has changed.
 
@@ -41,18 +45,14 @@ class BestThresholdMetrics:
         images: Number of images.
     """
 
-    max_f1: float
-    precision: float
-    recall: float
-    threshold: float
-    distance: float
-    average_precision: float
-    roc_auc: float
+    max_f1: Figure
+    precision: Figure
+    recall: Figure
+    threshold: Figure
+    distance: Figure
+    average_precision: Figure
+    roc_auc: Figure
     images: int
-
-    def to_dict(self) -> dict[str, JsonValue]:
-        """Return the figures as plain JSON types, undefined ones as null."""
-        return {name: to_json_value(value) for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)
@@ -79,28 +79,23 @@ class FixedThresholdMetrics:
 
     threshold: float
     distance: float
-    f1: float
-    iou: float
-    precision: float
-    recall: float
-    overall_accuracy: float
-    kappa: float
-    intervals: Mapping[str, tuple[float, float]]
+    f1: Figure
+    iou: Figure
+    precision: Figure
+    recall: Figure
+    overall_accuracy: Figure
+    kappa: Figure
+    intervals: Mapping[str, tuple[Figure, Figure]]
     level: float
-    average_precision: float
-    roc_auc: float
-    confusion: Confusion
+    average_precision: Figure
+    roc_auc: Figure
+    confusion: Annotated[Confusion, ByName()]
     images: int
     note: str | None = None
 
-    def to_dict(self) -> dict[str, JsonValue]:
-        """Return the figures as plain JSON types: undefined ones null, intervals [low, high]."""
-        values = {**vars(self), "confusion": self.confusion._asdict()}
-        return {name: to_json_value(value) for name, value in values.items()}
-
 
 def best_threshold_metrics(hist: ScoreHistogram) -> BestThresholdMetrics:
-    """Report max-F as the seed does: threshold and figures from the same images (spec 5).
+    """Report max-F as the DASNet papers do: threshold and figures from the same images (spec 5).
 
     Raises:
         DataError: If no image was counted.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from changedet.metrics.objects import SizeRecall
+    from changedet.metrics.objects import SizeClass
 
 _FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
 _INK, _FAINT = to_hex(INK), to_hex(FAINT_LINE)
@@ -30,6 +30,22 @@ _CURVE, _MARK = _LINES[:2]
 _MARKERS = "osD^vP"
 # Methods at the same size lie side by side, so that their intervals can be told apart.
 _SPREAD = 0.36
+
+
+class RecallBySize(Protocol):
+    """Share of the labelled objects of one size that are found, counted or read from a file."""
+
+    @property
+    def size(self) -> SizeClass:
+        """The size."""
+
+    @property
+    def recall(self) -> float:
+        """The share, NaN without an object."""
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Its interval, (low, high)."""
 
 
 class SizeLine(NamedTuple):
@@ -43,7 +59,7 @@ class SizeLine(NamedTuple):
 
     title: str
     kind: Literal["model", "baseline"]
-    by_size: Sequence[SizeRecall]
+    by_size: Sequence[RecallBySize]
 
 
 class SizePanel(NamedTuple):

@@ -10,24 +10,26 @@ import math
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeAlias
+from typing import Annotated, Any, Self, TypeAlias, get_type_hints
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    GetCoreSchemaHandler,
     PlainSerializer,
     TypeAdapter,
     ValidationError,
     WithJsonSchema,
+    computed_field,
 )
+from pydantic_core import core_schema
 
 from changedet.errors import ResultsError
 from changedet.storage.atomic import write_text
 
-#: Said of a key that is written for one more version.
-DEPRECATED: Mapping[str, Any] = {"deprecated": True}
 _ENTRY = re.compile(r"^(\w+): (.*)$")
 
 
@@ -51,12 +53,36 @@ Figure: TypeAlias = Annotated[
 NumberOrNone: TypeAlias = Annotated[float | None, BeforeValidator(_or_none)]
 #: Values that have no fields of their own, as plain JSON types; NaN becomes null.
 PlainJson: TypeAlias = Annotated[dict[str, Any], BeforeValidator(lambda value: to_plain(value))]
-_PLAIN = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="null"))
+
+
+class ByName:
+    """Annotation of a named tuple whose fields stand in a file by name, not as a list."""
+
+    def __get_pydantic_core_schema__(
+        self,
+        source: Any,  # noqa: ANN401
+        handler: GetCoreSchemaHandler,
+    ) -> core_schema.CoreSchema:
+        """Validate a mapping or a tuple of that type; write an object."""
+        fields = core_schema.typed_dict_schema(
+            {
+                name: core_schema.typed_dict_field(handler.generate_schema(kind))
+                for name, kind in get_type_hints(source).items()
+            }
+        )
+        return core_schema.no_info_before_validator_function(
+            lambda value: value._asdict() if isinstance(value, source) else value,
+            core_schema.no_info_after_validator_function(lambda value: source(**value), fields),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda value: value._asdict(), return_schema=fields
+            ),
+        )
 
 
 def to_plain(value: object) -> Any:  # noqa: ANN401
     """Turn anything that a result file may hold into plain JSON types, as it stands in the file."""
-    return json.loads(_PLAIN.dump_json(value))
+    kind: Any = type(value) if is_dataclass(value) else Any
+    return json.loads(TypeAdapter(kind).dump_json(value))
 
 
 def _describe_model(schema: dict[str, Any], model: type[BaseModel]) -> None:
@@ -152,6 +178,20 @@ class Results(Record):
             content: As it stands in the file; a copy at its first level.
         """
         return {**content, "schema_version": cls.model_fields["schema_version"].default}
+
+
+def former_name(name: str, kind: Any) -> Any:  # noqa: ANN401
+    """Write the content of a field under its former name as well, for one more version.
+
+    Args:
+        name: The field.
+        kind: Its type.
+    """
+    return computed_field(
+        return_type=kind,
+        description=f"Deprecated: the same as {name}; goes with the next version.",
+        json_schema_extra={"deprecated": True},
+    )(property(lambda self: getattr(self, name)))
 
 
 def read_content(path: Path) -> dict[str, Any]:

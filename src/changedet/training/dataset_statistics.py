@@ -1,9 +1,8 @@
 """What a run measures once on its data: label encoding, class share, normalisation statistics."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 from changedet.data.index import PairIndex
 from changedet.data.labelled import LabelledPair
@@ -14,61 +13,52 @@ from changedet.errors import ConfigError, DataError
 from changedet.inference.views import views
 from changedet.losses.registry import loss_row
 from changedet.models.weights import encoder_normalisation
+from changedet.storage.results import PlainJson, Record, Results
 from changedet.training.config import ExperimentConfig
 from changedet.types import Normalisation, PixelType
 
 _RGB = 3
 
 
-class DatasetStatistics(NamedTuple):
-    """What was measured on the data once, and what a resumed run must not measure anew."""
+class DatasetStatistics(Record):
+    """What was measured on the data once, and what a resumed run must not measure anew.
+
+    Attributes:
+        data: Folder of the data set, or manifest of scenes.
+        data_name: Name of the data set.
+        label: What the values of its labels mean.
+        changed_share: Share of the training pixels that have changed, in [0, 1].
+        normalisation: How stored values become network input.
+        pixel_type: Kind of the stored values.
+        source_bands: Bands of the rasters, counted from 1, if they were chosen.
+        source_bands_after: Those of the second date where they differ.
+        blocks: Blocks of scenes that train and validate; null for pairs of files.
+    """
 
     data: Path
     data_name: str
-    encoding: LabelEncoding
+    label: LabelEncoding
     changed_share: float | None
     normalisation: Normalisation
     pixel_type: PixelType = "uint8"
-    blocks: dict[str, Any] | None = None
     source_bands: tuple[int, ...] | None = None
     source_bands_after: tuple[int, ...] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the facts as plain JSON types."""
-        return {
-            "data": str(self.data),
-            "data_name": self.data_name,
-            "label": self.encoding.to_dict(),
-            "changed_share": self.changed_share,
-            "normalisation": asdict(self.normalisation),
-            "pixel_type": self.pixel_type,
-            "source_bands": self.source_bands,
-            "source_bands_after": self.source_bands_after,
-            "blocks": self.blocks,
-        }
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "DatasetStatistics":
-        """Rebuild from :meth:`to_dict`; other keys are left alone."""
-        statistics: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in fields["normalisation"].items()
-        }
-        return cls(
-            data=Path(fields["data"]),
-            data_name=fields["data_name"],
-            encoding=LabelEncoding.from_dict(fields["label"]),
-            changed_share=fields["changed_share"],
-            normalisation=Normalisation(**statistics),
-            pixel_type=fields.get("pixel_type", "uint8"),
-            blocks=fields.get("blocks"),
-            source_bands=_tuple_or_none(fields.get("source_bands")),
-            source_bands_after=_tuple_or_none(fields.get("source_bands_after")),
-        )
+    blocks: PlainJson | None = None
 
 
-def _tuple_or_none(bands: list[int] | None) -> tuple[int, ...] | None:
-    return None if bands is None else tuple(bands)
+class TrainingRecord(DatasetStatistics, Results):
+    """A training run, besides its settings: what was measured on the data, and with what it ran.
+
+    Attributes:
+        package_version: Version of changedet that began the run.
+        torch_version: Version of PyTorch that began it.
+        threads: Threads that PyTorch computed with on the CPU.
+    """
+
+    kind: Literal["training"] = "training"
+    package_version: str
+    torch_version: str
+    threads: int
 
 
 def measure_dataset(
@@ -106,7 +96,7 @@ def measure_dataset(
     return DatasetStatistics(
         data=root.resolve(),
         data_name=index.name,
-        encoding=scan.encoding,
+        label=scan.encoding,
         changed_share=share,
         normalisation=normalisation,
         pixel_type=index.pixel_type,

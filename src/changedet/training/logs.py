@@ -2,13 +2,13 @@
 
 import csv
 import io
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from changedet.metrics.protocol import SELECTION_SET_NOTE, best_threshold_metrics
 from changedet.rendering.plots import write_precision_recall_curve
 from changedet.storage.atomic import write_text
+from changedet.storage.results import Figure, Results
 from changedet.training.callbacks import LogRow, TrainingCallback, ValidationEvent
 from changedet.training.checkpoint import TrainingPosition
 
@@ -38,6 +38,43 @@ VALIDATION_COLUMNS = (
     "stored_threshold",
     "best_f_score",
 )
+
+
+class ValidationResults(Results):
+    """Figures of one validation of a training run, optimistic since they choose the model.
+
+    Attributes:
+        step: Steps of the optimiser so far.
+        epoch: Epoch of the training, from 1.
+        batch: Batches of that epoch so far.
+        max_f1: Highest F1 over 96 thresholds.
+        threshold: That threshold, a score.
+        precision: Precision there.
+        recall: Recall there.
+        average_precision: Area under the precision-recall curve.
+        roc_auc: Area under the ROC curve.
+        stored_threshold: Threshold that is stored with the model.
+        best_f_score: Highest F1 of the run so far.
+        distance: The threshold as a distance.
+        images: Number of pairs.
+        note: What a reader must know.
+    """
+
+    kind: Literal["validation"] = "validation"
+    step: int
+    epoch: int
+    batch: int
+    max_f1: Figure
+    threshold: Figure
+    precision: Figure
+    recall: Figure
+    average_precision: Figure
+    roc_auc: Figure
+    stored_threshold: Figure
+    best_f_score: Figure
+    distance: Figure
+    images: int
+    note: str
 
 
 class CsvLog:
@@ -106,14 +143,14 @@ class RunRecords(TrainingCallback):
     def on_validation(self, event: ValidationEvent) -> None:
         """Write the curve, the figures and a row."""
         progress = event.progress
-        seed = best_threshold_metrics(event.histogram)
-        figures: dict[str, object] = {
+        best = best_threshold_metrics(event.histogram)
+        figures: dict[str, Any] = {
             "max_f1": progress.f_score,
-            "threshold": seed.threshold,
-            "precision": seed.precision,
-            "recall": seed.recall,
-            "average_precision": seed.average_precision,
-            "roc_auc": seed.roc_auc,
+            "threshold": best.threshold,
+            "precision": best.precision,
+            "recall": best.recall,
+            "average_precision": best.average_precision,
+            "roc_auc": best.roc_auc,
             "stored_threshold": event.threshold,
             "best_f_score": progress.best_f_score,
         }
@@ -124,14 +161,13 @@ class RunRecords(TrainingCallback):
             event.histogram,
             title=f"validation, epoch {progress.epoch}, batch {progress.batch}",
         )
-        content = {
+        ValidationResults(
             **position,
             **figures,
-            "distance": seed.distance,
-            "images": seed.images,
-            "note": f"{SELECTION_SET_NOTE}: the threshold is chosen on these very images",
-        }
-        write_text(stem.with_name(f"{stem.name}_metric.json"), json.dumps(content, indent=2) + "\n")
+            distance=best.distance,
+            images=best.images,
+            note=f"{SELECTION_SET_NOTE}: the threshold is chosen on these very images",
+        ).write(stem.with_name(f"{stem.name}_metric.json"))
         self._validation.add({**position, **figures})
         numbers = {k: v for k, v in figures.items() if isinstance(v, float)}
         self._scalars(progress.step, numbers, group="validation")

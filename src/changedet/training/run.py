@@ -1,7 +1,6 @@
 """A training run from a request to a folder of results; resuming it, interrupting it."""
 
 import contextlib
-import json
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from changedet._version import __version__
 from changedet.card import read_card
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.rasters.manifest import READING_SCENES, find_manifest
-from changedet.errors import CheckpointError, ConfigError, StorageError
+from changedet.errors import CheckpointError, ConfigError, ResultsError, StorageError
 from changedet.inference.devices import resolve_device
 from changedet.inference.memory import keep_freed_memory
 from changedet.models.base import ChangeModel, EncoderModel
@@ -43,6 +42,7 @@ from changedet.training.config import (
 )
 from changedet.training.dataset_statistics import (
     DatasetStatistics,
+    TrainingRecord,
     check_scenes_unchanged,
     measure_dataset,
 )
@@ -53,6 +53,8 @@ from changedet.training.validation import RunValidator, make_exporter
 #: Settings that a resumed run may change without becoming another experiment.
 _FREE_ON_RESUME = ("training.epochs", "data.workers", "data.cache", "training.keep_best")
 DEFAULT_RECIPE = "default"
+#: What was measured on the data once; also the file that tells a run.
+RECORD = "run.json"
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def run_training(
     loader, sampler = build_loader(
         pairs,
         config,
-        encoding=facts.encoding,
+        encoding=facts.label,
         device=device,
         pixel_type=facts.pixel_type,
         fill=facts.normalisation,
@@ -265,43 +267,44 @@ def _check_folder(request: TrainRequest) -> None:
     if held and request.mode == "new":
         raise ConfigError(f"{out} already holds {_held(out)}, or choose another folder")
     # A wrong folder must not cost anybody what else it holds.
-    if held and request.mode == "overwrite" and not (out / "run.json").is_file():
+    if held and request.mode == "overwrite" and not (out / RECORD).is_file():
         raise ConfigError(f"{out} holds no run that could be replaced; choose another folder")
 
 
 def _held(out: Path) -> str:
-    if not (out / "run.json").is_file():
+    if not (out / RECORD).is_file():
         return "files that are not a run; move them away"
     if not (out / "checkpoints" / "last.safetensors").is_file():
         return "a run without a checkpoint; replace it with --overwrite"
     return "a run; go on with --resume, replace it with --overwrite"
 
 
-_RUN_ENTRIES = ("checkpoints", "logs", "validation", "best.safetensors", "config.yaml", "run.json")
+_RUN_ENTRIES = ("checkpoints", "logs", "validation", "best.safetensors", "config.yaml", RECORD)
 
 
 def _write_run(request: TrainRequest, config: ExperimentConfig, facts: DatasetStatistics) -> None:
     write_text(request.out / "config.yaml", dump_config(config))
-    content = {
-        **facts.to_dict(),
-        "package_version": __version__,
-        "torch_version": torch.__version__,
-        "threads": torch.get_num_threads(),
-    }
-    write_text(request.out / "run.json", json.dumps(content, indent=2) + "\n")
+    TrainingRecord(
+        **dict(facts),
+        package_version=__version__,
+        torch_version=str(torch.__version__),
+        threads=torch.get_num_threads(),
+    ).write(request.out / RECORD)
 
 
 def _stored_run(request: TrainRequest) -> tuple[ExperimentConfig, DatasetStatistics]:
     try:
-        record = json.loads((request.out / "run.json").read_text(encoding="utf-8"))
+        record = TrainingRecord.read(request.out / RECORD)
         stored = load_config(request.out / "config.yaml")
-    except (OSError, ValueError, ConfigError) as error:
+    except (ResultsError, ConfigError) as error:
         raise ConfigError(
             f"{request.out} holds no run to resume ({error}); start it without --resume"
         ) from error
-    facts = DatasetStatistics.from_dict(record)
+    facts = DatasetStatistics(
+        **{name: getattr(record, name) for name in DatasetStatistics.model_fields}
+    )
     if request.data is not None:
-        facts = facts._replace(data=request.data.resolve())
+        facts = facts.model_copy(update={"data": request.data.resolve()})
     return _resumed_config(request, stored), facts
 
 

@@ -17,6 +17,7 @@ from changedet.models.base import ChangeModel
 from changedet.models.model_file import save_model
 from changedet.rendering.pictures import heatmap, write_png
 from changedet.selection import Selection
+from changedet.storage.results import to_plain
 from changedet.training.checkpoint import TrainingPosition
 from changedet.training.config import ExperimentConfig, tile_px
 from changedet.training.dataset_statistics import DatasetStatistics
@@ -53,7 +54,7 @@ class RunValidator:
             DataError: If a pair cannot be read, or the split has no changed pixel.
         """
         reader = PairReader(
-            self.facts.encoding, self.config.model.in_channels, self.facts.normalisation
+            self.facts.label, self.config.model.in_channels, self.facts.normalisation
         )
         heatmaps = self.folder / f"{progress.epoch}_{progress.batch}_heatmaps"
 
@@ -72,8 +73,8 @@ class RunValidator:
             mode=self.config.data.evaluation,
             on_score=draw,
         )
-        seed = best_threshold_metrics(histogram)
-        return Validation(histogram, seed.max_f1, choose_threshold(histogram), seed.roc_auc)
+        best = best_threshold_metrics(histogram)
+        return Validation(histogram, best.max_f1, choose_threshold(histogram), best.roc_auc)
 
 
 def describe_model(
@@ -87,7 +88,7 @@ def describe_model(
         pixel_type=facts.pixel_type,
         tile_px=tile_px(config),
         test_time=config.data.test_time,
-        label=facts.encoding.to_dict(),
+        label=facts.label.to_dict(),
         data_name=facts.data_name,
         licence_note=(
             "The weights follow the terms of the training data and of the encoder's weights."
@@ -119,7 +120,7 @@ def make_exporter(
             threshold=result.threshold,
             threshold_selection=chosen,
             weights_selection=(chosen,),
-            metrics={"validation": best_threshold_metrics(result.histogram).to_dict()},
+            metrics={"validation": to_plain(best_threshold_metrics(result.histogram))},
         )
         save_model(path, model, card)
 

@@ -92,7 +92,7 @@ def ablate(out: Path, data: Path, table: str, *, tiny=TINY, overrides=(), say=No
         table=table,
         overrides=(*tiny, *overrides),
         device="cpu",
-        **{"floors": "none", "shown": 1, **request},
+        **{"baselines": "none", "shown": 1, **request},
     )
     return run_ablation(asked, say=say or (lambda message: None))
 
@@ -106,7 +106,7 @@ def finished(tmp_path_factory, pairs_folder, table) -> tuple[Path, AblationOutco
         patch.setattr(
             StepProcesses, "run", lambda self, name, job, log: here.run(self, name, job, log=log)
         )
-        outcome = ablate(out, pairs_folder, table, floors="all", shown=2, say=said.append)
+        outcome = ablate(out, pairs_folder, table, baselines="all", shown=2, say=said.append)
     return out, outcome, said
 
 
@@ -150,7 +150,7 @@ def test_the_report_holds_every_row_claim_and_floor(finished):
         assert "row faulty, seed 0" in content
         assert "row faulty failed" in content
         assert "changedet ablate" in content
-    # Three pictures of a pair, and a heat map of two rows and of each floor.
+    # Three pictures of a pair, and a heat map of two rows and of each baseline.
     assert page.count("data:image/png") == 2 * (3 + 2 + len(outcome.results.floors))
     assert "L2 \\| plain" in text
     assert "l2/seed_0/heatmaps/01_score.png" in text
@@ -301,7 +301,7 @@ def test_a_stopped_ablation_leaves_its_run_begun_and_goes_on_with_it(
         pairs_folder,
         table,
         rows=("l2", "cosine"),
-        floors="all",
+        baselines="all",
         overrides=["training.epochs=2"],
     )
     assert outcome.stopped_by == signal.SIGINT
@@ -375,7 +375,7 @@ def test_what_judges_has_changed_so_every_run_is_judged_again_and_none_trained(
     steps.done.clear()
     hidden.rename(own_pairs_folder / "test")
     outcome = ablate(
-        out, own_pairs_folder, table, rows=("cosine",), floors="all", shown=2, mode="resume"
+        out, own_pairs_folder, table, rows=("cosine",), baselines="all", shown=2, mode="resume"
     )
     assert steps.names("train") == ["cosine/seed_0"]
     judged = [source for name, source in steps.done if name == "judge"]
@@ -388,15 +388,15 @@ def test_what_judges_has_changed_so_every_run_is_judged_again_and_none_trained(
     assert shown[0] == shown[1]
     assert len(shown[0]) == 2
     steps.done.clear()
-    ablate(out, own_pairs_folder, table, rows=("l2",), floors="all", shown=2, mode="resume")
+    ablate(out, own_pairs_folder, table, rows=("l2",), baselines="all", shown=2, mode="resume")
     assert steps.done == []
     # What was judged on, or shows, other pairs stands beside nothing.
     steps.fails = lambda name, job: "no room" if "runs/l2" in job["folder"] else None
     outcome = ablate(out, own_pairs_folder, table, rows=("l2",), shown=1, mode="resume")
     assert outcome.problems == ("row l2, seed 0: no room",)
     assert len(pictures_of(outcome, "cosine")) == 1
-    assert all("other pairs" in floor.reason for floor in outcome.results.floors)
-    assert not any(floor.judgement for floor in outcome.results.floors)
+    assert all("other pairs" in baseline.reason for baseline in outcome.results.floors)
+    assert not any(baseline.judgement for baseline in outcome.results.floors)
     # The trained model is kept, even if the row is not asked for.
     steps.fails = lambda name, job: None
     steps.done.clear()
@@ -410,14 +410,14 @@ def test_another_pair_to_test_on_has_the_floors_judged_again_too(
     own_pairs_folder, table, steps, tmp_path
 ):
     out = tmp_path / "out"
-    ablate(out, own_pairs_folder, table, rows=("l2",), floors="all")
+    ablate(out, own_pairs_folder, table, rows=("l2",), baselines="all")
     for kind in (own_pairs_folder / "test").iterdir():
         known = min(kind.iterdir())
         shutil.copyfile(known, known.with_stem("another"))
     steps.done.clear()
-    outcome = ablate(out, own_pairs_folder, table, rows=("l2",), floors="all", mode="resume")
+    outcome = ablate(out, own_pairs_folder, table, rows=("l2",), baselines="all", mode="resume")
     assert [name for name, _ in steps.done] == ["judge"] * (1 + len(outcome.results.floors))
-    assert all(floor.judgement for floor in outcome.results.floors)
+    assert all(baseline.judgement for baseline in outcome.results.floors)
     assert len(outcome.results.row("l2").runs) == 1
 
 
@@ -468,20 +468,20 @@ def test_a_training_without_its_facts_is_a_problem_and_the_others_are_reported(
     assert len(outcome.results.row("cosine").runs) == 1
 
 
-def test_a_damaged_floor_is_shown_as_such_and_judged_again(pairs_folder, table, steps, tmp_path):
+def test_a_damaged_baseline_is_shown_as_such_and_judged_again(pairs_folder, table, steps, tmp_path):
     out = tmp_path / "out"
-    ablate(out, pairs_folder, table, rows=("cosine",), floors="all")
+    ablate(out, pairs_folder, table, rows=("cosine",), baselines="all")
     judgement = out / "floors" / "cva" / "judgement.json"
     judgement.write_text("{}")
     outcome = report_ablation(out)
-    damaged = [floor.name for floor in outcome.results.floors if floor.judgement is None]
+    damaged = [baseline.name for baseline in outcome.results.floors if baseline.judgement is None]
     assert damaged == ["cva"]
     assert "not judged: its results are damaged" in (out / "report.md").read_text()
     steps.done.clear()
     request = {"rows": ("cosine",), "floors": "all", "mode": "resume"}
     outcome = ablate(out, pairs_folder, table, **request)
-    assert [source for _, source in steps.done] == ["floor:cva"]
-    assert all(floor.judgement for floor in outcome.results.floors)
+    assert [source for _, source in steps.done] == ["baseline:cva"]
+    assert all(baseline.judgement for baseline in outcome.results.floors)
 
 
 def test_a_setting_that_a_rows_network_lacks_is_said_before_anything_is_trained(
@@ -680,22 +680,22 @@ def test_overwriting_replaces_what_is_the_ablations_own(pairs_folder, table, ste
     assert (out / "precious.txt").is_file()
 
 
-def test_a_floor_that_cannot_be_judged_is_shown_with_its_reason(
+def test_a_baseline_that_cannot_be_judged_is_shown_with_its_reason(
     pairs_folder, table, steps, tmp_path
 ):
     out = tmp_path / "out"
     steps.fails = lambda name, job: "not installed" if job["folder"].endswith("cva") else None
     said = []
-    outcome = ablate(out, pairs_folder, table, rows=("cosine",), floors="all", say=said.append)
+    outcome = ablate(out, pairs_folder, table, rows=("cosine",), baselines="all", say=said.append)
     assert "untrained method cva not judged: not installed" in said
-    failed = [floor.name for floor in outcome.results.floors if floor.judgement is None]
+    failed = [baseline.name for baseline in outcome.results.floors if baseline.judgement is None]
     assert failed == ["cva"]
     assert outcome.problems == ()
     assert "untrained: cva (not judged: not installed)" in (out / "report.md").read_text()
     steps.done.clear()
     steps.fails = lambda name, job: None
-    ablate(out, pairs_folder, table, rows=("cosine",), floors="all", mode="resume")
-    assert [source for _, source in steps.done] == ["floor:cva"]
+    ablate(out, pairs_folder, table, rows=("cosine",), baselines="all", mode="resume")
+    assert [source for _, source in steps.done] == ["baseline:cva"]
 
 
 def test_damaged_results_are_named(pairs_folder, tmp_path):
@@ -711,7 +711,13 @@ def test_damaged_results_are_named(pairs_folder, tmp_path):
 
 
 def test_a_mistake_within_a_step_is_one_line_and_its_exit_status(caplog, monkeypatch):
-    job = {"folder": "x", "source": "floor:diference", "device": "cpu", "label": {}, "splits": {}}
+    job = {
+        "folder": "x",
+        "source": "baseline:diference",
+        "device": "cpu",
+        "label": {},
+        "splits": {},
+    }
     assert step.main(["judge", json.dumps(job)]) == 2
     assert "diference" in caplog.messages[-1]
     assert "\n" not in caplog.messages[-1]

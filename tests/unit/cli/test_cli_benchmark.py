@@ -17,9 +17,9 @@ def run(invoke, pairs_folder: Path, tmp_path: Path):
     return call
 
 
-def test_a_floor_is_judged_and_printed_for_tiles_and_whole_images(run, tmp_path, monkeypatch):
+def test_a_baseline_is_judged_and_printed_for_tiles_and_whole_images(run, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["/bin/changedet", "benchmark", "accuracy"])
-    result = run("floor:difference", "--no-floors", "--seed", 4, "--duplicate-limit", 0.95)
+    result = run("baseline:difference", "--no-baselines", "--seed", 4, "--duplicate-limit", 0.95)
     assert result.exit_code == 0, result.output
     content = json.loads((tmp_path / "out" / "accuracy.json").read_text())
     assert content["origin"]["seed"] == 4
@@ -36,7 +36,7 @@ def test_a_floor_is_judged_and_printed_for_tiles_and_whole_images(run, tmp_path,
 
 
 def test_json_is_printed_alone_and_notes_go_to_the_error_stream(run, tmp_path):
-    result = run("floor:cva", "--no-floors", "--split", "val", "--json", "--gsd", 2)
+    result = run("baseline:cva", "--no-baselines", "--split", "val", "--json", "--gsd", 2)
     assert result.exit_code == 0, result.output
     content = json.loads(result.stdout)
     assert content == json.loads((tmp_path / "out" / "accuracy.json").read_text())
@@ -46,17 +46,17 @@ def test_json_is_printed_alone_and_notes_go_to_the_error_stream(run, tmp_path):
 
 
 def test_the_note_of_a_method_is_printed_and_a_missing_comparison_said(run, pairs_folder):
-    result = run("floor:cva", "--no-floors", "--split", "train", "--threshold", "stored")
+    result = run("baseline:cva", "--no-baselines", "--split", "train", "--threshold", "stored")
     assert result.exit_code == 0, result.output
     assert "no training split to compare with" in result.stdout
-    optimistic = run("floor:cva", "--no-floors", "--split", "val", "--overwrite")
+    optimistic = run("baseline:cva", "--no-baselines", "--split", "val", "--overwrite")
     assert "change vector analysis: selection set, optimistic" in optimistic.stdout
 
 
 def test_views_and_weights_that_fit_no_method_are_refused(run):
-    turned = run("floor:cva", "--no-floors", "--test-time", "flips")
+    turned = run("baseline:cva", "--no-baselines", "--test-time", "flips")
     assert str(turned.exception).startswith("--test-time is for models")
-    weights = run("floor:cva", "--no-floors", "--encoder-weights", "hub")
+    weights = run("baseline:cva", "--no-baselines", "--encoder-weights", "hub")
     assert str(weights.exception).startswith("--encoder-weights is for baseline:deep_difference")
 
 

@@ -58,18 +58,18 @@ def test_both_protocols_are_printed_side_by_side(tmp_path: Path, model: Path, da
     assert code == 0, errors
     metrics = json.loads((out / "metrics.json").read_text())
     row = next(line for line in printed.splitlines() if " F1 " in line)
-    assert f"{metrics['seed']['max_f1']:.4f}" in row
-    assert f"{metrics['honest']['f1']:.4f}" in row
-    assert "seed protocol (optimistic)" in printed
+    assert f"{metrics['best_threshold']['max_f1']:.4f}" in row
+    assert f"{metrics['fixed_threshold']['f1']:.4f}" in row
+    assert "best threshold (optimistic)" in printed
     assert "its threshold is chosen on this very set" in printed
-    assert "threshold max-F1 on split 'val' of TINY (2 images)" in printed
+    assert "fixed threshold: max-F1 on split 'val' of TINY (2 images)" in printed
     assert "labels: " in errors
 
 
 def test_the_selection_set_is_called_optimistic(tmp_path: Path, model: Path, data: Path, run):
     out = tmp_path / "out"
     _, printed, _ = run("evaluate", model, "--data", data, "--split", "val", "--out", out)
-    assert "honest protocol: selection set, optimistic" in printed
+    assert "fixed threshold: selection set, optimistic" in printed
 
 
 def test_json_is_all_that_is_printed_when_asked(tmp_path: Path, model: Path, data: Path, run):
@@ -79,16 +79,18 @@ def test_json_is_all_that_is_printed_when_asked(tmp_path: Path, model: Path, dat
     assert code == 0
     metrics = json.loads(printed)
     assert metrics == json.loads((out / "metrics.json").read_text())
-    assert metrics["honest"]["threshold"] == 0.001
+    assert metrics["fixed_threshold"]["threshold"] == 0.001
     assert metrics["mode"] == "grid"
     assert len(list((out / "panels").iterdir())) == 1
 
 
-def test_a_model_without_threshold_is_told_why_honest_is_missing(tmp_path: Path, data: Path, run):
+def test_a_model_without_threshold_is_told_why_there_is_no_fixed_one(
+    tmp_path: Path, data: Path, run
+):
     bare = write_model(tmp_path / "bare.safetensors", None)
     code, printed, _ = run("evaluate", bare, "--data", data, "--out", tmp_path / "out")
     assert code == 0
-    assert "honest protocol: the model holds no threshold" in printed
+    assert "fixed threshold: the model holds no threshold" in printed
 
 
 def test_labels_of_three_values_can_be_declared(tmp_path: Path, model: Path, data: Path, run):
@@ -106,28 +108,28 @@ def test_labels_of_three_values_can_be_declared(tmp_path: Path, model: Path, dat
     values = ["--changed-value", 1, "--changed-value", 2, "--ignore-value", 3]
     code, printed, errors = run(*words, *values, "--json")
     assert code == 0, errors
-    assert sum(json.loads(printed)["honest"]["confusion"].values()) == 2 * 1024 - 512
+    assert sum(json.loads(printed)["fixed_threshold"]["confusion"].values()) == 2 * 1024 - 512
 
 
 def test_an_untrained_method_stands_where_a_model_could(tmp_path: Path, data: Path, run):
     out = tmp_path / "out"
-    code, printed, errors = run("evaluate", "floor:cva", "--data", data, "--out", out)
+    code, printed, errors = run("evaluate", "baseline:cva", "--data", data, "--out", out)
     assert code == 0, errors
-    assert "honest protocol: threshold Otsu of each image" in printed
+    assert "fixed threshold: Otsu of each image" in printed
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["model"]["baseline"] == "cva"
     words = ["--threshold-split", "val", "--json", "--overwrite"]
-    code, printed, errors = run("evaluate", "floor:cva", "--data", data, "--out", out, *words)
+    code, printed, errors = run("evaluate", "baseline:cva", "--data", data, "--out", out, *words)
     assert code == 0, errors
-    honest = json.loads(printed)["honest"]
-    assert honest["threshold_source"] == "max-F1 on split 'val' of TINY (2 images)"
-    assert honest["note"] is None
+    fixed = json.loads(printed)["fixed_threshold"]
+    assert fixed["threshold_source"] == "max-F1 on split 'val' of TINY (2 images)"
+    assert fixed["note"] is None
 
 
 def test_the_encoder_of_an_untrained_method_can_be_chosen(tmp_path: Path, data: Path, run):
     words = ["--encoder", "resnet10t", "--encoder-weights", "none", "--json", "--panels", 0]
-    floor = ["evaluate", "floor:deep_difference", "--data", data, "--out", tmp_path / "out"]
-    code, printed, errors = run(*floor, *words)
+    baseline = ["evaluate", "baseline:deep_difference", "--data", data, "--out", tmp_path / "out"]
+    code, printed, errors = run(*baseline, *words)
     assert code == 0, errors
     assert json.loads(printed)["model"]["encoder"] == "resnet10t"
 
@@ -140,8 +142,8 @@ def test_the_users_mistake_is_one_line_and_exit_2(tmp_path: Path, model: Path, d
         (["evaluate", model, "--data", data, "--split", "night", *out], "no split 'night'"),
         (["evaluate", model, "--data", data, "--threshold", "7", *out], "half the distance"),
         (["evaluate", model, "--data", data, "--out", data], "holds other files"),
-        (["evaluate", "floor:cvaa", "--data", data, *out], "did you mean 'cva'?"),
-        (["evaluate", "floor:cva", "--data", data, "--encoder", "resnet18", *out], "no encoder"),
+        (["evaluate", "baseline:cvaa", "--data", data, *out], "did you mean 'cva'?"),
+        (["evaluate", "baseline:cva", "--data", data, "--encoder", "resnet18", *out], "no encoder"),
         (
             ["evaluate", model, "--data", data, "--channels", 4, *out],
             "--channels applies to baselines only",

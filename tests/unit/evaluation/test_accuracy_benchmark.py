@@ -16,6 +16,7 @@ from changedet.errors import ChangeDetError, ConfigError, DataError
 from changedet.evaluation.benchmark import methods as methods_module
 from changedet.evaluation.benchmark.benchmark import measure_accuracy
 from changedet.evaluation.benchmark.request import AccuracyRequest
+from changedet.evaluation.benchmark.results import object_figures
 from changedet.evaluation.cost import measure_cost
 from changedet.inference.detector import load
 from changedet.inference.score_source import open_source
@@ -24,6 +25,7 @@ from changedet.metrics.protocol import SELECTION_SET_NOTE, choose_threshold
 from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
 from changedet.selection import Selection
+from changedet.storage.results import to_plain
 from changedet.types import Normalisation
 
 SIDE = 64
@@ -75,7 +77,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def one_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+def one_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(methods_module, "list_baselines", lambda: ["difference"])
 
 
@@ -108,7 +110,7 @@ def test_figures_are_those_of_scoring_and_counting_by_hand(tmp_path, data, model
         "tiny.safetensors",
         "image difference",
     ]
-    for entry, spec in zip(found["methods"], (str(model), "floor:difference"), strict=True):
+    for entry, spec in zip(found["methods"], (str(model), "baseline:difference"), strict=True):
         source = open_source(spec, device="cpu")
         for view, mode, tile_px in zip(entry["views"], ("grid", "whole"), (256, None), strict=True):
             how = {"mode": mode, "tile_px": tile_px}
@@ -127,7 +129,7 @@ def test_figures_are_those_of_scoring_and_counting_by_hand(tmp_path, data, model
                 fn += int((~mask & (label == 1)).sum())
             assert view["pixels"]["f1"] == pytest.approx(2 * tp / (2 * tp + fp + fn))
             by_hand = object_result(objects.compute(), resamples=50)
-            assert view["objects"] == by_hand.to_dict(gsd_m=0.5)
+            assert view["objects"] == to_plain(object_figures(by_hand, gsd_m=0.5))
             assert view["note"] is None
     assert any("tiny.safetensors: F1 " in line for line in said)
     assert any(line.startswith("labels: ") for line in said)
@@ -137,13 +139,13 @@ def test_cost_and_origin_are_written_down(tmp_path, data, model):
     report = measure_accuracy(
         request(data, tmp_path / "out", model, command="changedet benchmark", seed=3)
     ).to_dict()
-    network, floor = report["methods"]
+    network, baseline = report["methods"]
     parameters = sum(value.numel() for value in load(model, device="cpu").model.parameters())
     assert network["cost"]["parameters"] == parameters
     assert network["cost"]["side_px"] == 256
     assert network["cost"]["gflop"] > 1.0
     assert network["file_mb"] == pytest.approx(model.stat().st_size / 1e6)
-    assert (floor["cost"], floor["file_mb"], floor["kind"]) == (None, None, "baseline")
+    assert (baseline["cost"], baseline["file_mb"], baseline["kind"]) == (None, None, "baseline")
     origin = report["origin"]
     assert (origin["command"], origin["seed"], origin["device"]) == (
         "changedet benchmark",
@@ -181,11 +183,11 @@ def test_a_model_that_was_chosen_on_the_reported_split_is_labelled_whoever_gives
 def test_stored_thresholds_are_applied_and_need_no_other_split(tmp_path, own_data, model):
     shutil.rmtree(own_data / "val")
     report = measure_accuracy(request(own_data, tmp_path / "out", model, threshold="stored"))
-    network, floor = report.methods
+    network, baseline = report.methods
     assert {view.pixels.threshold for view in network.views} == {0.002}
     assert {view.threshold_source for view in network.views} == {"somebody"}
-    assert {view.threshold_source for view in floor.views} == {"Otsu of each image"}
-    assert report.data["threshold_split"] is None
+    assert {view.threshold_source for view in baseline.views} == {"Otsu of each image"}
+    assert report.data.threshold_split is None
     assert "each method at its own threshold" in (tmp_path / "out" / "accuracy.md").read_text()
 
 
@@ -209,7 +211,7 @@ def test_views_that_are_averaged_are_the_models_own_or_those_asked_for(tmp_path,
     assert sentence in text
 
 
-def test_the_weights_of_the_deep_floor_can_be_chosen(tmp_path, data, monkeypatch):
+def test_the_weights_of_the_deep_baseline_can_be_chosen(tmp_path, data, monkeypatch):
     opened = []
 
     def spy(spec, **options):
@@ -220,7 +222,7 @@ def test_the_weights_of_the_deep_floor_can_be_chosen(tmp_path, data, monkeypatch
     monkeypatch.setattr(methods_module, "list_baselines", lambda: ["difference", "deep_difference"])
     report = measure_accuracy(request(data, tmp_path / "out", encoder_weights="none"))
     assert opened == [("baseline:difference", None), ("baseline:deep_difference", "none")]
-    assert report.methods[1].to_dict(gsd_m=None)["facts"]["encoder_weights"] == "none"
+    assert report.methods[1].facts["encoder_weights"] == "none"
     # Weights that were named and cannot be had are no reason to go on without them.
     with pytest.raises(ChangeDetError, match=r"nowhere\.safetensors"):
         measure_accuracy(request(data, tmp_path / "no", encoder_weights="nowhere.safetensors"))
@@ -249,9 +251,9 @@ def test_images_seen_in_training_are_named_and_the_figures_without_them_given(tm
         (own_data / "test" / folder / "1.png").unlink()
     clean = measure_accuracy(request(own_data, tmp_path / "clean"))
     for view, rest in zip(report.methods[0].views, clean.methods[0].views, strict=True):
-        assert view.remainder.images == 2
-        assert view.remainder.f1 == pytest.approx(rest.pixels.f1)
-        assert view.remainder.object_f1 == pytest.approx(rest.objects.f1)
+        assert view.without_near_duplicates.images == 2
+        assert view.without_near_duplicates.f1 == pytest.approx(rest.pixels.f1)
+        assert view.without_near_duplicates.object_f1 == pytest.approx(rest.objects.f1)
     text = (tmp_path / "out" / "accuracy.md").read_text()
     assert "1 of the 3 pairs are near-duplicates of training pairs" in text
     assert "Without near-duplicates of training images" in text
@@ -265,14 +267,14 @@ def test_a_test_set_that_is_all_seen_leaves_no_figures_without(tmp_path, own_dat
     shutil.rmtree(own_data / "test")
     shutil.copytree(own_data / "train", own_data / "test")
     report = measure_accuracy(request(own_data, tmp_path / "out"))
-    assert report.methods[0].views[0].remainder is None
+    assert report.methods[0].views[0].without_near_duplicates is None
     assert "0 of 2 pairs remain" in (tmp_path / "out" / "accuracy.md").read_text()
 
 
 def test_without_a_training_split_the_lack_of_a_comparison_is_said(tmp_path, own_data):
     shutil.rmtree(own_data / "train")
     report = measure_accuracy(request(own_data, tmp_path / "out"))
-    assert report.repeats.of_training is None
+    assert report.near_duplicates.repeats_of_training is None
     assert report.to_dict()["near_duplicates"]["repeats_of_training"] is None
     assert "No training split is known" in (tmp_path / "out" / "accuracy.md").read_text()
     shutil.rmtree(own_data / "val")
@@ -286,15 +288,15 @@ def test_too_many_images_are_compared_in_one_frame_only_and_that_is_said(
     monkeypatch.setattr("changedet.evaluation.benchmark.repeats.MOST_SHIFTED_COMPARISONS", 1)
     said = []
     report = measure_accuracy(request(data, tmp_path / "out"), say=said.append)
-    assert {split.shifts for split in report.repeats.splits} == {"none"}
+    assert {split.shifts for split in report.near_duplicates.splits} == {"none"}
     assert any("shifted frames were not searched" in line for line in said)
     assert "not searched" in (tmp_path / "out" / "accuracy.md").read_text()
 
 
-def test_a_floor_that_cannot_be_opened_is_left_out_and_named(tmp_path, data, monkeypatch):
+def test_a_baseline_that_cannot_be_opened_is_left_out_and_named(tmp_path, data, monkeypatch):
     monkeypatch.setattr(methods_module, "list_baselines", lambda: ["difference", "no_such"])
     report = measure_accuracy(request(data, tmp_path / "out"))
-    assert [entry.method.title for entry in report.methods] == ["image difference"]
+    assert [entry.title for entry in report.methods] == ["image difference"]
     assert report.left_out[0].startswith(
         "baseline:no_such is left out: baseline 'no_such' does not"
     )
@@ -304,22 +306,22 @@ def test_a_floor_that_cannot_be_opened_is_left_out_and_named(tmp_path, data, mon
         measure_accuracy(request(data, tmp_path / "none"))
 
 
-def test_a_floor_that_is_named_is_judged_once_and_files_of_one_name_are_told_apart(
+def test_a_baseline_that_is_named_is_judged_once_and_files_of_one_name_are_told_apart(
     tmp_path, data, model
 ):
     twin = Path(shutil.copy(model, tmp_path / model.name))
-    report = measure_accuracy(request(data, tmp_path / "out", twin, "floor:difference", model))
-    titles = [entry.method.title for entry in report.methods]
+    report = measure_accuracy(request(data, tmp_path / "out", twin, "baseline:difference", model))
+    titles = [entry.title for entry in report.methods]
     assert titles == [str(twin), "image difference", str(model)]
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"floors": "none"}, "there is nothing to judge"),
+        ({"baselines": "none"}, "there is nothing to judge"),
         ({"test_time": "turns"}, "--test-time is for models and none is given"),
         (
-            {"methods": ("floor:cva",), "floors": "none", "encoder_weights": "hub"},
+            {"methods": ("baseline:cva",), "baselines": "none", "encoder_weights": "hub"},
             "--encoder-weights is for baseline:deep_difference, which is not judged",
         ),
         ({"gsd_m": 0.0}, "--gsd is the side of a pixel in metres, above 0, got 0"),
@@ -335,8 +337,8 @@ def test_settings_that_make_no_sense_are_refused_first(tmp_path, options, messag
 
 
 def test_a_method_that_is_named_twice_is_refused(tmp_path):
-    twice = request(tmp_path, tmp_path / "out", "floor:cva", "floor:cva")
-    with pytest.raises(ConfigError, match="floor:cva is given more than once"):
+    twice = request(tmp_path, tmp_path / "out", "baseline:cva", "floor:cva")
+    with pytest.raises(ConfigError, match="baseline:cva is given more than once"):
         measure_accuracy(twice)
 
 
@@ -362,7 +364,7 @@ def test_labels_are_read_as_they_were_declared_in_training(tmp_path, own_data):
     declared = {"kind": "declared", "changed": [7], "ignore_value": None}
     model = write_model(tmp_path / "m.safetensors", data_name="TINY", label=declared)
     report = measure_accuracy(request(own_data, tmp_path / "out", model))
-    assert report.data["label"]["changed"] == [7]
+    assert report.data.label.changed == (7,)
     assert report.methods[1].views[0].pixels.confusion.tp > 0
 
 

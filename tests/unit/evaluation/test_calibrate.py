@@ -223,7 +223,7 @@ def test_figures_are_optimistic_where_the_weights_were_chosen_and_where_the_thre
                 str(calibrated), root, target, split, device="cpu", panels=0, existing="replace"
             )
         )
-        return report.honest.note
+        return report.fixed_threshold.note
 
     once = run(data=other).out
     again = run(model=once, data=other, split="test", out=tmp_path / "again.safetensors").out

@@ -7,6 +7,7 @@ from torch import nn
 from changedet.errors import ConfigError
 from changedet.evaluation.cost import measure_cost
 from changedet.models.registry import create_model
+from changedet.storage.results import to_plain
 
 TINY = {"encoder": "test_efficientnet", "head_width": 16}
 
@@ -66,7 +67,7 @@ def test_parameters_are_those_of_the_module():
     model = create_model("dasnet", **TINY)
     cost = measure_cost(model, side_px=64)
     assert cost.parameters == sum(value.numel() for value in model.parameters())
-    assert cost.to_dict() == {
+    assert to_plain(cost) == {
         "parameters": cost.parameters,
         "gflop": cost.gflop,
         "side_px": 64,

@@ -248,7 +248,7 @@ def test_an_ensemble_is_calibrated_and_judged_like_its_members(make, tmp_path, p
                 model=str(out), data=pairs_folder, split=split, out=tmp_path / split, device="cpu"
             )
         )
-        notes[split] = judged.content["honest"]["note"]
+        notes[split] = judged.to_dict()["fixed_threshold"]["note"]
     assert notes == {
         "train": "training set, optimistic",
         "val": "selection set, optimistic",

@@ -110,7 +110,11 @@ def test_a_floor_scores_each_image_for_itself():
     assert (card.threshold, card.threshold_selection) == (0.5, Selection("otsu"))
     assert (source.card, source.pixel_type, source.fill) == (None, None, None)
     assert source.detector.in_channels == 3
-    assert source.metadata == {"baseline": "difference", "title": "image difference"}
+    assert source.metadata == {
+        "baseline": "difference",
+        "floor": "difference",
+        "title": "image difference",
+    }
 
 
 def test_a_floor_loses_the_context_in_a_grid():

@@ -10,6 +10,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from changedet.errors import ConfigError
 from changedet.metrics.curve import average_precision, max_f1, precision_recall, roc_auc
 from changedet.metrics.histogram import PAPER_THRESHOLDS, ScoreHistogram
+from changedet.storage.results import to_plain
 
 
 def beta_scores(shapes, *, share, seed=0, pixels=40_000):
@@ -104,7 +105,7 @@ def test_without_a_changed_pixel_everything_is_undefined(count, value):
     assert math.isnan(average_precision(hist))
     assert math.isnan(roc_auc(hist))
     assert all(math.isnan(v) for v in (max_f1(hist).f1, max_f1(hist).threshold))
-    assert set(max_f1(hist).to_dict().values()) == {None}
+    assert set(to_plain(max_f1(hist)).values()) == {None}
 
 
 def test_with_changed_pixels_only_the_roc_area_is_undefined(count):
@@ -143,13 +144,13 @@ def test_among_equals_the_lowest_threshold_wins(count):
 def test_precision_and_recall_belong_to_the_best_threshold(count):
     best = max_f1(count([[0.2, 0.6, 0.7, 0.8]], [[0, 1, 0, 1]]), [0.25, 0.75])
 
-    assert best.to_dict() == {
+    assert to_plain(best) == {
         "f1": pytest.approx(0.8),
         "precision": pytest.approx(2 / 3),
         "recall": 1.0,
         "threshold": 0.25,
     }
-    assert json.dumps(best.to_dict(), allow_nan=False)
+    assert json.dumps(to_plain(best), allow_nan=False)
 
 
 def test_a_threshold_that_was_not_counted_is_refused(count):

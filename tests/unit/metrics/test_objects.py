@@ -8,7 +8,7 @@ from changedet.errors import ConfigError, DataError
 from changedet.metrics.objects import (
     SIZE_CLASSES,
     ObjectCounter,
-    count_blotches,
+    count_false_positive_objects,
     object_result,
 )
 
@@ -145,23 +145,18 @@ def test_size_classes_can_be_read_in_pixels_and_square_metres():
     assert SIZE_CLASSES[-1].area_m2(2.0) == (16384.0, None)
 
 
-def test_undefined_figures_are_null_and_never_zero():
+def test_undefined_figures_are_nan_and_never_zero():
     nothing = np.zeros((8, 8))
-    empty = object_result(counted((nothing, nothing), (nothing, nothing))).to_dict()
-    assert (empty["f1"], empty["precision"], empty["recall"]) == (None, None, None)
-    assert empty["intervals"]["f1"] == [None, None]
-    assert empty["by_size"][0]["recall"] is None
-    missed = object_result(counted((nothing, np.eye(8)))).to_dict()
-    assert (missed["f1"], missed["precision"], missed["recall"]) == (0.0, None, 0.0)
-    false_alarm = object_result(counted((np.eye(8), nothing))).to_dict()
-    assert (false_alarm["f1"], false_alarm["precision"], false_alarm["recall"]) == (0.0, 0.0, None)
-
-
-def test_sizes_in_square_metres_are_given_where_the_pixel_size_is_known():
-    result = object_result(counted((np.eye(8), np.eye(8))))
-    assert result.to_dict()["by_size"][1]["area_m2"] is None
-    assert result.to_dict(gsd_m=2.0)["by_size"][1]["area_m2"] == [256.0, 1024.0]
-    assert result.to_dict(gsd_m=2.0)["by_size"][4]["area_m2"] == [16384.0, None]
+    empty = object_result(counted((nothing, nothing), (nothing, nothing)))
+    assert np.isnan([empty.f1, empty.precision, empty.recall]).all()
+    assert np.isnan(empty.intervals["f1"]).all()
+    assert np.isnan(empty.by_size[0].recall)
+    missed = object_result(counted((nothing, np.eye(8))))
+    assert (missed.f1, missed.recall) == (0.0, 0.0)
+    assert np.isnan(missed.precision)
+    false_alarm = object_result(counted((np.eye(8), nothing)))
+    assert (false_alarm.f1, false_alarm.precision) == (0.0, 0.0)
+    assert np.isnan(false_alarm.recall)
 
 
 def test_objects_are_pooled_over_images_rather_than_averaged():
@@ -210,12 +205,12 @@ def test_wrong_input_is_refused_in_words():
             object_result(counts, **wrong)
 
 
-def test_blotches_are_found_objects_without_a_changed_pixel():
+def test_false_positive_objects_are_those_without_a_changed_pixel():
     label = squares((10, 10, 10, 10))
     label[60:] = 255
     found = squares((12, 19, 4, 6), (10, 40, 2, 2), (12, 42, 2, 2), (40, 40, 1, 1), (65, 5, 3, 3))
     # One overlaps the change, two touch at a corner and are one, one is ignored.
-    assert count_blotches(found.astype(bool), label) == 2
-    assert count_blotches(np.zeros_like(label, dtype=bool), label) == 0
+    assert count_false_positive_objects(found.astype(bool), label) == 2
+    assert count_false_positive_objects(np.zeros_like(label, dtype=bool), label) == 0
     # Beside a change is not on it.
-    assert count_blotches(squares((10, 20, 3, 3)).astype(bool), label) == 1
+    assert count_false_positive_objects(squares((10, 20, 3, 3)).astype(bool), label) == 1

@@ -14,9 +14,10 @@ from changedet.metrics.protocol import (
     choose_threshold,
     fixed_threshold_metrics,
 )
+from changedet.storage.results import to_plain
 
 
-def test_the_seed_protocol_takes_the_best_of_its_96_thresholds(count, noisy):
+def test_the_best_threshold_is_the_best_of_96(count, noisy):
     hist = count(*noisy())
 
     result = best_threshold_metrics(hist)
@@ -30,7 +31,7 @@ def test_the_seed_protocol_takes_the_best_of_its_96_thresholds(count, noisy):
     assert result.roc_auc == roc_auc(hist)
 
 
-def test_the_honest_protocol_reports_the_figures_at_the_given_threshold(count, noisy):
+def test_a_fixed_threshold_gives_the_figures_at_that_threshold(count, noisy):
     hist = count(*noisy(), extra_thresholds=[0.43])
 
     result = fixed_threshold_metrics(hist, 0.43)
@@ -44,18 +45,18 @@ def test_the_honest_protocol_reports_the_figures_at_the_given_threshold(count, n
     assert result.note is None
 
 
-def test_the_honest_protocol_is_never_better_than_the_best_threshold_of_the_same_images(
-    count, noisy
-):
+def test_a_fixed_threshold_is_never_better_than_the_best_threshold_of_the_same_images(count, noisy):
     validation, test = count(*noisy(seed=1)), count(*noisy(seed=2))
 
-    honest = fixed_threshold_metrics(test, choose_threshold(validation))
+    fixed = fixed_threshold_metrics(test, choose_threshold(validation))
 
-    assert honest.f1 <= max_f1(test).f1
+    assert fixed.f1 <= max_f1(test).f1
 
 
-def test_the_honest_result_as_json_has_the_agreed_keys_and_intervals_as_lists(count, noisy):
-    result = fixed_threshold_metrics(count(*noisy()), 0.5, note=SELECTION_SET_NOTE).to_dict()
+def test_the_fixed_threshold_result_as_json_has_the_agreed_keys_and_intervals_as_lists(
+    count, noisy
+):
+    result = to_plain(fixed_threshold_metrics(count(*noisy()), 0.5, note=SELECTION_SET_NOTE))
 
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert list(result) == [
@@ -77,8 +78,8 @@ def test_the_honest_result_as_json_has_the_agreed_keys_and_intervals_as_lists(co
     assert sum(result["confusion"].values()) == 6 * 16 * 16
 
 
-def test_the_seed_result_as_json_has_the_agreed_keys(count, noisy):
-    result = best_threshold_metrics(count(*noisy())).to_dict()
+def test_the_best_threshold_result_as_json_has_the_agreed_keys(count, noisy):
+    result = to_plain(best_threshold_metrics(count(*noisy())))
 
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert {"max_f1", "precision", "recall", "threshold", "distance"} <= set(result)
@@ -88,16 +89,16 @@ def test_the_seed_result_as_json_has_the_agreed_keys(count, noisy):
 def test_without_a_changed_pixel_both_protocols_report_null(count, value):
     hist = count(np.full((2, 2, 2), 0.2), np.full((2, 2, 2), value))
 
-    seed, honest = (
-        best_threshold_metrics(hist).to_dict(),
-        fixed_threshold_metrics(hist, 0.5).to_dict(),
+    best, fixed = (
+        to_plain(best_threshold_metrics(hist)),
+        to_plain(fixed_threshold_metrics(hist, 0.5)),
     )
 
-    assert seed["max_f1"] is None
-    assert seed["threshold"] is None
-    assert honest["f1"] is None
-    assert honest["intervals"]["f1"] == [None, None]
-    assert honest["threshold"] == 0.5
+    assert best["max_f1"] is None
+    assert best["threshold"] is None
+    assert fixed["f1"] is None
+    assert fixed["intervals"]["f1"] == [None, None]
+    assert fixed["threshold"] == 0.5
 
 
 def test_the_chosen_threshold_has_the_best_f1(count, noisy):

@@ -235,7 +235,7 @@ def test_the_views_that_validation_averages_go_with_the_model(pairs_folder, tmp_
         request = EvaluationRequest(
             model, pairs_folder, tmp_path / "out", split="val", existing="replace", **options
         )
-        return evaluate_model(request).seed.average_precision
+        return evaluate_model(request).best_threshold.average_precision
 
     judged = card.metrics["validation"]["average_precision"]
     assert average_precision() == pytest.approx(judged, abs=1e-9)

@@ -1,11 +1,9 @@
 """Judge models and untrained methods on one split by pixels and objects, all in the same way."""
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from changedet.data.rasters.manifest import READING_SCENES, find_manifest
 from changedet.evaluation.benchmark.methods import Method, open_methods
@@ -13,10 +11,12 @@ from changedet.evaluation.benchmark.repeats import Repeats, find_repeats
 from changedet.evaluation.benchmark.report import write_report
 from changedet.evaluation.benchmark.request import VIEWS, AccuracyRequest, View
 from changedet.evaluation.benchmark.results import (
-    AccuracyReport,
+    AccuracyResults,
     MethodResult,
+    Origin,
     Remainder,
     ViewResult,
+    object_figures,
 )
 from changedet.evaluation.benchmark.splits import BenchmarkData
 from changedet.evaluation.benchmark.trial import Trial, run_trial
@@ -26,7 +26,6 @@ from changedet.inference.score_source import ScoreSource
 from changedet.metrics.objects import object_result
 from changedet.metrics.protocol import choose_threshold, fixed_threshold_metrics
 from changedet.selection import Selection
-from changedet.storage.atomic import write_text
 from changedet.storage.output_folder import check_result_folder, result_folder
 from changedet.types import Progress
 
@@ -39,7 +38,7 @@ def measure_accuracy(
     *,
     say: Callable[[str], None] = lambda message: None,
     progress: Progress | None = None,
-) -> AccuracyReport:
+) -> AccuracyResults:
     """Judge methods on a split: pixels, objects, sizes, near-duplicates (spec 5).
 
     Every method sees the images twice: as 256 x 256 tiles side by side, as in most papers, and
@@ -86,19 +85,19 @@ def measure_accuracy(
     for method in methods:
         results.append(bench.judge(method))
         say(_sentence(results[-1]))
-    report = AccuracyReport(
-        data=data.to_dict(),
+    report = AccuracyResults(
+        data=data.facts(),
         images=repeats.images,
         gsd_m=request.gsd_m,
         methods=tuple(results),
         left_out=tuple(left_out),
-        repeats=repeats,
+        near_duplicates=repeats,
         origin=_origin(request, first),
-        seconds=time.monotonic() - started,
+        seconds=round(time.monotonic() - started, 3),
     )
     with result_folder(request.out, marker=ACCURACY, existing=request.existing) as folder:
         write_report(folder, report)
-        write_text(folder / ACCURACY, json.dumps(report.to_dict(), indent=2) + "\n")
+        report.write(folder / ACCURACY)
     return report
 
 
@@ -129,7 +128,18 @@ class _Bench:
     def judge(self, method: Method) -> MethodResult:
         note = self.data.note_for(method.source)
         views = tuple(self._judge_view(method.source, view, note) for view in VIEWS)
-        return MethodResult(method, note, views)
+        source = method.source
+        return MethodResult(
+            title=method.title,
+            spec=source.spec,
+            kind=source.kind,
+            test_time=source.detector.test_time,
+            facts=source.metadata,
+            cost=method.cost,
+            file_mb=method.file_mb,
+            note=note,
+            views=views,
+        )
 
     def _judge_view(self, source: ScoreSource, view: View, note: str | None) -> ViewResult:
         request = self.request
@@ -143,15 +153,20 @@ class _Bench:
             on_score=self.on_score,
         )
         draws, seed = request.resamples, request.seed
+        objects = object_result(trial.objects, resamples=draws, seed=seed)
         return ViewResult(
-            view=view,
+            view=view.name,
+            title=view.title,
+            mode=view.mode,
             tile_px=source.detector.tile_px if view.tile_px is None else view.tile_px,
+            threshold=threshold,
             threshold_source=chosen_by,
+            note=note,
             pixels=fixed_threshold_metrics(
                 trial.pixels, threshold, note=note, resamples=draws, seed=seed
             ),
-            objects=object_result(trial.objects, resamples=draws, seed=seed),
-            remainder=self._remainder(trial),
+            objects=object_figures(objects, gsd_m=request.gsd_m),
+            without_near_duplicates=self._remainder(trial),
         )
 
     def _threshold(self, source: ScoreSource, view: View) -> tuple[float, str]:
@@ -187,7 +202,11 @@ class _Bench:
         )
         objects = object_result(trial.objects.subset(rows), resamples=draws, seed=seed)
         return Remainder(
-            len(rows), pixels.f1, pixels.intervals["f1"], objects.f1, objects.intervals["f1"]
+            images=len(rows),
+            f1=pixels.f1,
+            interval=pixels.intervals["f1"],
+            object_f1=objects.f1,
+            object_interval=objects.intervals["f1"],
         )
 
 
@@ -200,17 +219,17 @@ def _total(request: AccuracyRequest, data: BenchmarkData, methods: Sequence[Meth
     return once * len(VIEWS) * len(methods)
 
 
-def _origin(request: AccuracyRequest, source: ScoreSource) -> dict[str, Any]:
-    return {
-        "command": request.command,
-        "device": source.detector.device_name,
-        "seed": request.seed,
-        "resamples": request.resamples,
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "software": software_versions(),
-    }
+def _origin(request: AccuracyRequest, source: ScoreSource) -> Origin:
+    return Origin(
+        command=request.command,
+        device=source.detector.device_name,
+        seed=request.seed,
+        resamples=request.resamples,
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        software=software_versions(),
+    )
 
 
 def _sentence(result: MethodResult) -> str:
-    figures = ", ".join(f"F1 {view.pixels.f1:.4f} ({view.view.title})" for view in result.views)
-    return f"{result.method.title}: {figures}"
+    figures = ", ".join(f"F1 {view.pixels.f1:.4f} ({view.title})" for view in result.views)
+    return f"{result.title}: {figures}"

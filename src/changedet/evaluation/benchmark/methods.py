@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from changedet.baselines.registry import (
     BASELINE_PREFIX,
@@ -31,8 +30,8 @@ class Method:
     Attributes:
         source: Gives the scores.
         title: Name for tables, different for every row.
-        cost: Parameters and operations of a network; None for a floor.
-        file_mb: Size of the model file in 10^6 bytes; None for a floor.
+        cost: Parameters and operations of a network; None for an untrained method.
+        file_mb: Size of the model file in 10^6 bytes; None for an untrained method.
     """
 
     source: ScoreSource
@@ -40,23 +39,11 @@ class Method:
     cost: Cost | None
     file_mb: float | None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Identify it as plain JSON types."""
-        return {
-            "title": self.title,
-            "spec": self.source.spec,
-            "kind": self.source.kind,
-            "test_time": self.source.detector.test_time,
-            "facts": self.source.metadata,
-            "cost": None if self.cost is None else self.cost.to_dict(),
-            "file_mb": self.file_mb,
-        }
-
 
 def open_methods(request: AccuracyRequest, *, say: Callable[[str], None]) -> list[Method]:
-    """Open everything that shall be judged: models in the order given, floors behind.
+    """Open everything that shall be judged: models in the order given, untrained methods behind.
 
-    A floor that nobody named and that cannot be opened is left out, which is said.
+    An untrained method that nobody named and that cannot be opened is left out, which is said.
 
     Raises:
         ConfigError: If a method does not exist, has no threshold of its own where it needs one, or
@@ -69,7 +56,7 @@ def open_methods(request: AccuracyRequest, *, say: Callable[[str], None]) -> lis
     _check_thresholds(request, opened)
     channels = opened[0].detector.in_channels if opened else None
     named = set(asked)
-    for name in list_baselines() if request.floors == "all" else ():
+    for name in list_baselines() if request.baselines == "all" else ():
         spec = f"{BASELINE_PREFIX}{name}"
         if spec in named:
             continue
@@ -102,7 +89,7 @@ def _open(request: AccuracyRequest, spec: str, *, channels: int | None) -> Score
 def _check_options(request: AccuracyRequest, asked: Sequence[str]) -> None:
     if request.test_time is not None and all(map(is_baseline, asked)):
         raise ConfigError("--test-time is for models and none is given; leave it out")
-    is_deep = request.floors == "all" or _DEEP in asked
+    is_deep = request.baselines == "all" or _DEEP in asked
     if request.encoder_weights is not None and not is_deep:
         raise ConfigError(f"--encoder-weights is for {_DEEP}, which is not judged; leave it out")
 

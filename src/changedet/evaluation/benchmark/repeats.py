@@ -1,8 +1,9 @@
 """Images of the reported split that a method may have met before, under whatever name."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+
+from pydantic import computed_field
 
 from changedet.data.labelled import LabelledPair
 from changedet.data.tools.near_duplicates import (
@@ -14,6 +15,7 @@ from changedet.data.tools.near_duplicates import (
     make_thumbnails,
 )
 from changedet.evaluation.benchmark.splits import BenchmarkData
+from changedet.storage.results import Record
 
 #: How images are compared, for reports.
 METHOD = (
@@ -24,8 +26,7 @@ METHOD = (
 Role = Literal["training", "threshold"]
 
 
-@dataclass(frozen=True)
-class SplitRepeats:
+class SplitRepeats(Record):
     """What another split has in common with the reported one.
 
     Attributes:
@@ -33,75 +34,66 @@ class SplitRepeats:
         role: What it was used for.
         images: Its images.
         shifts: Whether frames that only overlap were searched.
-        found: All near-duplicates.
+        pairs: All near-duplicates.
     """
 
     split: str
     role: Role
     images: int
     shifts: Shifts
-    found: tuple[NearDuplicate, ...]
+    pairs: tuple[NearDuplicate, ...]
 
     @property
-    def repeated(self) -> frozenset[int]:
+    def indices(self) -> frozenset[int]:
         """Numbers of the images of the reported split that have a near-duplicate here."""
-        return frozenset(one.index for one in self.found)
+        return frozenset(one.index for one in self.pairs)
 
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def repeated(self) -> int:
+        """How many images of the reported split have a near-duplicate here."""
+        return len(self.indices)
+
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def identical(self) -> int:
         """How many of those have an image with the very same pixels here."""
-        return len({one.index for one in self.found if one.relation == "identical"})
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return {
-            "split": self.split,
-            "role": self.role,
-            "images": self.images,
-            "shifts": self.shifts,
-            "repeated": len(self.repeated),
-            "identical": self.identical,
-            "pairs": [one.to_dict() for one in self.found],
-        }
+        return len({one.index for one in self.pairs if one.relation == "identical"})
 
 
-@dataclass(frozen=True)
-class Repeats:
+class Repeats(Record):
     """Near-duplicates of the images of the reported split.
 
     Attributes:
         limit: Correlation from which on two images are near-duplicates.
+        method: How images were compared.
         images: Images of the reported split.
         splits: One entry for each split that it was compared with.
     """
 
     limit: float
+    method: str = METHOD
     images: int
     splits: tuple[SplitRepeats, ...]
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
-    def of_training(self) -> frozenset[int] | None:
-        """Images that repeat a training image, by number; None if no training split is known."""
-        known = [split.repeated for split in self.splits if split.role == "training"]
-        return frozenset().union(*known) if known else None
+    def repeats_of_training(self) -> int | None:
+        """How many images repeat a training image; null if no training split is known."""
+        repeated = self._of_training()
+        return None if repeated is None else len(repeated)
 
     @property
     def others(self) -> list[int] | None:
         """Images that repeat no training image, by number; None if no training split is known."""
-        repeated = self.of_training
+        repeated = self._of_training()
         if repeated is None:
             return None
         return [number for number in range(self.images) if number not in repeated]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        repeated = self.of_training
-        return {
-            "limit": self.limit,
-            "method": METHOD,
-            "repeats_of_training": None if repeated is None else len(repeated),
-            "splits": [split.to_dict() for split in self.splits],
-        }
+    def _of_training(self) -> frozenset[int] | None:
+        known = [split.indices for split in self.splits if split.role == "training"]
+        return frozenset().union(*known) if known else None
 
 
 def find_repeats(
@@ -129,7 +121,7 @@ def find_repeats(
         **dict.fromkeys(data.training_splits, "training"),
     }
     if not roles:
-        return Repeats(limit, len(pairs), ())
+        return Repeats(limit=limit, images=len(pairs), splits=())
     say("looking for near-duplicates between the splits")
     own = make_thumbnails(pairs, encoding=data.encoding, channels=channels)
     splits = []
@@ -137,7 +129,7 @@ def find_repeats(
         others = make_thumbnails(data.index.split(name), encoding=data.encoding, channels=channels)
         splits.append(_compare(own, others, split=name, role=role, limit=limit))
         say(_sentence(splits[-1], len(pairs), limit))
-    return Repeats(limit, len(pairs), tuple(splits))
+    return Repeats(limit=limit, images=len(pairs), splits=tuple(splits))
 
 
 def _compare(
@@ -146,13 +138,15 @@ def _compare(
     is_cheap = len(own.names) * len(others.names) <= MOST_SHIFTED_COMPARISONS
     shifts: Shifts = "search" if is_cheap else "none"
     found = find_near_duplicates(own, others, limit=limit, shifts=shifts)
-    return SplitRepeats(split, role, len(others.names), shifts, tuple(found))
+    return SplitRepeats(
+        split=split, role=role, images=len(others.names), shifts=shifts, pairs=tuple(found)
+    )
 
 
 def _sentence(repeats: SplitRepeats, images: int, limit: float) -> str:
     unsearched = "" if repeats.shifts == "search" else " (shifted frames were not searched)"
     return (
-        f"{len(repeats.repeated)} of {images} images are near-duplicates of images of split "
+        f"{repeats.repeated} of {images} images are near-duplicates of images of split "
         f"{repeats.split!r} (correlation >= {limit:g}), {repeats.identical} of them identical"
         f"{unsearched}"
     )

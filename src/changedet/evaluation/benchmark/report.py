@@ -8,7 +8,7 @@ from pathlib import Path
 from changedet.data.tools.near_duplicates import NearDuplicate
 from changedet.evaluation.benchmark.methods import COST_SIDE_PX
 from changedet.evaluation.benchmark.repeats import METHOD, SplitRepeats
-from changedet.evaluation.benchmark.results import AccuracyReport, MethodResult
+from changedet.evaluation.benchmark.results import AccuracyResults, MethodResult
 from changedet.metrics.objects import SIZE_CLASSES, SizeClass
 from changedet.rendering.markdown import write_markdown
 from changedet.rendering.page import (
@@ -30,7 +30,7 @@ _MOST_PAIRS = 50
 _NO_VALUE = "-"
 
 
-def write_report(folder: Path, report: AccuracyReport) -> None:
+def write_report(folder: Path, report: AccuracyResults) -> None:
     """Write ``accuracy.html``, ``accuracy.md`` and ``size_recall.png``.
 
     Args:
@@ -42,7 +42,7 @@ def write_report(folder: Path, report: AccuracyReport) -> None:
     """
     write_size_recall_chart(folder / CHART, _size_panels(report.methods))
     sections = _sections(report, folder / CHART)
-    title = f"Accuracy on {report.data['name']}, split {report.data['split']}"
+    title = f"Accuracy on {report.data.name}, split {report.data.split}"
     subtitle = f"{report.images} pairs; {_threshold_rule(report)}"
     write_summary(folder / PAGE, title=title, sections=sections, subtitle=subtitle)
     write_markdown(folder / MARKDOWN, title=title, sections=sections, subtitle=subtitle)
@@ -51,11 +51,11 @@ def write_report(folder: Path, report: AccuracyReport) -> None:
 def _size_panels(methods: Sequence[MethodResult]) -> list[SizePanel]:
     return [
         SizePanel(
-            view.view.title,
+            view.title,
             [
                 SizeLine(
-                    entry.method.title,
-                    "model" if entry.method.source.kind == "model" else "baseline",
+                    entry.title,
+                    "model" if entry.kind == "model" else "baseline",
                     entry.views[number].objects.by_size,
                 )
                 for entry in methods
@@ -65,7 +65,7 @@ def _size_panels(methods: Sequence[MethodResult]) -> list[SizePanel]:
     ]
 
 
-def _sections(report: AccuracyReport, chart: Path) -> list[Section]:
+def _sections(report: AccuracyResults, chart: Path) -> list[Section]:
     views = range(len(report.methods[0].views))
     return [
         Section("", _warnings(report)),
@@ -83,29 +83,29 @@ def _sections(report: AccuracyReport, chart: Path) -> list[Section]:
     ]
 
 
-def _threshold_rule(report: AccuracyReport) -> str:
-    if report.data["threshold"] == "stored":
+def _threshold_rule(report: AccuracyResults) -> str:
+    if report.data.threshold == "stored":
         return "each method at its own threshold"
-    chosen_on = report.data["threshold_split"]
-    if chosen_on == report.data["split"]:
+    chosen_on = report.data.threshold_split
+    if chosen_on == report.data.split:
         return "thresholds chosen on these very images"
     return f"thresholds chosen on split {chosen_on}, applied unchanged"
 
 
-def _warnings(report: AccuracyReport) -> list[Block]:
+def _warnings(report: AccuracyResults) -> list[Block]:
     notes: dict[str, list[str]] = {}
     for entry in report.methods:
         if entry.note is not None:
-            notes.setdefault(entry.note, []).append(entry.method.title)
+            notes.setdefault(entry.note, []).append(entry.title)
     blocks: list[Block] = []
     for note, titles in notes.items():
         whose = "all methods" if len(titles) == len(report.methods) else ", ".join(titles)
         blocks.append(Note(f"Figures of {whose}: {note}.", "warning"))
-    repeated = report.repeats.of_training
+    repeated = report.near_duplicates.repeats_of_training
     if repeated:
         blocks.append(
             Note(
-                f"{len(repeated)} of the {report.images} pairs are near-duplicates of training "
+                f"{repeated} of the {report.images} pairs are near-duplicates of training "
                 "pairs; see below for the figures without them.",
                 "warning",
             )
@@ -113,14 +113,14 @@ def _warnings(report: AccuracyReport) -> list[Block]:
     return [*blocks, *(Note(sentence) for sentence in report.left_out)]
 
 
-def _figures(report: AccuracyReport, number: int) -> Table:
+def _figures(report: AccuracyResults, number: int) -> Table:
     rows: list[list[Cell]] = []
     for entry in report.methods:
         result = entry.views[number]
         pixels, objects = result.pixels, result.objects
         rows.append(
             [
-                entry.method.title,
+                entry.title,
                 pixels.f1,
                 _interval(pixels.intervals["f1"]),
                 pixels.iou,
@@ -155,10 +155,10 @@ def _figures(report: AccuracyReport, number: int) -> Table:
     )
 
 
-def _sizes(report: AccuracyReport, number: int) -> Table:
+def _sizes(report: AccuracyResults, number: int) -> Table:
     header = ["method", *(_size_text(size, report.gsd_m) for size in SIZE_CLASSES)]
     rows: list[list[Cell]] = [
-        [entry.method.title, *(size.recall for size in entry.views[number].objects.by_size)]
+        [entry.title, *(size.recall for size in entry.views[number].objects.by_size)]
         for entry in report.methods
     ]
     counted = report.methods[0].views[number].objects.by_size
@@ -166,8 +166,8 @@ def _sizes(report: AccuracyReport, number: int) -> Table:
     return Table(f"Share of objects found: {_caption(report, number)}", header, rows)
 
 
-def _repeats(report: AccuracyReport) -> list[Block]:
-    repeats = report.repeats
+def _repeats(report: AccuracyResults) -> list[Block]:
+    repeats = report.near_duplicates
     if not repeats.splits:
         return [
             Note(
@@ -188,7 +188,7 @@ def _repeats(report: AccuracyReport) -> list[Block]:
                     split.split,
                     split.role,
                     split.images,
-                    len(split.repeated),
+                    split.repeated,
                     split.identical,
                     "searched" if split.shifts == "search" else "not searched (too many images)",
                 ]
@@ -196,10 +196,10 @@ def _repeats(report: AccuracyReport) -> list[Block]:
             ],
         )
     )
-    blocks += [_pairs(split) for split in repeats.splits if split.found]
-    if repeats.of_training:
+    blocks += [_pairs(split) for split in repeats.splits if split.pairs]
+    if repeats.repeats_of_training:
         blocks += [_without(report, number) for number in range(len(report.methods[0].views))]
-    elif repeats.of_training is None:
+    elif repeats.repeats_of_training is None:
         blocks.append(Note("No training split is known, so nothing could be left out.", "warning"))
     return blocks
 
@@ -208,25 +208,25 @@ def _pairs(repeats: SplitRepeats) -> Table:
     def row(one: NearDuplicate) -> list[Cell]:
         return [one.name, one.other, one.relation, one.correlation, one.overlap]
 
-    more = len(repeats.found) - _MOST_PAIRS
+    more = len(repeats.pairs) - _MOST_PAIRS
     return Table(
         f"Near-duplicates in split {repeats.split}",
         ("reported pair", f"pair of {repeats.split}", "relation", "correlation", "overlap"),
-        [row(one) for one in repeats.found[:_MOST_PAIRS]],
+        [row(one) for one in repeats.pairs[:_MOST_PAIRS]],
         note=f"and {more} more, all in accuracy.json" if more > 0 else "",
     )
 
 
-def _without(report: AccuracyReport, number: int) -> Table:
+def _without(report: AccuracyResults, number: int) -> Table:
     rows: list[list[Cell]] = []
     remaining = 0
     for entry in report.methods:
         result = entry.views[number]
-        rest = result.remainder
+        rest = result.without_near_duplicates
         remaining = 0 if rest is None else rest.images
         rows.append(
             [
-                entry.method.title,
+                entry.title,
                 result.pixels.f1,
                 None if rest is None else rest.f1,
                 _NO_VALUE if rest is None else _interval(rest.interval),
@@ -251,13 +251,13 @@ def _without(report: AccuracyReport, number: int) -> Table:
     )
 
 
-def _cost(report: AccuracyReport) -> Table:
+def _cost(report: AccuracyResults) -> Table:
     rows: list[list[Cell]] = []
     for entry in report.methods:
-        cost, size_mb = entry.method.cost, entry.method.file_mb
+        cost, size_mb = entry.cost, entry.file_mb
         rows.append(
             [
-                entry.method.title,
+                entry.title,
                 None if cost is None else cost.parameters,
                 None if cost is None else cost.views,
                 _NO_VALUE if cost is None else f"{cost.gflop:.2f}",
@@ -279,9 +279,9 @@ def _cost(report: AccuracyReport) -> Table:
     )
 
 
-def _rules(report: AccuracyReport) -> list[Block]:
+def _rules(report: AccuracyResults) -> list[Block]:
     sources: list[list[Cell]] = [
-        [entry.method.title, view.view.title, view.tile_px, view.threshold_source]
+        [entry.title, view.title, view.tile_px, view.threshold_source]
         for entry in report.methods
         for view in entry.views
     ]
@@ -289,22 +289,25 @@ def _rules(report: AccuracyReport) -> list[Block]:
     return [
         Note(
             "Pixels are pooled over all images. Intervals: 95 % of a bootstrap over images "
-            f"({origin['resamples']} draws, seed {origin['seed']}). Objects are 8-connected; a "
+            f"({origin.resamples} draws, seed {origin.seed}). Objects are 8-connected; a "
             "predicted one is right if its IoU with a labelled one is at least 0.5, which no "
             "object can reach twice. A labelled object is found if half of its pixels are "
             "predicted. Ignored pixels belong to no object. Undefined figures are dashes."
         ),
         Table("Thresholds", ("method", "images shown as", "tile", "chosen by"), sources),
-        Note(f"Command: {origin['command'] or 'none (called from Python)'}", "code"),
-        Note(json.dumps({**origin, "seconds": round(report.seconds, 1)}, indent=2), "code"),
+        Note(f"Command: {origin.command or 'none (called from Python)'}", "code"),
+        Note(
+            json.dumps({**origin.model_dump(), "seconds": round(report.seconds, 1)}, indent=2),
+            "code",
+        ),
     ]
 
 
-def _caption(report: AccuracyReport, number: int) -> str:
-    return report.methods[0].views[number].view.title
+def _caption(report: AccuracyResults, number: int) -> str:
+    return report.methods[0].views[number].title
 
 
-def _best(report: AccuracyReport, number: int) -> int | None:
+def _best(report: AccuracyResults, number: int) -> int | None:
     def f1_of(entry: MethodResult) -> float:
         f1 = entry.views[number].pixels.f1
         return -1.0 if math.isnan(f1) else f1

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from changedet.baselines.registry import full_name
 from changedet.data.tools.near_duplicates import DEFAULT_LIMIT
 from changedet.errors import ConfigError
 from changedet.storage.output_folder import Existing
@@ -12,7 +13,7 @@ from changedet.types import Mode, TestTime
 #: ``split``: chosen on the threshold split, for each way of viewing; ``stored``: the method's own.
 ThresholdPolicy = Literal["split", "stored"]
 #: Whether the untrained methods are judged besides.
-Floors = Literal["all", "none"]
+Baselines = Literal["all", "none"]
 
 
 @dataclass(frozen=True)
@@ -20,16 +21,16 @@ class AccuracyRequest:
     """What to judge, and how.
 
     Attributes:
-        methods: Model files, and untrained methods as ``floor:NAME``.
+        methods: Model files, and untrained methods as ``baseline:NAME``.
         data: Folder of the data set, or manifest of scenes.
         out: Folder for the results.
         split: Name of the split to report.
         threshold: Where thresholds come from.
         threshold_split: Name of the split that chooses thresholds.
-        floors: Whether to judge all untrained methods besides.
+        baselines: Whether to judge all untrained methods besides.
         benchmark: Name of a known benchmark; None: the layout is found out.
         test_time: Views of a tile that models average, as ``--test-time``; None: as each says.
-        encoder_weights: Weights of the encoder of ``floor:deep_difference``, as for
+        encoder_weights: Weights of the encoder of ``baseline:deep_difference``, as for
             :func:`changedet.baselines.registry.create_baseline`; None: those of the package.
         batch_size: Tiles that go through a model at once.
         device: As for :func:`changedet.inference.devices.resolve_device`.
@@ -49,7 +50,7 @@ class AccuracyRequest:
     split: str = "test"
     threshold: ThresholdPolicy = "split"
     threshold_split: str = "val"
-    floors: Floors = "all"
+    baselines: Baselines = "all"
     benchmark: str | None = None
     test_time: TestTime | None = None
     encoder_weights: str | None = None
@@ -70,11 +71,13 @@ class AccuracyRequest:
         Raises:
             ConfigError: Naming the option.
         """
-        if not self.methods and self.floors == "none":
+        if not self.methods and self.baselines == "none":
             raise ConfigError(
-                "there is nothing to judge; give a model file, floor:NAME or leave out --no-floors"
+                "there is nothing to judge; give a model file, baseline:NAME or leave out "
+                "--no-baselines"
             )
-        repeated = sorted({spec for spec in self.methods if self.methods.count(spec) > 1})
+        specs = [full_name(spec) for spec in self.methods]
+        repeated = sorted({spec for spec in specs if specs.count(spec) > 1})
         if repeated:
             raise ConfigError(f"{repeated[0]} is given more than once; name every method once")
         if self.gsd_m is not None and not 0.0 < self.gsd_m < float("inf"):

@@ -1,131 +1,217 @@
-"""What the accuracy benchmark found, and the same as JSON."""
+"""What ``accuracy.json`` of the accuracy benchmark holds."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from changedet.evaluation.benchmark.methods import Method
 from changedet.evaluation.benchmark.repeats import Repeats
-from changedet.evaluation.benchmark.request import View
-from changedet.metrics.objects import ObjectResult
+from changedet.evaluation.benchmark.request import VIEWS
+from changedet.evaluation.benchmark.splits import BenchmarkedData
+from changedet.evaluation.cost import Cost
+from changedet.metrics.objects import ObjectResult, SizeClass
 from changedet.metrics.protocol import FixedThresholdMetrics
-from changedet.storage.json_values import to_json_value
+from changedet.storage.results import Figure, PlainJson, Record, Results
+from changedet.types import Mode, TestTime
 
 
-@dataclass(frozen=True)
-class Remainder:
+class Remainder(Record):
     """Figures without the images that repeat training images.
 
     Attributes:
         images: Images that remain.
-        f1: F1 of their pixels, NaN where undefined.
+        f1: F1 of their pixels; null where undefined.
         interval: Its bootstrap interval over images.
-        object_f1: F1 of their objects, NaN where undefined.
+        object_f1: F1 of their objects; null where undefined.
         object_interval: Its bootstrap interval over images.
     """
 
     images: int
-    f1: float
-    interval: tuple[float, float]
-    object_f1: float
-    object_interval: tuple[float, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON types, undefined figures as null."""
-        return {name: to_json_value(value) for name, value in vars(self).items()}
+    f1: Figure
+    interval: tuple[Figure, Figure]
+    object_f1: Figure
+    object_interval: tuple[Figure, Figure]
 
 
-@dataclass(frozen=True)
-class ViewResult:
+class SizeFigures(Record):
+    """How many labelled objects of one size are found.
+
+    Attributes:
+        from_px: Least number of pixels.
+        to_px: First number of pixels that is too large; null: there is no end.
+        area_m2: Both in square metres, where the size of a pixel is known.
+        objects: Labelled objects of that size.
+        found: Those with at least half of their pixels predicted.
+        recall: Their share; null without an object.
+        interval: Its bootstrap interval over images.
+    """
+
+    from_px: int
+    to_px: int | None
+    area_m2: tuple[float, float | None] | None
+    objects: int
+    found: int
+    recall: Figure
+    interval: tuple[Figure, Figure]
+
+    @property
+    def size(self) -> SizeClass:
+        """The class of sizes."""
+        return SizeClass(self.from_px, self.to_px)
+
+
+class ObjectFigures(Record):
+    """Figures over the pooled objects of all images; null where undefined.
+
+    Attributes:
+        f1: Harmonic mean of precision and recall.
+        precision: Share of the predicted objects that are a labelled one.
+        recall: Share of the labelled objects that are a predicted one.
+        intervals: Bootstrap interval over images for each of the three.
+        level: Share of the bootstrap inside an interval.
+        matched: Objects that are both.
+        predicted: Predicted objects.
+        labelled: Labelled objects.
+        by_size: Found objects by size, small to large.
+        images: Number of images.
+    """
+
+    f1: Figure
+    precision: Figure
+    recall: Figure
+    intervals: dict[str, tuple[Figure, Figure]]
+    level: float
+    matched: int
+    predicted: int
+    labelled: int
+    by_size: tuple[SizeFigures, ...]
+    images: int
+
+
+class ViewResult(Record):
     """Figures of one method that saw the images in one way.
 
     Attributes:
-        view: The way.
-        tile_px: Height and width of its tiles.
-        threshold_source: Who chose the threshold.
+        view: Short name of the way.
+        title: The same for readers.
+        mode: How images larger than a tile were cut.
+        tile_px: Height and width of a tile.
+        threshold: Score from which on a pixel counts as changed.
+        threshold_source: Who chose it.
+        note: What a reader must know.
         pixels: Figures of pixels.
         objects: Figures of objects.
-        remainder: Figures without near-duplicates; None where no training split is known, or no
-            image remains.
+        without_near_duplicates: Figures without images that repeat training images; null where no
+            training split is known, or no image remains.
     """
 
-    view: View
+    view: str
+    title: str
+    mode: Mode
     tile_px: int
+    threshold: float
     threshold_source: str
+    note: str | None
     pixels: FixedThresholdMetrics
-    objects: ObjectResult
-    remainder: Remainder | None
-
-    def to_dict(self, *, gsd_m: float | None) -> dict[str, Any]:
-        """Return plain JSON types, undefined figures as null."""
-        return {
-            "view": self.view.name,
-            "mode": self.view.mode,
-            "tile_px": self.tile_px,
-            "threshold": self.pixels.threshold,
-            "threshold_source": self.threshold_source,
-            "note": self.pixels.note,
-            "pixels": self.pixels.to_dict(),
-            "objects": self.objects.to_dict(gsd_m=gsd_m),
-            "without_near_duplicates": None if self.remainder is None else self.remainder.to_dict(),
-        }
+    objects: ObjectFigures
+    without_near_duplicates: Remainder | None
 
 
-@dataclass(frozen=True)
-class MethodResult:
+class MethodResult(Record):
     """Figures of one method.
 
     Attributes:
-        method: What was judged.
+        title: Name for tables, different for every method.
+        spec: What it was opened with.
+        kind: Whether it is a trained model or an untrained method.
+        test_time: Views of a tile that were averaged.
+        facts: What there is to say of it.
+        cost: Parameters and operations of a network; null for an untrained method.
+        file_mb: Size of the model file in 10^6 bytes; null for an untrained method.
         note: What must be said of all of its figures: why they are optimistic, if they are.
         views: One entry for each way of showing the images.
     """
 
-    method: Method
+    title: str
+    spec: str
+    kind: str
+    test_time: TestTime
+    facts: PlainJson
+    cost: Cost | None
+    file_mb: float | None
     note: str | None
     views: tuple[ViewResult, ...]
 
-    def to_dict(self, *, gsd_m: float | None) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return {
-            **self.method.to_dict(),
-            "note": self.note,
-            "views": [view.to_dict(gsd_m=gsd_m) for view in self.views],
-        }
 
-
-@dataclass(frozen=True)
-class AccuracyReport:
-    """What the benchmark found.
+class Origin(Record):
+    """How the figures came about.
 
     Attributes:
-        data: Name, place, layout and labels of the data set, and its splits.
+        command: The command line; null if it was called from Python.
+        device: Where it was computed.
+        seed: Seed of the bootstrap.
+        resamples: Draws of the bootstrap.
+        time: When, ISO 8601 in UTC.
+        software: Versions of what computed it.
+    """
+
+    command: str | None
+    device: str
+    seed: int
+    resamples: int
+    time: str
+    software: PlainJson
+
+
+class AccuracyResults(Results):
+    """Models and untrained methods, judged alike on one split.
+
+    Attributes:
+        data: The data set and its splits.
         images: Images of the reported split.
-        gsd_m: Side of a pixel on the ground in metres, if it is known.
+        gsd_m: Side of a pixel on the ground in metres, if it was given.
         methods: One entry for each method, in the order in which they were judged.
         left_out: Sentences about untrained methods that could not be used.
-        repeats: Near-duplicates between the splits.
-        origin: Command, commit, device, seed, versions and time.
+        near_duplicates: Near-duplicates between the splits.
+        origin: How the figures came about.
         seconds: How long all of it took.
     """
 
-    data: dict[str, Any]
+    kind: Literal["accuracy"] = "accuracy"
+    data: BenchmarkedData
     images: int
     gsd_m: float | None
     methods: tuple[MethodResult, ...]
     left_out: tuple[str, ...]
-    repeats: Repeats
-    origin: dict[str, Any]
+    near_duplicates: Repeats
+    origin: Origin
     seconds: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return all of it as plain JSON types, undefined figures as null."""
-        return {
-            "data": self.data,
-            "images": self.images,
-            "gsd_m": self.gsd_m,
-            "methods": [entry.to_dict(gsd_m=self.gsd_m) for entry in self.methods],
-            "left_out": list(self.left_out),
-            "near_duplicates": self.repeats.to_dict(),
-            "origin": self.origin,
-            "seconds": round(self.seconds, 3),
-        }
+    @classmethod
+    def upgrade(cls, content: dict[str, Any]) -> dict[str, Any]:
+        """Add what could be told otherwise before there was a schema version."""
+        titles = {view.name: view.title for view in VIEWS}
+        for method in content["methods"]:
+            for view in method["views"]:
+                view["title"] = titles.get(view["view"], view["view"])
+        content["near_duplicates"]["images"] = content["images"]
+        return super().upgrade(content)
+
+
+def object_figures(result: ObjectResult, *, gsd_m: float | None) -> ObjectFigures:
+    """Take figures of objects as they are written; sizes in square metres where they are known.
+
+    Args:
+        result: The figures.
+        gsd_m: Side of a pixel on the ground in metres.
+    """
+    by_size = tuple(
+        SizeFigures(
+            from_px=entry.size.from_px,
+            to_px=entry.size.to_px,
+            area_m2=None if gsd_m is None else entry.size.area_m2(gsd_m),
+            objects=entry.objects,
+            found=entry.found,
+            recall=entry.recall,
+            interval=entry.interval,
+        )
+        for entry in result.by_size
+    )
+    return ObjectFigures(**{**vars(result), "by_size": by_size})

@@ -1,14 +1,13 @@
 """The splits of a benchmark: what is reported, what chooses thresholds, what was trained on."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labelled import DecodedPair, LabelledPair
 from changedet.data.labels.scan import LabelEncoding
 from changedet.errors import DataError
 from changedet.evaluation.benchmark.methods import Method
-from changedet.evaluation.benchmark.request import AccuracyRequest
+from changedet.evaluation.benchmark.request import AccuracyRequest, ThresholdPolicy
 from changedet.evaluation.leakage import find_seen, other_bands_note, training_data
 from changedet.evaluation.model_data import check_pixel_type, scan_labels_as_trained
 from changedet.evaluation.threshold import (
@@ -17,8 +16,37 @@ from changedet.evaluation.threshold import (
     threshold_note,
 )
 from changedet.inference.score_source import ScoreSource
+from changedet.storage.results import Record
 
 _USUAL_TRAINING_SPLIT = "train"
+
+
+class BenchmarkedData(Record):
+    """The data set and its splits.
+
+    Attributes:
+        name: Name of the data set.
+        root: Its folder, or the manifest of scenes.
+        layout: How its files lie.
+        benchmark: Name of the known benchmark it was read as, if it was named.
+        label: What the values of its labels mean.
+        split: The split that is reported.
+        threshold: Where thresholds come from: a split, or stored with each method.
+        threshold_split: The split that chose them, if one did.
+        training_splits: Splits that a method was trained on, as far as names tell.
+        pairs: Pairs of each split.
+    """
+
+    name: str
+    root: str
+    layout: str
+    benchmark: str | None
+    label: LabelEncoding
+    split: str
+    threshold: ThresholdPolicy
+    threshold_split: str | None
+    training_splits: tuple[str, ...]
+    pairs: dict[str, int]
 
 
 class BenchmarkData:
@@ -92,21 +120,21 @@ class BenchmarkData:
         labels = f"labels: {self.encoding.describe()}"
         return *self.index.notes, *dict.fromkeys(bands), labels, *self.scan.notes
 
-    def to_dict(self) -> dict[str, Any]:
-        """Name the data set and its splits as plain JSON types."""
+    def facts(self) -> BenchmarkedData:
+        """Name the data set and its splits."""
         request = self._request
-        return {
-            "name": self.index.name,
-            "root": str(request.data),
-            "layout": self.index.layout,
-            "benchmark": request.benchmark,
-            "label": self.encoding.to_dict(),
-            "split": request.split,
-            "threshold": request.threshold,
-            "threshold_split": next(iter(self._choosing()), None),
-            "training_splits": self.training_splits,
-            "pairs": {name: len(pairs) for name, pairs in self.index.splits.items()},
-        }
+        return BenchmarkedData(
+            name=self.index.name,
+            root=str(request.data),
+            layout=self.index.layout,
+            benchmark=request.benchmark,
+            label=self.encoding,
+            split=request.split,
+            threshold=request.threshold,
+            threshold_split=next(iter(self._choosing()), None),
+            training_splits=tuple(self.training_splits),
+            pairs={name: len(pairs) for name, pairs in self.index.splits.items()},
+        )
 
     def index_for(self, source: ScoreSource) -> PairIndex:
         """Index the data set with the channels of a method."""
