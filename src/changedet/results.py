@@ -17,6 +17,11 @@ KINDS: Final[Mapping[str, tuple[str, str]]] = {
     "evaluation": ("changedet.evaluation.results", "EvaluationResults"),
     "training": ("changedet.training.dataset_statistics", "TrainingRecord"),
     "validation": ("changedet.training.logs", "ValidationResults"),
+    "ablation": ("changedet.ablation.report_data", "AblationFindings"),
+    "ablation_plan": ("changedet.ablation.results", "AblationPlanRecord"),
+    "ablation_run": ("changedet.ablation.run_state", "RunRecord"),
+    "ablation_judgement": ("changedet.ablation.run_state", "Judgement"),
+    "ablation_resources": ("changedet.ablation.resources", "ResourcesFile"),
     "accuracy": ("changedet.evaluation.benchmark.results", "AccuracyResults"),
 }
 #: Keys by which files are known that were written before there was a ``kind``.
@@ -26,6 +31,11 @@ _SIGNATURES: Final[Mapping[str, frozenset[str]]] = {
     "image_pair": frozenset({"changed_share", "width", "tile_px"}),
     "training": frozenset({"data_name", "normalisation", "torch_version"}),
     "validation": frozenset({"best_f_score", "stored_threshold"}),
+    "ablation": frozenset({"rows", "floors", "claims"}),
+    "ablation_plan": frozenset({"table", "splits", "commands"}),
+    "ablation_run": frozenset({"row", "status", "settings"}),
+    "ablation_judgement": frozenset({"scores", "gflop"}),
+    "ablation_resources": frozenset({"training_seconds", "peak_bytes"}),
     "accuracy": frozenset({"methods", "near_duplicates", "origin"}),
     "evaluation": frozenset({"seed", "honest", "pictures_threshold"}),
 }

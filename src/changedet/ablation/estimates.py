@@ -1,12 +1,13 @@
 """Figures of an ablation with their uncertainty: over images, over seeds, over validations.
 
 Pure arithmetic. A run is given as sums of each of N images, (N, K), and a figure is computed from
-the sums over images, drawn with replacement: :data:`F1`, :data:`BLOTCHES`, :data:`CONTRAST`.
+the sums over images, drawn with replacement: :data:`F1`, :data:`FALSE_POSITIVE_OBJECTS`,
+:data:`CONTRAST`.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata, t
 
 from changedet.metrics.bootstrap import quantile_interval
-from changedet.storage.json_values import JsonValue, to_json_value
+from changedet.storage.results import Figure as Number
 
 Counts: TypeAlias = NDArray[np.int64]
 FloatArray: TypeAlias = NDArray[np.float64]
@@ -61,15 +62,11 @@ class Estimate:
         seeds: Number of seeds, the smaller number where two rows are compared.
     """
 
-    mean: float
+    mean: Number
     std: float | None
-    low: float
-    high: float
+    low: Number
+    high: Number
     seeds: int
-
-    def to_dict(self) -> dict[str, JsonValue]:
-        """Return the figures as plain JSON types, undefined ones as null."""
-        return {name: to_json_value(value) for name, value in asdict(self).items()}
 
 
 def _f1(sums: FloatArray) -> FloatArray:
@@ -77,7 +74,7 @@ def _f1(sums: FloatArray) -> FloatArray:
     return _ratio(2.0 * hits, 2.0 * hits + false_alarms + misses)
 
 
-def _blotches(sums: FloatArray) -> FloatArray:
+def _per_image(sums: FloatArray) -> FloatArray:
     number, images = np.moveaxis(sums, -1, 0)
     return _ratio(number, images)
 
@@ -102,8 +99,8 @@ def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
 
 #: F1 of hits, false alarms and misses, (..., 3), undefined where all of them are 0.
 F1 = Figure(_f1, lowest=0.0, highest=1.0)
-#: Blotches an image, from their number and that of the images, (..., 2).
-BLOTCHES = Figure(_blotches, lowest=0.0)
+#: False-positive objects an image, from their number and that of the images, (..., 2).
+FALSE_POSITIVE_OBJECTS = Figure(_per_image, lowest=0.0)
 #: How far the scores of changed and unchanged pixels lie apart in units of their own deviation:
 #: difference of the means over the root of the mean variance (the sensitivity index d' of signal
 #: detection), from number, sum and sum of squares of the scores of the changed and then of the

@@ -1,8 +1,8 @@
-"""How clean the heat maps of a split are: their blotches, and how far the changed pixels stand out.
+"""How clean the heat maps of a split are: false-positive objects, and contrast.
 
-The seed says of its cosine distance that it gives "cleaner heat maps, fewer blotches, sharper
-contrast" (spec 6) and shows pictures. Here both are numbers of each image, so that they can be
-estimated and compared as F1 is.
+The text on DASNet-V2 says of its cosine distance that it gives "cleaner heat maps, fewer blotches,
+sharper contrast" (spec 6) and shows pictures. Here both are numbers of each image, so that they
+can be estimated and compared as F1 is.
 """
 
 import numpy as np
@@ -12,14 +12,14 @@ from changedet.inference.counting import ScoredPair
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.objects import count_false_positive_objects
 
-#: Columns of what :class:`BlotchCounter` gives: blotches, and 1 for the image.
-BLOTCH_COLUMNS = 2
+#: Columns of what :class:`FalsePositiveCounter` gives: their number, and 1 for the image.
+FALSE_POSITIVE_COLUMNS = 2
 #: Columns of what :func:`score_moments` gives.
 MOMENT_COLUMNS = 6
 
 
-class BlotchCounter:
-    """Counts the blotches of image after image: found where not one pixel is labelled changed.
+class FalsePositiveCounter:
+    """Counts the found objects of image after image that hold no pixel labelled changed.
 
     Args:
         threshold: Score from which on a pixel is found changed; None: nothing is.
@@ -27,19 +27,19 @@ class BlotchCounter:
 
     def __init__(self, threshold: float | None) -> None:
         self._threshold = threshold
-        self._blotches: list[int] = []
+        self._counts: list[int] = []
 
     def add(self, scored: ScoredPair) -> None:
         """Count in a pair with its scores."""
         if self._threshold is None:
             return
         is_changed = scored.score >= np.float32(self._threshold)
-        self._blotches.append(count_false_positive_objects(is_changed, scored.pair.label))
+        self._counts.append(count_false_positive_objects(is_changed, scored.pair.label))
 
     def compute(self) -> Counts:
-        """Return number of blotches and 1 of each image, (N, 2); no row without a threshold."""
-        return np.array([(number, 1) for number in self._blotches], np.int64).reshape(
-            -1, BLOTCH_COLUMNS
+        """Return their number and 1 of each image, (N, 2); no row without a threshold."""
+        return np.array([(number, 1) for number in self._counts], np.int64).reshape(
+            -1, FALSE_POSITIVE_COLUMNS
         )
 
 

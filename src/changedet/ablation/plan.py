@@ -44,9 +44,9 @@ class AblationRequest:
         overrides: ``section.key=value`` for every row; a row's own changes win.
         rows: Names of the rows to run; None: all.
         device: As for training.
-        test_split: Split of the honest protocol; None: ``test`` where there is one.
+        test_split: Split that is judged at a fixed threshold; None: ``test`` where there is one.
         shown: Number of validation pairs whose heat maps are shown.
-        floors: Whether the untrained methods are judged, too.
+        baselines: Whether the untrained methods are judged, too.
         mode: What to do about an ablation that is already in ``out``.
     """
 
@@ -61,7 +61,7 @@ class AblationRequest:
     device: str = "auto"
     test_split: str | None = None
     shown: int = 4
-    floors: Literal["all", "none"] = "all"
+    baselines: Literal["all", "none"] = "all"
     mode: Literal["new", "resume", "overwrite"] = "new"
 
     def command(self) -> str:
@@ -81,7 +81,7 @@ class AblationRequest:
         words = ["changedet", "ablate", self.table]
         for option, value in options:
             words += [] if value is None else [option, str(value)]
-        return shlex.join([*words, *(["--no-floors"] if self.floors == "none" else [])])
+        return shlex.join([*words, *(["--no-baselines"] if self.baselines == "none" else [])])
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,8 @@ class AblationPlan:
         splits: What judges.
         choosing: Hash of what trains and chooses the models, down to the names of the pairs.
         judged: Hash of what judges, down to the names of the pairs.
-        label: What the labels' values mean, for the floors.
-        channels: Channels of the images, for the floors.
+        label: What the labels' values mean, for the untrained methods.
+        channels: Channels of the images, for the untrained methods.
         notes: Sentences for the user and the report.
         problems: What is wrong with the data, though runs are possible.
     """
@@ -272,13 +272,13 @@ def _same_judges(run: PlannedRun, first: ExperimentConfig) -> PlannedRun:
 def _settle_test_split(
     request: AblationRequest, index: PairIndex, scan: LabelScan, *, first: ExperimentConfig
 ) -> tuple[str | None, list[str], list[str]]:
-    """Find the split of the honest protocol; what is worth saying of it; what is wrong with it."""
+    """Find the split to judge at a fixed threshold; what is worth saying of it; what is wrong."""
     val_split, train_split = first.data.val_split, first.data.train_split
     name = request.test_split or _TEST_SPLIT
     if request.test_split is None and name not in index.splits:
-        return None, [_no_honest_split(f"the data set has no split {name!r}", val_split)], []
+        return None, [_no_test_split(f"the data set has no split {name!r}", val_split)], []
     if request.test_split is None and name == val_split:
-        return None, [_no_honest_split(f"no split but {name!r} is named to judge", val_split)], []
+        return None, [_no_test_split(f"no split but {name!r} is named to judge", val_split)], []
     if name == val_split:
         raise ConfigError(
             f"--test-split {name} is the split that chooses models and thresholds; give another"
@@ -290,14 +290,14 @@ def _settle_test_split(
         )
     if scan.share_of(index.split(name)) == 0.0:
         problem = (
-            f"the split {name!r} has no changed pixel, so the honest protocol's F1 is undefined; "
+            f"the split {name!r} has no changed pixel, so F1 is undefined there; "
             "put pairs with changes into it, or choose another one with --test-split"
         )
         return None, [], [problem]
     return name, [], []
 
 
-def _no_honest_split(reason: str, val_split: str) -> str:
+def _no_test_split(reason: str, val_split: str) -> str:
     return (
         f"WARNING: {reason}, so every figure is from the split "
         f"{val_split!r} that also chose the models and the thresholds: selection set, optimistic"

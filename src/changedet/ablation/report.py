@@ -2,14 +2,25 @@
 
 import csv
 import io
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from changedet.ablation.findings import ClaimResult, judge_claims
+from changedet.ablation.report_data import (
+    AblationFindings,
+    BaselineEstimate,
+    BaselineFigures,
+    ClaimFigures,
+    HeatMapFigures,
+    RowFigures,
+    RunFigures,
+    RunScores,
+    ScoreFigures,
+)
 from changedet.ablation.report_sections import report_sections
+from changedet.ablation.resources import Resources
 from changedet.ablation.results import (
     AblationResults,
     BaselineResult,
@@ -17,12 +28,19 @@ from changedet.ablation.results import (
     RunResult,
     mean,
 )
-from changedet.ablation.scoring import HEAT_MAP_MEASURES, Measure
+from changedet.ablation.run_state import RunState
+from changedet.ablation.scoring import HEAT_MAP_MEASURES
 from changedet.rendering.markdown import write_markdown
 from changedet.rendering.page import write_summary
 from changedet.storage.atomic import write_text
-from changedet.storage.json_values import JsonValue, to_json_value
+from changedet.storage.results import to_plain
 
+#: What columns began with in earlier versions.
+_FORMER_COLUMNS = {
+    "best_threshold": "seed",
+    "fixed_threshold": "honest",
+    "false_positive_objects": "blotches",
+}
 REPORT_FILES = ("report.html", "report.md", "results.json", "rows.csv", "runs.csv")
 
 
@@ -45,91 +63,88 @@ def write_report(out: Path, results: AblationResults) -> None:
     }
     write_summary(out / "report.html", **page)
     write_markdown(out / "report.md", **page)
-    write_text(out / "results.json", json.dumps(_content(results, claims), indent=2) + "\n")
+    _content(results, claims).write(out / "results.json")
     _write_csv(out / "rows.csv", [_flat_row(results, row) for row in results.rows])
     runs = [_flat_run(results, run) for row in results.rows for run in row.runs]
     _write_csv(out / "runs.csv", runs)
 
 
-def _content(results: AblationResults, claims: Sequence[ClaimResult]) -> dict[str, JsonValue]:
-    return {
-        "title": results.table.title,
-        "command": results.command,
-        "data": results.data,
-        "val_split": results.val_split,
-        "test_split": results.test_split,
-        "notes": list(results.notes),
-        "problems": list(results.problems),
-        "rows": [_row(results, row) for row in results.rows],
-        "floors": [_baseline(floor) for floor in results.floors],
-        "claims": [
-            {
-                **_plain(result.claim.model_dump(mode="json")),
-                "protocol": result.protocol,
-                **result.finding.to_dict(),
-            }
+def _content(results: AblationResults, claims: Sequence[ClaimResult]) -> AblationFindings:
+    return AblationFindings(
+        title=results.table.title,
+        command=results.command,
+        data=results.data,
+        val_split=results.val_split,
+        test_split=results.test_split,
+        notes=results.notes,
+        problems=results.problems,
+        rows=tuple(_row(row) for row in results.rows),
+        baselines=tuple(_baseline(baseline) for baseline in results.baselines),
+        claims=tuple(
+            ClaimFigures(
+                **to_plain(result.claim),
+                protocol=result.protocol,
+                **vars(result.finding),
+            )
             for result in claims
-        ],
-    }
+        ),
+    )
 
 
-def _plain(fields: dict[str, Any]) -> dict[str, JsonValue]:
-    """Fields as plain JSON types."""
-    return {name: to_json_value(value) for name, value in fields.items()}
+def _row(row: RowResult) -> RowFigures:
+    return RowFigures(
+        name=row.row.name,
+        title=row.row.title,
+        note=row.row.note,
+        best_threshold=row.estimate("best_threshold"),
+        fixed_threshold=row.estimate("fixed_threshold"),
+        heat_maps=HeatMapFigures(
+            **{measure: row.estimate("best_threshold", measure) for measure in HEAT_MAP_MEASURES}
+        ),
+        rank_correlation=row.correlation(),
+        loss_spread=row.loss_spread(),
+        runs=tuple(_run(run) for run in row.runs),
+        open=tuple(RunState(**dict(record)) for record in row.open),
+    )
 
 
-def _row(results: AblationResults, row: RowResult) -> dict[str, JsonValue]:
-    return {
-        "name": row.row.name,
-        "title": row.row.title,
-        "note": row.row.note,
+def _run(run: RunResult) -> RunFigures:
+    return RunFigures(
+        **dict(run.record),
+        scores=RunScores(
+            **{
+                # Without the thousands of numbers that stay in the run's own file.
+                protocol: ScoreFigures(
+                    **{name: getattr(score, name) for name in ScoreFigures.model_fields}
+                )
+                for protocol, score in run.judgement.scores.items()
+            }
+        ),
+        parameters=run.judgement.parameters,
+        gflop=run.judgement.gflop,
+        epochs=run.logs.epochs,
+        validations=len(run.logs.max_f1),
+        resources=Resources(**dict(run.resources)),
+        pairs_per_second=run.resources.pairs_per_second,
+        loss_spread=run.loss_spread,
+    )
+
+
+def _baseline(baseline: BaselineResult) -> BaselineFigures:
+    if baseline.judgement is None:
+        return BaselineFigures(name=baseline.name, reason=baseline.reason)
+    scores = baseline.judgement.scores
+    return BaselineFigures(
+        name=baseline.name,
+        reason=baseline.reason,
         **{
-            protocol: None if (f1 := row.estimate(protocol)) is None else f1.to_dict()
-            for protocol in results.protocols
+            protocol: BaselineEstimate(**vars(score.estimate()), threshold=score.threshold)
+            for protocol, score in scores.items()
         },
-        "heat_maps": {measure: _heat_map(row, measure) for measure in HEAT_MAP_MEASURES},
-        "rank_correlation": row.correlation().to_dict(),
-        "loss_spread": to_json_value(row.loss_spread()),
-        "runs": [_run(run) for run in row.runs],
-        "open": [to_json_value(vars(record)) for record in row.open],
-    }
-
-
-def _heat_map(row: RowResult, measure: Measure) -> JsonValue:
-    """A measure of the heat maps of the validation split."""
-    estimate = row.estimate("seed", measure)
-    return None if estimate is None else to_json_value(estimate.to_dict())
-
-
-def _run(run: RunResult) -> dict[str, JsonValue]:
-    scores = {protocol: score.to_dict() for protocol, score in run.judgement.scores.items()}
-    for score in scores.values():
-        # Thousands of numbers that stay in the run's own file.
-        for name in ("counts", "blotches", "moments"):
-            del score[name]
-    return {
-        **_plain(vars(run.record)),
-        "scores": to_json_value(scores),
-        "parameters": run.judgement.parameters,
-        "gflop": run.judgement.gflop,
-        "epochs": run.logs.epochs,
-        "validations": len(run.logs.max_f1),
-        "resources": to_json_value(vars(run.resources)),
-        "pairs_per_second": run.resources.pairs_per_second,
-        "loss_spread": to_json_value(run.loss_spread),
-    }
-
-
-def _baseline(floor: BaselineResult) -> dict[str, JsonValue]:
-    figures: dict[str, JsonValue] = {}
-    if floor.judgement is not None:
-        for protocol, score in floor.judgement.scores.items():
-            figures[protocol] = {**score.estimate().to_dict(), "threshold": score.threshold}
-        figures["heat_maps"] = {
-            measure: to_json_value(floor.judgement.scores["seed"].estimate(measure).to_dict())
-            for measure in HEAT_MAP_MEASURES
-        }
-    return {"name": floor.name, "reason": floor.reason, **figures}
+        heat_maps=HeatMapFigures(
+            **{measure: scores["best_threshold"].estimate(measure) for measure in HEAT_MAP_MEASURES}
+        ),
+    )
 
 
 def _flat_row(results: AblationResults, row: RowResult) -> dict[str, Any]:
@@ -144,7 +159,7 @@ def _flat_row(results: AblationResults, row: RowResult) -> dict[str, Any]:
     flat["peak_bytes"] = max((r.peak_bytes for r in resources if r.peak_bytes), default=None)
     flat["pairs_per_second"] = mean([r.pairs_per_second or math.nan for r in resources])
     for measure in HEAT_MAP_MEASURES:
-        estimate = row.estimate("seed", measure)
+        estimate = row.estimate("best_threshold", measure)
         flat[measure] = None if estimate is None else estimate.mean
     flat["rank_correlation"] = row.correlation().mean
     flat["loss_spread"] = row.loss_spread()
@@ -168,11 +183,21 @@ def _flat_run(results: AblationResults, run: RunResult) -> dict[str, Any]:
 
 
 def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows of the same keys; what is undefined stays empty."""
+    """Write rows of the same keys; what is undefined stays empty.
+
+    Columns under the names of earlier versions follow at the end, for one more version.
+    """
     text = io.StringIO()
     if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        former = {
+            column.replace(present, name): column
+            for present, name in _FORMER_COLUMNS.items()
+            for column in rows[0]
+            if column.startswith(present)
+        }
+        writer = csv.DictWriter(text, [*rows[0], *former], lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            writer.writerow({name: to_json_value(value) for name, value in row.items()})
+            plain = to_plain(row)
+            writer.writerow(plain | {name: plain[column] for name, column in former.items()})
     write_text(path, text.getvalue())

@@ -66,15 +66,15 @@ def _opening(
         ),
     ]
     if results.test_split is None:
-        honest = "There is no honest protocol here, since no test split can be used."
+        fixed = "Nothing is judged at a fixed threshold, since no test split can be used."
     else:
-        honest = (
-            f"Honest protocol: split {results.test_split!r}, each model with the threshold that "
+        fixed = (
+            f"Fixed threshold: split {results.test_split!r}, each model at the threshold that "
             f"the split {results.val_split!r} chose, applied unchanged."
         )
     protocol = Note(
-        f"Seed protocol: split {results.val_split!r}, each model with the best of 96 thresholds on "
-        f"that very split, which also chose the model ({SELECTION_SET_NOTE}). {honest}"
+        f"Best threshold: split {results.val_split!r}, each model at the best of 96 thresholds on "
+        f"that very split, which also chose the model ({SELECTION_SET_NOTE}). {fixed}"
     )
     warnings = [Note(note, "warning") for note in results.notes]
     return [Headlines(cards), *warnings, protocol]
@@ -82,8 +82,8 @@ def _opening(
 
 def _accuracy(results: AblationResults) -> Table:
     names = {
-        "seed": f"max-F1, {results.val_split} ({SELECTION_SET_NOTE})",
-        "honest": f"F1, {results.test_split}",
+        "best_threshold": f"max-F1, {results.val_split} ({SELECTION_SET_NOTE})",
+        "fixed_threshold": f"F1, {results.test_split}",
     }
     header = ["row", "seeds"]
     for protocol in results.protocols:
@@ -94,8 +94,8 @@ def _accuracy(results: AblationResults) -> Table:
         for protocol in results.protocols:
             cells += _estimate_cells(row.estimate(protocol))
         rows.append(cells)
-    for floor in results.floors:
-        rows.append([*_baseline_title(floor), *_baseline_cells(floor, results.protocols)])
+    for baseline in results.baselines:
+        rows.append([*_baseline_title(baseline), *_baseline_cells(baseline, results.protocols)])
     return Table(
         "F1 of the change class, pixels of all images pooled",
         header,
@@ -118,16 +118,16 @@ def _interval(estimate: Estimate) -> str | None:
     return f"{estimate.low:.4f} to {estimate.high:.4f}"
 
 
-def _baseline_title(floor: BaselineResult) -> list[Cell]:
-    if floor.judgement is None:
-        return [f"untrained: {floor.name} (not judged: {floor.reason})", None]
-    return [f"untrained: {floor.judgement.title}", None]
+def _baseline_title(baseline: BaselineResult) -> list[Cell]:
+    if baseline.judgement is None:
+        return [f"untrained: {baseline.name} (not judged: {baseline.reason})", None]
+    return [f"untrained: {baseline.judgement.title}", None]
 
 
-def _baseline_cells(floor: BaselineResult, protocols: Sequence[Protocol]) -> list[Cell]:
+def _baseline_cells(baseline: BaselineResult, protocols: Sequence[Protocol]) -> list[Cell]:
     cells: list[Cell] = []
     for protocol in protocols:
-        score = None if floor.judgement is None else floor.judgement.scores.get(protocol)
+        score = None if baseline.judgement is None else baseline.judgement.scores.get(protocol)
         cells += _estimate_cells(None if score is None else score.estimate())
     return cells
 
@@ -198,22 +198,22 @@ def _cleanness(results: AblationResults) -> Table:
     for row in results.rows:
         cells: list[Cell] = [row.row.title]
         for measure in HEAT_MAP_MEASURES:
-            cells += _figure_cells(row.estimate("seed", measure))
+            cells += _figure_cells(row.estimate("best_threshold", measure))
         rows.append(cells)
-    for floor in results.floors:
-        score = None if floor.judgement is None else floor.judgement.scores["seed"]
-        cells = [_baseline_title(floor)[0]]
+    for baseline in results.baselines:
+        score = None if baseline.judgement is None else baseline.judgement.scores["best_threshold"]
+        cells = [_baseline_title(baseline)[0]]
         for measure in HEAT_MAP_MEASURES:
             cells += _figure_cells(None if score is None else score.estimate(measure))
         rows.append(cells)
     interval = f"{_PERCENT} interval"
     return Table(
         f"How clean the heat maps of the split {results.val_split!r} are",
-        ["row", "blotches an image", interval, "contrast", interval],
+        ["row", "false-positive objects an image", interval, "contrast", interval],
         rows,
-        note="Blotches: found objects without a pixel that is labelled changed, at the threshold "
-        "that validation chose (untrained methods: Otsu's). Contrast: difference of the mean "
-        "scores of changed and unchanged pixels over the root of their mean variance.",
+        note="False-positive objects: found objects without a pixel that is labelled changed, at "
+        "the threshold that validation chose (untrained methods: Otsu's). Contrast: difference of "
+        "the mean scores of changed and unchanged pixels over the root of their mean variance.",
     )
 
 
@@ -227,7 +227,7 @@ def _claims(claims: Sequence[ClaimResult]) -> Table:
     rows: list[list[Cell]] = [
         [
             result.claim.text,
-            "-" if result.protocol is None else result.protocol,
+            "-" if result.protocol is None else result.protocol.replace("_", " "),
             result.finding.verdict,
             result.finding.why,
         ]
@@ -240,9 +240,9 @@ def _heat_maps(results: AblationResults) -> list[Headlines | Table | Pictures | 
     """One strip a pair: what it shows, and the score of each row's first run."""
     shown = [(row.row.title, row.runs[0].folder) for row in results.rows if row.runs]
     shown += [
-        (f"untrained: {floor.judgement.title}", floor.folder)
-        for floor in results.floors
-        if floor.judgement is not None
+        (f"untrained: {baseline.judgement.title}", baseline.folder)
+        for baseline in results.baselines
+        if baseline.judgement is not None
     ]
     blocks: list[Headlines | Table | Pictures | Note] = []
     for number, name in enumerate(results.shown if shown else (), start=1):

@@ -1,26 +1,22 @@
 """Time, speed and memory of a training, kept up over interruptions; the budget in minutes."""
 
-import json
 import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from changedet.errors import StorageError
-from changedet.storage.atomic import write_text
+from changedet.storage.results import Record, Results
 from changedet.training.callbacks import TrainingCallback, ValidationEvent
 from changedet.training.checkpoint import TrainingPosition
 
 State = Literal["begun", "finished", "budget spent"]
 
 
-@dataclass(frozen=True)
-class Resources:
+class Resources(Record):
     """What a training has taken so far.
 
     Attributes:
@@ -46,20 +42,19 @@ class Resources:
         return self.pairs / self.training_seconds if self.training_seconds > 0.0 else None
 
 
+class ResourcesFile(Resources, Results):
+    """What a training of an ablation has taken so far."""
+
+    kind: Literal["ablation_resources"] = "ablation_resources"
+
+
 def read_resources(path: Path) -> Resources:
     """Read what :class:`ResourceMeter` wrote; nothing taken yet if there is no such file.
 
     Raises:
-        StorageError: If the file is damaged.
+        ResultsError: If the file is damaged.
     """
-    if not path.is_file():
-        return Resources()
-    names = {field.name for field in fields(Resources)}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return Resources(**{name: content[name] for name in names})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"{path} cannot be read ({error!r}); remove it and run again") from error
+    return ResourcesFile.read(path) if path.is_file() else Resources()
 
 
 class ResourceMeter(TrainingCallback):
@@ -101,8 +96,7 @@ class ResourceMeter(TrainingCallback):
         now = self._tick()
         if self._batch is not None:
             # Not from each start's first batch: workers start and kernels are chosen meanwhile.
-            self.resources = replace(
-                self.resources,
+            self._set(
                 training_seconds=self.resources.training_seconds + now - self._batch,
                 pairs=self.resources.pairs + pairs,
             )
@@ -112,7 +106,7 @@ class ResourceMeter(TrainingCallback):
         if (is_spent or is_orphan) and not self._is_stopping:
             self._is_stopping = True
             if is_spent:
-                self.resources = replace(self.resources, state="budget spent")
+                self._set(state="budget spent")
             signal.raise_signal(signal.SIGINT)
 
     def on_validation(self, event: ValidationEvent) -> None:
@@ -122,7 +116,7 @@ class ResourceMeter(TrainingCallback):
 
     def finish(self) -> None:
         """Take note that the training came to its own end."""
-        self.resources = replace(self.resources, state="finished")
+        self._set(state="finished")
         self._save()
 
     def close(self) -> None:
@@ -130,22 +124,25 @@ class ResourceMeter(TrainingCallback):
         self._tick()
         self._save()
 
+    def _set(self, **figures: object) -> None:
+        self.resources = self.resources.model_copy(update=figures)
+
     def _tick(self) -> float:
         now = self._clock()
         passed = 0.0 if self._seen is None else now - self._seen
-        self.resources = replace(self.resources, seconds=self.resources.seconds + passed)
+        self._set(seconds=self.resources.seconds + passed)
         self._seen = now
         return now
 
     def _save(self) -> None:
         peak = torch.cuda.max_memory_allocated() if self._on_gpu else peak_process_memory()
         known = [bytes_ for bytes_ in (peak, self.resources.peak_bytes) if bytes_ is not None]
-        self.resources = replace(
-            self.resources,
+        self._set(
             peak_bytes=max(known, default=None),
             memory="gpu" if self._on_gpu else "process",
         )
-        write_text(self.path, json.dumps(asdict(self.resources), indent=2) + "\n")
+        fields = {name: getattr(self.resources, name) for name in Resources.model_fields}
+        ResourcesFile(**fields).write(self.path)
 
 
 def peak_process_memory() -> int | None:

@@ -1,11 +1,10 @@
 """Everything that the runs of an ablation left behind, by row, and what they say to the claims."""
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from changedet.ablation.estimates import (
     Estimate,
@@ -25,15 +24,43 @@ from changedet.ablation.run_state import (
     read_record,
     read_run_resources,
 )
-from changedet.ablation.scoring import FIGURES, Measure, Protocol
+from changedet.ablation.scoring import FIGURES, JudgedSplits, Measure, Protocol
 from changedet.ablation.table import AblationTable, Row, parse_table
 from changedet.errors import ConfigError, StorageError
+from changedet.storage.results import Results
 from changedet.training.config import ExperimentConfig, load_config
 
 MARKER = "ablation.json"
 SETTINGS = "settings.yaml"
-FLOORS = "floors"
+BASELINES = "baselines"
+#: Where untrained methods were in earlier versions.
+FORMER_BASELINES = "floors"
 _JUDGED_OTHERWISE = "judged on other pairs than the ablation is now; go on with --resume"
+
+
+class AblationPlanRecord(Results):
+    """What an ablation is made of; also the file that tells one.
+
+    Attributes:
+        table: The table, as YAML.
+        commands: Commands that made it, several if it was resumed.
+        splits: What judges.
+        choosing: Hash of what trains and chooses the models.
+        judged: Hash of what judges.
+        minutes: Budget of each run; null: none.
+        notes: What a reader must know of the data.
+        problems: What is wrong with the data, though runs are possible.
+    """
+
+    kind: Literal["ablation_plan"] = "ablation_plan"
+    table: str
+    commands: tuple[str, ...] = ()
+    splits: JudgedSplits
+    choosing: str | None = None
+    judged: str | None = None
+    minutes: float | None = None
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,10 +145,10 @@ class AblationResults:
     Attributes:
         table: The table.
         rows: All of its rows, also those without a run.
-        floors: The untrained methods.
+        baselines: The untrained methods.
         command: The command that made it, or several, one a line, if it was resumed.
-        val_split: Split of the seed protocol.
-        test_split: Split of the honest protocol, if there is one.
+        val_split: Split that chooses models and thresholds.
+        test_split: Split that is judged at a fixed threshold, if there is one.
         data: Folder of the data set.
         shown: Pairs whose heat maps are shown.
         notes: What a reader must know of the data.
@@ -130,7 +157,7 @@ class AblationResults:
 
     table: AblationTable
     rows: tuple[RowResult, ...]
-    floors: tuple[BaselineResult, ...]
+    baselines: tuple[BaselineResult, ...]
     command: str
     val_split: str
     test_split: str | None
@@ -142,7 +169,9 @@ class AblationResults:
     @property
     def protocols(self) -> tuple[Protocol, ...]:
         """Protocols that there are figures of."""
-        return ("seed",) if self.test_split is None else ("seed", "honest")
+        if self.test_split is None:
+            return ("best_threshold",)
+        return ("best_threshold", "fixed_threshold")
 
     def row(self, name: str) -> RowResult:
         """Find the row of a name that is in the table."""
@@ -157,8 +186,8 @@ def collect_results(out: Path) -> AblationResults:
         StorageError: If a result is damaged.
     """
     stored = read_marker(out)
-    table = parse_table(stored["table"], origin=str(out / MARKER))
-    judged = stored.get("judged")
+    table = parse_table(stored.table, origin=str(out / MARKER))
+    judged = stored.judged
     rows = tuple(_collect_row(out, row, judged=judged) for row in table.rows)
     problems = [
         f"row {record.row}, seed {record.seed}: {record.reason}"
@@ -166,18 +195,17 @@ def collect_results(out: Path) -> AblationResults:
         for record in row.open
         if record.status == "failed"
     ]
-    splits = stored["splits"]
     return AblationResults(
         table=table,
         rows=rows,
-        floors=_collect_baselines(out, judged=judged),
-        command="\n".join(stored.get("commands", ())),
-        val_split=splits["val_split"],
-        test_split=splits["test_split"],
-        data=splits["data"],
-        shown=tuple(splits["shown"]),
-        notes=tuple(stored["notes"]),
-        problems=(*stored["problems"], *problems),
+        baselines=_collect_baselines(out, judged=judged),
+        command="\n".join(stored.commands),
+        val_split=stored.splits.val_split,
+        test_split=stored.splits.test_split,
+        data=str(stored.splits.data),
+        shown=stored.splits.shown,
+        notes=stored.notes,
+        problems=(*stored.problems, *problems),
     )
 
 
@@ -187,21 +215,17 @@ def mean(values: Sequence[float]) -> float:
     return sum(numbers) / len(numbers) if numbers else math.nan
 
 
-def read_marker(out: Path) -> dict[str, Any]:
+def read_marker(out: Path) -> AblationPlanRecord:
     """Read what an ablation is made of.
 
     Raises:
         ConfigError: If the folder holds no ablation.
-        StorageError: If the file is damaged.
+        ResultsError: If the file is damaged.
     """
     path = out / MARKER
     if not path.is_file():
         raise ConfigError(f"{out} holds no ablation (no {MARKER}); give the folder of one")
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StorageError(f"{path} cannot be read ({error}); run the ablation again") from error
-    return content
+    return AblationPlanRecord.read(path)
 
 
 def _collect_row(out: Path, row: Row, *, judged: str | None) -> RowResult:
@@ -217,14 +241,14 @@ def _collect_row(out: Path, row: Row, *, judged: str | None) -> RowResult:
         if record.judged != judged:
             # Figures on other pairs, and pictures of others, must not stand beside these.
             reason = record.reason or _JUDGED_OTHERWISE
-            unfinished.append(replace(record, status="failed", reason=reason))
+            unfinished.append(record.model_copy(update={"status": "failed", "reason": reason}))
             continue
         try:
             runs.append(_read_run(folder, record))
         except (ConfigError, StorageError) as error:
             # One damaged run must not hide the others.
             reason = f"its results are damaged: {error}"
-            unfinished.append(replace(record, status="failed", reason=reason))
+            unfinished.append(record.model_copy(update={"status": "failed", "reason": reason}))
     return RowResult(row=row, runs=tuple(runs), open=tuple(unfinished))
 
 
@@ -246,9 +270,10 @@ def _read_run(folder: Path, record: RunRecord) -> RunResult:
 
 
 def _collect_baselines(out: Path, *, judged: str | None) -> tuple[BaselineResult, ...]:
-    floors = []
-    for folder in sorted((out / FLOORS).glob("*")):
-        record = read_record(folder)
+    baselines = []
+    folder = out / BASELINES
+    for place in sorted((folder if folder.is_dir() else out / FORMER_BASELINES).glob("*")):
+        record = read_record(place)
         if record is None:
             continue
         judgement, reason = None, record.reason
@@ -256,8 +281,8 @@ def _collect_baselines(out: Path, *, judged: str | None) -> tuple[BaselineResult
             reason = _JUDGED_OTHERWISE
         elif record.status == "finished":
             try:
-                judgement = read_judgement(folder)
+                judgement = read_judgement(place)
             except StorageError as error:
                 reason = f"its results are damaged: {error}"
-        floors.append(BaselineResult(folder.name, folder, judgement, reason))
-    return tuple(floors)
+        baselines.append(BaselineResult(place.name, place, judgement, reason))
+    return tuple(baselines)

@@ -4,9 +4,9 @@ import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from changedet.ablation.estimates import FloatArray
 from changedet.ablation.resources import Resources, read_resources
 from changedet.ablation.scoring import Protocol, SplitScore
 from changedet.errors import StorageError
-from changedet.storage.atomic import write_text
+from changedet.storage.results import PlainJson, Record, Results
 
 Status = Literal["begun", "finished", "failed"]
 RECORD = "record.json"
@@ -25,11 +25,15 @@ PICTURES = "heatmaps"
 LOG = "log.txt"
 #: Counted up when judging gives other figures than before, so that older ones are judged again.
 JUDGEMENT_FORMAT = 2
+#: Names of the protocols in earlier versions.
+FORMER_PROTOCOLS: Mapping[str, Protocol] = {
+    "seed": "best_threshold",
+    "honest": "fixed_threshold",
+}
 _LOSS_TERMS = ("position", "channel", "fused")
 
 
-@dataclass(frozen=True)
-class RunRecord:
+class RunState(Record):
     """How one run of a row stands.
 
     Attributes:
@@ -42,7 +46,7 @@ class RunRecord:
         software: What it was computed with, see :func:`changedet.evaluation.environment`.
         device: Where it was computed.
         finished: When, in UTC.
-        judged: Hash of what it was judged on; None: it was not.
+        judged: Hash of what it was judged on; null: it was not.
     """
 
     row: str
@@ -51,28 +55,50 @@ class RunRecord:
     settings: str
     command: str
     reason: str | None = None
-    software: Mapping[str, Any] | None = None
+    software: PlainJson | None = None
     device: str | None = None
     finished: str | None = None
     judged: str | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Judgement:
-    """What judging a trained model, or a floor, gave.
+class RunRecord(RunState, Results):
+    """How one run of an ablation stands."""
+
+    kind: Literal["ablation_run"] = "ablation_run"
+
+
+class Judgement(Results):
+    """What judging a trained model, or an untrained method, gave.
 
     Attributes:
         title: Name for tables.
         scores: Figures by protocol.
-        parameters: Trained values; None for a floor.
+        parameters: Trained values; null for an untrained method.
         gflop: 10^9 operations for a 256 x 256 pair, all views of test-time augmentation together;
-            None for a floor.
+            null for an untrained method.
     """
 
+    INDENT: ClassVar[int | None] = None
+
+    kind: Literal["ablation_judgement"] = "ablation_judgement"
     title: str
-    scores: Mapping[Protocol, SplitScore]
+    scores: dict[Protocol, SplitScore]
     parameters: int | None = None
     gflop: float | None = None
+
+    @classmethod
+    def upgrade(cls, content: dict[str, Any]) -> dict[str, Any]:
+        """Take protocols and figures of before there was a schema version by their present names.
+
+        ``{"seed": {"protocol": "seed", "blotches": ...}}`` becomes
+        ``{"best_threshold": {"protocol": "best_threshold", "false_positive_objects": ...}}``.
+        """
+        scores = {}
+        for former, score in content["scores"].items():
+            protocol = FORMER_PROTOCOLS.get(former, former)
+            score["false_positive_objects"] = score.pop("blotches")
+            scores[protocol] = {**score, "protocol": protocol}
+        return super().upgrade({**content, "scores": scores})
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,17 +131,17 @@ def write_record(folder: Path, record: RunRecord) -> None:
     Raises:
         StorageError: If it cannot be written.
     """
-    write_text(folder / RECORD, json.dumps(asdict(record), indent=2) + "\n")
+    record.write(folder / RECORD)
 
 
 def read_record(folder: Path) -> RunRecord | None:
     """Read how a run stands; None if it was never begun.
 
     Raises:
-        StorageError: If the file is damaged.
+        ResultsError: If the file is damaged.
     """
     path = folder / RECORD
-    return RunRecord(**_read_json(path)) if path.is_file() else None
+    return RunRecord.read(path) if path.is_file() else None
 
 
 def write_judgement(folder: Path, judgement: Judgement) -> None:
@@ -124,26 +150,16 @@ def write_judgement(folder: Path, judgement: Judgement) -> None:
     Raises:
         StorageError: If it cannot be written.
     """
-    scores = {name: score.to_dict() for name, score in judgement.scores.items()}
-    content = {**vars(judgement), "scores": scores}
-    write_text(folder / JUDGEMENT, json.dumps(content) + "\n")
+    judgement.write(folder / JUDGEMENT)
 
 
 def read_judgement(folder: Path) -> Judgement:
     """Read what judging gave.
 
     Raises:
-        StorageError: If there is no such file, or it is damaged.
+        ResultsError: If there is no such file, or it is damaged.
     """
-    path = folder / JUDGEMENT
-    content = _read_json(path)
-    try:
-        scores = {name: SplitScore.from_dict(score) for name, score in content["scores"].items()}
-        return Judgement(**{**content, "scores": scores})
-    except (KeyError, TypeError, ValueError) as error:
-        raise StorageError(
-            f"{path} does not hold what it should ({error!r}); remove it and run again"
-        ) from error
+    return Judgement.read(folder / JUDGEMENT)
 
 
 def read_run_resources(folder: Path) -> Resources:
@@ -181,11 +197,3 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(file))
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}; run the row again") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StorageError(f"{path} cannot be read ({error}); remove it and run again") from error
-    return content

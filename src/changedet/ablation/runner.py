@@ -1,9 +1,8 @@
-"""Run an ablation: every run that is not done yet, the floors, the report of what there is."""
+"""Run an ablation: runs that are not done yet, untrained methods, the report of what there is."""
 
-import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,9 +17,11 @@ from changedet.ablation.plan import (
 from changedet.ablation.process import StepProcesses
 from changedet.ablation.report import REPORT_FILES, write_report
 from changedet.ablation.results import (
-    FLOORS,
+    BASELINES,
+    FORMER_BASELINES,
     MARKER,
     SETTINGS,
+    AblationPlanRecord,
     AblationResults,
     collect_results,
     read_marker,
@@ -41,15 +42,16 @@ from changedet.ablation.run_state import (
 )
 from changedet.ablation.table import dump_table
 from changedet.baselines.registry import BASELINE_PREFIX, list_baselines
-from changedet.errors import ConfigError, StorageError
+from changedet.errors import ConfigError, ResultsError, StorageError
 from changedet.evaluation.environment import software_versions
 from changedet.inference.devices import resolve_device
 from changedet.storage.atomic import write_text
 from changedet.storage.output_folder import content_of, remove_entries
 from changedet.training.config import dump_config
+from changedet.training.dataset_statistics import TrainingRecord
 
 Say = Callable[[str], None]
-_ENTRIES = (RUNS, FLOORS, *REPORT_FILES, MARKER)
+_ENTRIES = (RUNS, BASELINES, FORMER_BASELINES, *REPORT_FILES, MARKER)
 
 
 class AblationOutcome(NamedTuple):
@@ -91,7 +93,7 @@ def run_ablation(request: AblationRequest, *, say: Say = lambda message: None) -
         for number, run in enumerate(plan.runs, start=1):
             if processes.stopped_by is None:
                 work.run(run, f"[{number}/{len(plan.runs)}] {run.row.name}, seed {run.seed}")
-        if request.floors == "all" and processes.stopped_by is None:
+        if request.baselines == "all" and processes.stopped_by is None:
             work.judge_baselines()
     return _report(request.out, stopped_by=processes.stopped_by)
 
@@ -138,7 +140,7 @@ class _Work:
             return
         record = self._record(run.row.name, run.settings, seed=run.seed, command=run.command)
         if run.config is None:
-            _end(run.folder, replace(record, status="failed", reason=run.fault))
+            _end(run.folder, record.model_copy(update={"status": "failed", "reason": run.fault}))
             return
         if found is None or found.settings != run.settings:
             shutil.rmtree(run.folder, ignore_errors=True)
@@ -148,7 +150,7 @@ class _Work:
         if self.processes.stopped_by is not None:
             return
         if reason is not None:
-            _end(run.folder, replace(record, status="failed", reason=reason))
+            _end(run.folder, record.model_copy(update={"status": "failed", "reason": reason}))
             self.say(f"{title}: {reason}")
             return
         self._judge_run(run.folder, record, title)
@@ -170,7 +172,7 @@ class _Work:
     def judge_baselines(self) -> None:
         """Judge the untrained methods on the same splits."""
         for name in list_baselines():
-            folder = self.request.out / FLOORS / name
+            folder = self.request.out / BASELINES / name
             found = read_record(folder)
             is_done = found is not None and found.judged == self.plan.judged
             if self.processes.stopped_by is not None:
@@ -184,7 +186,8 @@ class _Work:
                 status: Status = "finished" if reason is None else "failed"
                 record = self._record(source, "", seed=0, command="")
                 judged = self.plan.judged if reason is None else None
-                _end(folder, replace(record, status=status, reason=reason, judged=judged))
+                end = {"status": status, "reason": reason, "judged": judged}
+                _end(folder, record.model_copy(update=end))
                 if reason is not None:
                     self.say(f"untrained method {name} not judged: {reason}")
 
@@ -223,15 +226,16 @@ class _Work:
         """Judge a trained run; one that cannot be judged stays trained, with the reason."""
         training = folder / TRAINING
         try:
-            label = json.loads((training / "run.json").read_text(encoding="utf-8"))["label"]
-        except (OSError, ValueError, KeyError) as error:
+            label = TrainingRecord.read(training / "run.json").label.to_dict()
+        except ResultsError as error:
             reason: str | None = f"its training is damaged ({error}); remove {folder}"
         else:
             model = str(training / "best.safetensors")
             reason = self._judge(folder, model, label=label, channels=None)
         if self.processes.stopped_by is None:
             judged = self.plan.judged if reason is None else None
-            _end(folder, replace(record, status="finished", reason=reason, judged=judged))
+            end = {"status": "finished", "reason": reason, "judged": judged}
+            _end(folder, record.model_copy(update=end))
             self.say(f"{title}: {reason or 'done'}")
 
     def _judge(
@@ -271,7 +275,7 @@ def _has_judgement(folder: Path) -> bool:
 
 def _end(folder: Path, record: RunRecord) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    write_record(folder, replace(record, finished=now))
+    write_record(folder, record.model_copy(update={"finished": now}))
 
 
 def _prepare_folder(request: AblationRequest, plan: AblationPlan) -> None:
@@ -288,7 +292,9 @@ def _prepare_folder(request: AblationRequest, plan: AblationPlan) -> None:
         remove_entries(out, _ENTRIES)
         return
     before = read_marker(out)
-    if before.get("choosing") != plan.choosing:
+    if (out / FORMER_BASELINES).is_dir() and not (out / BASELINES).exists():
+        (out / FORMER_BASELINES).rename(out / BASELINES)
+    if before.choosing != plan.choosing:
         raise ConfigError(
             f"the rows in {out} were trained on, or their models chosen by, other pairs (data set, "
             "splits, or pairs added or removed); choose another folder, or --overwrite"
@@ -305,16 +311,15 @@ def _prepare_folder(request: AblationRequest, plan: AblationPlan) -> None:
 
 def _write_marker(request: AblationRequest, plan: AblationPlan) -> None:
     is_begun = request.mode == "resume" and (request.out / MARKER).is_file()
-    before = list(read_marker(request.out).get("commands", ())) if is_begun else []
+    before = list(read_marker(request.out).commands) if is_begun else []
     command = request.command()
-    content = {
-        "table": dump_table(plan.table),
-        "commands": [*before, *([] if command in before else [command])],
-        "splits": {**asdict(plan.splits), "data": str(plan.splits.data)},
-        "choosing": plan.choosing,
-        "judged": plan.judged,
-        "minutes": request.minutes,
-        "notes": plan.notes,
-        "problems": plan.problems,
-    }
-    write_text(request.out / MARKER, json.dumps(content, indent=2) + "\n")
+    AblationPlanRecord(
+        table=dump_table(plan.table),
+        commands=(*before, *(() if command in before else (command,))),
+        splits=plan.splits,
+        choosing=plan.choosing,
+        judged=plan.judged,
+        minutes=request.minutes,
+        notes=plan.notes,
+        problems=plan.problems,
+    ).write(request.out / MARKER)

@@ -1,18 +1,20 @@
 """Judge one source of scores for an ablation: counts of each image, and heat maps of a few."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import GetCoreSchemaHandler, computed_field
+from pydantic_core import core_schema
 
 from changedet.ablation.estimates import (
-    BLOTCHES,
     CONTRAST,
     F1,
+    FALSE_POSITIVE_OBJECTS,
     Counts,
     Estimate,
     Figure,
@@ -21,9 +23,9 @@ from changedet.ablation.estimates import (
     estimate_figure,
 )
 from changedet.ablation.heat_maps import (
-    BLOTCH_COLUMNS,
+    FALSE_POSITIVE_COLUMNS,
     MOMENT_COLUMNS,
-    BlotchCounter,
+    FalsePositiveCounter,
     score_moments,
 )
 from changedet.data.index import index_pairs
@@ -38,58 +40,108 @@ from changedet.metrics.histogram import PAPER_THRESHOLDS, ScoreHistogram
 from changedet.metrics.protocol import SELECTION_SET_NOTE, choose_threshold
 from changedet.rendering.display import as_rgb
 from changedet.rendering.pictures import Pixels, heatmap, label_picture, write_png
-from changedet.storage.json_values import to_json_value
+from changedet.storage.results import Figure as Number
+from changedet.storage.results import Record
 from changedet.types import Mode
 
-Protocol = Literal["seed", "honest"]
+#: Figures at the best of 96 thresholds on the reported images, or at one that others chose.
+Protocol = Literal["best_threshold", "fixed_threshold"]
 #: What of a source is estimated over images.
-Measure = Literal["f1", "blotches", "contrast"]
+Measure = Literal["f1", "false_positive_objects", "contrast"]
 #: Those that say how clean the heat maps are.
-HEAT_MAP_MEASURES: tuple[Literal["blotches", "contrast"], ...] = ("blotches", "contrast")
-FIGURES: dict[Measure, Figure] = {"f1": F1, "blotches": BLOTCHES, "contrast": CONTRAST}
+HEAT_MAP_MEASURES: tuple[Literal["false_positive_objects", "contrast"], ...] = (
+    "false_positive_objects",
+    "contrast",
+)
+FIGURES: dict[Measure, Figure] = {
+    "f1": F1,
+    "false_positive_objects": FALSE_POSITIVE_OBJECTS,
+    "contrast": CONTRAST,
+}
 #: Columns of :func:`changedet.metrics.confusion.counts_at` that F1 needs.
 _F1_COLUMNS = 3
 _PICTURE_PX = 256
 
 
-@dataclass(frozen=True, eq=False)
-class SplitScore:
+class _Rows:
+    """Annotation of an array, (N, columns), that stands in a file as a list of rows."""
+
+    def __init__(self, columns: int, dtype: type[np.generic]) -> None:
+        self.columns = columns
+        self.dtype = dtype
+
+    def __get_pydantic_core_schema__(
+        self,
+        source: Any,  # noqa: ANN401
+        handler: GetCoreSchemaHandler,
+    ) -> core_schema.CoreSchema:
+        """Validate whatever numbers an array can be made of."""
+        rows = core_schema.list_schema(core_schema.list_schema(core_schema.float_schema()))
+        return core_schema.no_info_plain_validator_function(
+            lambda value: np.array(value, dtype=self.dtype).reshape(-1, self.columns),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda value: value.tolist(), return_schema=rows
+            ),
+        )
+
+
+class SplitScore(Record):
     """Figures of a source under one protocol.
 
     Attributes:
-        protocol: ``seed``: the best of 96 thresholds on these very images; ``honest``: a threshold
-            that other images chose.
+        protocol: ``best_threshold``: the best of 96 thresholds on these very images;
+            ``fixed_threshold``: a threshold that other images chose.
         split: The split that is judged.
-        threshold: Score from which on a pixel counts as changed; NaN: there is none.
-        counts: Hits, false alarms and misses of every image, (N, 3).
-        blotches: Blotches at the source's own threshold, and 1, of every image, (N, 2), see
-            :class:`BlotchCounter`; without a row if it has no threshold.
+        threshold: Score from which on a pixel counts as changed; undefined: there is none.
+        counts: True positives, false positives and false negatives of every image, (N, 3).
+        false_positive_objects: False-positive objects at the source's own threshold, and 1, of
+            every image, (N, 2), see :class:`FalsePositiveCounter`; without a row if it has no
+            threshold.
         moments: Sums over the scores of both classes of every image, (N, 6), see
             :func:`score_moments`.
-        precision: Precision, NaN where undefined.
-        recall: Recall, NaN where undefined.
-        average_precision: Area under the precision-recall curve, NaN where undefined.
-        roc_auc: Area under the ROC curve, NaN where undefined.
+        precision: Precision, where defined.
+        recall: Recall, where defined.
+        average_precision: Area under the precision-recall curve, where defined.
+        roc_auc: Area under the ROC curve, where defined.
         note: What a reader must know.
     """
 
     protocol: Protocol
     split: str
-    threshold: float
-    counts: Counts
-    blotches: Counts
-    moments: FloatArray
-    precision: float
-    recall: float
-    average_precision: float
-    roc_auc: float
+    threshold: Number
+    counts: Annotated[Counts, _Rows(_F1_COLUMNS, np.int64)]
+    false_positive_objects: Annotated[Counts, _Rows(FALSE_POSITIVE_COLUMNS, np.int64)]
+    moments: Annotated[FloatArray, _Rows(MOMENT_COLUMNS, np.float64)]
+    precision: Number
+    recall: Number
+    average_precision: Number
+    roc_auc: Number
     note: str | None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return len(self.counts)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def f1(self) -> Number:
+        """F1 of all images together."""
+        return F1.pooled(self.counts)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def interval(self) -> tuple[Number, Number]:
+        """Bootstrap interval of F1 over images."""
+        estimate = self.estimate()
+        return estimate.low, estimate.high
 
     def sums(self, measure: Measure) -> Sums:
         """Sums of every image that a measure is computed from, (N, K)."""
         by_measure: dict[Measure, Sums] = {
             "f1": self.counts,
-            "blotches": self.blotches,
+            "false_positive_objects": self.false_positive_objects,
             "contrast": self.moments,
         }
         return by_measure[measure]
@@ -97,30 +149,6 @@ class SplitScore:
     def estimate(self, measure: Measure = "f1") -> Estimate:
         """Estimate a measure with its bootstrap interval over images."""
         return estimate_figure([self.sums(measure)], FIGURES[measure])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain JSON types, undefined figures as null."""
-        estimate = self.estimate()
-        return {
-            **{name: to_json_value(value) for name, value in vars(self).items()},
-            "images": len(self.counts),
-            "f1": to_json_value(estimate.mean),
-            "interval": to_json_value([estimate.low, estimate.high]),
-        }
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "SplitScore":
-        """Rebuild from :meth:`to_dict`."""
-        numbers = ("threshold", "precision", "recall", "average_precision", "roc_auc")
-        return cls(
-            protocol=fields["protocol"],
-            split=fields["split"],
-            counts=np.array(fields["counts"], dtype=np.int64).reshape(-1, _F1_COLUMNS),
-            blotches=np.array(fields["blotches"], dtype=np.int64).reshape(-1, BLOTCH_COLUMNS),
-            moments=np.array(fields["moments"], dtype=np.float64).reshape(-1, MOMENT_COLUMNS),
-            note=fields["note"],
-            **{name: np.nan if fields[name] is None else fields[name] for name in numbers},
-        )
 
 
 @dataclass(frozen=True)
@@ -130,8 +158,9 @@ class JudgedSplits:
     Attributes:
         data: Folder of the data set, or manifest of scenes.
         benchmark: Name of a known benchmark; None: the layout is found out.
-        val_split: Split of the seed protocol; it chooses the honest threshold.
-        test_split: Split of the honest protocol; None: there is none, or nothing has changed in it.
+        val_split: Split that chooses models and thresholds; figures on it are optimistic.
+        test_split: Split that is judged at a fixed threshold; None: there is none, or nothing has
+            changed in it.
         shown: Names of the validation pairs whose heat maps are drawn.
         mode: How large images are tiled.
     """
@@ -149,17 +178,17 @@ def judge_source(
 ) -> dict[Protocol, SplitScore]:
     """Judge a source by both protocols and draw its heat maps.
 
-    The honest threshold is the one that :func:`choose_threshold` takes from the validation split,
-    for models and floors alike.
+    The fixed threshold is the one that :func:`choose_threshold` takes from the validation split,
+    for models and untrained methods alike.
 
     Args:
-        source: A model or a floor.
+        source: A model or an untrained method.
         splits: What to judge on.
         encoding: What the labels' values mean.
         folder: Gets ``01_score.png`` and so on, and beside each what the pair shows.
 
     Returns:
-        The figures by protocol; ``honest`` is missing where there is no split for it.
+        The figures by protocol; ``fixed_threshold`` is missing where there is no split for it.
 
     Raises:
         DataError: If a pair cannot be read, a split is missing or holds no changed pixel.
@@ -176,24 +205,26 @@ def judge_source(
             place = folder / f"{splits.shown.index(name) + 1:02d}"
             _write_pictures(place, scored.pair, scored.score)
 
-    val, blotches = _count(source, pairs, encoding, mode=splits.mode, draw=draw)
+    val, false_positives = _count(source, pairs, encoding, mode=splits.mode, draw=draw)
     scores: dict[Protocol, SplitScore] = {
-        "seed": _score(
+        "best_threshold": _score(
             val,
-            blotches,
+            false_positives,
             max_f1(val, PAPER_THRESHOLDS).threshold,
-            protocol="seed",
+            protocol="best_threshold",
             split=splits.val_split,
             note=f"{SELECTION_SET_NOTE}: the threshold is chosen on these very images",
         )
     }
     if splits.test_split is not None:
-        test, blotches = _count(source, index.split(splits.test_split), encoding, mode=splits.mode)
-        scores["honest"] = _score(
+        test, false_positives = _count(
+            source, index.split(splits.test_split), encoding, mode=splits.mode
+        )
+        scores["fixed_threshold"] = _score(
             test,
-            blotches,
+            false_positives,
             choose_threshold(val),
-            protocol="honest",
+            protocol="fixed_threshold",
             split=splits.test_split,
             note=None,
         )
@@ -229,7 +260,7 @@ def _count(
     mode: Mode,
     draw: OnScore | None = None,
 ) -> tuple[ScoreHistogram, Counts]:
-    counter = BlotchCounter(source.detector.threshold)
+    counter = FalsePositiveCounter(source.detector.threshold)
 
     def observe(scored: ScoredPair) -> None:
         counter.add(scored)
@@ -250,7 +281,7 @@ def _count(
 
 def _score(
     hist: ScoreHistogram,
-    blotches: Counts,
+    false_positives: Counts,
     threshold: float,
     *,
     protocol: Protocol,
@@ -263,7 +294,7 @@ def _score(
         split=split,
         threshold=threshold,
         counts=counts_at(hist, threshold)[:, :_F1_COLUMNS],
-        blotches=blotches,
+        false_positive_objects=false_positives,
         moments=score_moments(hist),
         precision=pooled.precision,
         recall=pooled.recall,

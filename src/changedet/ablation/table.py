@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
 
 from changedet.choices import nearest
 from changedet.errors import ConfigError
@@ -14,13 +14,19 @@ from changedet.storage.validation import Section, describe
 from changedet.storage.yaml import parse_yaml
 from changedet.training.config import ExperimentConfig, load_config
 
-DEFAULT_TABLE = "seed"
+DEFAULT_TABLE = "dasnet_v2"
+#: Names of shipped tables in earlier versions.
+_FORMER_NAMES = {"seed": DEFAULT_TABLE}
 
 
 def _no_zero(value: float) -> float:
     if value == 0.0:
         raise ValueError("a claimed difference has a sign, 0 has none")
     return value
+
+
+def _present_quantity(name: object) -> object:
+    return "false_positive_objects" if name == "blotches" else name
 
 
 class Row(Section):
@@ -74,13 +80,18 @@ class CostClaim(Section):
 
 
 class HeatMapClaim(Section):
-    """A row's heat maps are cleaner than another's: fewer blotches, or a sharper contrast."""
+    """A row's heat maps are cleaner than another's: fewer false positives, or a sharper contrast.
+
+    ``blotches`` is what ``false_positive_objects`` were called before.
+    """
 
     kind: Literal["heat_maps"]
     text: str
     row: str
     against: str
-    quantity: Literal["blotches", "contrast"]
+    quantity: Annotated[
+        Literal["false_positive_objects", "contrast"], BeforeValidator(_present_quantity)
+    ]
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -249,8 +260,9 @@ def _read_source(source: str) -> tuple[str, Path | None]:
     try:
         if path.is_file():
             return path.read_text(encoding="utf-8"), path.parent
-        if source in list_tables():
-            shipped = resources.files("changedet") / "recipes" / "ablations" / f"{source}.yaml"
+        name = _FORMER_NAMES.get(source, source)
+        if name in list_tables():
+            shipped = resources.files("changedet") / "recipes" / "ablations" / f"{name}.yaml"
             return shipped.read_text(encoding="utf-8"), None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the table {source}: {error}") from error

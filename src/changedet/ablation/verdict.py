@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from changedet.ablation.estimates import LEVEL, Estimate
-from changedet.storage.json_values import JsonValue, to_json_value
 
 Verdict = Literal["holds", "does not hold", "within noise", "not run"]
 
@@ -18,10 +17,11 @@ RULES = (
     "with one seed it covers the images alone, which is said. The claimed size is compared with "
     "the interval besides. Nothing is corrected for the number of claims: of twenty that are about "
     "nothing, one leaves the noise by chance.",
-    "Cleaner heat maps are judged in the same way, by blotches (found objects without a pixel that "
-    "is labelled changed, at the threshold that validation chose, per image) or by contrast "
-    "(difference of the mean scores of changed and unchanged pixels over the root of their mean "
-    "variance). A row that finds less has fewer blotches, too: read them beside F1.",
+    "Cleaner heat maps are judged in the same way, by false-positive objects (found objects "
+    "without a pixel that is labelled changed, at the threshold that validation chose, per image) "
+    "or by contrast (difference of the mean scores of changed and unchanged pixels over the root "
+    "of their mean variance). A row that finds less has fewer of those objects, too: read them "
+    "beside F1.",
     "A lower cost holds if every run of the row needs less than every run of the other, does not "
     "hold if none needs less than any of the other, else it is within noise; so is a peak memory "
     "that differs by less than 2 %.",
@@ -46,11 +46,6 @@ class Finding:
     verdict: Verdict
     why: str
     measured: Estimate | None = None
-
-    def to_dict(self) -> dict[str, JsonValue]:
-        """Return it as plain JSON types."""
-        measured = None if self.measured is None else self.measured.to_dict()
-        return {"verdict": self.verdict, "why": self.why, "measured": to_json_value(measured)}
 
 
 def not_run(reason: str) -> Finding:
@@ -80,12 +75,12 @@ def judge_difference(measured: Estimate, claimed: float, *, epochs: Sequence[int
 
 def judge_cleaner(
     measured: Estimate,
-    quantity: Literal["blotches", "contrast"],
+    quantity: Literal["false_positive_objects", "contrast"],
     *,
     ours: float,
     theirs: float,
 ) -> Finding:
-    """Judge the claim that heat maps have fewer blotches or a sharper contrast.
+    """Judge the claim that heat maps have fewer false-positive objects or a sharper contrast.
 
     Args:
         measured: The difference between the two rows.
@@ -95,8 +90,10 @@ def judge_cleaner(
     """
     if not measured.low <= measured.high:
         return not_run("the figure is undefined in one of the rows")
-    verdict = _by_sign(*_towards(measured, -1.0 if quantity == "blotches" else 1.0))
-    unit = "blotches an image" if quantity == "blotches" else "deviations"
+    verdict = _by_sign(*_towards(measured, -1.0 if quantity == "false_positive_objects" else 1.0))
+    unit = (
+        "false-positive objects an image" if quantity == "false_positive_objects" else "deviations"
+    )
     why = (
         f"{ours:.3g} against {theirs:.3g} {unit}, difference {measured.mean:+.3g} "
         f"[{measured.low:+.3g}, {measured.high:+.3g}]{_one_seed(measured)}"

@@ -79,15 +79,15 @@ def judge(
     splits: dict[str, Any],
     channels: int | None = None,
 ) -> int:
-    """Judge a model file or a floor, and draw its heat maps.
+    """Judge a model file or an untrained method, and draw its heat maps.
 
     Args:
         folder: Gets the figures and pictures.
-        source: Path of a model file, or ``floor:NAME``.
+        source: Path of a model file, or ``baseline:NAME``.
         device: As for training.
         label: What the labels' values mean.
         splits: Fields of :class:`JudgedSplits`.
-        channels: Channels of the images, for a floor.
+        channels: Channels of the images, for an untrained method.
 
     Returns:
         Exit status 0.

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from changedet.cli.options import DeviceOption
+from changedet.cli.options import BaselinesOption, DeviceOption, FloorsOption
 
 if TYPE_CHECKING:
     from changedet.ablation.runner import AblationOutcome
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 def ablate(
     table: Annotated[
-        str, typer.Argument(help="A table of the package (seed, pyramid) or a YAML file.")
-    ] = "seed",
+        str, typer.Argument(help="A table of the package (dasnet_v2, pyramid) or a YAML file.")
+    ] = "dasnet_v2",
     *,
     out: Annotated[Path, typer.Option(help="Folder of the ablation.")],
     data: Annotated[
@@ -35,12 +35,13 @@ def ablate(
     device: DeviceOption = "auto",
     test_split: Annotated[
         str | None,
-        typer.Option(help="Split of the honest protocol; default: test, where there is one."),
+        typer.Option(
+            help="Split to judge at a fixed threshold; default: test, where there is one."
+        ),
     ] = None,
     shown: Annotated[int, typer.Option(min=0, help="Pairs whose heat maps are shown.")] = 4,
-    floors: Annotated[
-        bool, typer.Option("--floors/--no-floors", help="Judge the untrained methods, too.")
-    ] = True,
+    baselines: BaselinesOption = True,
+    floors: FloorsOption = True,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep finished runs, go on with begun ones.")
     ] = False,
@@ -51,7 +52,7 @@ def ablate(
         bool, typer.Option("--report-only", help="Write the report anew and run nothing.")
     ] = False,
 ) -> None:
-    """Train every row of a table, judge it honestly, and say which of the claims hold."""
+    """Train and judge every row of a table, and say which of its claims hold."""
     from changedet.ablation.plan import AblationRequest
     from changedet.ablation.runner import report_ablation, run_ablation
     from changedet.errors import ConfigError
@@ -76,7 +77,7 @@ def ablate(
         device=device,
         test_split=test_split,
         shown=shown,
-        floors="all" if floors else "none",
+        baselines="all" if baselines and floors else "none",
         mode="resume" if resume else "overwrite" if overwrite else "new",
     )
     outcome = run_ablation(request, say=lambda message: typer.echo(message, err=True))

@@ -11,9 +11,10 @@ from changedet.types import TestTime
 
 
 class ModelFacts(Record):
-    """Which model scored.
+    """Which model scored, or which untrained method.
 
     Attributes:
+        baseline: Name of the untrained method, which has none of what follows.
         file: Name of its file.
         sha256: Checksum of that file.
         architecture: Name of the network.
@@ -24,6 +25,7 @@ class ModelFacts(Record):
     # What else there is to say of it differs between trained models and untrained methods.
     model_config = ConfigDict(extra="allow")
 
+    baseline: str | None = None
     file: str | None = None
     sha256: str | None = None
     architecture: str | None = None

@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeAlias, get_type_hints
+from typing import Annotated, Any, ClassVar, Self, TypeAlias, get_type_hints
 
 from pydantic import (
     BaseModel,
@@ -116,12 +116,15 @@ class Results(Record):
         schema_version: Version of the layout of this kind of file.
     """
 
+    #: Spaces of a level in the file; None: all in one line, for files of many numbers.
+    INDENT: ClassVar[int | None] = 2
+
     kind: str
     schema_version: int = 1
 
     def to_json(self) -> str:
         """Return the content of the file."""
-        return self.model_dump_json(indent=2) + "\n"
+        return self.model_dump_json(indent=self.INDENT) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the file as plain JSON types."""
@@ -203,11 +206,11 @@ def read_content(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ResultsError(f"there is no result file {path}; check the spelling") from error
+        raise ResultsError(f"{path} cannot be read: there is no such file") from error
     except OSError as error:
         raise ResultsError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise ResultsError(f"{path} is damaged or no JSON ({error})") from error
+        raise ResultsError(f"{path} cannot be read as JSON ({error}); it is damaged") from error
     if not isinstance(content, dict):
         raise ResultsError(f"{path} holds no results: a JSON object is needed")
     return content

@@ -9,15 +9,16 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from changedet.ablation.estimates import (
-    BLOTCHES,
     CONTRAST,
     F1,
+    FALSE_POSITIVE_OBJECTS,
     estimate_correlation,
     estimate_difference,
     estimate_figure,
     loss_spread,
     rank_correlation,
 )
+from changedet.storage.results import to_plain
 
 
 def counts(f1s: list[float], pixels: int = 10_000) -> np.ndarray:
@@ -100,7 +101,7 @@ def test_without_any_change_there_is_neither_figure_nor_interval():
     estimate = estimate_figure([nothing])
     assert math.isnan(estimate.mean)
     assert math.isnan(estimate.low)
-    assert estimate.to_dict()["mean"] is None
+    assert to_plain(estimate)["mean"] is None
     assert math.isnan(estimate_difference([nothing], [nothing]).low)
 
 
@@ -140,11 +141,11 @@ def test_contrast_is_undefined_without_a_class_or_where_no_score_of_a_class_diff
     assert math.isnan(CONTRAST.pooled(np.array([sums])))
 
 
-def test_blotches_are_counted_by_image_and_never_fall_below_0():
+def test_false_positive_objects_are_counted_by_image_and_never_fall_below_0():
     several = np.array([[4, 1], [0, 1], [2, 1], [2, 1]])
-    assert BLOTCHES.pooled(several) == 2.0
+    assert FALSE_POSITIVE_OBJECTS.pooled(several) == 2.0
     none = np.array([[0, 1], [1, 1], [0, 1], [0, 1]])
-    estimate = estimate_figure([several, none], BLOTCHES)
+    estimate = estimate_figure([several, none], FALSE_POSITIVE_OBJECTS)
     assert estimate.mean == pytest.approx(1.125)
     assert estimate.low == 0.0
     assert estimate.high > 3.0

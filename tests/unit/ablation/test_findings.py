@@ -18,7 +18,9 @@ CLAIMS = {
     "difference": "{text: t, kind: difference, row: a, against: b, difference: 0.1}",
     "gflop": "{text: t, kind: lower_cost, row: a, against: b, quantity: gflop}",
     "memory": "{text: t, kind: lower_cost, row: a, against: b, quantity: peak_memory}",
-    "blotches": "{text: t, kind: heat_maps, row: a, against: b, quantity: blotches}",
+    "false_positives": (
+        "{text: t, kind: heat_maps, row: a, against: b, quantity: false_positive_objects}"
+    ),
     "contrast": "{text: t, kind: heat_maps, row: a, against: b, quantity: contrast}",
     "spread": "{text: t, kind: loss_spread, row: a}",
     "together": "{text: t, kind: rank_correlation, rows: [a]}",
@@ -29,7 +31,7 @@ def run(
     hits: int = 80,
     *,
     images: int = 6,
-    blotches: int | None = 2,
+    false_positives: int | None = 2,
     level: float = 0.8,
     settings=None,
     resources=None,
@@ -38,11 +40,13 @@ def run(
 ):
     figures = dict.fromkeys(("precision", "recall", "average_precision", "roc_auc"), 0.5)
     score = SplitScore(
-        "seed",
-        "val",
-        0.5,
+        protocol="best_threshold",
+        split="val",
+        threshold=0.5,
         counts=np.tile([hits, 100 - hits, 100 - hits], (images, 1)),
-        blotches=np.tile([blotches or 0, 1], (0 if blotches is None else images, 1)),
+        false_positive_objects=np.tile(
+            [false_positives or 0, 1], (0 if false_positives is None else images, 1)
+        ),
         # Scores of both classes vary by 0.1 about their means.
         moments=np.tile(
             [100, 100 * level, 100 * (level**2 + 0.01), 900, 180, 900 * (0.04 + 0.01)], (images, 1)
@@ -52,9 +56,11 @@ def run(
     )
     return RunResult(
         folder=Path(),
-        record=RunRecord("a", 0, "finished", "", ""),
+        record=RunRecord(row="a", seed=0, status="finished", settings="", command=""),
         config=parse_config(settings or {}, origin="test"),
-        judgement=Judgement("model", {"seed": score}, parameters=1, gflop=gflop),
+        judgement=Judgement(
+            title="model", scores={"best_threshold": score}, parameters=1, gflop=gflop
+        ),
         resources=resources or Resources(),
         logs=RunLogs(1, np.arange(6.0), np.arange(6.0), terms or {}),
     )
@@ -73,7 +79,7 @@ def judge(claim: str, ours: list[RunResult], theirs: list[RunResult]) -> Finding
     results = AblationResults(
         table=table,
         rows=tuple(rows),
-        floors=(),
+        baselines=(),
         command="",
         val_split="val",
         test_split=None,
@@ -111,12 +117,17 @@ def test_rows_that_differ_in_epochs_need_a_budget_that_lets_them():
 
 
 def test_cleaner_heat_maps_are_measured_on_the_same_images():
-    few = [run(blotches=1)]
-    found = judge("blotches", few, [run(blotches=3, settings=OTHER)])
+    few = [run(false_positives=1)]
+    found = judge("false_positives", few, [run(false_positives=3, settings=OTHER)])
     assert found.verdict == "holds"
-    assert found.why.startswith("1 against 3 blotches an image, difference -2 [-2, -2]")
-    assert "no" not in judge("blotches", few, [run(settings=OTHER)]).verdict
-    assert judge("blotches", few, [run(blotches=None, settings=OTHER)]).verdict == "not run"
+    assert found.why.startswith(
+        "1 against 3 false-positive objects an image, difference -2 [-2, -2]"
+    )
+    assert "no" not in judge("false_positives", few, [run(settings=OTHER)]).verdict
+    assert (
+        judge("false_positives", few, [run(false_positives=None, settings=OTHER)]).verdict
+        == "not run"
+    )
     sharp = judge("contrast", [run(level=0.9)], [run(level=0.6, settings=OTHER)])
     assert sharp.verdict == "holds"
     assert sharp.why.startswith("7 against 4 deviations, difference +3 ")

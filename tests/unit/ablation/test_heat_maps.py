@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from changedet.ablation.heat_maps import BlotchCounter, score_moments
+from changedet.ablation.heat_maps import FalsePositiveCounter, score_moments
 from changedet.data.labelled import DecodedPair
 from changedet.inference.counting import ScoredPair
 from changedet.inference.scorer import HostScorer
@@ -18,8 +18,8 @@ def scored(score: np.ndarray, label: np.ndarray = LABEL) -> ScoredPair:
     return ScoredPair(0, DecodedPair(IMAGE, IMAGE, label), score, HostScorer())
 
 
-def test_blotches_are_counted_with_the_label_of_each_pair():
-    counter = BlotchCounter(0.5)
+def test_false_positive_objects_are_counted_with_the_label_of_each_pair():
+    counter = FalsePositiveCounter(0.5)
     score = np.zeros((3, 5), np.float32)
     score[0, 1] = score[2, 0] = score[2, 4] = 0.5
     counter.add(scored(score))
@@ -28,7 +28,7 @@ def test_blotches_are_counted_with_the_label_of_each_pair():
 
 
 def test_without_a_threshold_nothing_is_counted():
-    counter = BlotchCounter(None)
+    counter = FalsePositiveCounter(None)
     counter.add(scored(np.ones((3, 5), np.float32)))
     assert counter.compute().shape == (0, 2)
 

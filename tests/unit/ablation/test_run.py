@@ -99,7 +99,7 @@ def ablate(out: Path, data: Path, table: str, *, tiny=TINY, overrides=(), say=No
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, pairs_folder, table) -> tuple[Path, AblationOutcome, list[str]]:
-    """Two good rows and a faulty one, with floors."""
+    """Two good rows and a faulty one, with baselines."""
     out = tmp_path_factory.mktemp("ablation") / "out"
     here, said = StepsHere(), []
     with pytest.MonkeyPatch.context() as patch:
@@ -127,21 +127,21 @@ def test_figures_are_those_of_the_training_and_of_an_evaluation(finished, pairs_
     out, outcome, _ = finished
     run = outcome.results.row("cosine").runs[0]
     best = run.logs.max_f1.max()
-    assert run.judgement.scores["seed"].estimate().mean == pytest.approx(best)
+    assert run.judgement.scores["best_threshold"].estimate().mean == pytest.approx(best)
     model = run.folder / "training" / "best.safetensors"
     target = out.parent / "evaluation"
     report = evaluate_model(
         EvaluationRequest(model=model, data=pairs_folder, out=target, device="cpu", panels=0)
     )
-    honest = run.judgement.scores["honest"]
-    assert honest.split == "test"
-    assert honest.threshold == report.honest.threshold
-    assert honest.estimate().mean == pytest.approx(report.honest.f1, nan_ok=True)
-    assert honest.note is None
-    assert "optimistic" in run.judgement.scores["seed"].note
+    fixed = run.judgement.scores["fixed_threshold"]
+    assert fixed.split == "test"
+    assert fixed.threshold == report.fixed_threshold.threshold
+    assert fixed.estimate().mean == pytest.approx(report.fixed_threshold.f1, nan_ok=True)
+    assert fixed.note is None
+    assert "optimistic" in run.judgement.scores["best_threshold"].note
 
 
-def test_the_report_holds_every_row_claim_and_floor(finished):
+def test_the_report_holds_every_row_claim_and_baseline(finished):
     out, outcome, _ = finished
     page, text = ((out / f"report.{kind}").read_text() for kind in ("html", "md"))
     for content in (page, text):
@@ -151,9 +151,41 @@ def test_the_report_holds_every_row_claim_and_floor(finished):
         assert "row faulty failed" in content
         assert "changedet ablate" in content
     # Three pictures of a pair, and a heat map of two rows and of each baseline.
-    assert page.count("data:image/png") == 2 * (3 + 2 + len(outcome.results.floors))
+    assert page.count("data:image/png") == 2 * (3 + 2 + len(outcome.results.baselines))
     assert "L2 \\| plain" in text
     assert "l2/seed_0/heatmaps/01_score.png" in text
+
+
+def test_figures_are_written_under_their_former_names_as_well(finished):
+    out, _, _ = finished
+    content = json.loads((out / "results.json").read_text())
+    row = content["rows"][0]
+    assert row["seed"] == row["best_threshold"]
+    assert row["honest"] == row["fixed_threshold"]
+    assert row["heat_maps"]["blotches"] == row["heat_maps"]["false_positive_objects"]
+    assert content["floors"] == content["baselines"]
+    table = csv.DictReader((out / "rows.csv").read_text().splitlines())
+    for line in table:
+        assert line["seed_f1_mean"] == line["best_threshold_f1_mean"]
+        assert line["honest_f1_mean"] == line["fixed_threshold_f1_mean"]
+        assert line["blotches"] == line["false_positive_objects"]
+
+
+def test_baselines_of_an_earlier_version_are_found_and_kept(
+    finished, pairs_folder, table, steps, tmp_path
+):
+    out = tmp_path / "copy"
+    shutil.copytree(finished[0], out)
+    (out / "baselines").rename(out / "floors")
+    names = [baseline.name for baseline in finished[1].results.baselines]
+    found = report_ablation(out).results.baselines
+    assert [baseline.name for baseline in found] == names
+    assert all(baseline.judgement for baseline in found)
+    request = {"rows": ("l2", "cosine"), "shown": 2, "baselines": "all", "mode": "resume"}
+    outcome = ablate(out, pairs_folder, table, **request)
+    assert steps.done == []
+    assert [baseline.name for baseline in outcome.results.baselines] == names
+    assert not (out / "floors").exists()
 
 
 def test_claims_get_a_verdict_by_each_protocol_or_the_reason_for_none(finished):
@@ -161,14 +193,14 @@ def test_claims_get_a_verdict_by_each_protocol_or_the_reason_for_none(finished):
     claims = json.loads((out / "results.json").read_text())["claims"]
     verdicts = [(claim["text"], claim["protocol"], claim["verdict"]) for claim in claims]
     assert verdicts[2:] == [
-        ("faulty gains", "seed", "not run"),
-        ("faulty gains", "honest", "not run"),
+        ("faulty gains", "best_threshold", "not run"),
+        ("faulty gains", "fixed_threshold", "not run"),
         ("terms stay equal", None, "holds"),
         ("both rise", None, "not run"),
         ("same work", None, "does not hold"),
         ("less memory", None, "not run"),
     ]
-    assert [protocol for _, protocol, _ in verdicts[:2]] == ["seed", "honest"]
+    assert [protocol for _, protocol, _ in verdicts[:2]] == ["best_threshold", "fixed_threshold"]
     assert "did you mean" in claims[2]["why"]
     assert "four validations" in claims[5]["why"]
 
@@ -180,11 +212,13 @@ def test_tables_hold_a_line_for_each_row_and_run(finished):
         for name in ("rows", "runs")
     )
     assert [row["row"] for row in rows] == ["l2", "cosine", "faulty"]
-    assert rows[2]["seed_f1_mean"] == ""
+    assert rows[2]["best_threshold_f1_mean"] == ""
     assert "activatoin" in rows[2]["reason"]
     run = outcome.results.row("l2").runs[0]
     assert float(rows[0]["parameters"]) == run.judgement.parameters > 1000
-    assert float(runs[0]["honest_f1"]) == pytest.approx(float(rows[0]["honest_f1_mean"]))
+    assert float(runs[0]["fixed_threshold_f1"]) == pytest.approx(
+        float(rows[0]["fixed_threshold_f1_mean"])
+    )
     assert int(runs[0]["epochs"]) == 1
 
 
@@ -206,7 +240,7 @@ def test_resuming_a_finished_ablation_trains_nothing_and_adds_what_is_new(
     assert steps.names("train") == ["l2/seed_3"]
     row = outcome.results.row("l2")
     assert [run.record.seed for run in row.runs] == [0, 3]
-    assert row.estimate("honest").std is not None
+    assert row.estimate("fixed_threshold").std is not None
     assert row.runs[0].config.training.seed == 0
     assert not np.array_equal(*(run.logs.loss_terms["fused"] for run in row.runs))
     # All of the commands, each once.
@@ -255,7 +289,7 @@ claims:
         (run,) = row.runs
         assert run.config.model.name == "siamese_pyramid"
         assert run.judgement.gflop > 0.0
-        assert set(run.judgement.scores) == {"seed", "honest"}
+        assert set(run.judgement.scores) == {"best_threshold", "fixed_threshold"}
         assert set(run.logs.loss_terms) == {"fused"}
         assert np.isnan(run.loss_spread)
     content = json.loads((out / "results.json").read_text())
@@ -348,7 +382,9 @@ def test_a_budget_after_a_validation_ends_the_run_and_its_best_one_counts(
     assert outcome.problems == ()
     assert run.resources.state == "budget spent"
     assert run.resources.seconds >= 0.6
-    assert run.judgement.scores["seed"].estimate().mean == pytest.approx(run.logs.max_f1.max())
+    assert run.judgement.scores["best_threshold"].estimate().mean == pytest.approx(
+        run.logs.max_f1.max()
+    )
 
 
 def test_without_a_test_split_there_is_the_optimistic_protocol_alone_and_a_warning(
@@ -361,8 +397,8 @@ def test_without_a_test_split_there_is_the_optimistic_protocol_alone_and_a_warni
     out = tmp_path / "out"
     outcome = ablate(out, own_pairs_folder, table, rows=("cosine",), say=said.append)
     assert any("WARNING" in line and "selection set, optimistic" in line for line in said)
-    assert set(outcome.results.row("cosine").runs[0].judgement.scores) == {"seed"}
-    assert "no honest protocol" in (out / "report.md").read_text()
+    assert set(outcome.results.row("cosine").runs[0].judgement.scores) == {"best_threshold"}
+    assert "Nothing is judged at a fixed threshold" in (out / "report.md").read_text()
     assert outcome.problems == ()
 
 
@@ -380,7 +416,10 @@ def test_what_judges_has_changed_so_every_run_is_judged_again_and_none_trained(
     assert steps.names("train") == ["cosine/seed_0"]
     judged = [source for name, source in steps.done if name == "judge"]
     assert sum("runs/l2" in source for source in judged) == 1
-    assert set(outcome.results.row("l2").runs[0].judgement.scores) == {"seed", "honest"}
+    assert set(outcome.results.row("l2").runs[0].judgement.scores) == {
+        "best_threshold",
+        "fixed_threshold",
+    }
     assert len(list(csv.DictReader((out / "runs.csv").read_text().splitlines()))) == 2
     # Both rows show the same two pairs now.
     assert len(outcome.results.shown) == 2
@@ -395,8 +434,8 @@ def test_what_judges_has_changed_so_every_run_is_judged_again_and_none_trained(
     outcome = ablate(out, own_pairs_folder, table, rows=("l2",), shown=1, mode="resume")
     assert outcome.problems == ("row l2, seed 0: no room",)
     assert len(pictures_of(outcome, "cosine")) == 1
-    assert all("other pairs" in baseline.reason for baseline in outcome.results.floors)
-    assert not any(baseline.judgement for baseline in outcome.results.floors)
+    assert all("other pairs" in baseline.reason for baseline in outcome.results.baselines)
+    assert not any(baseline.judgement for baseline in outcome.results.baselines)
     # The trained model is kept, even if the row is not asked for.
     steps.fails = lambda name, job: None
     steps.done.clear()
@@ -406,7 +445,7 @@ def test_what_judges_has_changed_so_every_run_is_judged_again_and_none_trained(
     assert len(outcome.results.row("l2").runs) == 1
 
 
-def test_another_pair_to_test_on_has_the_floors_judged_again_too(
+def test_another_pair_to_test_on_has_the_baselines_judged_again_too(
     own_pairs_folder, table, steps, tmp_path
 ):
     out = tmp_path / "out"
@@ -416,8 +455,8 @@ def test_another_pair_to_test_on_has_the_floors_judged_again_too(
         shutil.copyfile(known, known.with_stem("another"))
     steps.done.clear()
     outcome = ablate(out, own_pairs_folder, table, rows=("l2",), baselines="all", mode="resume")
-    assert [name for name, _ in steps.done] == ["judge"] * (1 + len(outcome.results.floors))
-    assert all(baseline.judgement for baseline in outcome.results.floors)
+    assert [name for name, _ in steps.done] == ["judge"] * (1 + len(outcome.results.baselines))
+    assert all(baseline.judgement for baseline in outcome.results.baselines)
     assert len(outcome.results.row("l2").runs) == 1
 
 
@@ -471,17 +510,19 @@ def test_a_training_without_its_facts_is_a_problem_and_the_others_are_reported(
 def test_a_damaged_baseline_is_shown_as_such_and_judged_again(pairs_folder, table, steps, tmp_path):
     out = tmp_path / "out"
     ablate(out, pairs_folder, table, rows=("cosine",), baselines="all")
-    judgement = out / "floors" / "cva" / "judgement.json"
+    judgement = out / "baselines" / "cva" / "judgement.json"
     judgement.write_text("{}")
     outcome = report_ablation(out)
-    damaged = [baseline.name for baseline in outcome.results.floors if baseline.judgement is None]
+    damaged = [
+        baseline.name for baseline in outcome.results.baselines if baseline.judgement is None
+    ]
     assert damaged == ["cva"]
     assert "not judged: its results are damaged" in (out / "report.md").read_text()
     steps.done.clear()
-    request = {"rows": ("cosine",), "floors": "all", "mode": "resume"}
+    request = {"rows": ("cosine",), "baselines": "all", "mode": "resume"}
     outcome = ablate(out, pairs_folder, table, **request)
     assert [source for _, source in steps.done] == ["baseline:cva"]
-    assert all(baseline.judgement for baseline in outcome.results.floors)
+    assert all(baseline.judgement for baseline in outcome.results.baselines)
 
 
 def test_a_setting_that_a_rows_network_lacks_is_said_before_anything_is_trained(
@@ -552,7 +593,7 @@ def test_a_damaged_run_is_a_problem_and_hides_no_other(pairs_folder, table, step
     assert outcome.problems == ()
 
 
-def test_a_validation_split_that_is_called_test_is_no_honest_one(
+def test_a_validation_split_that_is_called_test_is_no_test_split(
     own_pairs_folder, table, steps, tmp_path
 ):
     (own_pairs_folder / "val").rename(tmp_path / "val")
@@ -566,7 +607,7 @@ def test_a_validation_split_that_is_called_test_is_no_honest_one(
         say=said.append,
     )
     assert any("no split but 'test'" in line and "optimistic" in line for line in said)
-    assert set(outcome.results.row("cosine").runs[0].judgement.scores) == {"seed"}
+    assert set(outcome.results.row("cosine").runs[0].judgement.scores) == {"best_threshold"}
 
 
 @pytest.mark.parametrize("missing", ["changed", "unchanged"])
@@ -688,7 +729,7 @@ def test_a_baseline_that_cannot_be_judged_is_shown_with_its_reason(
     said = []
     outcome = ablate(out, pairs_folder, table, rows=("cosine",), baselines="all", say=said.append)
     assert "untrained method cva not judged: not installed" in said
-    failed = [baseline.name for baseline in outcome.results.floors if baseline.judgement is None]
+    failed = [baseline.name for baseline in outcome.results.baselines if baseline.judgement is None]
     assert failed == ["cva"]
     assert outcome.problems == ()
     assert "untrained: cva (not judged: not installed)" in (out / "report.md").read_text()

@@ -24,8 +24,8 @@ claims:
 """
 
 
-def test_the_seeds_table_holds_its_rows_and_claims_with_settings_that_exist():
-    table = load_table("seed")
+def test_the_table_of_dasnet_v2_holds_its_rows_and_claims_with_settings_that_exist():
+    table = load_table("dasnet_v2")
     configs = {row.name: row_config(table, row) for row in table.rows}
     assert len(configs) == 11
     assert configs["v2_fused_only"].loss.branch_weights.position == 0.0
@@ -49,7 +49,10 @@ def test_the_seeds_table_holds_its_rows_and_claims_with_settings_that_exist():
         for claim in table.claims
         if isinstance(claim, HeatMapClaim)
     }
-    assert cleaner == {("v2_cosine", "v2_l2", "blotches"), ("v2_cosine", "v2_l2", "contrast")}
+    assert cleaner == {
+        ("v2_cosine", "v2_l2", "false_positive_objects"),
+        ("v2_cosine", "v2_l2", "contrast"),
+    }
     kinds = [claim.kind for claim in table.claims]
     assert [kinds.count(k) for k in ("lower_cost", "loss_spread", "rank_correlation")] == [2, 1, 1]
 
@@ -76,7 +79,7 @@ def test_a_rows_own_changes_win_over_those_for_all_rows_and_the_budget_over_both
 
 
 def test_a_dumped_table_reads_back_the_same():
-    table = load_table("seed")
+    table = load_table("dasnet_v2")
     assert parse_table(dump_table(table), origin="dump") == table
 
 
@@ -121,10 +124,10 @@ def test_a_row_without_any_recipe_is_refused():
 
 
 def test_an_unknown_table_or_row_comes_with_the_nearest():
-    with pytest.raises(ConfigError, match="did you mean 'seed'"):
-        load_table("sead")
+    with pytest.raises(ConfigError, match="did you mean 'pyramid'"):
+        load_table("piramid")
     with pytest.raises(ConfigError, match="did you mean 'v2_cosine'"):
-        load_table("seed").row("v2_cosin")
+        load_table("dasnet_v2").row("v2_cosin")
 
 
 def test_recipes_of_a_file_are_looked_for_beside_it_first(tmp_path):
@@ -139,3 +142,13 @@ def test_a_table_that_cannot_be_read_is_an_error_of_one_line(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="cannot read the table"):
         load_table(str(path))
+
+
+def test_former_names_of_a_table_and_of_a_quantity_are_understood(tmp_path):
+    assert load_table("seed") == load_table("dasnet_v2")
+    former = tmp_path / "former.yaml"
+    former.write_text(
+        "{title: t, base: default, rows: [{name: a, title: A}, {name: b, title: B}], claims: "
+        "[{text: t, kind: heat_maps, row: a, against: b, quantity: blotches}]}"
+    )
+    assert load_table(str(former)).claims[0].quantity == "false_positive_objects"

@@ -15,6 +15,7 @@ from changedet.ablation.verdict import (
     judge_lower,
     not_run,
 )
+from changedet.storage.results import to_plain
 
 
 def measured(low: float, high: float, seeds: int = 2) -> Estimate:
@@ -65,7 +66,7 @@ def test_without_a_figure_there_is_no_verdict():
     nothing = Estimate(math.nan, None, math.nan, math.nan, 0)
     assert judge_difference(nothing, 0.1, epochs=(1, 1)).verdict == "not run"
     assert judge_correlation(nothing).verdict == "not run"
-    assert not_run("no data").to_dict() == {
+    assert to_plain(not_run("no data")) == {
         "verdict": "not run",
         "why": "no data",
         "measured": None,
@@ -79,7 +80,7 @@ def test_without_a_figure_there_is_no_verdict():
 def test_figures_rise_together_where_the_interval_lies_above_0(low, high, verdict):
     finding = judge_correlation(measured(low, high))
     assert finding.verdict == verdict
-    assert finding.to_dict()["measured"]["low"] == low
+    assert to_plain(finding)["measured"]["low"] == low
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_costs_that_differ_by_less_than_the_tolerance_are_noise(ours, theirs, ve
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "blotches", "contrast"),
+    ("low", "high", "false_positives", "contrast"),
     [
         (-2.0, -1.0, "holds", "does not hold"),
         (1.0, 2.0, "does not hold", "holds"),
@@ -117,10 +118,10 @@ def test_costs_that_differ_by_less_than_the_tolerance_are_noise(ours, theirs, ve
         (math.nan, math.nan, "not run", "not run"),
     ],
 )
-def test_heat_maps_are_cleaner_with_fewer_blotches_and_a_sharper_contrast(
-    low, high, blotches, contrast
+def test_heat_maps_are_cleaner_with_fewer_false_positives_and_a_sharper_contrast(
+    low, high, false_positives, contrast
 ):
-    for quantity, verdict in (("blotches", blotches), ("contrast", contrast)):
+    for quantity, verdict in (("false_positive_objects", false_positives), ("contrast", contrast)):
         found = judge_cleaner(measured(low, high, seeds=1), quantity, ours=3.0, theirs=4.5)
         assert found.verdict == verdict
         if verdict != "not run":

@@ -21,7 +21,7 @@ def outcome(problems: tuple[str, ...] = (), stopped_by: int | None = None) -> Ab
     results = AblationResults(
         table=table,
         rows=(RowResult(table.rows[0], (), ()),),
-        floors=(),
+        baselines=(),
         command="",
         val_split="val",
         test_split="test",
@@ -70,13 +70,13 @@ def test_options_become_the_request(run, asked):
             rows=("a", "b"),
             device="cpu",
             test_split="holdout",
-            floors="none",
+            baselines="none",
             mode="resume",
         )
     ]
     command = asked[0].command()
     assert command.startswith("changedet ablate seed --data D --out O --seeds 0,2 --minutes 1.5")
-    assert command.endswith("--rows a,b --test-split holdout --shown 4 --device cpu --no-floors")
+    assert command.endswith("--rows a,b --test-split holdout --shown 4 --device cpu --no-baselines")
 
 
 def test_the_table_on_the_terminal_shows_a_dash_where_there_is_no_figure(run, asked):

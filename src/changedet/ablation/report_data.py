@@ -1,0 +1,239 @@
+"""What ``results.json`` of an ablation holds."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict
+
+from changedet.ablation.estimates import Estimate
+from changedet.ablation.resources import Resources
+from changedet.ablation.run_state import FORMER_PROTOCOLS, RunState
+from changedet.ablation.scoring import Protocol
+from changedet.ablation.verdict import Verdict
+from changedet.storage.results import Figure, Record, Results, former_name
+
+
+class ScoreFigures(Record):
+    """Figures of one source under one protocol; null where undefined.
+
+    Attributes:
+        protocol: Whether at the best or at a fixed threshold.
+        split: The split that is judged.
+        threshold: Score from which on a pixel counts as changed.
+        precision: Precision.
+        recall: Recall.
+        average_precision: Area under the precision-recall curve.
+        roc_auc: Area under the ROC curve.
+        note: What a reader must know.
+        images: Number of images.
+        f1: F1 of all images together.
+        interval: Bootstrap interval of F1 over images.
+    """
+
+    protocol: Protocol
+    split: str
+    threshold: Figure
+    precision: Figure
+    recall: Figure
+    average_precision: Figure
+    roc_auc: Figure
+    note: str | None
+    images: int
+    f1: Figure
+    interval: tuple[Figure, Figure]
+
+
+class RunScores(Record):
+    """Figures of a run by protocol.
+
+    Attributes:
+        best_threshold: At the best threshold of the validation split, optimistic.
+        fixed_threshold: At the threshold that validation chose, on the test split; null without.
+    """
+
+    best_threshold: ScoreFigures | None = None
+    fixed_threshold: ScoreFigures | None = None
+    seed: ClassVar[Any] = former_name("best_threshold", ScoreFigures | None)
+    honest: ClassVar[Any] = former_name("fixed_threshold", ScoreFigures | None)
+
+
+class RunFigures(RunState):
+    """A run that was trained and judged.
+
+    Attributes:
+        scores: Figures by protocol.
+        parameters: Trained values of the network.
+        gflop: 10^9 operations for a 256 x 256 pair.
+        epochs: Epochs that were begun.
+        validations: Number of validations.
+        resources: What the training took.
+        pairs_per_second: Training speed, if it could be measured.
+        loss_spread: How far the loss terms lie apart; null with one term.
+    """
+
+    scores: RunScores
+    parameters: int | None
+    gflop: float | None
+    epochs: int
+    validations: int
+    resources: Resources
+    pairs_per_second: float | None
+    loss_spread: Figure
+
+
+class HeatMapFigures(Record):
+    """How clean the heat maps of the validation split are.
+
+    Attributes:
+        false_positive_objects: Found objects of an image without a pixel labelled changed.
+        contrast: Difference of the mean scores of both classes over their mean deviation.
+    """
+
+    false_positive_objects: Estimate | None
+    contrast: Estimate | None
+    blotches: ClassVar[Any] = former_name("false_positive_objects", Estimate | None)
+
+
+class RowFigures(Record):
+    """A row of the table, estimated from its runs.
+
+    Attributes:
+        name: Short name of the row.
+        title: Its name for readers.
+        note: What a reader should know.
+        best_threshold: Max-F1 on the validation split, optimistic; null without a run.
+        fixed_threshold: F1 on the test split; null without a run or such a split.
+        heat_maps: How clean the heat maps are.
+        rank_correlation: Of max-F1 and ROC-AUC over the validations of its runs.
+        loss_spread: How far the loss terms lie apart; null with one term.
+        runs: Its judged runs, by seed.
+        open: Its other runs: begun, or failed.
+    """
+
+    name: str
+    title: str
+    note: str
+    best_threshold: Estimate | None = None
+    fixed_threshold: Estimate | None = None
+    heat_maps: HeatMapFigures
+    rank_correlation: Estimate
+    loss_spread: Figure
+    runs: tuple[RunFigures, ...]
+    open: tuple[RunState, ...]
+    seed: ClassVar[Any] = former_name("best_threshold", Estimate | None)
+    honest: ClassVar[Any] = former_name("fixed_threshold", Estimate | None)
+
+
+class BaselineEstimate(Record):
+    """F1 of an untrained method.
+
+    Attributes:
+        mean: F1.
+        std: Null, as there are no seeds.
+        low: Lower end of its bootstrap interval over images.
+        high: Upper end.
+        seeds: 1.
+        threshold: Score from which on a pixel counts as changed.
+    """
+
+    mean: Figure
+    std: float | None
+    low: Figure
+    high: Figure
+    seeds: int
+    threshold: Figure
+
+
+class BaselineFigures(Record):
+    """An untrained method.
+
+    Attributes:
+        name: Its name.
+        reason: Why it could not be judged.
+        best_threshold: On the validation split, optimistic; null if it could not be judged.
+        fixed_threshold: On the test split; null if it could not be judged there.
+        heat_maps: How clean its heat maps are; null if it could not be judged.
+    """
+
+    name: str
+    reason: str | None
+    best_threshold: BaselineEstimate | None = None
+    fixed_threshold: BaselineEstimate | None = None
+    heat_maps: HeatMapFigures | None = None
+    seed: ClassVar[Any] = former_name("best_threshold", BaselineEstimate | None)
+    honest: ClassVar[Any] = former_name("fixed_threshold", BaselineEstimate | None)
+
+
+class ClaimFigures(Record):
+    """A claim of the table and what was found; further keys are those of its kind.
+
+    Attributes:
+        kind: Kind of the claim.
+        text: The claim in words.
+        protocol: Protocol by which it was judged; null where it is not about a split's scores.
+        verdict: Whether it holds.
+        why: The figures behind the verdict, or why there are none.
+        measured: The estimate behind it, if there is one.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str
+    text: str
+    protocol: Protocol | None
+    verdict: Verdict
+    why: str
+    measured: Estimate | None
+
+
+class AblationFindings(Results):
+    """What an ablation found.
+
+    Attributes:
+        title: Title of the table.
+        command: Commands that made it, one a line.
+        data: Folder of the data set.
+        val_split: Split that chooses models and thresholds.
+        test_split: Split that is judged at a fixed threshold, if there is one.
+        notes: What a reader must know of the data.
+        problems: What went wrong.
+        rows: The rows of the table.
+        baselines: The untrained methods.
+        claims: The claims of the table; one about F1 or heat maps once for each protocol.
+    """
+
+    kind: Literal["ablation"] = "ablation"
+    title: str
+    command: str
+    data: str
+    val_split: str
+    test_split: str | None
+    notes: tuple[str, ...]
+    problems: tuple[str, ...]
+    rows: tuple[RowFigures, ...]
+    baselines: tuple[BaselineFigures, ...]
+    claims: tuple[ClaimFigures, ...]
+    floors: ClassVar[Any] = former_name("baselines", tuple[BaselineFigures, ...])
+
+    @classmethod
+    def upgrade(cls, content: dict[str, Any]) -> dict[str, Any]:
+        """Take everything of before there was a schema version by its present name."""
+        content["baselines"] = content["floors"]
+        for part in (*content["rows"], *content["baselines"]):
+            _upgrade_protocols(part)
+            if "heat_maps" in part:
+                part["heat_maps"]["false_positive_objects"] = part["heat_maps"]["blotches"]
+            for run in part.get("runs", ()):
+                _upgrade_protocols(run["scores"])
+                for score in run["scores"].values():
+                    score["protocol"] = FORMER_PROTOCOLS.get(score["protocol"], score["protocol"])
+        for claim in content["claims"]:
+            claim["protocol"] = FORMER_PROTOCOLS.get(claim["protocol"], claim["protocol"])
+            if claim.get("quantity") == "blotches":
+                claim["quantity"] = "false_positive_objects"
+        return super().upgrade(content)
+
+
+def _upgrade_protocols(part: dict[str, Any]) -> None:
+    for former, present in FORMER_PROTOCOLS.items():
+        if former in part:
+            part[present] = part[former]
