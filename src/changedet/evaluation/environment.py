@@ -8,13 +8,12 @@ from pathlib import Path
 import torch
 
 from changedet._version import __version__
-from changedet.storage.json_values import JsonValue
 
 _PACKAGES = ("torch", "timm", "numpy")
 _PATIENCE_S = 10.0
 
 
-def software_versions() -> dict[str, JsonValue]:
+def software_versions() -> dict[str, str | int | None]:
     """Collect version and commit of this package, versions of others, kind of machine and GPU."""
     return {
         "changedet": __version__,

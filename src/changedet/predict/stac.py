@@ -13,7 +13,7 @@ from pystac.extensions.projection import ProjectionExtension
 
 from changedet._version import __version__
 from changedet.predict.footprint import footprint
-from changedet.storage.json_values import to_json_value
+from changedet.storage.results import to_plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,8 +94,8 @@ def make_item(
     }
     for name, path in assets.items():
         item.add_asset(name, _asset(name, path))
-    content = item.to_dict(include_self_link=False, transform_hrefs=False)
-    return {name: to_json_value(value) for name, value in content.items()}
+    plain: dict[str, Any] = to_plain(item.to_dict(include_self_link=False, transform_hrefs=False))
+    return plain
 
 
 def crs_code(crs: str | None) -> str | None:

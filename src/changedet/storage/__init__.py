@@ -1,1 +1,1 @@
-"""Files and folders: atomic writes, output folders, YAML, JSON values."""
+"""Files and folders: atomic writes, output folders, YAML, result files."""

@@ -2,8 +2,7 @@
 
 import inspect
 import json
-import math
-from collections.abc import Callable
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,68 +11,37 @@ import jsonschema
 import pytest
 
 import changedet
+from changedet.ablation.report_data import AblationFindings
+from changedet.ablation.run_state import Judgement
 from changedet.errors import ConfigError, ResultsError
 from changedet.evaluation.results import EvaluationResults
 from changedet.metrics.confusion import Confusion
 from changedet.results import KINDS, list_kinds, read_results, results_schema
 from changedet.storage.results import Results
 
-MODEL = {"file": "m.safetensors", "sha256": "0", "architecture": "dasnet", "options": {}}
-THRESHOLD = {"score": 0.25, "distance": 0.5, "source": "a test"}
+#: A file of each kind, as the version before kinds and schema versions wrote it (59bc17a).
+OLD = Path(__file__).parent / "old_results"
 
 
-def picture_run() -> dict[str, Any]:
-    return {
-        "version": "0.1.0",
-        "model": {**MODEL, "data": None},
-        "threshold": THRESHOLD,
-        "device": "cpu",
-        "tile_px": 64,
-        "test_time": "none",
-    }
+def old(kind: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((OLD / f"{kind}.json").read_text())
+    return content
 
 
-def image_pair() -> dict[str, Any]:
-    pair = {"name": "a", "before": "A/a.png", "after": "B/a.png", "width": 4, "height": 4}
-    return {**picture_run(), **pair, "changed_share": 0.5}
-
-
-def images() -> dict[str, Any]:
-    pair = {name: image_pair()[name] for name in list(image_pair())[6:]}
-    return {**picture_run(), "images": 1, "pairs": [pair]}
-
-
-def evaluation() -> dict[str, Any]:
-    best = {
-        **dict.fromkeys(("max_f1", "precision", "recall", "average_precision", "roc_auc")),
-        **{"threshold": None, "distance": None, "images": 2, "note": "optimistic"},
-    }
-    figures = ("f1", "iou", "precision", "recall", "overall_accuracy", "kappa")
-    fixed = {
-        **{"threshold": 0.5, "distance": 1.0, **dict.fromkeys(figures, 0.5)},
-        "intervals": {name: [None, 0.75] for name in figures},
-        **{"level": 0.95, "average_precision": 0.5, "roc_auc": None},
-        **{"confusion": {"tp": 1, "fp": 2, "fn": 3, "tn": 4}, "images": 2},
-        **{"note": None, "threshold_source": "a test"},
-    }
-    label = {"kind": "binary", "changed": [255], "unchanged": [0]}
-    data = {"name": "TINY", "root": "TINY", "layout": "folders", "benchmark": None}
-    return {
-        **{"version": "0.1.0", "model": MODEL},
-        "data": {**data, "label": {**label, "grey_threshold": None, "ignore_value": None}},
-        **{"split": "test", "threshold_split": None, "images": 2, "mode": "whole"},
-        **{"tile_px": 64, "test_time": "none", "seed": best, "seen_blocks": None},
-        **{"honest": fixed, "reason": None, "average_precision": 0.5, "roc_auc": None},
-        **{"pictures_threshold": 0.5, "device": "cpu", "seconds": 1.5},
-    }
-
-
-#: Files as they were written before there were kinds and versions.
-OLD: dict[str, Callable[[], dict[str, Any]]] = {
-    "image_pair": image_pair,
-    "images": images,
-    "evaluation": evaluation,
-}
+def lost(before: Any, after: Any) -> list[str]:
+    """Keys of a file that are not in another one, or hold something else there."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        missing = [key for key in before if key not in after]
+        deeper = [
+            f"{key}.{rest}" if rest else key
+            for key in before.keys() & after.keys()
+            for rest in lost(before[key], after[key])
+        ]
+        return [*missing, *deeper]
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        pairs = zip(before, after, strict=True)
+        return [rest for one, other in pairs for rest in lost(one, other)]
+    return [] if before == after else [""]
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -90,29 +58,53 @@ def test_every_kind_has_a_model_and_a_schema(kind: str):
     assert inspect.getdoc(model)
 
 
-@pytest.mark.parametrize("kind", list(OLD))
+@pytest.mark.parametrize("kind", list(KINDS))
 def test_files_of_before_there_were_kinds_are_read(tmp_path: Path, kind: str):
-    path = tmp_path / "old.json"
-    path.write_text(json.dumps(OLD[kind]()))
-    found = changedet.read_results(path)
+    found = changedet.read_results(OLD / f"{kind}.json")
     assert found.kind == kind
+    assert type(found).__name__ == KINDS[kind][1]
     jsonschema.validate(found.to_dict(), results_schema(kind))
     found.write(tmp_path / "new.json")
-    assert read_results(str(tmp_path / "new.json")) == found
+    assert read_results(str(tmp_path / "new.json")).to_json() == found.to_json()
+    # Nothing that a user may have read from such a file is lost.
+    renamed = {
+        "ablation": {"protocol", "claims.protocol", "claims.quantity"},
+        "ablation_judgement": {"scores.seed", "scores.honest"},
+    }
+    gone = {
+        re.sub(r"rows\.runs\.scores\.\w+\.", "", key) for key in lost(old(kind), found.to_dict())
+    }
+    assert gone == renamed.get(kind, set())
 
 
-def test_figures_of_an_old_evaluation_get_their_present_names(tmp_path: Path):
-    path = tmp_path / "metrics.json"
-    path.write_text(json.dumps(evaluation()))
-    found = read_results(path)
+def test_every_file_of_an_old_ablation_gets_the_present_names():
+    judgement = read_results(OLD / "ablation_judgement.json")
+    assert isinstance(judgement, Judgement)
+    score = judgement.scores["fixed_threshold"]
+    stored = old("ablation_judgement")["scores"]["honest"]
+    assert score.counts.tolist() == stored["counts"]
+    assert score.false_positive_objects.tolist() == stored["blotches"]
+    assert score.f1 == pytest.approx(stored["f1"])
+    findings = read_results(OLD / "ablation.json")
+    assert isinstance(findings, AblationFindings)
+    assert findings.claims[0].protocol == "best_threshold"
+    assert findings.claims[0].model_extra["quantity"] == "false_positive_objects"
+    stored = old("ablation")["rows"][0]
+    assert findings.rows[0].fixed_threshold.mean == stored["honest"]["mean"]
+    stored = old("ablation")["floors"][0]
+    assert findings.baselines[0].best_threshold.threshold == stored["seed"]["threshold"]
+
+
+def test_figures_of_an_old_evaluation_get_their_present_names():
+    found = read_results(OLD / "evaluation.json")
     assert isinstance(found, EvaluationResults)
-    assert math.isnan(found.best_threshold.max_f1)
+    stored = old("evaluation")
+    assert found.best_threshold.max_f1 == stored["seed"]["max_f1"]
     assert found.fixed_threshold is not None
-    assert found.fixed_threshold.confusion == Confusion(tp=1, fp=2, fn=3, tn=4)
-    assert found.fixed_threshold.threshold_source == "a test"
+    assert found.fixed_threshold.confusion == Confusion(**stored["honest"]["confusion"])
     written = found.to_dict()
-    assert written["seed"] == written["best_threshold"] == evaluation()["seed"]
-    assert written["honest"] == written["fixed_threshold"] == evaluation()["honest"]
+    assert written["seed"] == written["best_threshold"] == stored["seed"]
+    assert written["honest"] == written["fixed_threshold"] == stored["honest"]
     schema = results_schema("evaluation")["properties"]
     assert [name for name, part in schema.items() if part.get("deprecated")] == ["seed", "honest"]
 
