@@ -14,7 +14,7 @@ from changedet.types import Normalisation, TestTime
 def difference_score(before: Image, after: Image) -> NDArray[np.float32]:
     """Score each pixel by the mean absolute difference of its channels, as a share of 255.
 
-    The floor ``difference`` standardises both dates first and scales every image by its own
+    The baseline ``difference`` standardises both dates first and scales every image by its own
     threshold; here the score means the same in all images, for a threshold that other images chose.
 
     Args:

@@ -22,7 +22,7 @@ _COUNTED_AT_ONCE_PX = 2**23
 class ScoreCounter:
     """Count the pixels of batch after batch on the device.
 
-    The edges are the union of the 1024 equal bins, the seed's thresholds and the thresholds asked
+    The edges are the union of the 1024 equal bins, the 96 of the DASNet papers and those asked
     for, so each of these is exact later on (spec 5). Nothing but the counts is kept.
 
     Args:

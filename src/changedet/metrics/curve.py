@@ -70,7 +70,7 @@ def precision_recall(
 def max_f1(hist: ScoreHistogram, thresholds: Sequence[float] | None = None) -> BestThreshold:
     """Find the highest F1 of the pooled pixels over thresholds.
 
-    Among equals the lowest threshold wins, as in the seed. :func:`choose_threshold` of the
+    Among equals the lowest threshold wins, as in the public code. :func:`choose_threshold` of the
     protocol has a more careful rule for a threshold that will be used on other images.
 
     Args:
