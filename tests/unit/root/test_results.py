@@ -3,6 +3,8 @@
 import inspect
 import json
 import re
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -126,3 +128,15 @@ def test_there_is_no_schema_of_another_name():
     with pytest.raises(ConfigError, match=r"results must be one of scene, .*, got 'nonsense'"):
         results_schema("nonsense")
     assert list_kinds() == list(KINDS)
+
+
+def test_summaries_and_metrics_are_read_without_torch():
+    code = (
+        "import sys, changedet\n"
+        "for kind in sys.argv[2:]: changedet.read_results(f'{sys.argv[1]}/{kind}.json')\n"
+        "print('torch' in sys.modules)"
+    )
+    kinds = ("scene", "images", "image_pair", "evaluation")
+    command = [sys.executable, "-c", code, str(OLD), *kinds]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
