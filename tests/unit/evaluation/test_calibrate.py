@@ -187,7 +187,7 @@ def test_names_with_quotes_and_brackets_do_not_hide_which_images_chose(
     )
     for split, note in (("bob's val", SELECTION_SET_NOTE), ("val", None)):
         request = EvaluationRequest(out, data, tmp_path / split, split=split, device="cpu")
-        assert evaluate_model(request).content["honest"]["note"] == note
+        assert evaluate_model(request).to_dict()["fixed_threshold"]["note"] == note
 
 
 def test_float16_weights_halve_the_file_and_are_those_that_were_scored(run, model: Path):
