@@ -18,6 +18,7 @@ from changedet.raster.grid import round_up
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    import torch
     from numpy.typing import NDArray
 
     from changedet.card import ModelCard
@@ -88,6 +89,13 @@ class Detector:
     def device_name(self) -> str:
         """Where it computes, such as ``cpu`` or ``cuda:0``."""
         return self.scorer.device_name
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes, as PyTorch names it; ``device_name`` does without PyTorch."""
+        import torch
+
+        return torch.device(self.device_name)
 
     @property
     def test_time(self) -> TestTime:

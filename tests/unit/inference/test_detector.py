@@ -123,6 +123,7 @@ def test_a_saved_model_predicts_the_same_after_loading(tmp_path: Path, detector:
     )
     assert loaded.threshold == 0.25
     assert loaded.device_name == "cpu"
+    assert loaded.device == torch.device("cpu")
 
 
 def test_loading_what_is_no_model_says_so(tmp_path: Path):
