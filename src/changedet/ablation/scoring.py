@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import GetCoreSchemaHandler, computed_field
-from pydantic_core import core_schema
+from pydantic import computed_field
 
 from changedet.ablation.estimates import (
     CONTRAST,
@@ -41,7 +40,7 @@ from changedet.metrics.protocol import SELECTION_SET_NOTE, choose_threshold
 from changedet.rendering.display import as_rgb
 from changedet.rendering.pictures import Pixels, heatmap, label_picture, write_png
 from changedet.storage.results import Figure as Number
-from changedet.storage.results import Record
+from changedet.storage.results import Record, Rows
 from changedet.types import Mode
 
 #: Figures at the best of 96 thresholds on the reported images, or at one that others chose.
@@ -61,28 +60,6 @@ FIGURES: dict[Measure, Figure] = {
 #: Columns of :func:`changedet.metrics.confusion.counts_at` that F1 needs.
 _F1_COLUMNS = 3
 _PICTURE_PX = 256
-
-
-class _Rows:
-    """Annotation of an array, (N, columns), that stands in a file as a list of rows."""
-
-    def __init__(self, columns: int, dtype: type[np.generic]) -> None:
-        self.columns = columns
-        self.dtype = dtype
-
-    def __get_pydantic_core_schema__(
-        self,
-        source: Any,  # noqa: ANN401
-        handler: GetCoreSchemaHandler,
-    ) -> core_schema.CoreSchema:
-        """Validate whatever numbers an array can be made of."""
-        rows = core_schema.list_schema(core_schema.list_schema(core_schema.float_schema()))
-        return core_schema.no_info_plain_validator_function(
-            lambda value: np.array(value, dtype=self.dtype).reshape(-1, self.columns),
-            serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda value: value.tolist(), return_schema=rows
-            ),
-        )
 
 
 class SplitScore(Record):
@@ -109,9 +86,9 @@ class SplitScore(Record):
     protocol: Protocol
     split: str
     threshold: Number
-    counts: Annotated[Counts, _Rows(_F1_COLUMNS, np.int64)]
-    false_positive_objects: Annotated[Counts, _Rows(FALSE_POSITIVE_COLUMNS, np.int64)]
-    moments: Annotated[FloatArray, _Rows(MOMENT_COLUMNS, np.float64)]
+    counts: Annotated[Counts, Rows(_F1_COLUMNS, np.int64)]
+    false_positive_objects: Annotated[Counts, Rows(FALSE_POSITIVE_COLUMNS, np.int64)]
+    moments: Annotated[FloatArray, Rows(MOMENT_COLUMNS, np.float64)]
     precision: Number
     recall: Number
     average_precision: Number

@@ -23,9 +23,9 @@ from changedet.inference.tiling import WHOLE_PX, score_pairs
 from changedet.predict.summary import (
     ImagePairSummary,
     ImagesSummary,
-    ModelFacts,
     PictureFacts,
     Threshold,
+    scorer_facts,
 )
 from changedet.rendering.display import as_rgb
 from changedet.rendering.pictures import heatmap, overlay, write_png, write_score_png
@@ -154,7 +154,7 @@ def predict_files(
     chosen, source = settle_threshold(detector.card, threshold, model=name)
     facts: dict[str, Any] = {
         "version": __version__,
-        "model": ModelFacts(**detector.metadata),
+        "model": scorer_facts(detector.metadata),
         "threshold": Threshold(score=chosen, distance=chosen * MAX_DISTANCE, source=source),
         "device": detector.device_name,
         "tile_px": detector.tile_px,

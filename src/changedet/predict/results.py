@@ -17,7 +17,6 @@ from changedet.predict.stac import crs_code, make_item
 from changedet.predict.summary import (
     GridFacts,
     Inputs,
-    ModelFacts,
     PixelCounts,
     PolygonFacts,
     RasterFacts,
@@ -26,6 +25,7 @@ from changedet.predict.summary import (
     Threshold,
     TileEffectFacts,
     TileFacts,
+    scorer_facts,
 )
 from changedet.raster.cog import MaskCounts
 from changedet.raster.info import RasterInfo
@@ -101,7 +101,7 @@ def summarise(job: SceneJob, *, source: str, found: Found, notes: list[str]) -> 
     return SceneSummary(
         version=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        model=ModelFacts(**job.model),
+        model=scorer_facts(job.model),
         threshold=Threshold(
             score=job.threshold, distance=job.threshold * MAX_DISTANCE, source=source
         ),

@@ -1,36 +1,53 @@
 """What ``summary.json`` of a prediction holds: on pictures, and on a scene."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 
 from changedet.raster.align import Coverage
 from changedet.raster.shift import ShiftEstimate
-from changedet.storage.results import Figure, NumberOrNone, PlainJson, Record, Results
+from changedet.storage.results import Figure, NumberOrNone, PlainJson, Record, Results, to_plain
 from changedet.types import TestTime
 
 
 class ModelFacts(Record):
-    """Which model scored, or which untrained method.
+    """Which trained model scored.
 
     Attributes:
-        baseline: Name of the untrained method, which has none of what follows.
-        file: Name of its file.
+        file: Name of its file; null if it came from none.
         sha256: Checksum of that file.
         architecture: Name of the network.
         options: What the network was built from.
         data: What it was trained on, if that is known.
     """
 
-    # What else there is to say of it differs between trained models and untrained methods.
+    file: str | None
+    sha256: str | None
+    architecture: str
+    options: PlainJson
+    data: str | None
+
+
+class BaselineFacts(Record):
+    """Which untrained method scored; further keys are its options and what it measured.
+
+    Attributes:
+        baseline: Its name.
+    """
+
     model_config = ConfigDict(extra="allow")
 
-    baseline: str | None = None
-    file: str | None = None
-    sha256: str | None = None
-    architecture: str | None = None
-    options: PlainJson = Field(default_factory=dict)
-    data: str | None = None
+    baseline: str
+
+
+def scorer_facts(metadata: Mapping[str, Any]) -> ModelFacts | BaselineFacts:
+    """Take what a detector says of what scores, as it is written.
+
+    Args:
+        metadata: As :func:`changedet.inference.provenance.model_metadata` tells it.
+    """
+    return (BaselineFacts if "baseline" in metadata else ModelFacts)(**to_plain(metadata))
 
 
 class Threshold(Record):
@@ -52,7 +69,7 @@ class _PictureRun(Results):
 
     Attributes:
         version: Version of changedet that wrote the file.
-        model: Which model scored.
+        model: What scored.
         threshold: What was applied.
         device: Where it was computed.
         tile_px: Height and width of a tile.
@@ -60,7 +77,7 @@ class _PictureRun(Results):
     """
 
     version: str
-    model: ModelFacts
+    model: ModelFacts | BaselineFacts
     threshold: Threshold
     device: str
     tile_px: int
@@ -251,7 +268,7 @@ class SceneSummary(Results):
     Attributes:
         version: Version of changedet that wrote the file.
         created: When, ISO 8601 in UTC.
-        model: Which model scored.
+        model: What scored.
         threshold: What was applied.
         inputs: The two rasters.
         request: What was asked for and decides the results.
@@ -275,7 +292,7 @@ class SceneSummary(Results):
     kind: Literal["scene"] = "scene"
     version: str
     created: str
-    model: ModelFacts
+    model: ModelFacts | BaselineFacts
     threshold: Threshold
     inputs: Inputs
     request: PlainJson

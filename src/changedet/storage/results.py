@@ -14,6 +14,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeAlias, get_type_hints
 
+import numpy as np
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -75,6 +76,33 @@ class ByName:
             core_schema.no_info_after_validator_function(lambda value: source(**value), fields),
             serialization=core_schema.plain_serializer_function_ser_schema(
                 lambda value: value._asdict(), return_schema=fields
+            ),
+        )
+
+
+class Rows:
+    """Annotation of an array, (N, columns), that stands in a file as a list of rows.
+
+    Args:
+        columns: Numbers of a row.
+        dtype: Type of the array.
+    """
+
+    def __init__(self, columns: int, dtype: type[np.generic]) -> None:
+        self.columns = columns
+        self.dtype = dtype
+
+    def __get_pydantic_core_schema__(
+        self,
+        source: Any,  # noqa: ANN401
+        handler: GetCoreSchemaHandler,
+    ) -> core_schema.CoreSchema:
+        """Validate whatever numbers an array can be made of."""
+        rows = core_schema.list_schema(core_schema.list_schema(core_schema.float_schema()))
+        return core_schema.no_info_plain_validator_function(
+            lambda value: np.array(value, dtype=self.dtype).reshape(-1, self.columns),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda value: value.tolist(), return_schema=rows
             ),
         )
 

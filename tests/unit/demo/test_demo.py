@@ -48,7 +48,7 @@ def test_every_contender_is_judged_on_the_test_split(demo):
     trained, untrained, difference = (contender.result for contender in report.contenders)
     assert [trained.images, untrained.images, difference.images] == [2, 2, 2]
     metrics = json.loads((out / "evaluation" / "metrics.json").read_text())
-    assert trained.f1 == pytest.approx(metrics["honest"]["f1"], nan_ok=True)
+    assert trained.f1 == pytest.approx(metrics["fixed_threshold"]["f1"], nan_ok=True)
     index = index_pairs(out / "data")
     encoding = scan_labels(index.pairs).encoding
     pairs = PairReader(encoding).read_ahead(index.split("test"))
