@@ -9,9 +9,9 @@ from torch.utils.data import DataLoader
 
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding
-from changedet.data.training.pairs import PairDataset, PairSample
+from changedet.data.training.pairs import PairDataset
 from changedet.data.training.sampling import EpochSampler
-from changedet.data.training.transforms import Augmentation
+from changedet.data.training.transforms import Augmentation, PairSample
 from changedet.losses.contrastive import Margins
 from changedet.losses.registry import LossOptions, build_pixel_losses
 from changedet.losses.supervision import BranchLoss

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from changedet.data.training.pairs import PairSample
 from changedet.data.training.sampling import EpochSampler
+from changedet.data.training.transforms import PairSample
 from changedet.errors import TrainingError
 from changedet.losses.supervision import BranchLoss
 from changedet.metrics.histogram import ScoreHistogram

@@ -4,11 +4,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from changedet.data.labelled import DecodedPair
 from changedet.data.training.transforms import (
     Augmentation,
     ColourDraw,
     Draw,
-    PairTensors,
+    PairSample,
     Paste,
     apply_transform,
     draw_transform,
@@ -43,7 +44,7 @@ def smooth_pair(height=32, width=32, seed=0):
 
 def transform(draw, *, crop_px=32, **size):
     before, after, label = smooth_pair(**size)
-    return apply_transform(draw, before, after, label=label, crop_px=crop_px)
+    return apply_transform(draw, DecodedPair(before, after, label), crop_px=crop_px)
 
 
 def draw_with(augmentation, seed=0, *, height=32, width=32, crop_px=32):
@@ -55,7 +56,7 @@ def test_without_a_variation_the_pair_comes_out_as_stored():
     before, after, label = smooth_pair()
     draw = draw_with(Augmentation())
     assert draw == PLAIN
-    sample = apply_transform(draw, before, after, label=label, crop_px=32)
+    sample = apply_transform(draw, DecodedPair(before, after, label), crop_px=32)
     np.testing.assert_array_equal(sample.before.numpy(), before.transpose(2, 0, 1))
     np.testing.assert_array_equal(sample.after.numpy(), after.transpose(2, 0, 1))
     np.testing.assert_array_equal(sample.label.numpy(), label)
@@ -118,7 +119,7 @@ def test_a_sub_pixel_shift_interpolates_linearly():
     ramp = np.repeat(np.tile(np.arange(0, 128, 4, dtype=np.uint8), (32, 1))[:, :, None], 3, axis=2)
     label = np.zeros((32, 32), np.uint8)
     sample = apply_transform(
-        PLAIN._replace(shift_px=(0.3, 0.25)), ramp, ramp, label=label, crop_px=32
+        PLAIN._replace(shift_px=(0.3, 0.25)), DecodedPair(ramp, ramp, label), crop_px=32
     )
     moved = sample.after[0, :, 1:].float() - sample.before[0, :, 1:].float()
     assert torch.allclose(moved, torch.full_like(moved, -1.0))
@@ -156,7 +157,7 @@ def test_each_colour_change_does_what_it_says(colour, expected):
     image = np.full((8, 8, 3), (100, 50, 20), np.uint8)
     draw = PLAIN._replace(window_px=8, before=colour)
     label = np.zeros((8, 8), np.uint8)
-    sample = apply_transform(draw, image, image, label=label, crop_px=8)
+    sample = apply_transform(draw, DecodedPair(image, image, label), crop_px=8)
     np.testing.assert_allclose(sample.before[:, 0, 0].numpy(), expected, atol=2)
     assert tuple(sample.after[:, 0, 0].tolist()) == (100, 50, 20)
 
@@ -164,7 +165,7 @@ def test_each_colour_change_does_what_it_says(colour, expected):
 def test_an_image_smaller_than_the_crop_is_reflected_and_ignored_there():
     before, after, label = smooth_pair(height=20, width=28)
     draw = draw_with(Augmentation(), height=20, width=28)
-    sample = apply_transform(draw, before, after, label=label, crop_px=32)
+    sample = apply_transform(draw, DecodedPair(before, after, label), crop_px=32)
     assert sample.before.shape == (3, 32, 32)
     assert (sample.label[20:] == IGNORED).all()
     assert (sample.label[:, 28:] == IGNORED).all()
@@ -176,7 +177,9 @@ def test_the_sample_shares_no_memory_with_the_stored_pair():
     before = np.zeros((8, 8, 1), np.uint8)
     label = np.zeros((8, 8), np.uint8)
     before.flags.writeable = label.flags.writeable = False
-    sample = apply_transform(PLAIN._replace(window_px=8), before, before, label=label, crop_px=8)
+    sample = apply_transform(
+        PLAIN._replace(window_px=8), DecodedPair(before, before, label), crop_px=8
+    )
     sample.before.fill_(9)
     sample.label.fill_(9)
     assert before.max() == label.max() == 0
@@ -283,9 +286,11 @@ def test_geometry_moves_wide_values_as_it_moves_bytes():
     )
     for seed in range(12):
         draw = draw_with(settings, seed, height=40, width=48)
-        of_bytes = apply_transform(draw, before, after, label=label, crop_px=32)
+        of_bytes = apply_transform(draw, DecodedPair(before, after, label), crop_px=32)
         of_floats = apply_transform(
-            draw, before.astype(np.float32), after.astype(np.float32), label=label, crop_px=32
+            draw,
+            DecodedPair(before.astype(np.float32), after.astype(np.float32), label),
+            crop_px=32,
         )
         assert of_floats.before.dtype == torch.float32
         assert torch.equal(of_bytes.label, of_floats.label)
@@ -295,7 +300,9 @@ def test_geometry_moves_wide_values_as_it_moves_bytes():
 def test_brightness_and_contrast_of_wide_values_do_not_stop_at_255():
     before, after, label = float_pair(5)
     colour = ColourDraw(1.5, 0.5, 1.0, 0.0)
-    sample = apply_transform(PLAIN._replace(before=colour), before, after, label=label, crop_px=32)
+    sample = apply_transform(
+        PLAIN._replace(before=colour), DecodedPair(before, after, label), crop_px=32
+    )
 
     seen = before[:32, :32].transpose(2, 0, 1).astype(np.float64) * 1.5
     expected = seen * 0.5 + 0.5 * seen.mean()
@@ -309,7 +316,7 @@ def test_bytes_of_any_number_of_bands_are_brightened_and_stop_at_255():
     image = np.full((8, 8, 4), 100, np.uint8)
     image[..., 3] = 240
     draw = PLAIN._replace(window_px=8, before=ColourDraw(1.2, 1.0, 1.0, 0.0))
-    sample = apply_transform(draw, image, image, label=np.zeros((8, 8), np.uint8), crop_px=8)
+    sample = apply_transform(draw, DecodedPair(image, image, np.zeros((8, 8), np.uint8)), crop_px=8)
 
     assert sample.before[:, 0, 0].tolist() == [120, 120, 120, 255]
 
@@ -317,7 +324,7 @@ def test_bytes_of_any_number_of_bands_are_brightened_and_stop_at_255():
 def test_a_shift_of_wide_values_keeps_their_fractions():
     before, after, label = float_pair(1)
     draw = PLAIN._replace(shift_px=(0.5, 0.0))
-    sample = apply_transform(draw, before, after / 7, label=label, crop_px=32)
+    sample = apply_transform(draw, DecodedPair(before, after / 7, label), crop_px=32)
 
     expected = (after[:31, :32, 0] / 7 + after[1:32, :32, 0] / 7) / 2
     np.testing.assert_allclose(sample.after[0, 1:].numpy(), expected, rtol=1e-5)
@@ -330,9 +337,9 @@ def test_a_cut_window_gives_the_same_sample_as_the_whole_image(height_px):
         draw = draw_with(Augmentation(scale=(0.5, 2.0)), seed, height=height_px, width=70)
         window = draw.window(height_px, 70)
         seen = np.s_[window.top : window.bottom, window.left : window.right]
-        whole = apply_transform(draw, before, after, label=label, crop_px=32)
+        whole = apply_transform(draw, DecodedPair(before, after, label), crop_px=32)
         cut = apply_transform(
-            draw.on_window(), before[seen], after[seen], label=label[seen], crop_px=32
+            draw.on_window(), DecodedPair(before[seen], after[seen], label[seen]), crop_px=32
         )
         assert all(torch.equal(one, other) for one, other in zip(whole, cut, strict=True))
 
@@ -342,7 +349,7 @@ def test_a_matched_date_gets_the_others_histogram_and_keeps_its_geometry():
     after = (after // 2 + 90).astype(np.uint8)
     for date in ("before", "after"):
         sample = apply_transform(
-            PLAIN._replace(matched=date), before, after, label=label, crop_px=32
+            PLAIN._replace(matched=date), DecodedPair(before, after, label), crop_px=32
         )
         # Before and after show the same blob: matched, they are equal but for rounding.
         difference = sample.before.int() - sample.after.int()
@@ -357,7 +364,7 @@ def test_matching_wide_values_keeps_their_type_and_range():
     after = np.random.default_rng(1).random((32, 32, 2), np.float32) * 900
     label = np.zeros((32, 32), np.uint8)
     sample = apply_transform(
-        PLAIN._replace(matched="before"), before, after, label=label, crop_px=32
+        PLAIN._replace(matched="before"), DecodedPair(before, after, label), crop_px=32
     )
     assert sample.before.dtype == torch.float32
     assert sample.before.max() <= 901
@@ -377,7 +384,8 @@ def test_each_date_is_matched_as_often_as_the_other():
 def test_a_pasted_rectangle_comes_from_the_donor_and_the_rest_stays(shares, height, width):
     def flat(value):
         images = torch.full((3, height, width), value, dtype=torch.uint8)
-        return PairTensors(images, images + 1, torch.full((height, width), value // 100).byte())
+        label = torch.full((height, width), value // 100).byte()
+        return PairSample(images, images + 1, label, torch.tensor(value))
 
     sample, donor = flat(0), flat(100)
     pasted = paste(sample, donor, Paste(0.0, *shares))
@@ -388,6 +396,7 @@ def test_a_pasted_rectangle_comes_from_the_donor_and_the_rest_stays(shares, heig
     assert torch.equal(pasted.before == 100, is_pasted.expand(3, -1, -1))
     assert torch.equal(pasted.after == 101, is_pasted.expand(3, -1, -1))
     assert sample.label.max() == 0
+    assert pasted.index == 0
 
 
 def test_pasting_happens_as_often_as_asked():

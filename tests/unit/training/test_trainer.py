@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from changedet.data.training.pairs import PairSample
 from changedet.data.training.sampling import EpochSampler
+from changedet.data.training.transforms import PairSample
 from changedet.errors import TrainingError
 from changedet.losses.registry import LossOptions, build_pixel_losses
 from changedet.losses.supervision import BranchLoss

@@ -1,10 +1,9 @@
 """Training samples: labelled pairs read, cropped and varied, as tensors that collate."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
-import torch
 from torch.utils.data import Dataset
 
 from changedet.data.labelled import DecodedPair, LabelledPair, PairView, read_pair
@@ -13,7 +12,7 @@ from changedet.data.training.sampling import SampleKey, sample_generator
 from changedet.data.training.transforms import (
     Augmentation,
     Draw,
-    PairTensors,
+    PairSample,
     apply_transform,
     draw_transform,
     paste,
@@ -29,19 +28,6 @@ Cache = Literal["none", "memory"]
 _MOST_DRAWS = 10
 # Share of changed pixels from which on a crop shows some change.
 _LEAST_CHANGE = 0.01
-
-
-class PairSample(NamedTuple):
-    """One training sample; torch's default collate stacks many of them.
-
-    ``before`` and ``after`` are (C, h, w) as stored, uint8 or float32, ``label`` is uint8 (h, w)
-    in {0, 1, IGNORED}, ``index`` is the pair's place in the list of pairs, int64 ().
-    """
-
-    before: torch.Tensor
-    after: torch.Tensor
-    label: torch.Tensor
-    index: torch.Tensor  # type: ignore[assignment]  # hides tuple.index, which no one calls
 
 
 class PairDataset(Dataset[PairSample]):
@@ -123,14 +109,12 @@ class PairDataset(Dataset[PairSample]):
             # A stream of its own: the donor must not be cut as its own sample of this epoch is.
             _, other = self._sample(SampleKey(key.epoch, donor), stream=key.index)
             sample = paste(sample, other, draw.pasted)
-        return PairSample(*sample, index=torch.tensor(int(self._pair_of[key.index])))
+        return sample
 
-    def _sample(self, key: SampleKey, *, stream: int | None = None) -> tuple[Draw, PairTensors]:
-        view = self._view(int(self._pair_of[key.index]))
-        draw, seen = self._draw(view, key, stream=stream)
-        return draw, apply_transform(
-            draw.on_window(), seen.before, seen.after, label=seen.label, crop_px=self._crop_px
-        )
+    def _sample(self, key: SampleKey, *, stream: int | None = None) -> tuple[Draw, PairSample]:
+        number = int(self._pair_of[key.index])
+        draw, seen = self._draw(self._view(number), key, stream=stream)
+        return draw, apply_transform(draw.on_window(), seen, crop_px=self._crop_px, index=number)
 
     def _draw(
         self, view: PairView, key: SampleKey, *, stream: int | None
@@ -149,7 +133,9 @@ class PairDataset(Dataset[PairSample]):
             # The first draw decides, or else asking again would make asking likelier.
             wants_change = draw.wants_change if attempt == 0 else wants_change
             seen = view.read_labelled(draw.window(height, width))
-            if seen is not None and (not wants_change or _shows_change(seen)):
+            if seen is not None and (
+                not wants_change or float(np.mean(seen.label == 1)) >= _LEAST_CHANGE
+            ):
                 return draw, seen
         return draw, view.read(draw.window(height, width))
 
@@ -162,7 +148,3 @@ class PairDataset(Dataset[PairSample]):
         if self._cache is not None:
             self._cache[number] = view
         return view
-
-
-def _shows_change(pair: DecodedPair) -> bool:
-    return float(np.mean(pair.label == 1)) >= _LEAST_CHANGE

@@ -12,6 +12,7 @@ from torchvision.transforms.v2 import (  # type: ignore[import-untyped]
 )
 from torchvision.transforms.v2 import functional as image_ops
 
+from changedet.data.labelled import DecodedPair
 from changedet.data.pixel_sums import Pixels
 from changedet.data.training.histogram_matching import match_histogram
 from changedet.errors import ConfigError
@@ -179,12 +180,17 @@ class Draw(NamedTuple):
         return self._replace(top=0, left=0)
 
 
-class PairTensors(NamedTuple):
-    """Before and after, (C, h, w), uint8 or float32, and their label, uint8 (h, w)."""
+class PairSample(NamedTuple):
+    """One training sample; torch's default collate stacks many of them.
+
+    ``before`` and ``after`` are (C, h, w) as stored, uint8 or float32, ``label`` is uint8 (h, w)
+    in {0, 1, IGNORED}, ``index`` is the pair's place in the list of pairs, int64 ().
+    """
 
     before: torch.Tensor
     after: torch.Tensor
     label: torch.Tensor
+    index: torch.Tensor  # type: ignore[assignment]  # hides tuple.index, which no one calls
 
 
 def draw_transform(
@@ -252,29 +258,25 @@ def _colour(augmentation: Augmentation, position: npt.NDArray[np.float64]) -> Co
     )
 
 
-def apply_transform(
-    draw: Draw, before: Pixels, after: Pixels, *, label: npt.NDArray[np.uint8], crop_px: int
-) -> PairTensors:
+def apply_transform(draw: Draw, pair: DecodedPair, *, crop_px: int, index: int = 0) -> PairSample:
     """Apply one draw to a pair and its label.
 
     Args:
         draw: The draw, made for this pair's size.
-        before: First date, (H, W, C), uint8 or float32.
-        after: Second date, likewise.
-        label: Decoded label, (H, W), in {0, 1, IGNORED}.
+        pair: Images, uint8 or float32, and the decoded label.
         crop_px: Side of the sample.
+        index: The pair's place in the list of pairs.
 
     Returns:
         Copies, (C, crop_px, crop_px) and (crop_px, crop_px). Where the window reaches over the
         image, the image is reflected and the label is IGNORED.
     """
-    if draw.is_swapped:
-        before, after = after, before
+    before, after = (pair.after, pair.before) if draw.is_swapped else (pair.before, pair.after)
     first = _frame(draw, _cut(draw, before, fill="reflect"), crop_px=crop_px)
     second = _frame(draw, _cut(draw, after, fill="reflect"), crop_px=crop_px)
     third = _frame(
         draw,
-        _cut(draw, label[:, :, np.newaxis], fill="ignored"),
+        _cut(draw, pair.label[:, :, np.newaxis], fill="ignored"),
         crop_px=crop_px,
         interpolation=InterpolationMode.NEAREST_EXACT,
     )
@@ -282,18 +284,19 @@ def apply_transform(
         first = match_histogram(first, second)
     elif draw.matched == "after":
         second = match_histogram(second, first)
-    return PairTensors(
+    return PairSample(
         before=_recolour(first, draw.before),
         after=_recolour(_shift(second, *draw.shift_px), draw.after),
         label=third[0],
+        index=torch.tensor(index),
     )
 
 
-def paste(sample: PairTensors, donor: PairTensors, place: Paste) -> PairTensors:
+def paste(sample: PairSample, donor: PairSample, place: Paste) -> PairSample:
     """Copy a rectangle of another sample to the same place of this one.
 
     Args:
-        sample: (C, h, w), (C, h, w) and (h, w).
+        sample: The sample.
         donor: Another sample of the same size.
         place: Where; each side of the rectangle is a quarter to three quarters of the sample's.
 
@@ -308,12 +311,17 @@ def paste(sample: PairTensors, donor: PairTensors, place: Paste) -> PairTensors:
             (width, place.width, place.left),
         )
     )
-    pasted = []
-    for here, there in zip(sample, donor, strict=True):
-        part = here.clone()
-        part[..., rows, columns] = there[..., rows, columns]
-        pasted.append(part)
-    return PairTensors(*pasted)
+
+    def merge(here: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        merged = here.clone()
+        merged[..., rows, columns] = there[..., rows, columns]
+        return merged
+
+    return sample._replace(
+        before=merge(sample.before, donor.before),
+        after=merge(sample.after, donor.after),
+        label=merge(sample.label, donor.label),
+    )
 
 
 def _stretch_of(length: int, share: float, *, start: float) -> slice:
