@@ -72,15 +72,12 @@ def read_results(path: str | Path) -> Results:
     """
     path = Path(path)
     content = read_content(path)
-    kind = content.get("kind") or _guess(content)
+    guess = next((kind for kind, keys in _SIGNATURES.items() if keys <= content.keys()), None)
+    kind = content.get("kind") or guess
     if not isinstance(kind, str) or kind not in KINDS:
         known = "no changedet results" if kind is None else f"results of an unknown kind {kind!r}"
         raise ResultsError(f"{path} holds {known}; known kinds are: {', '.join(KINDS)}")
     return _model(kind).from_content(content, path=path)
-
-
-def _guess(content: Mapping[str, Any]) -> str | None:
-    return next((kind for kind, keys in _SIGNATURES.items() if keys <= content.keys()), None)
 
 
 def _model(kind: str) -> type[Results]:

@@ -119,17 +119,13 @@ def _named_pairs(
                 "dates to look it up in; write BEFORE AFTER LABEL"
             ]
         )
-    names = [_stem(entry[0]) for entry in columns.values()]
+    listed = [Path(entry[0]) for entry in columns.values()]
+    names = [file.stem if file.suffix.lower() in IMAGE_SUFFIXES else file.name for file in listed]
     found = match_pairs(folders, labelled=labelled, only=dict.fromkeys(names))
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         found.faults.append(f"{path} lists {twice[0]} more than once; remove the repetition")
     return found
-
-
-def _stem(text: str) -> str:
-    name = Path(text)
-    return name.stem if name.suffix.lower() in IMAGE_SUFFIXES else name.name
 
 
 def _with_unique_names(path: Path, found: Found, root: Path) -> list[PairPaths]:

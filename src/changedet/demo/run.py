@@ -132,9 +132,11 @@ def run_demo(
                 model=model, data=out / "data", out=out / "evaluation", device=request.device
             )
         )
+    if report.fixed_threshold is None:
+        raise TrainingError(f"the trained model cannot be judged: {report.reason}")
     with clock.measure("compare with an untrained model and a plain difference"):
         contenders = [
-            Contender("DASNet-V2, trained", _judged(report)),
+            Contender("DASNet-V2, trained", report.fixed_threshold),
             *_baselines(config, index, model=model, device=request.device),
         ]
     with clock.measure("predict one pair"):
@@ -146,12 +148,6 @@ def run_demo(
     demo = DemoReport(page, contenders, clock.seconds)
     _write_page(request, demo, report, prediction=prediction, config=config)
     return demo
-
-
-def _judged(report: EvaluationResults) -> FixedThresholdMetrics:
-    if report.fixed_threshold is None:
-        raise TrainingError(f"the trained model cannot be judged: {report.reason}")
-    return report.fixed_threshold
 
 
 def _prepare_folder(request: DemoRequest) -> None:

@@ -142,7 +142,8 @@ def calibrate_model(
     precision = read_precision(request.model)
     old, new = _count_both(request, model, card, split=split, progress=progress)
     threshold = choose_threshold(new)
-    before = Operation(card.threshold, card.test_time, precision, _f1(old, card.threshold))
+    old_f1 = None if card.threshold is None else confusion_at(old, card.threshold).f1
+    before = Operation(card.threshold, card.test_time, precision, old_f1)
     test_time = request.test_time or card.test_time
     confusion = confusion_at(new, threshold)
     after = Operation(threshold, test_time, request.precision, confusion.f1)
@@ -224,7 +225,10 @@ def _count_both(
     """Count with the file as it is, then with the file as it will be; ``model`` becomes that."""
     test_time = request.test_time or card.test_time
     rounded = rounded_tensors(model, precision=request.precision)
-    is_same = test_time == card.test_time and not _differ(model.state_dict(), rounded)
+    weights = model.state_dict()
+    is_same = test_time == card.test_time and all(
+        torch.equal(weights[name], value.to(weights[name])) for name, value in rounded.items()
+    )
     passes = 1 if is_same or card.threshold is None else 2
     done = 0
 
@@ -249,12 +253,6 @@ def _count_both(
     return new if old is None else old, new
 
 
-def _differ(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> bool:
-    return any(
-        not torch.equal(first[name], value.to(first[name])) for name, value in second.items()
-    )
-
-
 def _count(
     request: CalibrationRequest,
     detector: Detector,
@@ -269,10 +267,6 @@ def _count(
         batch_size=request.batch_size,
         on_score=on_score,
     )
-
-
-def _f1(histogram: ScoreHistogram, threshold: float | None) -> float | None:
-    return None if threshold is None else confusion_at(histogram, threshold).f1
 
 
 def _figures(

@@ -1,9 +1,9 @@
 """Put trained models together into one file whose score is the mean of theirs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 
@@ -19,8 +19,6 @@ from changedet.types import Precision
 
 #: Settings of the data that tell what has been seen of it; members that differ in them are refused.
 _SPLITS = ("train_split", "val_split")
-
-_Value = TypeVar("_Value")
 
 
 class _Member(NamedTuple):
@@ -75,7 +73,9 @@ def build_ensemble(
         StorageError: If the file cannot be written.
     """
     out = checked_name(out)
-    _check_out(out, models, existing=existing)
+    if any(out.resolve() == path.resolve() for path in models):
+        raise ConfigError(f"{out} is one of the models and would be lost; choose another name")
+    check_result_file(out, existing=existing)
     members = [_Member(path, *load_model(path)) for path in models]
     ensemble = Ensemble([member.model for member in members])
     for number, member in enumerate(members):
@@ -95,12 +95,6 @@ def build_ensemble(
         precision=precision,
         size_bytes=out.stat().st_size,
     )
-
-
-def _check_out(out: Path, models: Sequence[Path], *, existing: Existing) -> None:
-    if any(out.resolve() == path.resolve() for path in models):
-        raise ConfigError(f"{out} is one of the models and would be lost; choose another name")
-    check_result_file(out, existing=existing)
 
 
 def _check_fits(first: _Member, second: _Member) -> None:
@@ -185,6 +179,8 @@ def _merged_card(ensemble: Ensemble, members: Sequence[_Member]) -> ModelCard:
             blocks = add_validation(blocks, card.blocks)
     # Attention sees the tile it was trained on (spec 1.2); without it any tile does.
     attending = [member.card.tile_px for member in members if member.model.fixed_tile]
+    # Each sentence once.
+    notes = dict.fromkeys(card.licence_note for card in cards if card.licence_note)
     return ModelCard(
         architecture=ensemble.architecture,
         options=ensemble.options,
@@ -195,11 +191,11 @@ def _merged_card(ensemble: Ensemble, members: Sequence[_Member]) -> ModelCard:
         weights_selection=tuple(
             dict.fromkeys(chosen for card in cards for chosen in card.weights_selection)
         ),
-        test_time=_common([card.test_time for card in cards]) or "none",
+        test_time=first.test_time if len({card.test_time for card in cards}) == 1 else "none",
         label=next((card.label for card in cards if card.label is not None), None),
         metrics={"members": [card.metrics for card in cards]},
         data_name=first.data_name,
-        licence_note=_joined(card.licence_note for card in cards),
+        licence_note="; ".join(notes) or None,
         recipe={
             "name": ensemble.architecture,
             "data": {name: _split(first, name) for name in _SPLITS},
@@ -209,12 +205,3 @@ def _merged_card(ensemble: Ensemble, members: Sequence[_Member]) -> ModelCard:
         source_bands=first.source_bands,
         source_bands_after=first.source_bands_after,
     )
-
-
-def _joined(notes: Iterable[str | None]) -> str | None:
-    """Join what the members say, each sentence once."""
-    return "; ".join(dict.fromkeys(note for note in notes if note)) or None
-
-
-def _common(values: Sequence[_Value]) -> _Value | None:
-    return values[0] if all(value == values[0] for value in values) else None

@@ -1,8 +1,7 @@
 """A data set as a model wants it: values of the kind it was trained on, labels as declared then."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from changedet.card import ModelCard
 from changedet.data.index import PairIndex
@@ -54,14 +53,10 @@ def scan_labels_as_trained(
     Raises:
         DataError: If a label cannot be read, or the values cannot be understood.
     """
-    declared = _declared(cards, index.name)
+    known = (card.label for card in cards if is_same_data_set(card.data_name, index.name))
+    declared = next((label for label in known if label is not None), {})
     if ignore_value is None:
         ignore_value = declared.get("ignore_value")
     if changed_values is None and declared.get("kind") == "declared":
         changed_values = tuple(declared["changed"])
     return scan_labels(index.pairs, ignore_value=ignore_value, changed_values=changed_values)
-
-
-def _declared(cards: Sequence[ModelCard], data_name: str) -> Mapping[str, Any]:
-    known = (card.label for card in cards if is_same_data_set(card.data_name, data_name))
-    return next((label for label in known if label is not None), {})

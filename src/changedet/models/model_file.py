@@ -164,7 +164,12 @@ def load_model(
     model = _rebuild(card, Path(path))
     with open_tensors(Path(path), framework="pt") as file:
         tensors = _unpacked({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    _check_tensors(tensors, model.state_dict(), path=Path(path))
+    differences = tensor_differences(tensors, model.state_dict())
+    if differences:
+        raise CheckpointError(
+            f"{path} does not hold the weights of the network that its card names: it "
+            f"{first_few(differences, separator='; ')}; take the file from where it was written"
+        )
     model.load_state_dict(tensors)
     return model.to(device).eval(), replace(card, options=model.options)
 
@@ -174,14 +179,3 @@ def _rebuild(card: ModelCard, path: Path) -> ChangeModel:
         return rebuild_model(card.architecture, card.options)
     except (ConfigError, TypeError, KeyError) as error:
         raise CheckpointError(f"{path} cannot be rebuilt: {error}") from error
-
-
-def _check_tensors(
-    stored: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], *, path: Path
-) -> None:
-    differences = tensor_differences(stored, wanted)
-    if differences:
-        raise CheckpointError(
-            f"{path} does not hold the weights of the network that its card names: it "
-            f"{first_few(differences, separator='; ')}; take the file from where it was written"
-        )

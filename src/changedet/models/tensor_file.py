@@ -83,8 +83,9 @@ def _read_pickle(path: Path) -> object:
             "could run code; save its state dict alone, where you trust it"
         ) from error
     except _BROKEN as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise CheckpointError(
-            f"{path} cannot be read as a PyTorch checkpoint ({_first_line(error)}); copy it anew"
+            f"{path} cannot be read as a PyTorch checkpoint ({reason}); copy it anew"
         ) from error
 
 
@@ -100,7 +101,3 @@ def _state_dict(content: object) -> dict[str, Tensor]:
         if isinstance(name, str) and isinstance(value, Tensor)
     }
     return tensors if len(tensors) == len(entries) else {}
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

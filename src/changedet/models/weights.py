@@ -59,7 +59,7 @@ def initialise_encoder(encoder: TimmBackbone, *, source: bool | str | Path) -> N
     elif source == PACKAGE:
         _load_from_package(encoder)
     else:
-        _load_from_file(encoder, Path(source))
+        _load(encoder, read_tensors(Path(source)), origin=str(source))
 
 
 def encoder_normalisation(name: str, *, bands: Bands = "rgb") -> Normalisation:
@@ -84,10 +84,6 @@ def encoder_normalisation(name: str, *, bands: Bands = "rgb") -> Normalisation:
     mean = tuple(_WHITE * value for value in config.mean)[order]
     std = tuple(_WHITE * value for value in config.std)[order]
     return Normalisation(mean, mean, std, std, bands=bands)
-
-
-def _load_from_file(encoder: TimmBackbone, path: Path) -> None:
-    _load(encoder, read_tensors(path), origin=str(path))
 
 
 def _load_from_package(encoder: TimmBackbone) -> None:
@@ -121,7 +117,10 @@ def _load(encoder: TimmBackbone, stored: Mapping[str, Tensor], *, origin: str) -
         or not (_plain_name(name) in unused or name.startswith(_CLASSIFIERS))
     }
     _adapt_first_convolution(renamed, wanted, encoder.in_channels)
-    _add_batch_counters(renamed, wanted)
+    # Old files, torchvision's first ResNets among them, have no batch norm counters.
+    for name, tensor in wanted.items():
+        if name.endswith("num_batches_tracked"):
+            renamed.setdefault(name, tensor)
     differences = tensor_differences(renamed, wanted)
     if differences:
         raise CheckpointError(
@@ -220,10 +219,3 @@ def _adapt_first_convolution(
         adapted = adapt_input_conv(in_channels, tensor)
         if adapted.shape == wanted[name].shape:
             stored[name] = adapted
-
-
-def _add_batch_counters(stored: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Old files, torchvision's first ResNets among them, have no batch norm counters."""
-    for name, tensor in wanted.items():
-        if name.endswith("num_batches_tracked"):
-            stored.setdefault(name, tensor)

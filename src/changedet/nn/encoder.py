@@ -37,7 +37,9 @@ class TimmBackbone(nn.Module):
         self, name: str, *, in_channels: int, choices: Sequence[Mapping[str, Any]]
     ) -> None:
         super().__init__()
-        _check_name(name)
+        if not timm.is_model(name):
+            hint = nearest(name, timm.list_models(), most=3, otherwise="see timm.list_models()")
+            raise ConfigError(f"encoder {name!r} is not a timm model; {hint}")
         if in_channels < 1:
             raise ConfigError(f"in_channels must be at least 1, got {in_channels}")
         self.name = name
@@ -175,10 +177,3 @@ def _build(
     raise ConfigError(
         f"encoder {name!r} gives no feature maps ({reason}); choose another timm backbone"
     ) from reason
-
-
-def _check_name(name: str) -> None:
-    if timm.is_model(name):
-        return
-    hint = nearest(name, timm.list_models(), most=3, otherwise="see timm.list_models()")
-    raise ConfigError(f"encoder {name!r} is not a timm model; {hint}")

@@ -193,7 +193,7 @@ def _meet_around_the_world(before: RasterInfo, after: RasterInfo) -> bool:
 
 def _describe_place(raster: RasterInfo) -> str:
     """Say where a raster lies: in its own CRS, and in degrees."""
-    corners = [raster.transform @ corner for corner in _corners(raster)]
+    corners = [raster.transform @ (x, y) for x in (0, raster.width) for y in (0, raster.height)]
     xs, ys = [x for x, _ in corners], [y for _, y in corners]
     own = f"x {min(xs):.7g}..{max(xs):.7g}, y {min(ys):.7g}..{max(ys):.7g}"
     lon, lat = _lonlat_ring(raster)
@@ -203,7 +203,3 @@ def _describe_place(raster: RasterInfo) -> str:
         f"{own} (longitude {lon.min():.4f}..{lon.max():.4f}, "
         f"latitude {lat.min():.4f}..{lat.max():.4f})"
     )
-
-
-def _corners(raster: RasterInfo) -> list[tuple[int, int]]:
-    return [(x, y) for x in (0, raster.width) for y in (0, raster.height)]

@@ -174,7 +174,8 @@ def _workshop(path: Path, *, room: float) -> Iterator[Path]:
         "GDAL_PAM_ENABLED": "NO",
     }
     try:
-        _clear(folder)
+        if folder.exists():
+            shutil.rmtree(folder)
         folder.mkdir(parents=True)
         _check_room(folder, room)
         with rasterio.Env(**settings), warnings.catch_warnings():
@@ -186,11 +187,6 @@ def _workshop(path: Path, *, room: float) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _clear(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
 
 
 def _check_room(folder: Path, room: float) -> None:
@@ -318,12 +314,8 @@ def _compare(
                 raise RasterioError("the file does not hold what was written to it")
     for level in range(len(levels)):
         with rasterio.open(_name(product), overview_level=level) as overview:
-            for window in _windows_of(overview):
+            for _, window in overview.block_windows(1):
                 overview.read(window=window)
-
-
-def _windows_of(dataset: Any) -> Iterator[RasterWindow]:  # noqa: ANN401
-    return (window for _, window in dataset.block_windows(1))
 
 
 def _publish(product: Path, path: Path) -> None:

@@ -195,7 +195,8 @@ def _checksum(dataset: rasterio.DatasetReader, location: str) -> str:
             for window in _samples(*dataset.shape):
                 for band in dataset.indexes[:_SAMPLED_BANDS]:
                     digest.update(dataset.read(band, window=window).tobytes())
-            shape = _smallest_overview(dataset)
+            factor = max(dataset.overviews(1), default=1)
+            shape = -(-dataset.height // factor), -(-dataset.width // factor)
             if max(shape) <= _OVERVIEW_PX:
                 digest.update(dataset.read(1, out_shape=shape).tobytes())
     except RasterioIOError as error:
@@ -213,12 +214,6 @@ def _samples(height: int, width: int) -> Iterator[RasterWindow]:
 def _places(side: int) -> list[int]:
     middles = ((2 * cell + 1) * side // (2 * _SAMPLES) for cell in range(_SAMPLES))
     return sorted({middle // _SAMPLE_PX * _SAMPLE_PX for middle in middles})
-
-
-def _smallest_overview(dataset: rasterio.DatasetReader) -> tuple[int, int]:
-    """Give the shape of the smallest overview, or that of the raster if there are none."""
-    factor = max(dataset.overviews(1), default=1)
-    return -(-dataset.height // factor), -(-dataset.width // factor)
 
 
 def _acquired(dataset: rasterio.DatasetReader) -> str | None:

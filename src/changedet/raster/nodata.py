@@ -1,10 +1,8 @@
 """What a network sees where a scene holds no image; training, judging and prediction share it."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from changedet.raster.pair import PairPixels
-from changedet.raster.pixels import PixelValues
 from changedet.types import Normalisation
 
 
@@ -23,12 +21,8 @@ def fill_gaps(pixels: PairPixels, stats: Normalisation) -> PairPixels:
     """
     if not pixels.valid.all():
         for image, mean in ((pixels.before, stats.mean_before), (pixels.after, stats.mean_after)):
-            _fill(image, ~pixels.valid, mean[::-1] if stats.bands == "bgr" else mean)
+            filling = np.asarray(mean[::-1] if stats.bands == "bgr" else mean, np.float64)
+            if np.issubdtype(image.dtype, np.integer):
+                filling = filling.round()
+            image[~pixels.valid] = filling.astype(image.dtype)
     return pixels
-
-
-def _fill(image: PixelValues, missing: NDArray[np.bool_], mean: tuple[float, ...]) -> None:
-    filling = np.asarray(mean, np.float64)
-    if np.issubdtype(image.dtype, np.integer):
-        filling = filling.round()
-    image[missing] = filling.astype(image.dtype)

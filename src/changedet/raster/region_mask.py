@@ -67,16 +67,14 @@ class RegionMask:
             math.ceil(max(columns)) - first_column,
         ).intersect(self._grid.window)
         if window is None:
+            west, south, east, north = self._grid.bounds
             raise DataError(
                 f"the area of interest ({_range(left, right, 'x')}, {_range(bottom, top, 'y')}) "
-                f"lies outside the common area of the rasters ({self._describe_grid()}); give it "
+                "lies outside the common area of the rasters "
+                f"({_range(west, east, 'x')}, {_range(south, north, 'y')}); give it "
                 "in the CRS of the earlier raster, or choose another area"
             )
         return window
-
-    def _describe_grid(self) -> str:
-        left, bottom, right, top = self._grid.bounds
-        return f"{_range(left, right, 'x')}, {_range(bottom, top, 'y')}"
 
 
 def _range(low: float, high: float, name: str) -> str:

@@ -68,7 +68,10 @@ class ScoreFile:
             write_text(_header_path(path), _header(grid, bands))
         except (OSError, StorageError) as error:
             file.close()
-            _remove(path)
+            # A file that stays behind is no reason to hide why writing failed.
+            for name in (path, _header_path(path)):
+                with contextlib.suppress(OSError):
+                    name.unlink(missing_ok=True)
             if isinstance(error, StorageError):
                 raise
             raise StorageError(
@@ -201,13 +204,6 @@ def _reserve(file: FileIO, size: int) -> None:
         except OSError as error:
             if error.errno not in _CANNOT_RESERVE:
                 raise
-
-
-def _remove(path: Path) -> None:
-    # A scratch file that stays behind is no reason to fail, nor to hide why writing failed.
-    for name in (path, _header_path(path)):
-        with contextlib.suppress(OSError):
-            name.unlink(missing_ok=True)
 
 
 def _header_path(path: Path) -> Path:

@@ -93,7 +93,10 @@ def overlay(
     Raises:
         DataError: If the image is not (H, W, 3) or the mask has another size.
     """
-    _check_image(after, "after")
+    if after.ndim != 3 or after.shape[2] != 3 or after.dtype != np.uint8:
+        raise DataError(
+            f"the after image of a picture must be uint8 (H, W, 3), got {after.dtype} {after.shape}"
+        )
     is_changed = _checked_mask(mask, after.shape[:2])
     inside = is_changed & ~_outline(is_changed)
     tint = np.array(colour, dtype=np.float64)
@@ -356,14 +359,6 @@ def _outline(is_changed: NDArray[np.bool_]) -> NDArray[np.bool_]:
     padded = np.pad(is_changed, 1, mode="edge")
     enclosed = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return is_changed & ~enclosed
-
-
-def _check_image(image: Pixels, name: str) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise DataError(
-            f"the {name} image of a picture must be uint8 (H, W, 3), "
-            f"got {image.dtype} {image.shape}"
-        )
 
 
 def _checked_mask(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:

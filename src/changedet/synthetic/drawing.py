@@ -59,7 +59,8 @@ def draw_scene(
         Reflectance in grey levels, (H, W, 3), before haze and camera.
     """
     canvas, day = Canvas(scene.side_px, px_per_m=scene.px_per_m), _Day(season, rng)
-    _draw_land(canvas, scene, day)
+    for parcel in scene.parcels:
+        canvas.spread(parcel.outline, _land(parcel, day), direction=parcel.direction)
     there: tuple[Presence, ...] = ("both", date)
     for patch in scene.patches:
         if patch.presence in there:
@@ -76,11 +77,6 @@ def draw_scene(
         if building.presence in there:
             _draw_building(canvas, building, season)
     return canvas.compose(relief, rng)
-
-
-def _draw_land(canvas: Canvas, scene: Landscape, day: _Day) -> None:
-    for parcel in scene.parcels:
-        canvas.spread(parcel.outline, _land(parcel, day), direction=parcel.direction)
 
 
 def _land(parcel: Parcel, day: _Day) -> Ground:

@@ -163,7 +163,8 @@ def build_loader(
         sampler=sampler,
         num_workers=workers,
         persistent_workers=workers > 0,
-        multiprocessing_context=_start_method(pairs) if workers else None,
+        # Forked workers would share the parent's network connections.
+        multiprocessing_context="spawn" if workers and any(p.is_remote for p in pairs) else None,
         pin_memory=device.type == "cuda",
         worker_init_fn=_ignore_interrupts,
     )
@@ -180,11 +181,6 @@ def build_settings(config: ExperimentConfig, device: torch.device) -> TrainerSet
     return TrainerSettings(
         **training.model_dump(include=taken), autocast=torch.bfloat16 if use_bf16 else None
     )
-
-
-def _start_method(pairs: Sequence[LabelledPair]) -> str | None:
-    """Choose how workers start: forked ones would share the parent's network connections."""
-    return "spawn" if any(pair.is_remote for pair in pairs) else None
 
 
 def _ignore_interrupts(worker: int) -> None:

@@ -94,7 +94,7 @@ class CsvLog:
     def add(self, values: dict[str, object]) -> None:
         """Append a row; columns without a value stay empty. Floats keep every digit."""
         line = io.StringIO()
-        row = [_cell(values.get(column)) for column in self.columns]
+        row = [values.get(column) for column in self.columns]
         csv.writer(line, lineterminator="\n").writerow(row)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line.getvalue())
@@ -181,9 +181,3 @@ class RunRecords(TrainingCallback):
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(f"{group}/{name}", value, step)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    return repr(value) if isinstance(value, float) else str(value)

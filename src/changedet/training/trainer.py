@@ -6,7 +6,6 @@ that was killed and resumed ends with the very weights of one that was not.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -202,7 +201,7 @@ class Trainer:
             progress.batch += 1
             progress.step += 1
             self._tell_batch(sample, progress, rate)
-            if self._at_step(progress):
+            if progress.batch % self.settings.accumulate == 0 or progress.batch == self.batches:
                 self._after_step(progress)
 
     def _train_batch(self, sample: PairSample, progress: TrainingPosition) -> None:
@@ -213,7 +212,8 @@ class Trainer:
         )
         before, after = normalise(before, after, self.parts.normalisation)
         loss = self.parts.loss
-        with self._autocast():
+        autocast = self.settings.autocast
+        with torch.autocast(self.device.type, dtype=autocast, enabled=autocast is not None):
             output = self._called(before, after, branches=loss.branches, levels=loss.levels)
         sums = loss.sums(output, sample.label.to(self.device, non_blocking=True))
         terms = loss.combine(sums, whole=self.ranks.whole(sums))
@@ -356,17 +356,10 @@ class Trainer:
             group["lr"] = rate * group.get("lr_factor", 1.0)
         return rate
 
-    def _at_step(self, progress: TrainingPosition) -> bool:
-        return progress.batch % self.settings.accumulate == 0 or progress.batch == self.batches
-
     def _group_size(self, progress: TrainingPosition) -> int:
         """Batches in the current batch's optimiser step; the last one of an epoch may be short."""
         first = progress.batch - progress.batch % self.settings.accumulate
         return min(self.settings.accumulate, self.batches - first)
-
-    def _autocast(self) -> AbstractContextManager[object]:
-        dtype = self.settings.autocast
-        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
 
 
 def _batch_seed(seed: int, progress: TrainingPosition, *, rank: int) -> int:

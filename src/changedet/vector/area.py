@@ -51,7 +51,9 @@ def areas_m2(geometries: NDArray[np.object_], crs: str) -> NDArray[np.float64]:
     system = _system(crs)
     if system.geographic is None:
         return np.asarray(shapely.area(geometries) * system.unit_m**2, dtype=np.float64)
-    limits = np.maximum(_SEGMENT_M / system.unit_m, _extents(geometries) / _SEGMENTS)
+    left, bottom, right, top = shapely.bounds(geometries).T
+    extents = np.nan_to_num(np.maximum(right - left, top - bottom))
+    limits = np.maximum(_SEGMENT_M / system.unit_m, extents / _SEGMENTS)
     dense = shapely.segmentize(geometries, limits)
     areas = np.zeros(len(dense))
     cells = _cells(dense, crs)
@@ -67,13 +69,6 @@ def areas_m2(geometries: NDArray[np.object_], crs: str) -> NDArray[np.float64]:
 def metres_per_unit(crs: str) -> float:
     """Give the length of a unit of a CRS, a degree at the equator where the unit is an angle."""
     return _system(crs).unit_m
-
-
-def _extents(geometries: NDArray[np.object_]) -> NDArray[np.float64]:
-    """Give the longer side of every bounding box, in units of the reference system."""
-    bounds = shapely.bounds(geometries)
-    sides = np.maximum(bounds[:, 2] - bounds[:, 0], bounds[:, 3] - bounds[:, 1])
-    return np.asarray(np.nan_to_num(sides), dtype=np.float64)
 
 
 def _cells(geometries: NDArray[np.object_], crs: str) -> NDArray[np.float64]:

@@ -76,17 +76,14 @@ class Selection:
         filler = HoleFiller(options.fill_holes, smallest=options.min_area, measure=self._measure)
         for table in tables:
             if options.fill_holes:
-                table = self._fill(table, filler)
+                filled, is_changed = filler.fill(table.geometry)
+                area = table.area.copy()
+                area[is_changed] = self._measure(filled[is_changed])
+                table = table._replace(geometry=filled, area=area)
             kept = table.area >= options.min_area
             self.dropped += int((~kept).sum())
             if kept.any():
                 yield table.take(kept)
-
-    def _fill(self, table: Table, filler: HoleFiller) -> Table:
-        filled, is_changed = filler.fill(table.geometry)
-        area = table.area.copy()
-        area[is_changed] = self._measure(filled[is_changed])
-        return table._replace(geometry=filled, area=area)
 
 
 def _measure(crs: str | None, pixel_area: float) -> Measure:

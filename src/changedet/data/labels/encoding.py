@@ -269,7 +269,7 @@ def _two_valued_encoding(masks: Sequence[MaskHistogram], ignore_value: int | Non
     if len(others) > 1:
         raise _undeclared(masks, others, values)
     only = others[0]
-    if not coloured and only not in _USUAL_CHANGED and not _holds_zero(masks):
+    if not coloured and only not in _USUAL_CHANGED and not any(0 in m.counts for m in masks):
         raise DataError(
             f"{_named(masks)}: {only} is the only value in the labels, so it cannot be told "
             "whether it means changed; declare data.changed_values"
@@ -297,10 +297,6 @@ def _undeclared(masks: Sequence[MaskHistogram], others: list[int], values: list[
         f"{_named(holders)}: values {_few_values(values)} in labels that are no JPEG, and "
         "which of them mean changed is not known; declare data.changed_values or data.ignore_value"
     )
-
-
-def _holds_zero(masks: Sequence[MaskHistogram]) -> bool:
-    return any(0 in mask.counts for mask in masks)
 
 
 def _values(masks: Sequence[MaskHistogram]) -> list[int]:

@@ -82,9 +82,10 @@ def add_validation(stored: Mapping[str, Any], other: Mapping[str, Any]) -> dict[
         stored: The record that stays as it is otherwise.
         other: The record whose validation blocks are added; its training blocks are not.
     """
+    identity = ("name", "before", "crs", "transform")
     scenes = [dict(scene) for scene in stored["scenes"]]
     for scene in other["scenes"]:
-        known = next((own for own in scenes if _is_same_scene(own, scene)), None)
+        known = next((own for own in scenes if all(own[k] == scene[k] for k in identity)), None)
         if known is None:
             scenes.append({**scene, "training": []})
             continue
@@ -139,10 +140,6 @@ def count_seen(stored: Mapping[str, Any], pairs: Sequence[LabelledPair]) -> Seen
             too_close += 1
         chosen_on += _meet(validation.get(key, nothing), box, -_ROUNDING_PX * pixel)
     return Seen(len(blocks), trained_on, too_close, chosen_on, gap_px)
-
-
-def _is_same_scene(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    return all(first[key] == second[key] for key in ("name", "before", "crs", "transform"))
 
 
 def _blocks(pairs: Iterable[LabelledPair]) -> list[RasterBlock]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from changedet.data.index import survey
 from changedet.data.labels.encoding import (
-    LabelEncoding,
     MaskCount,
     changed_share,
     count_meanings,
@@ -160,7 +159,11 @@ def check_pairs(
             warnings += notes_on(masks, encoding)
         except DataError as error:
             errors.append(str(error))
-    counts = {} if encoding is None else _counts(entries, encoding)
+    counts = {
+        (entry.split, entry.pair.name): count_meanings(entry.found.mask, encoding)
+        for entry in entries
+        if encoding is not None and entry.found.mask is not None
+    }
     empty = _empty_labels(found, counts)
     # Most blocks of a scene show no change; an image pair was chosen for it.
     is_cut = found.layout == LAYOUT
@@ -187,14 +190,6 @@ def check_pairs(
 def _inspect(work: tuple[str, LabelledPair], *, channels: int) -> _Entry:
     split, pair = work
     return _Entry(split, pair, pair.inspect(channels=channels))
-
-
-def _counts(entries: Sequence[_Entry], encoding: LabelEncoding) -> dict[tuple[str, str], MaskCount]:
-    return {
-        (entry.split, entry.pair.name): count_meanings(entry.found.mask, encoding)
-        for entry in entries
-        if entry.found.mask is not None
-    }
 
 
 def _split_facts(

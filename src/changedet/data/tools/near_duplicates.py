@@ -165,12 +165,13 @@ def find_near_duplicates(
         for row, column in np.argwhere(near):
             place = row, column
             is_framed = identical[place] or framed[place] >= limit - 1e-6
+            relation: Relation = "same frame" if is_framed else "shifted"
             found.append(
                 NearDuplicate(
                     index=first + int(row),
                     name=pairs.names[first + row],
                     other=others.names[column],
-                    relation=_relation(identical[place], is_framed),
+                    relation="identical" if identical[place] else relation,
                     correlation=float((framed if is_framed else shifted)[place].clip(-1.0, 1.0)),
                     overlap=1.0 if is_framed else float(overlap[place]),
                 )
@@ -194,12 +195,6 @@ def _digest(image: Pixels) -> bytes | None:
         return None
     shape = f"{image.dtype.str} {image.shape}".encode()
     return hashlib.blake2b(shape + np.ascontiguousarray(image).tobytes(), digest_size=16).digest()
-
-
-def _relation(is_identical: np.bool_, is_framed: np.bool_) -> Relation:
-    if is_identical:
-        return "identical"
-    return "same frame" if is_framed else "shifted"
 
 
 def _identical(

@@ -214,6 +214,7 @@ def draw_transform(
     match, match_before, change, paste = generator.random(4)
     rectangle = Paste(*(float(share) for share in generator.random(5)))
 
+    matched: Literal["before", "after"] = "before" if match_before < _HALF else "after"
     window_px = _window(augmentation.scale, zoom, side_px=min(height, width), crop_px=crop_px)
     return Draw(
         top=int(place_y * (max(height - window_px, 0) + 1)),
@@ -226,16 +227,10 @@ def draw_transform(
         shift_px=(float(shift_y) * augmentation.shift_px, float(shift_x) * augmentation.shift_px),
         before=_colour(augmentation, colours[0]),
         after=_colour(augmentation, colours[1]),
-        matched=_matched(match < augmentation.match_histograms, match_before),
+        matched=matched if match < augmentation.match_histograms else "none",
         wants_change=bool(change < augmentation.changed_crops),
         pasted=rectangle if paste < augmentation.paste else None,
     )
-
-
-def _matched(is_matched: bool, which: float) -> Literal["none", "before", "after"]:  # noqa: FBT001
-    if not is_matched:
-        return "none"
-    return "before" if which < _HALF else "after"
 
 
 def _window(

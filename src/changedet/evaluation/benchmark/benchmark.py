@@ -84,7 +84,8 @@ def measure_accuracy(
     results = []
     for method in methods:
         results.append(bench.judge(method))
-        say(_sentence(results[-1]))
+        figures = [f"F1 {view.pixels.f1:.4f} ({view.title})" for view in results[-1].views]
+        say(f"{results[-1].title}: {', '.join(figures)}")
     report = AccuracyResults(
         data=data.facts(),
         images=repeats.images,
@@ -228,8 +229,3 @@ def _origin(request: AccuracyRequest, source: ScoreSource) -> Origin:
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         software=software_versions(),
     )
-
-
-def _sentence(result: MethodResult) -> str:
-    figures = ", ".join(f"F1 {view.pixels.f1:.4f} ({view.title})" for view in result.views)
-    return f"{result.title}: {figures}"
