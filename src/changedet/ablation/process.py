@@ -1,16 +1,16 @@
 """Run the steps of an ablation one after the other, and stop them cleanly on Ctrl-C."""
 
-import contextlib
 import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from changedet.errors import StorageError
+from changedet.training.signals import signals_to
 
 _PROGRAM = (sys.executable, "-m", "changedet.ablation.worker")
 _LONGEST_REASON = 300
@@ -34,19 +34,9 @@ class StepProcesses:
         self._signals = 0
         self._process: subprocess.Popen[bytes] | None = None
 
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
+    def listening(self) -> AbstractContextManager[None]:
         """Take over SIGINT and SIGTERM for the time being."""
-        former: dict[signal.Signals, Any] = {}
-        # Outside of the main thread signals stay with whoever embeds this.
-        with contextlib.suppress(ValueError):
-            for number in (signal.SIGINT, signal.SIGTERM):
-                former[number] = signal.signal(number, self._stop)
-        try:
-            yield
-        finally:
-            for number, handler in former.items():
-                signal.signal(number, handler)
+        return signals_to(self._stop)
 
     def run(self, step: str, job: Mapping[str, Any], *, log: Path) -> str | None:
         """Run a step to its end.
@@ -84,7 +74,7 @@ class StepProcesses:
             self._process = None
         return None if status == 0 else failure(status, log.read_text("utf-8", errors="replace"))
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
+    def _stop(self, number: int) -> None:
         self.stopped_by = number
         self._signals += 1
         if self._process is not None:

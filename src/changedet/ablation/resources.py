@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 
+from changedet.inference.memory import peak_process_memory
 from changedet.storage.results import Record, Results
 from changedet.training.callbacks import TrainingCallback, ValidationEvent
 from changedet.training.checkpoint import TrainingPosition
@@ -143,14 +144,3 @@ class ResourceMeter(TrainingCallback):
         )
         fields = {name: getattr(self.resources, name) for name in Resources.model_fields}
         ResourcesFile(**fields).write(self.path)
-
-
-def peak_process_memory() -> int | None:
-    """Tell the largest resident size of this process so far, in bytes; None if it is not known."""
-    try:
-        # Not getrusage: there, a process begins with the peak of the one that started it.
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-    except OSError:
-        return None
-    kibibytes = next((row.split()[1] for row in status.splitlines() if row[:6] == "VmHWM:"), None)
-    return None if kibibytes is None else int(kibibytes) * 1024

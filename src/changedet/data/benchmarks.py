@@ -155,11 +155,11 @@ def differences(row: Benchmark, pairs: Mapping[str, int]) -> str | None:
     """
     if not row.editions or any(pairs.items() <= e.pairs.items() for e in row.editions):
         return None
-    published = " or ".join(_counted(edition.pairs) for edition in row.editions)
-    return f"{row.name} as published has {published} pairs, here are {_counted(pairs)}"
+    published = " or ".join(_by_split(edition.pairs) for edition in row.editions)
+    return f"{row.name} as published has {published} pairs, here are {_by_split(pairs)}"
 
 
-def _counted(pairs: Mapping[str, int]) -> str:
+def _by_split(pairs: Mapping[str, int]) -> str:
     return ", ".join(f"{split} {number}" for split, number in pairs.items())
 
 

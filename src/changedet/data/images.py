@@ -105,10 +105,10 @@ def image_size(path: Path) -> tuple[int, int]:
         return image.height, image.width
 
 
-def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """Encode grey (H, W) or RGB (H, W, 3) pixels as the content of a PNG file."""
+def encode_image(pixels: npt.NDArray[np.generic]) -> bytes:
+    """Encode pixels as a PNG file: grey (H, W) of 8 or 16 bit, or RGB (H, W, 3) of 8 bit."""
     buffer = io.BytesIO()
-    PillowImage.fromarray(pixels).save(buffer, format="PNG")
+    PillowImage.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG")
     return buffer.getvalue()
 
 

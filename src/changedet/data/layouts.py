@@ -36,7 +36,7 @@ class LayoutFolders(NamedTuple):
 
 
 @dataclass
-class Found:
+class FoundPairs:
     """Pairs, and what is to be said about them.
 
     Attributes:
@@ -138,7 +138,7 @@ def find_split_folders(folder: Path) -> dict[str, Path]:
 
 def match_pairs(
     folders: LayoutFolders, *, labelled: bool, only: Iterable[str] | None = None
-) -> Found:
+) -> FoundPairs:
     """Match the files of both dates and the labels by stem, whatever their extensions.
 
     Args:
@@ -146,10 +146,10 @@ def match_pairs(
         labelled: Whether every pair needs a label.
         only: Stems that are wanted, in this order; None takes all, sorted.
     """
-    found = Found()
+    found = FoundPairs()
     before = images_by_stem(folders.before, found)
     after = images_by_stem(folders.after, found)
-    in_labels = found if labelled else Found()
+    in_labels = found if labelled else FoundPairs()
     labels = {} if folders.label is None else images_by_stem(folders.label, in_labels)
     if labelled and folders.label is None:
         found.faults.append(
@@ -175,7 +175,7 @@ def match_pairs(
     return found
 
 
-def images_by_stem(folder: Path, found: Found) -> dict[str, Path]:
+def images_by_stem(folder: Path, found: FoundPairs) -> dict[str, Path]:
     """Visible images directly in ``folder`` by stem; two of one stem are a fault."""
     images: dict[str, Path] = {}
     skipped: dict[str, int] = {}
@@ -200,7 +200,7 @@ def images_by_stem(folder: Path, found: Found) -> dict[str, Path]:
 
 
 def _require_partners(
-    folders: LayoutFolders, images: Mapping[str, Mapping[str, Path]], found: Found
+    folders: LayoutFolders, images: Mapping[str, Mapping[str, Path]], found: FoundPairs
 ) -> None:
     before, after, labels = images["before"], images["after"], images["label"]
     lone_before = [name for name in before if name not in after]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from changedet.data.layouts import (
     IMAGE_SUFFIXES,
     SPLIT_NAMES,
-    Found,
+    FoundPairs,
     Prefer,
     find_folders,
     match_pairs,
@@ -49,7 +49,7 @@ def find_lists(root: Path, *, prefer: Prefer = "prepared") -> dict[str, ListFile
     return {}
 
 
-def read_list(path: Path, *, root: Path, labelled: bool, prefer: Prefer = "prepared") -> Found:
+def read_list(path: Path, *, root: Path, labelled: bool, prefer: Prefer = "prepared") -> FoundPairs:
     r"""Read the pairs of a list.
 
     Columns are separated by tabs if there are any, else by spaces; ``/`` and ``\`` both separate
@@ -69,10 +69,10 @@ def read_list(path: Path, *, root: Path, labelled: bool, prefer: Prefer = "prepa
         if line.strip() and not line.lstrip().startswith(_COMMENT)
     }
     if not columns:
-        return Found(faults=[f"{path} is empty; write one pair a line: BEFORE AFTER LABEL"])
+        return FoundPairs(faults=[f"{path} is empty; write one pair a line: BEFORE AFTER LABEL"])
     if all(len(entry) == 1 for entry in columns.values()):
         return _named_pairs(path, columns, root=root, labelled=labelled, prefer=prefer)
-    found = Found()
+    found = FoundPairs()
     for number, entry in columns.items():
         where = f"{path}, line {number}"
         _add_line(found, where, entry, folders=(path.parent, root), labelled=labelled)
@@ -86,7 +86,7 @@ def _columns(line: str) -> list[str]:
 
 
 def _add_line(
-    found: Found, where: str, entry: list[str], *, folders: tuple[Path, Path], labelled: bool
+    found: FoundPairs, where: str, entry: list[str], *, folders: tuple[Path, Path], labelled: bool
 ) -> None:
     wanted = "BEFORE AFTER LABEL" if labelled else "BEFORE AFTER or BEFORE AFTER LABEL"
     if len(entry) not in ((3,) if labelled else (2, 3)):
@@ -109,11 +109,11 @@ def _resolve(text: str, folders: tuple[Path, Path]) -> Path:
 
 def _named_pairs(
     path: Path, columns: dict[int, list[str]], *, root: Path, labelled: bool, prefer: Prefer
-) -> Found:
+) -> FoundPairs:
     folders = find_folders(root, prefer=prefer)
     if folders is None:
         number, entry = next(iter(columns.items()))
-        return Found(
+        return FoundPairs(
             faults=[
                 f"{path}, line {number}: {entry[0]!r} is a name, but {root} has no folders of two "
                 "dates to look it up in; write BEFORE AFTER LABEL"
@@ -128,7 +128,7 @@ def _named_pairs(
     return found
 
 
-def _with_unique_names(path: Path, found: Found, root: Path) -> list[PairPaths]:
+def _with_unique_names(path: Path, found: FoundPairs, root: Path) -> list[PairPaths]:
     times = Counter(pair.name for pair in found.pairs)
     named = [
         pair if times[pair.name] == 1 else pair._replace(name=_long_name(pair.before, root))

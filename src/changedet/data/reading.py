@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from changedet.data.labelled import DecodedPair, LabelledPair, read_pair
 from changedet.data.labels.encoding import LabelEncoding
-from changedet.data.prefetch import load_ahead, room_for
+from changedet.data.parallel import load_ahead, room_for
 from changedet.types import Normalisation
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from changedet.data.labelled import LabelledPair
-    from changedet.data.layouts import Found
+    from changedet.data.layouts import FoundPairs
     from changedet.data.rasters.manifest import RasterSettings
     from changedet.types import PixelType
 
@@ -32,7 +32,7 @@ class Survey:
     pixel_type: PixelType = "uint8"
     scenes: RasterSettings | None = None
 
-    def add(self, split: str, found: Found) -> None:
+    def add(self, split: str, found: FoundPairs) -> None:
         """Take over the pairs of one split."""
         self.faults += found.faults
         self.notes += found.notes

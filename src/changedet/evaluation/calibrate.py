@@ -17,7 +17,7 @@ from changedet.data.rasters.provenance import add_validation, record_blocks
 from changedet.errors import ConfigError
 from changedet.evaluation.leakage import find_seen, other_bands_note, training_data
 from changedet.evaluation.model_data import check_pixel_type, scan_labels_as_trained
-from changedet.inference.counting import OnScore, ScoredPair
+from changedet.inference.counting import ScoredPair
 from changedet.inference.detector import Detector
 from changedet.inference.devices import resolve_device
 from changedet.inference.memory import keep_freed_memory
@@ -239,7 +239,13 @@ def _count_both(
             progress(done, passes * len(split.pairs))
 
     def count(detector: Detector) -> ScoreHistogram:
-        return _count(request, detector, split, on_score=count_up)
+        source = model_source(detector)
+        return source.count(
+            source.reader(split.encoding).read_ahead(split.pairs),
+            mode=request.mode,
+            batch_size=request.batch_size,
+            on_score=count_up,
+        )
 
     old = None
     if passes > 1:
@@ -251,22 +257,6 @@ def _count_both(
         )
     )
     return new if old is None else old, new
-
-
-def _count(
-    request: CalibrationRequest,
-    detector: Detector,
-    split: _Split,
-    *,
-    on_score: OnScore,
-) -> ScoreHistogram:
-    source = model_source(detector)
-    return source.count(
-        source.reader(split.encoding).read_ahead(split.pairs),
-        mode=request.mode,
-        batch_size=request.batch_size,
-        on_score=on_score,
-    )
 
 
 def _figures(

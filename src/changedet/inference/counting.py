@@ -114,14 +114,15 @@ def count_scores(
 
 
 def _checked_images(numbered: tuple[int, DecodedPair]) -> tuple[Image, Image]:
-    number, (before, after, label) = numbered
-    if not before.shape[:2] == after.shape[:2] == label.shape:
+    number, pair = numbered
+    if not pair.before.shape[:2] == pair.after.shape[:2] == pair.label.shape:
         raise DataError(
             f"pair {number}: before, after and label must be of one size, got "
-            f"{before.shape[:2]}, {after.shape[:2]} and {label.shape} (height, width); "
+            f"{pair.before.shape[:2]}, {pair.after.shape[:2]} and {pair.label.shape} "
+            "(height, width); "
             "`changedet data check` lists all such pairs"
         )
-    return before, after
+    return pair.before, pair.after
 
 
 class _GroupedCounter:

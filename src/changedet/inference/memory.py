@@ -1,7 +1,8 @@
-"""How the process keeps its memory while it computes on a CPU."""
+"""The memory of this process: how it keeps it while it computes on a CPU, and the most it held."""
 
 import ctypes
 import sys
+from pathlib import Path
 
 # Names and numbers of glibc's <malloc.h>.
 _M_TRIM_THRESHOLD = -1
@@ -36,3 +37,22 @@ def keep_freed_memory(device_name: str) -> bool:
     settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, _TOP_PAD_BYTES))
     taken = [mallopt(name, value) for name, value in settings]
     return all(value == 1 for value in taken)
+
+
+def peak_process_memory() -> int | None:
+    """Tell the largest resident size of this process so far, in bytes; None if it is not known."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Not getrusage: on Linux a process begins with the peak of the one that started it.
+        try:
+            rows = status.read_text(encoding="ascii").splitlines()
+        except OSError:
+            return None
+        sizes = [row.split()[1] for row in rows if row.startswith("VmHWM:")]
+        return int(sizes[0]) * 1024 if sizes else None
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -13,7 +13,7 @@ from changedet.card import ModelCard
 from changedet.choices import check_choice
 from changedet.inference.devices import resolve_device
 from changedet.inference.scorer import Image
-from changedet.inference.views import View, views
+from changedet.inference.views import TileView, views
 from changedet.models.base import ChangeModel
 from changedet.nn.normaliser import normalise
 from changedet.types import ChangeOutput, TestTime
@@ -119,7 +119,7 @@ class TorchScorer:
         """Bring scores to main memory."""
         return scores.cpu().numpy()
 
-    def _score_view(self, view: View, before: Tensor, after: Tensor) -> Tensor:
+    def _score_view(self, view: TileView, before: Tensor, after: Tensor) -> Tensor:
         first, second = (
             view.apply(batch, multiple=self.model.stride).contiguous(
                 memory_format=torch.channels_last

@@ -14,7 +14,7 @@ Size: TypeAlias = tuple[int, int]
 _ROWS, _COLUMNS = -2, -1
 
 
-class View(NamedTuple):
+class TileView(NamedTuple):
     """A tile turned, mirrored and shrunk.
 
     One of the eight symmetries of a square, a transposition and then reflections, and a scale.
@@ -78,32 +78,32 @@ class View(NamedTuple):
 _UPRIGHT = (_ROWS, _COLUMNS)
 _TRANSPOSED = (_COLUMNS, _ROWS)
 _REFLECTIONS: Final[tuple[tuple[int, ...], ...]] = ((), (_COLUMNS,), (_ROWS,), (_ROWS, _COLUMNS))
-_UPRIGHT_VIEWS = tuple(View(_UPRIGHT, mirrored) for mirrored in _REFLECTIONS)
-_VIEWS: Final[dict[TestTime, tuple[View, ...]]] = {
+_UPRIGHT_VIEWS = tuple(TileView(_UPRIGHT, mirrored) for mirrored in _REFLECTIONS)
+_VIEWS: Final[dict[TestTime, tuple[TileView, ...]]] = {
     "none": _UPRIGHT_VIEWS[:1],
     "mirror": _UPRIGHT_VIEWS[:2],
     "flips": _UPRIGHT_VIEWS,
-    "turns": (*_UPRIGHT_VIEWS, *(View(_TRANSPOSED, mirrored) for mirrored in _REFLECTIONS)),
+    "turns": (*_UPRIGHT_VIEWS, *(TileView(_TRANSPOSED, mirrored) for mirrored in _REFLECTIONS)),
     # A coarser view shows more of the surroundings within the network's reach. Half the lengths
     # cost a quarter: the three together cost 1.8 times the tile. Mirrored, they differ more.
     "scales": (
-        View(_UPRIGHT, ()),
-        View(_UPRIGHT, (_COLUMNS,), scale=0.75),
-        View(_UPRIGHT, (_ROWS, _COLUMNS), scale=0.5),
+        TileView(_UPRIGHT, ()),
+        TileView(_UPRIGHT, (_COLUMNS,), scale=0.75),
+        TileView(_UPRIGHT, (_ROWS, _COLUMNS), scale=0.5),
     ),
     # Without the tile itself four cost 1.6 times it, less than the three above.
     "coarse": (
-        View(_UPRIGHT, (), scale=0.75),
-        View(_UPRIGHT, (_COLUMNS,), scale=0.75),
-        View(_UPRIGHT, (), scale=0.5),
-        View(_UPRIGHT, (_ROWS, _COLUMNS), scale=0.5),
+        TileView(_UPRIGHT, (), scale=0.75),
+        TileView(_UPRIGHT, (_COLUMNS,), scale=0.75),
+        TileView(_UPRIGHT, (), scale=0.5),
+        TileView(_UPRIGHT, (_ROWS, _COLUMNS), scale=0.5),
     ),
     # Once each, 0.8 times the cost of the tile: enough for an ensemble, whose members differ.
-    "coarse_few": (View(_UPRIGHT, (), scale=0.75), View(_UPRIGHT, (), scale=0.5)),
+    "coarse_few": (TileView(_UPRIGHT, (), scale=0.75), TileView(_UPRIGHT, (), scale=0.5)),
 }
 
 
-def views(test_time: TestTime) -> tuple[View, ...]:
+def views(test_time: TestTime) -> tuple[TileView, ...]:
     """List the views of a test-time augmentation, the tile as it is first, if it is among them.
 
     Args:

@@ -25,6 +25,20 @@ PAPER_DISTANCES: tuple[float, ...] = tuple(np.linspace(0.0, 2.2, 96).tolist())
 PAPER_THRESHOLDS: tuple[float, ...] = tuple(d / MAX_DISTANCE for d in PAPER_DISTANCES)
 
 
+def image_rows(indices: Sequence[int], images: int) -> NDArray[np.intp]:
+    """Check indices of images and give them as an array.
+
+    Raises:
+        DataError: If there is no such image.
+    """
+    rows = np.asarray(indices, dtype=np.intp)
+    if rows.size and not ((rows >= 0) & (rows < images)).all():
+        raise DataError(
+            f"image indices must be in [0, {images}), got {int(rows.min())} to {int(rows.max())}"
+        )
+    return rows
+
+
 @dataclass(frozen=True, eq=False)
 class ScoreHistogram:
     """Pixel counts by score for the unchanged and the changed pixels of N images.
@@ -90,12 +104,7 @@ class ScoreHistogram:
         Raises:
             DataError: If there is no such row.
         """
-        rows = np.asarray(indices, dtype=np.intp)
-        if rows.size and not ((rows >= 0) & (rows < self.images)).all():
-            raise DataError(
-                f"image indices must be in [0, {self.images}), "
-                f"got {int(rows.min())} to {int(rows.max())}"
-            )
+        rows = image_rows(indices, self.images)
         return replace(self, unchanged=self.unchanged[rows], changed=self.changed[rows])
 
     def merge(self, other: ScoreHistogram) -> ScoreHistogram:

@@ -16,6 +16,7 @@ from scipy import ndimage
 from changedet.errors import ConfigError, DataError
 from changedet.metrics.bootstrap import quantile_interval
 from changedet.metrics.confusion import ratio
+from changedet.metrics.histogram import image_rows
 from changedet.types import IGNORED
 
 if TYPE_CHECKING:
@@ -89,12 +90,7 @@ class ObjectCounts:
         Raises:
             DataError: If there is no such row.
         """
-        rows = np.asarray(indices, dtype=np.intp)
-        if rows.size and not ((rows >= 0) & (rows < self.images)).all():
-            raise DataError(
-                f"image indices must be in [0, {self.images}), "
-                f"got {int(rows.min())} to {int(rows.max())}"
-            )
+        rows = image_rows(indices, self.images)
         return replace(
             self,
             matched=self.matched[rows],

@@ -161,7 +161,10 @@ def load_model(
             network.
     """
     card = read_card(path)
-    model = _rebuild(card, Path(path))
+    try:
+        model = rebuild_model(card.architecture, card.options)
+    except (ConfigError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{path} cannot be rebuilt: {error}") from error
     with open_tensors(Path(path), framework="pt") as file:
         tensors = _unpacked({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     differences = tensor_differences(tensors, model.state_dict())
@@ -172,10 +175,3 @@ def load_model(
         )
     model.load_state_dict(tensors)
     return model.to(device).eval(), replace(card, options=model.options)
-
-
-def _rebuild(card: ModelCard, path: Path) -> ChangeModel:
-    try:
-        return rebuild_model(card.architecture, card.options)
-    except (ConfigError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path} cannot be rebuilt: {error}") from error

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from changedet.data.prefetch import load_ahead
+from changedet.data.parallel import load_ahead
 from changedet.inference.scorer import Image, Scorer
 from changedet.predict.journal import Journal
 from changedet.raster.geo_grid import Window

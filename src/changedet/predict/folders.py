@@ -22,8 +22,8 @@ from changedet.inference.provenance import settle_threshold
 from changedet.predict.flow import TileProgress
 from changedet.predict.rasters import predict_scene
 from changedet.predict.request import SceneReport, SceneRequest, load_detector
-from changedet.predict.results import SUMMARY, request_settings
-from changedet.predict.summary import RasterFacts, SceneSummary
+from changedet.predict.results import request_settings
+from changedet.predict.summary import SUMMARY, RasterFacts, SceneSummary
 from changedet.predict.tiling import choose_tiling
 from changedet.raster.info import read_info
 from changedet.raster.open import open_raster

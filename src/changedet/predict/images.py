@@ -11,8 +11,8 @@ import numpy as np
 from changedet._version import __version__
 from changedet.card import check_threshold
 from changedet.data.images import image_size, read_image
-from changedet.data.layouts import RASTER_SUFFIXES, Found, images_by_stem
-from changedet.data.prefetch import load_ahead, room_for
+from changedet.data.layouts import RASTER_SUFFIXES, FoundPairs, images_by_stem
+from changedet.data.parallel import load_ahead, room_for
 from changedet.errors import ConfigError, DataError
 from changedet.inference.detector import Detector, Prediction
 from changedet.inference.memory import keep_freed_memory
@@ -21,6 +21,7 @@ from changedet.inference.provenance import settle_threshold
 from changedet.inference.scorer import Image, SceneFitted
 from changedet.inference.tiling import WHOLE_PX, score_pairs
 from changedet.predict.summary import (
+    SUMMARY,
     ImagePairSummary,
     ImagesSummary,
     PictureFacts,
@@ -32,9 +33,6 @@ from changedet.rendering.pictures import heatmap, overlay, write_png, write_scor
 from changedet.storage.output_folder import Existing, check_result_folder, result_folder
 from changedet.storage.text import first_few
 from changedet.types import MAX_DISTANCE, Progress, TestTime
-
-#: The file that tells a finished prediction.
-SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -209,7 +207,7 @@ def _list_pairs(before: Path, after: Path) -> list[_Files]:
 
 
 def _images_of(folder: Path) -> dict[str, Path]:
-    found = Found()
+    found = FoundPairs()
     images = images_by_stem(folder, found)
     if found.faults:
         raise DataError(f"{found.faults[0]}; pairs are matched by the stem of their file names")

@@ -24,7 +24,8 @@ from changedet.predict.request import (
     load_detector,
     make_request,
 )
-from changedet.predict.results import MASK, SCORE, SUMMARY, Found, summarise, write_item
+from changedet.predict.results import MASK, SCORE, Found, summarise, write_item
+from changedet.predict.summary import SUMMARY
 from changedet.predict.tiling import choose_tiling
 from changedet.predict.work_folder import WorkFolder, work_folder
 from changedet.raster.cog import MaskCounts, read_strips, write_mask_cog, write_score_cog

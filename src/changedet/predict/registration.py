@@ -56,7 +56,7 @@ def estimate_shift(
         raise ValueError(f"tile_px must be at least {MIN_TILE_PX}, got {tile_px}")
     shifts: list[TileShift] = []
     tried = 0
-    for window in sample_windows(grid.shape, tile_px=tile_px, places=PLACES_PER_TILE * tiles):
+    for window in spread_windows(grid.shape, tile_px=tile_px, places=PLACES_PER_TILE * tiles):
         before, after, valid = read(window)
         if valid.mean() < MIN_VALID:
             continue
@@ -69,7 +69,7 @@ def estimate_shift(
     return combine_shifts(shifts, tried=tried)
 
 
-def sample_windows(shape: tuple[int, int], *, tile_px: int, places: int) -> Iterator[Window]:
+def spread_windows(shape: tuple[int, int], *, tile_px: int, places: int) -> Iterator[Window]:
     """Spread windows evenly over a scene, the first in its middle, no two alike.
 
     Args:

@@ -2,19 +2,19 @@
 
 import dataclasses
 import json
-import re
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple, get_args
 
 from changedet._version import __version__
+from changedet.inference.memory import peak_process_memory
 from changedet.predict.flow import TileCounts
 from changedet.predict.job import SceneJob
 from changedet.predict.request import SceneRequest
 from changedet.predict.stac import crs_code, make_item
 from changedet.predict.summary import (
+    SUMMARY,
     GridFacts,
     Inputs,
     PixelCounts,
@@ -35,8 +35,6 @@ from changedet.storage.results import to_plain
 from changedet.types import MAX_DISTANCE, TestTime
 from changedet.vector.files import Format, PolygonSummary, file_name
 
-#: The file that tells a finished prediction.
-SUMMARY: Final = "summary.json"
 SCORE: Final = "score.tif"
 MASK: Final = "mask.tif"
 ITEM: Final = "item.json"
@@ -98,6 +96,7 @@ def summarise(job: SceneJob, *, source: str, found: Found, notes: list[str]) -> 
     known = counts.changed + counts.unchanged
     # A run that goes on must not claim the speed of what was done before.
     share = 1.0 - found.tiles.resumed / job.plan.count
+    peak = peak_process_memory()
     return SceneSummary(
         version=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -142,30 +141,13 @@ def summarise(job: SceneJob, *, source: str, found: Found, notes: list[str]) -> 
             seconds=round(found.seconds, 3),
             mpx_per_s=share * pixels / 1e6 / max(found.seconds, 1e-9),
         ),
-        peak_memory_mb=peak_memory_mb(),
+        peak_memory_mb=None if peak is None else peak / 1e6,
         notes=tuple(notes),
     )
 
 
 def _raster_facts(info: RasterInfo) -> RasterFacts:
     return RasterFacts(**{**vars(info), "location": info.name, "transform": info.transform[:6]})
-
-
-def peak_memory_mb() -> float | None:
-    """Largest resident memory of this process so far, in 10^6 bytes; None where unknown."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        # ru_maxrss would be that of a larger process that started this one.
-        found = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text(), re.MULTILINE)
-        if found is not None:
-            return int(found[1]) * 1024 / 1e6
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Bytes on macOS, KiB elsewhere.
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
 def write_item(job: SceneJob, work: Path, summary: SceneSummary) -> None:

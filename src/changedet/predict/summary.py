@@ -1,7 +1,7 @@
 """What ``summary.json`` of a prediction holds: on pictures, and on a scene."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import ConfigDict
 
@@ -9,6 +9,9 @@ from changedet.raster.align import Coverage
 from changedet.raster.shift import ShiftEstimate
 from changedet.storage.results import Figure, NumberOrNone, PlainJson, Record, Results, to_plain
 from changedet.types import TestTime
+
+#: The file that tells a finished prediction.
+SUMMARY: Final = "summary.json"
 
 
 class ModelFacts(Record):

@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 
 from changedet.errors import ConfigError, StorageError
 from changedet.predict.journal import Journal
-from changedet.predict.results import PRODUCTS, SUMMARY
+from changedet.predict.results import PRODUCTS
+from changedet.predict.summary import SUMMARY
 from changedet.storage.output_folder import (
     Existing,
     check_result_folder,

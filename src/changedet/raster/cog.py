@@ -177,7 +177,11 @@ def _workshop(path: Path, *, room: float) -> Iterator[Path]:
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
-        _check_room(folder, room)
+        # Before minutes of work; GDAL's own words for a full disk are obscure.
+        free = shutil.disk_usage(folder).free
+        if free < room:
+            needed = f"it takes about {describe_size(room)} and {describe_size(free)} are free"
+            raise OSError(errno.ENOSPC, needed)
         with rasterio.Env(**settings), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             yield folder
@@ -187,19 +191,6 @@ def _workshop(path: Path, *, room: float) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _check_room(folder: Path, room: float) -> None:
-    """Refuse a nearly full disk before minutes of work; GDAL's own words for it are obscure.
-
-    Raises:
-        OSError: If there is not enough room.
-    """
-    free = shutil.disk_usage(folder).free
-    if free < room:
-        raise OSError(
-            errno.ENOSPC, f"it takes about {describe_size(room)} and {describe_size(free)} are free"
-        )
 
 
 def _advice(error: BaseException) -> str:

@@ -21,10 +21,10 @@ from changedet.raster.info import RasterInfo, read_info
 from changedet.raster.open import open_raster
 from changedet.raster.pixel_map import PixelMap
 from changedet.raster.pixels import Pixels, PixelValues
-from changedet.raster.readers import PairReaders, ReadPlan, whole_pixel_offset
+from changedet.raster.read_plan import ReadPlan, ResamplingMethod, plan_reading
+from changedet.raster.readers import PairReaders
 from changedet.raster.rescale import Limits, measure_limits, stretch
 from changedet.raster.value_types import ANY_TYPE, needs_stretch, require_stretch_in_order
-from changedet.raster.warp import ResamplingMethod, place_grid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -110,13 +110,12 @@ class RasterPair:
                 needs_stretch(raster, pixel_type=options.pixel_type, stretch=options.stretch)
                 for raster in (self.before, self.after)
             ]
-            pixel_map = PixelMap(self.before, self.after)
-            overlap = find_overlap(self.before, self.after, pixel_map)
+            overlap = find_overlap(self.before, self.after, PixelMap(self.before, self.after))
             self.coverage = overlap.coverage
             whole = self.before
             transform = Affine.identity() if whole.crs is None else whole.transform
             self.grid = GeoGrid(whole.crs, transform, *whole.shape).crop(overlap.window)
-            self._plan = self._make_plan(overlap.window, pixel_map)
+            self._plan = self._make_plan(overlap.window)
             self._limits = self._find_limits(needed)
         self.stretch_used = self._limits if any(needed) else None
         self.notes = tuple(self._make_notes())
@@ -149,8 +148,7 @@ class RasterPair:
         other._local, other._lock = threading.local(), threading.Lock()
         other._opened, other._is_closed = [], False
         with gdal_environment():
-            pixel_map = PixelMap(self.before, self.after)
-            other._plan = other._make_plan(self._plan.window, pixel_map)
+            other._plan = other._make_plan(self._plan.window)
         other.notes = tuple(other._make_notes())
         return other
 
@@ -172,15 +170,13 @@ class RasterPair:
     ) -> None:
         self.close()
 
-    def _make_plan(self, window: Window, pixel_map: PixelMap) -> ReadPlan:
-        shift_px = self._options.shift_px
-        return ReadPlan(
+    def _make_plan(self, window: Window) -> ReadPlan:
+        return plan_reading(
             self.before,
             self.after,
             window,
-            placement=place_grid(pixel_map, window, shift_px=shift_px),
-            offset=whole_pixel_offset(pixel_map.affine, window, shift_px=shift_px),
             resampling=self._options.resampling,
+            shift_px=self._options.shift_px,
         )
 
     def _readers(self) -> PairReaders:

@@ -66,10 +66,10 @@ class PixelMap:
     ) -> Points:
         if crs is None:
             return _apply(~target @ source, points)
-        return _apply(~target, reproject(_apply(source, points), crs[0], crs[1]))
+        return _apply(~target, reproject_points(_apply(source, points), crs[0], crs[1]))
 
 
-def reproject(points: Points, source: CRS, target: CRS) -> Points:
+def reproject_points(points: Points, source: CRS, target: CRS) -> Points:
     """Carry positions from one CRS into another, as GDAL's warper does it."""
     found = np.full((2, len(points.x)), np.nan)
     known = np.flatnonzero(points.exists)
@@ -86,7 +86,7 @@ def reproject(points: Points, source: CRS, target: CRS) -> Points:
 
 def to_lonlat(points: Points, raster: RasterInfo) -> Points:
     """Map pixel positions of a raster with a CRS to longitude and latitude in degrees."""
-    return reproject(
+    return reproject_points(
         _apply(raster.transform, points), CRS.from_wkt(raster.crs), CRS.from_epsg(_LON_LAT)
     )
 

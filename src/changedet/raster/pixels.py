@@ -81,22 +81,19 @@ class PixelSource:
         """
         place = RasterioWindow(window.left, window.top, window.width, window.height)
         shape = (window.height // decimation, window.width // decimation)
+        # One call can read bands of one type only.
+        wanted = [*self._bands, *self._alpha]
+        is_one_type = len({self.dataset.dtypes[band - 1] for band in wanted}) == 1
+        groups = [wanted] if is_one_type else [[band] for band in wanted]
         try:
-            bands = [self._read_band(band, place, shape=shape) for band in self._groups()]
+            bands = [self._read_bands(group, place, shape=shape) for group in groups]
             mask = self._read_mask(place, shape=shape)
         except RasterioIOError as error:
             raise reading_error(self._location, error) from error
         stored = np.concatenate(bands) if len(bands) > 1 else bands[0]
         return self._separate(stored, mask)
 
-    def _groups(self) -> list[list[int]]:
-        """Bands that one call can read, which takes bands of one type only."""
-        bands = [*self._bands, *self._alpha]
-        if len({self.dataset.dtypes[band - 1] for band in bands}) == 1:
-            return [bands]
-        return [[band] for band in bands]
-
-    def _read_band(
+    def _read_bands(
         self, bands: list[int], place: RasterioWindow, *, shape: tuple[int, int]
     ) -> NDArray[np.generic]:
         values: NDArray[np.generic] = self.dataset.read(

@@ -4,45 +4,18 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
-from affine import Affine
 
-from changedet.raster.geo_grid import GeoGrid, Window
+from changedet.raster.geo_grid import Window
 from changedet.raster.open import open_raster
-from changedet.raster.pixel_map import PixelMap
 from changedet.raster.pixels import Pixels, PixelSource
-from changedet.raster.warp import Placement, ResamplingMethod, WarpedView
+from changedet.raster.warp import WarpedView
 
 if TYPE_CHECKING:
     from changedet.raster.info import RasterInfo
-
-#: Grids that differ by less are read without resampling.
-_SAME_PX: Final = 0.01
-
-
-@dataclass(frozen=True)
-class ReadPlan:
-    """What was found out once and every thread reads by.
-
-    Attributes:
-        before: The earlier raster.
-        after: The later raster.
-        window: The common area, in pixels of ``before``.
-        placement: How ``after`` is warped onto it.
-        offset: (down, right) from a pixel of ``before`` to the one of ``after`` that covers just
-            the same ground; None: there is none, ``after`` must be warped.
-        resampling: How it is warped.
-    """
-
-    before: RasterInfo
-    after: RasterInfo
-    window: Window
-    placement: Placement
-    offset: tuple[int, int] | None
-    resampling: ResamplingMethod
+    from changedet.raster.read_plan import ReadPlan
 
 
 class PairReaders:
@@ -55,14 +28,7 @@ class PairReaders:
             self._before = _open_source(plan.before, opened)
             self._after = _open_source(plan.after, opened)
             self._opened = opened.pop_all()
-        self._view = WarpedView(
-            self._after,
-            PixelMap(plan.before, plan.after),
-            placement=plan.placement,
-            before=GeoGrid(plan.before.crs, plan.before.transform, *plan.before.shape),
-            window=plan.window,
-            method=plan.resampling,
-        )
+        self._view = WarpedView(self._after, plan)
         self._opened.callback(self._view.close)
 
     def before(self, window: Window) -> Pixels:
@@ -79,30 +45,6 @@ class PairReaders:
     def close(self) -> None:
         """Close both files and free what belongs to them."""
         self._opened.close()
-
-
-def whole_pixel_offset(
-    affine: Affine | None, window: Window, *, shift_px: tuple[float, float]
-) -> tuple[int, int] | None:
-    """Give (down, right) from pixels of one grid to those of another, if it is whole everywhere.
-
-    Args:
-        affine: Map of pixel positions between the grids, None if it is not affine.
-        window: Where it has to hold.
-        shift_px: (down, right) that is added to every position first.
-    """
-    if affine is None:
-        return None
-    moved = affine @ Affine.translation(shift_px[1], shift_px[0])
-    rights, downs = [], []
-    for x in (window.left, window.right):
-        for y in (window.top, window.bottom):
-            there_x, there_y = moved @ (x, y)
-            rights.append(there_x - x)
-            downs.append(there_y - y)
-    down, right = round(downs[0]), round(rights[0])
-    errors = [abs(value - down) for value in downs] + [abs(value - right) for value in rights]
-    return (down, right) if max(errors) < _SAME_PX else None
 
 
 def _open_source(raster: RasterInfo, opened: ExitStack) -> PixelSource:

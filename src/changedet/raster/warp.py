@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from affine import Affine
@@ -29,10 +28,8 @@ from changedet.raster.pixels import Pixels
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from changedet.raster.geo_grid import GeoGrid
     from changedet.raster.pixels import PixelSource, PixelValues
-
-ResamplingMethod: TypeAlias = Literal["nearest", "bilinear", "cubic"]
+    from changedet.raster.read_plan import ReadPlan, ResamplingMethod
 
 #: Side of a lattice cell: large enough that what a call costs does not count.
 CELL_PX: Final = 256
@@ -42,8 +39,6 @@ _SEEN_BYTES: Final = 16 * 2**20
 _REACH: Final = {"nearest": 1, "bilinear": 1, "cubic": 2}
 # Source pixels for one of the grid from which on the filter is widened, to average all of them.
 _WIDENED_FROM: Final = 1.25
-# Source pixels for one of the grid that averaging beforehand leaves at least.
-_LEFT_PX: Final = 2
 # EPSG code of any projected CRS: where the rasters have the same one, positions are of pixels.
 _PIXELS: Final = 3857
 # GDAL takes the identity for "no place", and so it must not come up.
@@ -51,71 +46,27 @@ _APART: Final = Affine.translation(4096, 4096)
 _OPAQUE: Final = 255
 
 
-@dataclass(frozen=True)
-class Placement:
-    """How the grid lies over the raster that is warped onto it.
-
-    Attributes:
-        origin: First pixel of the grid in pixels of ``before``, (down, right), shift included.
-        source_px: Source pixels for one pixel of the grid, along the source's (x, y).
-        decimation: Source pixels along each axis that are averaged before the warp.
-    """
-
-    origin: tuple[float, float]
-    source_px: tuple[float, float]
-    decimation: int
-
-
-def place_grid(pixel_map: PixelMap, window: Window, *, shift_px: tuple[float, float]) -> Placement:
-    """Measure, once for a grid, how many source pixels make one of its pixels.
-
-    Args:
-        pixel_map: From ``before`` to the raster that is to be warped.
-        window: The grid, as a window of ``before``.
-        shift_px: (down, right) that is added to every position.
-    """
-    origin = (window.top + shift_px[0], window.left + shift_px[1])
-    x, y = window.left + window.width / 2, window.top + window.height / 2
-    at = pixel_map.to_after(Points(np.array([x, x + 1, x]), np.array([y, y, y + 1])))
-    source_x = math.hypot(at.x[1] - at.x[0], at.x[2] - at.x[0])
-    source_y = math.hypot(at.y[1] - at.y[0], at.y[2] - at.y[0])
-    finest = max(1.0, min(source_x, source_y) / _LEFT_PX)
-    return Placement(origin, (source_x, source_y), 2 ** int(math.log2(finest)))
-
-
 class WarpedView:
     """One raster on the grid of another one. One thread may use it."""
 
-    def __init__(
-        self,
-        source: PixelSource,
-        pixel_map: PixelMap,
-        *,
-        placement: Placement,
-        before: GeoGrid,
-        window: Window,
-        method: ResamplingMethod,
-    ) -> None:
+    def __init__(self, source: PixelSource, plan: ReadPlan) -> None:
         self._source = source
-        self._map = pixel_map
-        self._placement = placement
-        self._before = before
-        self._whole = Window(0, 0, *window.shape)
-        self._method = method
+        self._plan = plan
+        self._map = PixelMap(plan.before, plan.after)
+        self._whole = Window(0, 0, *plan.window.shape)
         self._seen: OrderedDict[Window, Pixels | None] = OrderedDict()
         cell_bytes = CELL_PX**2 * (source.count * source.dtype.itemsize + 1)
         self._most_seen = max(1, _SEEN_BYTES // cell_bytes)
-        step = placement.decimation
+        step = plan.decimation
         # A filter widened by a little samples unevenly (0.03 px) and averages next to nothing.
         x_scale, y_scale = (
-            1.0 if number / step < _WIDENED_FROM else step / number
-            for number in placement.source_px
+            1.0 if number / step < _WIDENED_FROM else step / number for number in plan.source_px
         )
         self._scale = x_scale, y_scale
-        reach = [_REACH[method] / scale for scale in self._scale]
+        reach = [_REACH[plan.resampling] / scale for scale in self._scale]
         self._margin = [math.ceil(number) + 2 for number in reach]
-        if pixel_map.affine is None:
-            self._crs = source.dataset.crs, CRS.from_wkt(before.crs)
+        if self._map.affine is None:
+            self._crs = source.dataset.crs, CRS.from_wkt(plan.before.crs)
         else:
             self._crs = CRS.from_epsg(_PIXELS), CRS.from_epsg(_PIXELS)
 
@@ -150,21 +101,23 @@ class WarpedView:
         needed = self._needed(cell)
         if needed is None:
             return None
-        step = self._placement.decimation
+        step = self._plan.decimation
         given = self._source.read(needed, decimation=step)
         if not given.valid.any():
             return None
         places = self._places(cell, needed)
-        return resample(given, places, crs=self._crs, method=self._method, scale=self._scale)
+        return resample(
+            given, places, crs=self._crs, method=self._plan.resampling, scale=self._scale
+        )
 
     def _needed(self, cell: Window) -> Window | None:
         """Find the source pixels that a cell is made of."""
         ring = outline(cell.intersect(self._whole) or cell)
-        down, right = self._placement.origin
+        down, right = self._plan.origin
         at = self._map.to_after(Points(ring.x + right, ring.y + down))
         if not at.exists.any():
             return None
-        step = self._placement.decimation
+        step = self._plan.decimation
         spans = []
         sizes = (self._source.dataset.width, self._source.dataset.height)
         for places, margin, size in zip(at, self._margin, sizes, strict=True):
@@ -177,16 +130,16 @@ class WarpedView:
 
     def _places(self, cell: Window, needed: Window) -> tuple[Affine, Affine]:
         """Give the transforms of the source pixels and of a cell."""
-        down, right = self._placement.origin
+        down, right = self._plan.origin
         to_before = Affine.translation(cell.left + right, cell.top + down)
-        step = self._placement.decimation
+        step = self._plan.decimation
         to_source = Affine.translation(needed.left, needed.top) @ Affine.scale(step)
         affine = self._map.affine
         if affine is not None:
             return _APART @ to_source, _APART @ affine @ to_before
         return (
             self._source.dataset.transform @ to_source,
-            self._before.transform @ to_before,
+            self._plan.before.transform @ to_before,
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from changedet.data.images import encode_image
 from changedet.errors import DataError
 from changedet.palette import (
     FAINT_INK,
@@ -207,9 +207,7 @@ def encode_png(image: Pixels | NDArray[np.bool_] | NDArray[np.uint16]) -> bytes:
             "a PNG holds uint8 (H, W, 3), uint8 or uint16 (H, W) or bool (H, W), "
             f"got {image.dtype} {image.shape}"
         )
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(image)).save(buffer, format="PNG")
-    return buffer.getvalue()
+    return encode_image(image)
 
 
 def write_png(path: Path, image: Pixels | NDArray[np.bool_]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from changedet.synthetic.elements import Building, Landscape, Patch, Presence, Road, Water
 from changedet.synthetic.layout import (
     Boundary,
-    Layout,
+    LandLayout,
     make_hall,
     make_house,
     subdivide,
@@ -31,10 +31,10 @@ _COUNTS = (0.1, 0.14, 0.22, 0.24, 0.18, 0.12)
 _ATTEMPTS = 14
 _SMALLEST_AREA = 260.0
 
-_Change = Callable[[np.random.Generator, Layout], Layout | None]
+_Change = Callable[[np.random.Generator, LandLayout], LandLayout | None]
 
 
-def apply_changes(rng: np.random.Generator, layout: Layout) -> Landscape:
+def apply_changes(rng: np.random.Generator, layout: LandLayout) -> Landscape:
     """Let a few things appear or vanish; sometimes nothing does."""
     kinds: tuple[tuple[_Change, float], ...] = (
         (_change_houses, 0.24),
@@ -87,7 +87,7 @@ def _is_free(scene: Landscape, outline: Points, *, room: float = 3.0) -> bool:
     )
 
 
-def _change_houses(rng: np.random.Generator, layout: Layout) -> Layout | None:
+def _change_houses(rng: np.random.Generator, layout: LandLayout) -> LandLayout | None:
     scene = layout.scene
     candidates = [
         number
@@ -115,7 +115,7 @@ def _open_ground(rng: np.random.Generator, scene: Landscape, *, margin: float) -
     return grounds[rng.integers(len(grounds))] if grounds else None
 
 
-def _build_on_open_ground(rng: np.random.Generator, layout: Layout) -> Layout | None:
+def _build_on_open_ground(rng: np.random.Generator, layout: LandLayout) -> LandLayout | None:
     scene = layout.scene
     ground = _open_ground(rng, scene, margin=8.0)
     if ground is None:
@@ -137,7 +137,7 @@ def _build_on_open_ground(rng: np.random.Generator, layout: Layout) -> Layout | 
     return layout._replace(scene=replace(scene, buildings=buildings))
 
 
-def _convert_land(rng: np.random.Generator, layout: Layout) -> Layout | None:
+def _convert_land(rng: np.random.Generator, layout: LandLayout) -> LandLayout | None:
     scene = layout.scene
     ground = _open_ground(rng, scene, margin=rng.uniform(5.5, 9.0))
     if ground is None:
@@ -174,7 +174,7 @@ def _length_in_sight(scene: Landscape, line: Points) -> float:
     return math.dist(*line) * float(is_inside.mean())
 
 
-def _build_road(rng: np.random.Generator, layout: Layout) -> Layout | None:
+def _build_road(rng: np.random.Generator, layout: LandLayout) -> LandLayout | None:
     scene, boundaries = layout
     seen = [boundary for boundary in boundaries if _length_in_sight(scene, boundary.line) > 35]
     if not seen:
@@ -189,10 +189,10 @@ def _build_road(rng: np.random.Generator, layout: Layout) -> Layout | None:
     tracks = [other for other in scene.roads if other.surface == "track"]
     roads = [*tracks, road, *(other for other in scene.roads if other.surface != "track")]
     rest = tuple(boundary for boundary in boundaries if boundary is not chosen)
-    return Layout(replace(scene, roads=tuple(roads)), rest)
+    return LandLayout(replace(scene, roads=tuple(roads)), rest)
 
 
-def _dig_pond(rng: np.random.Generator, layout: Layout) -> Layout | None:
+def _dig_pond(rng: np.random.Generator, layout: LandLayout) -> LandLayout | None:
     scene = layout.scene
     ground = _open_ground(rng, scene, margin=12.0)
     if ground is None:

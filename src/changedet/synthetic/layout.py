@@ -43,14 +43,14 @@ class Boundary(NamedTuple):
     depth: int
 
 
-class Layout(NamedTuple):
+class LandLayout(NamedTuple):
     """A scene without changes and the boundaries that are no road yet."""
 
     scene: Landscape
     boundaries: tuple[Boundary, ...]
 
 
-def plan_layout(rng: np.random.Generator, side: float) -> Layout:
+def plan_layout(rng: np.random.Generator, side: float) -> LandLayout:
     """Lay out one scene on land of SIDE x SIDE metres."""
     setting: Setting = SETTINGS[rng.choice(3, p=(0.45, 0.35, 0.2))]
     middle = np.full(2, side / 2)
@@ -66,7 +66,7 @@ def plan_layout(rng: np.random.Generator, side: float) -> Layout:
         scene = _furnish(rng, scene, parcel)
     scene = _with_hedges(rng, scene, free)
     scene = _with_water(rng, scene)
-    return Layout(_without_collisions(scene), tuple(free))
+    return LandLayout(_without_collisions(scene), tuple(free))
 
 
 def subdivide(

@@ -1,11 +1,9 @@
 """A training run from a request to a folder of results; resuming it, interrupting it."""
 
 import contextlib
-import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -47,6 +45,7 @@ from changedet.training.dataset_statistics import (
     measure_dataset,
 )
 from changedet.training.logs import RunRecords
+from changedet.training.signals import signals_to
 from changedet.training.trainer import Interrupted, Trainer, TrainingParts
 from changedet.training.validation import RunValidator, make_exporter
 
@@ -341,23 +340,10 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _stop_on_signals(say: Callable[[str], None]) -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM instead of dying; a second one is taken as it comes."""
     caught: list[int] = []
-    names: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM)
-    former: dict[signal.Signals, Any] = {}
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def note(number: int) -> None:
         caught.append(number)
         say("stopping as soon as the batch is done; once more to stop at once")
-        for name, handler in former.items():
-            signal.signal(name, handler)
 
-    try:
-        for name in names:
-            former[name] = signal.signal(name, note)
-    except ValueError:
-        # Not in the main thread: signals stay with whoever embeds the training.
-        former.clear()
-    try:
+    with signals_to(note, once=True):
         yield caught
-    finally:
-        for name, handler in former.items():
-            signal.signal(name, handler)

@@ -217,7 +217,9 @@ class Trainer:
             output = self._called(before, after, branches=loss.branches, levels=loss.levels)
         sums = loss.sums(output, sample.label.to(self.device, non_blocking=True))
         terms = loss.combine(sums, whole=self.ranks.whole(sums))
-        size = self._group_size(progress)
+        # Of the batches of this optimiser step, of which the last one of an epoch may have fewer.
+        first = progress.batch - progress.batch % self.settings.accumulate
+        size = min(self.settings.accumulate, self.batches - first)
         (terms.total / size).backward()  # type: ignore[no-untyped-call]
         self._pending.append(
             (
@@ -355,11 +357,6 @@ class Trainer:
         for group in self.parts.optimizer.param_groups:
             group["lr"] = rate * group.get("lr_factor", 1.0)
         return rate
-
-    def _group_size(self, progress: TrainingPosition) -> int:
-        """Batches in the current batch's optimiser step; the last one of an epoch may be short."""
-        first = progress.batch - progress.batch % self.settings.accumulate
-        return min(self.settings.accumulate, self.batches - first)
 
 
 def _batch_seed(seed: int, progress: TrainingPosition, *, rank: int) -> int:

@@ -15,7 +15,7 @@ from changedet.vector.area import areas_m2
 from changedet.vector.holes import HoleFiller, Measure
 from changedet.vector.outlines import Change
 from changedet.vector.simplify import simplify_tables
-from changedet.vector.table import Table, batches
+from changedet.vector.table import PolygonTable, batches
 
 Format: TypeAlias = Literal["gpkg", "geoparquet", "geojson"]
 
@@ -53,7 +53,7 @@ class Selection:
         self._pixel_area = abs(grid.transform.determinant)
         self._measure = _measure(grid.crs, self._pixel_area)
 
-    def tables(self, changes: Iterable[Change], *, folder: Path) -> Iterator[Table]:
+    def tables(self, changes: Iterable[Change], *, folder: Path) -> Iterator[PolygonTable]:
         """Give what is kept, in the order of the changes, with its final shape and area.
 
         Args:
@@ -71,7 +71,7 @@ class Selection:
         simplified = simplify_tables(kept, tolerance=tolerance, folder=folder)
         return (table._replace(area=self._measure(table.geometry)) for table in simplified)
 
-    def _keep(self, tables: Iterable[Table]) -> Iterator[Table]:
+    def _keep(self, tables: Iterable[PolygonTable]) -> Iterator[PolygonTable]:
         options = self._options
         filler = HoleFiller(options.fill_holes, smallest=options.min_area, measure=self._measure)
         for table in tables:

@@ -19,7 +19,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from changedet.vector.errors import storing
-from changedet.vector.table import Table
+from changedet.vector.table import PolygonTable
 
 #: Polygons that are simplified at once, unless more hang together.
 AT_ONCE: Final = 10_000
@@ -57,8 +57,8 @@ def clusters(bounds: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def simplify_tables(
-    tables: Iterable[Table], *, tolerance: float, folder: Path, at_once: int = AT_ONCE
-) -> Iterator[Table]:
+    tables: Iterable[PolygonTable], *, tolerance: float, folder: Path, at_once: int = AT_ONCE
+) -> Iterator[PolygonTable]:
     """Simplify all polygons of all tables, in their order.
 
     Args:
@@ -74,7 +74,7 @@ def simplify_tables(
         StorageError: If the temporary files cannot be written.
     """
     with _Store(folder) as store, _Store(folder) as results:
-        figures: list[Table] = []
+        figures: list[PolygonTable] = []
         bounds: list[NDArray[np.float64]] = []
         for table in tables:
             store.append(table.geometry)

@@ -24,7 +24,7 @@ COLUMNS: Final = (
 )
 
 
-class Table(NamedTuple):
+class PolygonTable(NamedTuple):
     """A batch of polygons.
 
     Attributes:
@@ -41,9 +41,9 @@ class Table(NamedTuple):
     mean_score: NDArray[np.float64]
     max_score: NDArray[np.float64]
 
-    def take(self, index: NDArray[np.bool_] | NDArray[np.intp]) -> "Table":
+    def take(self, index: NDArray[np.bool_] | NDArray[np.intp]) -> "PolygonTable":
         """Give some of the rows."""
-        return Table(
+        return PolygonTable(
             self.geometry[index],
             self.area[index],
             self.pixels[index],
@@ -69,13 +69,13 @@ class Layer(Protocol):
         """Let go of the file, complete or not."""
 
 
-def batches(changes: Iterable[Change], size: int) -> Iterator[Table]:
+def batches(changes: Iterable[Change], size: int) -> Iterator[PolygonTable]:
     """Put changes into tables of ``size`` rows, the last one may be smaller."""
     rest = iter(changes)
     while batch := list(islice(rest, size)):
         geometry, pixels, area, mean_score, max_score = zip(*batch, strict=True)
         counts = np.array(pixels, dtype=np.int64)
-        yield Table(
+        yield PolygonTable(
             np.array(geometry, dtype=object),
             np.array(
                 [c if a is None else a for a, c in zip(area, pixels, strict=True)], dtype=float
@@ -86,7 +86,7 @@ def batches(changes: Iterable[Change], size: int) -> Iterator[Table]:
         )
 
 
-def columns_of(table: Table, *, first_id: int, crs: str | None) -> list[NDArray[np.generic]]:
+def columns_of(table: PolygonTable, *, first_id: int, crs: str | None) -> list[NDArray[np.generic]]:
     """Give the columns of a table as they are written, numbered from ``first_id``."""
     count = len(table.geometry)
     area = table.area if crs is not None else np.full(count, np.nan)

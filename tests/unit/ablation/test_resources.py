@@ -8,7 +8,6 @@ from changedet.ablation import resources as module
 from changedet.ablation.resources import (
     ResourceMeter,
     Resources,
-    peak_process_memory,
     read_resources,
 )
 from changedet.errors import StorageError
@@ -104,14 +103,6 @@ def test_memory_is_that_of_the_process_or_of_the_gpu(tmp_path, clock, monkeypatc
     start(ResourceMeter(tmp_path / "g.json", on_gpu=True, clock=clock)).close()
     stored = read_resources(tmp_path / "g.json")
     assert (stored.memory, stored.peak_bytes) == ("gpu", 123)
-
-
-def test_memory_is_unknown_where_the_system_does_not_tell(monkeypatch):
-    def refuse(*arguments, **options) -> str:
-        raise FileNotFoundError
-
-    monkeypatch.setattr(module.Path, "read_text", refuse)
-    assert peak_process_memory() is None
 
 
 def test_nothing_is_taken_before_the_start_and_a_damaged_file_is_named(tmp_path):

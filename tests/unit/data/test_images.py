@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from changedet.data import images
-from changedet.data.images import encode_png, image_size, open_pixels, read_image
+from changedet.data.images import encode_image, image_size, open_pixels, read_image
 from changedet.errors import ImageError
 
 
@@ -194,7 +194,7 @@ def test_memory_that_does_not_suffice_is_told_in_one_line(tmp_path, monkeypatch)
 def test_encoded_png_holds_the_same_pixels_in_one_band(tmp_path):
     mask = (noise(9, 11) > 127).astype(np.uint8)
     path = tmp_path / "mask.png"
-    path.write_bytes(encode_png(mask))
+    path.write_bytes(encode_image(mask))
 
     with open_pixels(path) as image:
         assert image.mode == "L"
@@ -203,5 +203,5 @@ def test_encoded_png_holds_the_same_pixels_in_one_band(tmp_path):
 
 def test_a_path_may_be_text(tmp_path):
     path = tmp_path / "image.png"
-    path.write_bytes(encode_png(np.full((3, 4, 3), 7, np.uint8)))
+    path.write_bytes(encode_image(np.full((3, 4, 3), 7, np.uint8)))
     assert read_image(str(path)).shape == (3, 4, 3)

@@ -1,11 +1,12 @@
-"""Freed memory is kept by the process, where there is a glibc."""
+"""Freed memory is kept by the process, where there is a glibc; its peak is read."""
 
 import subprocess
 import sys
 
 import pytest
 
-from changedet.inference.memory import keep_freed_memory
+from changedet.inference import memory as module
+from changedet.inference.memory import keep_freed_memory, peak_process_memory
 
 CPU = "cpu"
 
@@ -55,3 +56,12 @@ def test_other_c_libraries_are_left_alone(monkeypatch):
 
 def test_other_devices_are_left_alone():
     assert keep_freed_memory("cuda:0") is False
+
+
+def test_memory_is_unknown_where_the_system_does_not_tell(monkeypatch):
+    def refuse(*arguments, **options) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(module.Path, "exists", lambda path: True)
+    monkeypatch.setattr(module.Path, "read_text", refuse)
+    assert peak_process_memory() is None

@@ -14,7 +14,8 @@ from changedet.errors import CheckpointError, ConfigError, DataError, ImageError
 from changedet.inference.detector import load
 from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
-from changedet.predict.images import SUMMARY, predict_files
+from changedet.predict.images import predict_files
+from changedet.predict.summary import SUMMARY
 from changedet.selection import Selection
 from changedet.types import Normalisation
 

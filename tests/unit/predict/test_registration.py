@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from changedet.predict.registration import estimate_shift, sample_windows
+from changedet.predict.registration import estimate_shift, spread_windows
 from changedet.raster.geo_grid import GeoGrid, Window
 from changedet.raster.pair import PairPixels
 
@@ -123,7 +123,7 @@ def test_senseless_options_are_refused(options):
     st.integers(1, 60),
 )
 def test_windows_lie_inside_the_scene_and_are_all_different(shape, tile_px, places):
-    windows = list(sample_windows(shape, tile_px=tile_px, places=places))
+    windows = list(spread_windows(shape, tile_px=tile_px, places=places))
     scene_window = Window(0, 0, *shape)
     assert all(window.intersect(scene_window) == window for window in windows)
     assert len(set(windows)) == len(windows)
@@ -133,7 +133,7 @@ def test_windows_lie_inside_the_scene_and_are_all_different(shape, tile_px, plac
 
 
 def test_windows_reach_every_part_of_a_large_scene():
-    windows = list(sample_windows((10_000, 10_000), tile_px=512, places=25))
+    windows = list(spread_windows((10_000, 10_000), tile_px=512, places=25))
     middles = {(int((w.top + 256) / 10_000 * 3), int((w.left + 256) / 10_000 * 3)) for w in windows}
     assert len(windows) == 25
     assert len(middles) == 9

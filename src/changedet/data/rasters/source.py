@@ -111,7 +111,7 @@ class LabelledRaster:
             return _opened(self, os.getpid())
 
 
-def open_pair(
+def open_rasters(
     entry: RasterEntry,
     *,
     channels: int,
@@ -130,7 +130,7 @@ class _OpenScene:
     """The open files of a scene in one process."""
 
     def __init__(self, scene: LabelledRaster) -> None:
-        self._pair = open_pair(
+        self._pair = open_rasters(
             scene.entry,
             channels=scene.channels,
             pixel_type=scene.pixel_type,

@@ -17,7 +17,7 @@ from changedet.data.rasters.blocks import Candidate, cut, deal, inset
 from changedet.data.rasters.label_checks import check_classes, check_labels
 from changedet.data.rasters.manifest import LAYOUT, SPLITS, read_manifest
 from changedet.data.rasters.overlaps import find_overlaps
-from changedet.data.rasters.source import LabelledRaster, RasterBlock, RasterPixels, open_pair
+from changedet.data.rasters.source import LabelledRaster, RasterBlock, RasterPixels, open_rasters
 from changedet.data.survey import Survey
 from changedet.errors import ChangeDetError, ConfigError, DataError
 from changedet.raster.bands import choose_bands
@@ -123,7 +123,7 @@ def _open_scene(
             "one of them (gdal_translate -ot ... -scale ...)"
         )
     both = (bands, bands_after)
-    with open_pair(entry, channels=channels, pixel_type=pixel_type, bands=both) as pair:
+    with open_rasters(entry, channels=channels, pixel_type=pixel_type, bands=both) as pair:
         scene = LabelledRaster(entry, channels, pixel_type, both, pair.grid)
         notes = pair.notes
     # Faults of the labels are to be known before everything is read.

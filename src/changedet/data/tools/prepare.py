@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from changedet.data.images import encode_png
+from changedet.data.images import encode_image
 from changedet.data.index import accept, files_of, survey
 from changedet.data.labels.scan import LabelEncoding, read_label, scan_labels
 from changedet.data.layouts import PREPARED_FOLDER, SPLIT_NAMES
@@ -192,7 +192,7 @@ def _require_new(paths: Sequence[Path]) -> None:
 
 
 def _write(step: _Step, *, encoding: LabelEncoding) -> None:
-    write_bytes(step.mask, encode_png(read_label(step.pair.require_label(), encoding)))
+    write_bytes(step.mask, encode_image(read_label(step.pair.require_label(), encoding)))
     for source, target in ((step.pair.before, step.before), (step.pair.after, step.after)):
         if target != source:
             write_bytes(target, source.read_bytes())

@@ -10,7 +10,6 @@ from changedet.data.tools.near_duplicates import (
     MOST_SHIFTED_COMPARISONS,
     NearDuplicate,
     Shifts,
-    Thumbnails,
     find_near_duplicates,
     make_thumbnails,
 )
@@ -127,20 +126,16 @@ def find_repeats(
     splits = []
     for name, role in roles.items():
         others = make_thumbnails(data.index.split(name), encoding=data.encoding, channels=channels)
-        splits.append(_compare(own, others, split=name, role=role, limit=limit))
+        is_cheap = len(own.names) * len(others.names) <= MOST_SHIFTED_COMPARISONS
+        shifts: Shifts = "search" if is_cheap else "none"
+        found = find_near_duplicates(own, others, limit=limit, shifts=shifts)
+        splits.append(
+            SplitRepeats(
+                split=name, role=role, images=len(others.names), shifts=shifts, pairs=tuple(found)
+            )
+        )
         say(_sentence(splits[-1], len(pairs), limit))
     return Repeats(limit=limit, images=len(pairs), splits=tuple(splits))
-
-
-def _compare(
-    own: Thumbnails, others: Thumbnails, *, split: str, role: Role, limit: float
-) -> SplitRepeats:
-    is_cheap = len(own.names) * len(others.names) <= MOST_SHIFTED_COMPARISONS
-    shifts: Shifts = "search" if is_cheap else "none"
-    found = find_near_duplicates(own, others, limit=limit, shifts=shifts)
-    return SplitRepeats(
-        split=split, role=role, images=len(others.names), shifts=shifts, pairs=tuple(found)
-    )
 
 
 def _sentence(repeats: SplitRepeats, images: int, limit: float) -> str:
