@@ -3,14 +3,13 @@
 import csv
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+
+from processes import Program, start_changedet
 
 SETTINGS = {
     "model.encoder": "test_efficientnet",
@@ -27,34 +26,25 @@ SETTINGS = {
 pytestmark = pytest.mark.slow
 
 
-def start(out: Path, *arguments: str, **options) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "changedet", "train", "--out", str(out), "--device", "cpu"]
-    return subprocess.Popen(
-        [*command, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        **options,
-    )
+def start(out: Path, *arguments: str) -> Program:
+    words = ("train", "--out", out, "--device", "cpu", *arguments)
+    attempts = len(list(out.parent.glob("printed_*")))
+    return start_changedet(*words, folder=out.parent / f"printed_{attempts}")
 
 
-def new_run(out: Path, data: Path, **options) -> subprocess.Popen[str]:
+def new_run(out: Path, data: Path) -> Program:
     settings = [part for item in SETTINGS.items() for part in ("--set", "=".join(item))]
-    return start(out, "--data", str(data), *settings, **options)
+    return start(out, "--data", str(data), *settings)
 
 
-def wait_for_rows(out: Path, count: int, process: subprocess.Popen[str]) -> None:
+def wait_for_rows(out: Path, count: int, program: Program) -> None:
     log = out / "logs" / "train.csv"
-    while not log.is_file() or len(log.read_text().splitlines()) <= count:
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.005)
+    program.wait_until(lambda: log.is_file() and len(log.read_text().splitlines()) > count)
 
 
-def finish(process: subprocess.Popen[str]) -> str:
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    return err
+def finish(program: Program) -> str:
+    assert program.wait() == 0, program.err
+    return program.err
 
 
 def read_rows(path: Path) -> list[list[str]]:
@@ -71,14 +61,12 @@ def undisturbed(tmp_path_factory, pairs_folder) -> Path:
 
 def test_killed_at_several_moments_it_ends_with_the_same_bits(undisturbed, pairs_folder, tmp_path):
     out = tmp_path / "run"
-    process = new_run(out, pairs_folder)
+    program = new_run(out, pairs_folder)
     for rows_before_the_kill in (3, 6, 9):
-        wait_for_rows(out, rows_before_the_kill, process)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
-        process = start(out, "--resume")
-    finish(process)
+        wait_for_rows(out, rows_before_the_kill, program)
+        assert program.kill() == -signal.SIGKILL
+        program = start(out, "--resume")
+    finish(program)
     for name in ("checkpoints/last.safetensors", "best.safetensors"):
         one, other = load_file(undisturbed / name), load_file(out / name)
         assert one.keys() == other.keys()
@@ -91,12 +79,12 @@ def test_killed_at_several_moments_it_ends_with_the_same_bits(undisturbed, pairs
 
 def test_ctrl_c_saves_and_says_how_to_go_on(pairs_folder, tmp_path):
     out = tmp_path / "run"
-    # A group of its own: Ctrl-C on a terminal reaches the workers of the loader, too.
-    process = new_run(out, pairs_folder, start_new_session=True)
-    wait_for_rows(out, 2, process)
-    os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 130, err
-    assert f"go on with: changedet train --out {out} --resume" in err
-    assert "Traceback" not in err
+    program = new_run(out, pairs_folder)
+    wait_for_rows(out, 2, program)
+    # Ctrl-C on a terminal reaches the workers of the loader, too.
+    os.killpg(program.pid, signal.SIGINT)
+    status = program.wait()
+    assert status == 130, program.err
+    assert f"go on with: changedet train --out {out} --resume" in program.err
+    assert "Traceback" not in program.err
     assert "going on from epoch" in finish(start(out, "--resume"))

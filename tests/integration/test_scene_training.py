@@ -1,10 +1,6 @@
 """Training and judging on scenes by the functions behind the commands; pairs of files beside it."""
 
-import json
-import os
 import re
-import subprocess
-import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -183,28 +179,6 @@ def test_a_model_of_other_pixels_or_bands_is_refused(scene, write_scene, tmp_pat
                 device="cpu",
             )
         )
-
-
-def test_training_on_pairs_of_image_files_needs_no_gdal(pairs_folder, tmp_path):
-    script = (
-        "import sys, json\n"
-        "from pathlib import Path\n"
-        "from changedet.training.run import TrainRequest, run_training\n"
-        "run_training(TrainRequest(out=Path(sys.argv[1]), data=Path(sys.argv[2]), device='cpu',"
-        " overrides=json.loads(sys.argv[3])))\n"
-        "heavy = {'rasterio', 'pyogrio', 'shapely', 'pyproj', 'pystac', 'skimage'}\n"
-        "print(sorted(heavy & set(sys.modules)))\n"
-    )
-    overrides = [*TINY, "model.in_channels=3", "training.epochs=1"]
-    done = subprocess.run(
-        [sys.executable, "-c", script, tmp_path / "run", pairs_folder, json.dumps(overrides)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "[]"
 
 
 def test_a_scene_on_a_server_is_trained_on_with_workers(scene, tmp_path, serve):

@@ -1,12 +1,12 @@
 """Freed memory is kept by the process, where there is a glibc; its peak is read."""
 
-import subprocess
 import sys
 
 import pytest
 
 from changedet.inference import memory as module
 from changedet.inference.memory import keep_freed_memory, peak_process_memory
+from processes import run_code
 
 CPU = "cpu"
 
@@ -28,20 +28,14 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def page_faults(how):
-    done = subprocess.run(
-        [sys.executable, "-c", FREED_AND_TAKEN_AGAIN, how],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return int(done.stdout)
+def page_faults(how, folder):
+    return int(run_code(FREED_AND_TAKEN_AGAIN, how, folder=folder / how))
 
 
 @pytest.mark.skipif(not keep_freed_memory(CPU), reason="there is no glibc")
-def test_kept_memory_is_not_mapped_again():
+def test_kept_memory_is_not_mapped_again(tmp_path):
     # Four blocks of 64 MB: mapped anew, each of their pages is a fault (fewer where they are huge).
-    assert page_faults("kept") < 50 < page_faults("returned")
+    assert page_faults("kept", tmp_path) < 50 < page_faults("returned", tmp_path)
 
 
 def test_other_systems_are_left_alone(monkeypatch):

@@ -1,10 +1,10 @@
-import subprocess
 import sys
 
 import pytest
 import torch
 
 from changedet.nn.attention import ChannelAttention, PositionAttention
+from processes import run_code
 
 
 def plain_position_attention(module, features):
@@ -103,21 +103,16 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start)
 """
 
 
-def peak_bytes(side, *, mode, channels):
+def peak_bytes(side, *, mode, channels, folder):
     """Memory that the attention of side x side positions adds to a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", MEMORY_SCRIPT, str(side), mode, str(channels)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    added = run_code(MEMORY_SCRIPT, side, mode, channels, folder=folder / "printed")
     # Linux counts in KiB, macOS in bytes.
-    return int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
+    return int(added) * (1 if sys.platform == "darwin" else 1024)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no resource module")
 @pytest.mark.parametrize(("mode", "channels"), [("eval", 16), ("train", 20)])
-def test_memory_stays_far_below_one_matrix_of_all_position_pairs(mode, channels):
+def test_memory_stays_far_below_one_matrix_of_all_position_pairs(mode, channels, tmp_path):
     side = 88
     matrix = 4 * (side * side) ** 2
-    assert peak_bytes(side, mode=mode, channels=channels) < matrix / 4
+    assert peak_bytes(side, mode=mode, channels=channels, folder=tmp_path) < matrix / 4
