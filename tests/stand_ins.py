@@ -1,7 +1,10 @@
 """Networks that need no training, and settings of one that trains in seconds."""
 
+import torch
 from torch import Tensor, nn
 
+from changedet.models.base import ChangeModel
+from changedet.models.registry import create_model
 from changedet.types import ChangeOutput
 
 #: The smallest network that trains, without weights from anywhere, on crops of 32 pixels.
@@ -54,3 +57,20 @@ class BlurredDifference(Difference):
 
     def score(self, difference: Tensor) -> Tensor:
         return nn.functional.avg_pool2d(difference, 7, stride=1, padding=3)
+
+
+def untrained_network(
+    name: str = "dasnet", *, seed: int = 0, in_channels: int = 3, **options: object
+) -> ChangeModel:
+    """A real network of 0.1 million weights, whose scores spread although it never learnt.
+
+    Its batch norm has seen some batches; with the statistics that it begins with, all scores are
+    next to zero.
+    """
+    torch.manual_seed(seed)
+    settings = {"encoder": "test_efficientnet", "head_width": 8, "attention": "none", **options}
+    network = create_model(name, in_channels=in_channels, **settings).train()
+    with torch.no_grad():
+        for _ in range(10):
+            network(*torch.randn(2, 2, in_channels, 32, 32))
+    return network.eval()

@@ -13,7 +13,7 @@ from changedet.models.model_file import load_model, save_model
 from changedet.models.registry import create_model, list_models
 from changedet.types import CDD_NORMALISATION, MAX_DISTANCE
 
-TINY = {"encoder": "resnet10t"}
+TINY = {"encoder": "test_efficientnet"}
 DASNETS = {name: (name, {**TINY, "head_width": 16}) for name in ("dasnet", "dasnet_v2")}
 PYRAMID = {**TINY, "decoder_width": 16}
 VARIANTS = {

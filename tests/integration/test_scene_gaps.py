@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-import torch
 from rasterio.windows import Window
 
 from changedet.card import ModelCard
@@ -13,10 +12,10 @@ from changedet.data.index import index_pairs
 from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
 from changedet.inference import score_source
 from changedet.models.model_file import save_model
-from changedet.models.registry import create_model
 from changedet.predict.rasters import predict_scene
 from changedet.predict.request import SceneRequest
 from changedet.types import Normalisation
+from stand_ins import untrained_network
 
 SIZE = 64
 STATS = Normalisation(
@@ -25,9 +24,7 @@ STATS = Normalisation(
 
 
 def write_model(path: Path) -> Path:
-    torch.manual_seed(0)
-    options = {"encoder": "resnet18", "head_width": 16, "attention": "none"}
-    model = create_model("dasnet_v2", pretrained=False, **options)
+    model = untrained_network("dasnet_v2")
     card = ModelCard(
         architecture=model.architecture,
         options=model.options,

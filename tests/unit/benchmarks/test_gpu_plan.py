@@ -143,7 +143,7 @@ def test_ctrl_c_ends_the_plan_and_its_part(run, tmp_path):
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 130
+    assert process.wait(timeout=120) == 130
     assert not (run.work / "memory.json").is_file()
     assert results_of(run)["plan"]["speed"]["status"] == "stopped"
 

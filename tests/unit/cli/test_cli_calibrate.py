@@ -1,20 +1,18 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from changedet.card import ModelCard, read_card, read_precision
 from changedet.cli.calibrate import calibrate
 from changedet.errors import ConfigError
 from changedet.models.model_file import save_model
-from changedet.models.registry import create_model
 from changedet.types import Normalisation
+from stand_ins import untrained_network
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    network = create_model("dasnet", encoder="resnet18", head_width=8, attention="none")
+    network = untrained_network("dasnet")
     statistics = Normalisation((120.0,) * 3, (120.0,) * 3, (60.0,) * 3, (60.0,) * 3)
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     save_model(path, network, ModelCard("dasnet", network.options, statistics, tile_px=32))

@@ -11,7 +11,7 @@ from changedet.models.registry import create_model
 from changedet.types import Normalisation
 
 
-def make_model(path: Path, *, encoder: str = "resnet18", seed: int = 0, **changes) -> Path:
+def make_model(path: Path, *, encoder: str = "test_efficientnet", seed: int = 0, **changes) -> Path:
     torch.manual_seed(seed)
     network = create_model("dasnet", encoder=encoder, head_width=8, attention="none")
     statistics = Normalisation((120.0,) * 3, (120.0,) * 3, (60.0,) * 3, (60.0,) * 3)
@@ -23,7 +23,7 @@ def make_model(path: Path, *, encoder: str = "resnet18", seed: int = 0, **change
 def test_two_models_become_one_file_and_the_next_step_is_named(invoke, tmp_path, capsys):
     models = [
         make_model(tmp_path / f"{encoder}.safetensors", encoder=encoder)
-        for encoder in ("resnet18", "test_efficientnet")
+        for encoder in ("test_efficientnet", "test_resnet")
     ]
     out = tmp_path / "both.safetensors"
     result = invoke(ensemble, *models, "--out", out)
@@ -35,8 +35,8 @@ def test_two_models_become_one_file_and_the_next_step_is_named(invoke, tmp_path,
     assert read_card(out).architecture == "ensemble"
     info(out)
     table = capsys.readouterr().out
-    assert "members.1.options.encoder: resnet18" in table
-    assert "members.2.options.encoder: test_efficientnet" in table
+    assert "members.1.options.encoder: test_efficientnet" in table
+    assert "members.2.options.encoder: test_resnet" in table
 
 
 def test_the_next_step_names_the_split_and_asks_for_views_where_members_differ(invoke, tmp_path):

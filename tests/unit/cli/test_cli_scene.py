@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-import torch
 from affine import Affine
 from PIL import Image
 from rich.console import Console
@@ -17,24 +16,23 @@ from changedet.card import ModelCard
 from changedet.cli import scene_progress
 from changedet.errors import DataError, StorageError
 from changedet.models.model_file import save_model
-from changedet.models.registry import create_model
 from changedet.predict.flow import TilesDone
 from changedet.predict.request import SceneReport, SceneRequest
 from changedet.raster.cog import MaskCounts
 from changedet.raster.pair import Coverage
 from changedet.types import Normalisation
 from changedet.vector.files import PolygonSummary
+from stand_ins import untrained_network
 
 UTM = Affine(1.0, 0.0, 500_000.0, 0.0, -1.0, 5_400_000.0)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    network = create_model("dasnet", encoder="resnet18", head_width=8, attention="none")
+    network = untrained_network("dasnet")
     stats = Normalisation((120.0,) * 3, (120.0,) * 3, (60.0,) * 3, (60.0,) * 3)
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    card = ModelCard("dasnet", network.options, stats, tile_px=64, threshold=0.02)
+    card = ModelCard("dasnet", network.options, stats, tile_px=64, threshold=0.3)
     save_model(path, network, card)
     return path
 
@@ -131,7 +129,7 @@ def test_two_folders_of_rasters_give_one_folder_a_pair_and_go_on_where_they_were
         assert (tmp_path / "out" / name / "score.tif").is_file()
         assert re.search(rf"^{name}: \d+\.\d\d % changed; \d+ polygons", printed, re.MULTILINE)
         assert re.search(rf"^{name}: .* Mpx/s", printed, re.MULTILINE)
-    assert printed.endswith(f"threshold 0.0200 (stored with the model)\nresults: {words[3]}\n")
+    assert printed.endswith(f"threshold 0.3000 (stored with the model)\nresults: {words[3]}\n")
     code, printed, errors = predict(*words)
     assert (code, printed) == (0, f"results: {words[3]}\n")
     assert "north: already there" in errors

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from changedet.card import ModelCard
@@ -23,21 +22,20 @@ from changedet.inference.score_source import open_source
 from changedet.metrics.objects import ObjectCounter, object_result
 from changedet.metrics.protocol import SELECTION_SET_NOTE, choose_threshold
 from changedet.models.model_file import save_model
-from changedet.models.registry import create_model
 from changedet.selection import Selection
 from changedet.storage.results import to_plain
 from changedet.types import Normalisation
+from stand_ins import untrained_network
 
 SIDE = 64
 SPLITS = {"train": 2, "val": 2, "test": 3}
 
 
 def write_model(path: Path, **card: Any) -> Path:
-    torch.manual_seed(0)
-    model = create_model("dasnet_v2", encoder="resnet18", head_width=16, attention="none")
+    model = untrained_network("dasnet_v2")
     statistics = Normalisation((120.0,) * 3, (120.0,) * 3, (60.0,) * 3, (60.0,) * 3)
     chosen = Selection("other", text="somebody")
-    fields = {"tile_px": SIDE, "threshold": 0.002, "threshold_selection": chosen, **card}
+    fields = {"tile_px": SIDE, "threshold": 0.2, "threshold_selection": chosen, **card}
     save_model(path, model, ModelCard(model.architecture, model.options, statistics, **fields))
     return path
 
@@ -184,7 +182,7 @@ def test_stored_thresholds_are_applied_and_need_no_other_split(tmp_path, own_dat
     shutil.rmtree(own_data / "val")
     report = measure_accuracy(request(own_data, tmp_path / "out", model, threshold="stored"))
     network, baseline = report.methods
-    assert {view.pixels.threshold for view in network.views} == {0.002}
+    assert {view.pixels.threshold for view in network.views} == {0.2}
     assert {view.threshold_source for view in network.views} == {"somebody"}
     assert {view.threshold_source for view in baseline.views} == {"Otsu of each image"}
     assert report.data.threshold_split is None

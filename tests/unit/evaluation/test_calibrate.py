@@ -25,22 +25,16 @@ from changedet.inference.detector import load
 from changedet.metrics.confusion import Confusion
 from changedet.metrics.protocol import SELECTION_SET_NOTE
 from changedet.models.model_file import load_model, save_model
-from changedet.models.registry import create_model
 from changedet.selection import Selection
 from changedet.types import Normalisation
+from stand_ins import untrained_network
 
 STATS = Normalisation((120.0,) * 3, (120.0,) * 3, (60.0,) * 3, (60.0,) * 3)
-THRESHOLD = 0.05
+THRESHOLD = 0.3
 
 
 def write_model(path: Path, **card: Any) -> Path:
-    torch.manual_seed(0)
-    network = create_model("dasnet", encoder="resnet18", head_width=8, attention="none")
-    # Statistics of some batches spread the scores over many thresholds.
-    network.train()
-    with torch.no_grad():
-        for _ in range(3):
-            network(torch.randn(2, 3, 32, 32), torch.randn(2, 3, 32, 32))
+    network = untrained_network()
     chosen = Selection("training", data="TINY", split="val", images=3, epoch=1, batch=2)
     fields = {
         "threshold": THRESHOLD,
@@ -124,7 +118,7 @@ def test_the_threshold_is_the_best_one_of_the_written_file_as_it_is_used(
     run, data: Path, test_time, precision
 ):
     report = run(test_time=test_time, precision=precision)
-    candidates = [number / 1024 for number in range(1, 120)]
+    candidates = [number / 1024 for number in range(1, 1024)]
     f1 = [count.f1 for count in figures_by_hand(report.out, data / "val", candidates)]
     assert report.after.threshold is not None
     (own,) = figures_by_hand(report.out, data / "val", [report.after.threshold])
@@ -192,10 +186,12 @@ def test_names_with_quotes_and_brackets_do_not_hide_which_images_chose(
 
 def test_float16_weights_halve_the_file_and_are_those_that_were_scored(run, model: Path):
     report = run(precision="float16")
-    assert report.size_bytes == report.out.stat().st_size < 0.52 * model.stat().st_size
+    assert report.size_bytes == report.out.stat().st_size
+    # The header and the statistics of batch norm are as large as before.
+    assert report.size_bytes < 0.53 * model.stat().st_size
     assert read_precision(report.out) == "float16"
     stored = safetensors.torch.load_file(report.out)
-    assert stored["encoder.backbone.conv1.weight"].dtype == torch.float16
+    assert stored["encoder.backbone.conv_stem.weight"].dtype == torch.float16
     again = run(model=report.out, precision="float16", existing="replace")
     assert again.before == report.after
     assert again.after == report.after

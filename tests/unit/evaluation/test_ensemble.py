@@ -14,9 +14,9 @@ from changedet.evaluation.ensemble import build_ensemble
 from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
 from changedet.inference.detector import load
 from changedet.models.model_file import load_model, save_model
-from changedet.models.registry import create_model
 from changedet.selection import Selection
 from changedet.types import Normalisation, Precision
+from stand_ins import untrained_network
 
 CHOSEN = Selection("training", data="town", split="val", images=9, epoch=3, batch=1)
 LATER = replace(CHOSEN, epoch=7)
@@ -46,9 +46,8 @@ def make(tmp_path: Path) -> Callable[..., Path]:
         **changes,
     ) -> Path:
         # Another network for every name.
-        torch.manual_seed(sum(name.encode()) if seed is None else seed)
-        options = {"encoder": "resnet18", "head_width": 8, "attention": attention}
-        network = create_model("dasnet", **options)
+        seed = sum(name.encode()) if seed is None else seed
+        network = untrained_network(seed=seed, attention=attention)
         card = replace(CARD, options=network.options, **changes)
         path = tmp_path / f"{name}.safetensors"
         save_model(path, network, card, precision=precision)

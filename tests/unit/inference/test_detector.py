@@ -11,14 +11,12 @@ from changedet.inference.detector import Detector, Prediction, load
 from changedet.inference.devices import resolve_device
 from changedet.inference.torch_scorer import TorchScorer
 from changedet.models.model_file import save_model
-from changedet.models.registry import create_model
 from changedet.types import Normalisation
+from stand_ins import untrained_network
 
 
 def make_detector(threshold: float | None = None, **options: object) -> Detector:
-    torch.manual_seed(0)
-    options = {"encoder": "resnet18", "head_width": 16, "attention": "none", **options}
-    model = create_model("dasnet_v2", **options)
+    model = untrained_network("dasnet_v2", **options)
     channels = model.encoder.in_channels
     card = ModelCard(
         architecture=model.architecture,

@@ -14,14 +14,16 @@ from changedet.models.model_file import load_model, save_model
 from changedet.models.registry import create_model, list_models
 from changedet.types import Normalisation
 
+TINY = {"encoder": "test_efficientnet"}
+
 
 @pytest.fixture
 def networks() -> list[ChangeModel]:
     torch.manual_seed(0)
     return [
         # Its distances are at an eighth of the image's resolution, those of the other at the full.
-        create_model("dasnet", encoder="resnet18", head_width=8, attention="channel").eval(),
-        create_model("siamese_pyramid", encoder="test_efficientnet", decoder_width=8).eval(),
+        create_model("dasnet", **TINY, head_width=8, attention="channel").eval(),
+        create_model("siamese_pyramid", **TINY, decoder_width=8).eval(),
     ]
 
 
@@ -41,7 +43,7 @@ def test_a_pixels_score_is_the_mean_of_what_networks_of_two_kinds_say(networks):
 
 
 def test_an_ensemble_takes_what_every_member_can_take(networks):
-    plain = create_model("dasnet", encoder="resnet18", head_width=8, attention="none")
+    plain = create_model("dasnet", **TINY, head_width=8, attention="none")
     fine, coarse = networks
     assert (fine.stride, coarse.stride) == (8, 32)
     assert Ensemble([fine, coarse]).stride == 32
@@ -54,7 +56,7 @@ def test_what_makes_no_ensemble_is_refused(networks):
         Ensemble(networks[:1])
     with pytest.raises(ConfigError, match="cannot be one itself"):
         Ensemble([networks[0], Ensemble(networks)])
-    four = create_model("dasnet", encoder="resnet18", head_width=8, in_channels=4)
+    four = create_model("dasnet", **TINY, head_width=8, in_channels=4)
     with pytest.raises(ConfigError, match="models of 3 and 4 channels"):
         Ensemble([networks[0], four])
 

@@ -8,7 +8,6 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
-import torch
 from affine import Affine
 from rasterio.warp import Resampling, calculate_default_transform, reproject
 
@@ -19,14 +18,13 @@ from changedet.inference.detector import Detector
 from changedet.inference.scorer import HostScorer
 from changedet.inference.torch_scorer import TorchScorer
 from changedet.models.model_file import save_model
-from changedet.models.registry import create_model
 from changedet.predict.flow import TilesDone
 from changedet.predict.rasters import predict_scene
 from changedet.predict.request import SceneReport, SceneRequest
 from changedet.selection import Selection
 from changedet.types import Normalisation, TestTime
 from changedet.vector.files import PolygonOptions
-from stand_ins import Difference
+from stand_ins import Difference, untrained_network
 
 UTM = Affine(2.0, 0.0, 500_000.0, 0.0, -2.0, 5_400_000.0)
 HEIGHT, WIDTH = 220, 260
@@ -349,8 +347,7 @@ def test_a_disk_without_room_is_found_out_before_anything_is_scored(
 def test_the_effect_of_another_tile_size_on_a_model_that_attends_is_told(
     tmp_path: Path, pair: tuple[str, str]
 ):
-    torch.manual_seed(0)
-    network = create_model("dasnet_v2", encoder="resnet18", head_width=16, attention="dual")
+    network = untrained_network("dasnet_v2", attention="dual")
     for name, value in network.named_parameters():
         if name.endswith("gamma"):
             value.data.fill_(0.5)

@@ -10,7 +10,7 @@ from changedet.training.checkpoint import TrainingPosition, load_checkpoint, sav
 
 def make():
     torch.manual_seed(0)
-    return create_model("siamese_pyramid", encoder="resnet10t", decoder_width=8)
+    return create_model("siamese_pyramid", encoder="test_efficientnet", decoder_width=8)
 
 
 def shift(model, value):
