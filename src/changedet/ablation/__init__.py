@@ -1,1 +1,1 @@
-"""Train a table of experiments and judge the claims made of them."""
+"""Train a table of experiments and decide which of its claims hold."""

@@ -101,7 +101,7 @@ def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
 F1 = Figure(_f1, lowest=0.0, highest=1.0)
 #: False-positive objects an image, from their number and that of the images, (..., 2).
 FALSE_POSITIVE_OBJECTS = Figure(_per_image, lowest=0.0)
-#: How far the scores of changed and unchanged pixels lie apart in units of their own deviation:
+#: How far the scores of changed and unchanged pixels lie apart, in standard deviations:
 #: difference of the means over the root of the mean variance (the sensitivity index d' of signal
 #: detection), from number, sum and sum of squares of the scores of the changed and then of the
 #: unchanged pixels, (..., 6). Above 0 where changed pixels score higher; another unit of the scores
@@ -110,7 +110,7 @@ CONTRAST = Figure(_contrast)
 
 
 def estimate_figure(runs: Sequence[Sums], figure: Figure = F1) -> Estimate:
-    """Estimate a figure of a row from its runs, one a seed, on the same images.
+    """Estimate a figure of a row from its runs, one per seed, on the same images.
 
     The interval adds up two independent sources in quadrature: the bootstrap over images of the
     mean over seeds, and, from two seeds on, Student's interval of that mean over seeds.
@@ -137,7 +137,7 @@ def estimate_difference(
 
     As :func:`estimate_figure`, the images drawn alike for both rows (a paired bootstrap), and the
     seeds of the two rows taken as independent (Welch), since a seed means something else to another
-    network. With one seed in either row the interval covers the images alone.
+    network. With one seed in either row, the interval only covers the choice of images.
 
     Args:
         runs: Sums of the row's runs, all (N, K).

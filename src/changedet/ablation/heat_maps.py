@@ -1,8 +1,8 @@
 """How clean the heat maps of a split are: false-positive objects, and contrast.
 
-The text on DASNet-V2 says of its cosine distance that it gives "cleaner heat maps, fewer blotches,
-sharper contrast" (spec 6) and shows pictures. Here both are numbers of each image, so that they
-can be estimated and compared as F1 is.
+The DASNet-V2 document claims that the cosine distance gives cleaner heat maps (spec 6) and shows
+images. Here cleanness is measured by two numbers per image, so that it can be estimated and
+compared like F1.
 """
 
 import numpy as np

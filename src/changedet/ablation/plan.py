@@ -46,7 +46,7 @@ class AblationRequest:
         device: As for training.
         test_split: Split that is judged at a fixed threshold; None: ``test`` where there is one.
         shown: Number of validation pairs whose heat maps are shown.
-        baselines: Whether the untrained methods are judged, too.
+        baselines: Whether the baselines are judged, too.
         mode: What to do about an ablation that is already in ``out``.
     """
 
@@ -117,8 +117,8 @@ class AblationPlan:
         splits: What judges.
         choosing: Hash of what trains and chooses the models, down to the names of the pairs.
         judged: Hash of what judges, down to the names of the pairs.
-        label: What the labels' values mean, for the untrained methods.
-        channels: Channels of the images, for the untrained methods.
+        label: What the labels' values mean, for the baselines.
+        channels: Channels of the images, for the baselines.
         notes: Sentences for the user and the report.
         problems: What is wrong with the data, though runs are possible.
     """

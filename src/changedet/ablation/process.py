@@ -22,7 +22,7 @@ class StepProcesses:
     The first Ctrl-C lets a training end after its batch and save, the next ones stop it at once.
 
     Attributes:
-        stopped_by: The signal that ended it; None while it goes on.
+        stopped_by: The signal that ended it; None while it runs.
 
     Args:
         program: What is started with the name of a step and its job behind it.
@@ -56,7 +56,7 @@ class StepProcesses:
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("ab") as file:
-                # A session of its own: Ctrl-C reaches it once, through this process.
+                # Its own process session: Ctrl-C reaches it once, through this process.
                 process = subprocess.Popen(
                     command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
                 )

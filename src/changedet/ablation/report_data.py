@@ -85,7 +85,7 @@ class HeatMapFigures(Record):
 
     Attributes:
         false_positive_objects: Found objects of an image without a pixel labelled changed.
-        contrast: Difference of the mean scores of both classes over their mean deviation.
+        contrast: Difference of the mean scores of both classes over their mean standard deviation.
     """
 
     false_positive_objects: Estimate | None
@@ -124,7 +124,7 @@ class RowFigures(Record):
 
 
 class BaselineEstimate(Record):
-    """F1 of an untrained method.
+    """F1 of an untrained baseline.
 
     Attributes:
         mean: F1.
@@ -144,7 +144,7 @@ class BaselineEstimate(Record):
 
 
 class BaselineFigures(Record):
-    """An untrained method.
+    """An untrained baseline.
 
     Attributes:
         name: Its name.
@@ -190,14 +190,14 @@ class AblationFindings(Results):
 
     Attributes:
         title: Title of the table.
-        command: Commands that made it, one a line.
+        command: Commands that made it, one per line.
         data: Folder of the data set.
         val_split: Split that chooses models and thresholds.
         test_split: Split that is judged at a fixed threshold, if there is one.
         notes: What a reader must know of the data.
         problems: What went wrong.
         rows: The rows of the table.
-        baselines: The untrained methods.
+        baselines: The baselines.
         claims: The claims of the table; one about F1 or heat maps once for each protocol.
     """
 

@@ -33,7 +33,7 @@ from changedet.training.config import ExperimentConfig, load_config
 MARKER = "ablation.json"
 SETTINGS = "settings.yaml"
 BASELINES = "baselines"
-#: Where untrained methods were in earlier versions.
+#: Where baselines were in earlier versions.
 FORMER_BASELINES = "floors"
 _JUDGED_OTHERWISE = "judged on other pairs than the ablation is now; go on with --resume"
 
@@ -95,7 +95,7 @@ class RowResult:
     open: tuple[RunRecord, ...]
 
     def sums(self, protocol: Protocol, measure: Measure = "f1") -> list[Sums]:
-        """Give what a measure is computed from, one a run that was judged by the protocol."""
+        """Give what a measure is computed from, one per run evaluated under the protocol."""
         judged = (run.judgement.scores for run in self.runs)
         sums = [scores[protocol].sums(measure) for scores in judged if protocol in scores]
         return [each for each in sums if len(each)]
@@ -123,7 +123,7 @@ class RowResult:
 
 @dataclass(frozen=True, eq=False)
 class BaselineResult:
-    """An untrained method.
+    """An untrained baseline.
 
     Attributes:
         name: Its name in the registry.
@@ -145,8 +145,8 @@ class AblationResults:
     Attributes:
         table: The table.
         rows: All of its rows, also those without a run.
-        baselines: The untrained methods.
-        command: The command that made it, or several, one a line, if it was resumed.
+        baselines: The baselines.
+        command: The command that made it, or several, one per line, if it was resumed.
         val_split: Split that chooses models and thresholds.
         test_split: Split that is judged at a fixed threshold, if there is one.
         data: Folder of the data set.
@@ -239,7 +239,7 @@ def _collect_row(out: Path, row: Row, *, judged: str | None) -> RowResult:
             unfinished.append(record)
             continue
         if record.judged != judged:
-            # Figures on other pairs, and pictures of others, must not stand beside these.
+            # Figures and heat maps of other pairs must not be mixed with these.
             reason = record.reason or _JUDGED_OTHERWISE
             unfinished.append(record.model_copy(update={"status": "failed", "reason": reason}))
             continue

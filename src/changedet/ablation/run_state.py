@@ -68,14 +68,14 @@ class RunRecord(RunState, Results):
 
 
 class Judgement(Results):
-    """What judging a trained model, or an untrained method, gave.
+    """What judging a trained model, or an untrained baseline, gave.
 
     Attributes:
         title: Name for tables.
         scores: Figures by protocol.
-        parameters: Trained values; null for an untrained method.
+        parameters: Trained values; null for an untrained baseline.
         gflop: 10^9 operations for a 256 x 256 pair, all views of test-time augmentation together;
-            null for an untrained method.
+            null for an untrained baseline.
     """
 
     INDENT: ClassVar[int | None] = None

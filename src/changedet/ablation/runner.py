@@ -1,4 +1,4 @@
-"""Run an ablation: runs that are not done yet, untrained methods, the report of what there is."""
+"""Run an ablation: unfinished runs, baselines, and the report."""
 
 import shutil
 from collections.abc import Callable
@@ -65,8 +65,8 @@ class AblationOutcome(NamedTuple):
 def run_ablation(request: AblationRequest, *, say: Say = lambda message: None) -> AblationOutcome:
     """Train and judge every row with every seed, then report.
 
-    A row that cannot be run or fails is recorded with its reason, and the others go on. Stopped or
-    killed, it goes on with ``mode="resume"``: finished runs are kept, begun ones resumed.
+    A row that cannot be run or fails is recorded with its reason, and the others continue. After a
+    stop or a kill, ``mode="resume"`` keeps finished runs and resumes interrupted ones.
 
     Args:
         request: What to run, on what, where to.
@@ -99,7 +99,7 @@ def run_ablation(request: AblationRequest, *, say: Say = lambda message: None) -
 
 
 def report_ablation(out: Path) -> AblationOutcome:
-    """Write the report of an ablation anew from what its runs left behind.
+    """Write the report of an ablation again from what its runs left behind.
 
     Raises:
         ConfigError: If ``out`` holds no ablation.
@@ -115,7 +115,7 @@ def _report(out: Path, *, stopped_by: int | None) -> AblationOutcome:
 
 
 class _Work:
-    """The steps of an ablation, each in a process of its own."""
+    """The steps of an ablation, each in a separate process."""
 
     def __init__(
         self,
@@ -170,7 +170,7 @@ class _Work:
                 self._judge_run(folder, record, title)
 
     def judge_baselines(self) -> None:
-        """Judge the untrained methods on the same splits."""
+        """Judge the baselines on the same splits."""
         for name in list_baselines():
             folder = self.request.out / BASELINES / name
             found = read_record(folder)
@@ -192,7 +192,7 @@ class _Work:
                     self.say(f"untrained method {name} not judged: {reason}")
 
     def _train(self, run: PlannedRun, title: str) -> str | None:
-        """Train, or go on with it; say why it failed."""
+        """Train, or resume training; say why it failed."""
         training = run.folder / TRAINING
         has_ended = read_run_resources(run.folder).state != "begun"
         if has_ended and (training / "best.safetensors").is_file():

@@ -156,10 +156,10 @@ def judge_source(
     """Judge a source by both protocols and draw its heat maps.
 
     The fixed threshold is the one that :func:`choose_threshold` takes from the validation split,
-    for models and untrained methods alike.
+    for models and baselines alike.
 
     Args:
-        source: A model or an untrained method.
+        source: A model or an untrained baseline.
         splits: What to judge on.
         encoding: What the labels' values mean.
         folder: Gets ``01_score.png`` and so on, and beside each what the pair shows.

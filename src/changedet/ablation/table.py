@@ -114,7 +114,7 @@ class LossSpreadClaim(Section):
 
 
 class RankCorrelationClaim(Section):
-    """Max-F and AUC rise together over the validations of a run; no ``rows``: of every run."""
+    """Max-F1 and AUC rise together over the validations of a run; no ``rows``: of every run."""
 
     kind: Literal["rank_correlation"]
     text: str

@@ -115,7 +115,7 @@ def judge_correlation(measured: Estimate) -> Finding:
 def judge_lower(
     ours: Sequence[float], theirs: Sequence[float], *, unit: str, tolerance: float = 0.0
 ) -> Finding:
-    """Judge the claim that each of ``ours`` lies below each of ``theirs``; one a run, not empty.
+    """Judge the claim that each of ``ours`` lies below each of ``theirs``; one per run, not empty.
 
     Args:
         ours: Costs of the row's runs.
@@ -132,7 +132,7 @@ def judge_lower(
 
 
 def judge_at_most(values: Sequence[float], limit: float) -> Finding:
-    """Judge the claim that each value, one a run, not empty, is at most ``limit``."""
+    """Judge the claim that each value, one per run, not empty, is at most ``limit``."""
     why = f"{_span(values)}, limit {limit:g}"
     if max(values) <= limit:
         return Finding("holds", why)
@@ -140,7 +140,7 @@ def judge_at_most(values: Sequence[float], limit: float) -> Finding:
 
 
 def _towards(measured: Estimate, claimed: float) -> tuple[float, float]:
-    """The interval, turned so that the claimed direction is upwards."""
+    """The interval, with its sign flipped if the claimed direction is downwards."""
     if claimed > 0.0:
         return measured.low, measured.high
     return -measured.high, -measured.low

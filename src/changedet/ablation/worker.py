@@ -1,6 +1,6 @@
 """One step of an ablation as a program: ``python -m changedet.ablation.worker NAME JOB``.
 
-In a process of its own, since then a crash, a lack of memory or a kill costs one run, and memory is
+In a separate process, since then a crash, a lack of memory or a kill costs one run, and memory is
 measured run by run. The job is JSON; its keys are the arguments of the step.
 """
 
@@ -79,15 +79,15 @@ def judge(
     splits: dict[str, Any],
     channels: int | None = None,
 ) -> int:
-    """Judge a model file or an untrained method, and draw its heat maps.
+    """Judge a model file or an untrained baseline, and draw its heat maps.
 
     Args:
-        folder: Gets the figures and pictures.
+        folder: Gets the figures and heat maps.
         source: Path of a model file, or ``baseline:NAME``.
         device: As for training.
         label: What the labels' values mean.
         splits: Fields of :class:`JudgedSplits`.
-        channels: Channels of the images, for an untrained method.
+        channels: Channels of the images, for an untrained baseline.
 
     Returns:
         Exit status 0.

@@ -1,1 +1,1 @@
-"""Judge models and baselines on labelled pairs; choose thresholds; benchmark."""
+"""Evaluate models and baselines on labelled pairs, choose thresholds, run the benchmark."""

@@ -1,4 +1,4 @@
-"""Choose a model file's threshold anew, for exactly the weights and views that will be used."""
+"""Choose a model file's threshold again, for the very weights and views that will be used."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,12 +44,12 @@ class CalibrationRequest:
         data: Folder of the data set, or manifest of scenes.
         split: Name of the split that chooses the threshold.
         benchmark: Name of a known benchmark; None: the layout is found out.
-        mode: ``whole``: overlapping tiles that fade into each other; ``grid``: side by side.
-        test_time: Turned, mirrored or coarser views whose scores are averaged; None: as stored.
+        mode: ``whole``: overlapping, blended tiles; ``grid``: side by side.
+        test_time: Test-time augmentation; None: the one stored with the model.
         precision: Type of the weights in ``out``; the scores are those of the rounded weights.
         batch_size: Tiles that go through the model at once.
-        device: As for :func:`changedet.inference.devices.resolve_device`.
-        ignore_value: Label value that counts neither as changed nor as unchanged.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        ignore_value: Label value whose pixels are ignored.
         changed_values: Label values that mean changed, where the labels do not say it themselves.
         existing: Whether a file ``out``, be it ``model`` itself, may be replaced.
     """
@@ -94,7 +94,7 @@ class CalibrationReport:
         card: What it says.
         images: Number of pairs that chose.
         before: The file as it was, on these pairs.
-        after: The file as it is now, on these pairs: optimistic, for they chose its threshold.
+        after: The new file on the same pairs: optimistic, since they chose its threshold.
         size_bytes: Size of the written file.
     """
 
@@ -222,7 +222,7 @@ def _count_both(
     split: _Split,
     progress: Progress | None,
 ) -> tuple[ScoreHistogram, ScoreHistogram]:
-    """Count with the file as it is, then with the file as it will be; ``model`` becomes that."""
+    """Count with the original file, then with the new one; ``model`` is changed into the latter."""
     test_time = request.test_time or card.test_time
     rounded = rounded_tensors(model, precision=request.precision)
     weights = model.state_dict()

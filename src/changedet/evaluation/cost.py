@@ -46,7 +46,7 @@ def measure_cost(
         model: The network; it is left as it was.
         side_px: Height and width of the pair, a multiple of the model's stride.
         channels: Channels of the images; None: those of the model.
-        test_time: Views of which each is scored; turned ones cost as much, coarser ones less.
+        test_time: Views that are all scored; rotated ones cost as much, coarser ones less.
 
     Raises:
         ConfigError: If the model cannot take such images, or there is no such augmentation.

@@ -1,4 +1,4 @@
-"""Evaluate a model or an untrained method on a data set.
+"""Evaluate a model or a baseline on a data set.
 
 Figures at the best and at a fixed threshold, figures of each pair, a curve and panels.
 """
@@ -51,7 +51,7 @@ from changedet.types import Mode, Progress, TestTime
 
 #: The file that tells a finished evaluation.
 METRICS = "metrics.json"
-#: What figures at the best threshold are worth, said wherever they are.
+#: The note that goes with figures at the best threshold.
 BEST_THRESHOLD_NOTE = "optimistic: its threshold is chosen on this very set"
 _NO_THRESHOLD = (
     "the model holds no threshold, so there is none to apply unchanged; have one chosen on another "
@@ -64,25 +64,25 @@ class EvaluationRequest:
     """What to evaluate, and how.
 
     Attributes:
-        model: Model file, or ``baseline:NAME`` for an untrained method.
+        model: Model file, or ``baseline:NAME``.
         data: Folder of the data set, or manifest of scenes.
         out: Folder for the results.
         split: Name of the split to report.
         benchmark: Name of a known benchmark; None: the layout is found out.
-        mode: ``whole``: overlapping tiles that fade into each other; ``grid``: side by side.
+        mode: ``whole``: overlapping, blended tiles; ``grid``: side by side.
         threshold: Score in [0, 1] to use instead of the model's own.
         threshold_split: Split on which to choose the threshold first, to apply it unchanged.
-        test_time: Views of a tile to average, instead of the model's own choice.
+        test_time: Test-time augmentation, instead of the model's own.
         batch_size: Tiles that go through the model at once.
-        device: As for :func:`changedet.inference.devices.resolve_device`.
-        panels: Number of pairs to show as pictures.
-        ignore_value: Label value that counts neither as changed nor as unchanged.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        panels: Number of pairs to draw as panels.
+        ignore_value: Label value whose pixels are ignored.
         changed_values: Label values that mean changed, where the labels do not say it themselves.
-        channels: Bands of the images, for an untrained method; None: 3.
-        encoder: Encoder of the untrained method that has one, see
+        channels: Bands of the images, for a baseline; None: 3.
+        encoder: Encoder of the baseline that has one, see
             :func:`changedet.baselines.registry.create_baseline`.
         encoder_weights: Its weights.
-        existing: Whether the results of an earlier evaluation in ``out`` may be replaced.
+        existing: What to do if ``out`` already holds results: ``refuse``, ``replace``.
     """
 
     model: Path | str
@@ -111,7 +111,7 @@ def evaluate_model(
     say: Callable[[str], None] = lambda message: None,
     progress: Progress | None = None,
 ) -> EvaluationResults:
-    """Evaluate a model or an untrained method on a split of any labelled data set (spec 5).
+    """Evaluate a model or an untrained baseline on a split of any labelled data set (spec 5).
 
     Writes ``metrics.json``, ``per_image.csv``, ``precision_recall.png`` and ``panels/`` to
     ``request.out``, which appears when everything is done.

@@ -1,4 +1,4 @@
-"""Pictures of the pairs that say most about a model: its worst, its middling and its best."""
+"""Panels of the pairs that say most about a model: its worst, its median and its best."""
 
 import math
 import re
@@ -62,7 +62,7 @@ def write_panels(
     score: Callable[[DecodedPair], NDArray[np.float32]],
     threshold: float,
 ) -> None:
-    """Write one picture a chosen pair: before, after, label, heat map, hits and mistakes.
+    """Write one panel per chosen pair: before, after, label, heat map, hits and mistakes.
 
     Args:
         folder: Made if it is not there.

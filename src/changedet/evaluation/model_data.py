@@ -47,7 +47,7 @@ def scan_labels_as_trained(
     Args:
         index: The data set.
         cards: Of the models; the first that was trained here counts.
-        ignore_value: Label value that counts neither as changed nor as unchanged.
+        ignore_value: Label value whose pixels are ignored.
         changed_values: Label values that mean changed, where the labels do not say it themselves.
 
     Raises:

@@ -58,11 +58,11 @@ class EvaluatedData(Record):
 
 
 class EvaluationResults(Results):
-    """A model or an untrained method, evaluated on one split of a data set.
+    """A model or an untrained baseline, evaluated on one split of a data set.
 
     Attributes:
         version: Version of changedet that wrote the file.
-        model: What was evaluated: a model file, or an untrained method.
+        model: What was evaluated: a model file, or an untrained baseline.
         data: The data set.
         split: The split that is reported.
         threshold_split: The split that chose the threshold, if one did just now.

@@ -40,7 +40,7 @@ def given_by_hand(threshold: float) -> ThresholdChoice:
 
 
 def own_threshold(source: ScoreSource) -> ThresholdChoice:
-    """Apply what a model or an untrained method brings with it."""
+    """Apply what a model or an untrained baseline brings with it."""
     card = source.detector.card
     return ThresholdChoice(source.detector.threshold, card.threshold_selection)
 

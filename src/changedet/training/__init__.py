@@ -1,1 +1,1 @@
-"""Settings to a trained model: configuration, loop, validation, logs."""
+"""From settings to a trained model: configuration, loop, validation, logs."""

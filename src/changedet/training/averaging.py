@@ -23,7 +23,7 @@ class AveragedModel(ModelEmaV3):
 
     Args:
         model: The model in training, where it will stay: it is copied.
-        decay: Share of the average that a step leaves as it is at most, in (0, 1).
+        decay: Largest share of the average that a step keeps, in (0, 1).
     """
 
     module: ChangeModel

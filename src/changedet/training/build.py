@@ -39,7 +39,7 @@ def build_model(config: ModelConfig, *, pretrained: bool) -> "EncoderModel":
 
 
 def build_seeded_model(config: ExperimentConfig, *, pretrained: bool) -> "EncoderModel":
-    """Make the model with first weights that ``training.seed`` alone decides.
+    """Make the model with initial weights that only depend on ``training.seed``.
 
     The caller's random state is left as it was.
 

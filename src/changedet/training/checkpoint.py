@@ -1,4 +1,4 @@
-"""The file that a stopped training goes on from: weights, optimiser, position; no pickle."""
+"""The file that an interrupted training resumes from: weights, optimiser, position; no pickle."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _META_KEY = "changedet_training"
 
 @dataclass
 class TrainingPosition:
-    """Position and scores of a training run; all that is needed beside weights and optimiser.
+    """Position and scores of a training run; all that is needed besides weights and optimiser.
 
     The random state needs no entry: every draw is a function of (seed, epoch, batch or sample).
 

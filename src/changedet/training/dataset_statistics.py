@@ -21,7 +21,7 @@ _RGB = 3
 
 
 class DatasetStatistics(Record):
-    """What was measured on the data once, and what a resumed run must not measure anew.
+    """What was measured on the data once; a resumed run does not measure it again.
 
     Attributes:
         data: Folder of the data set, or manifest of scenes.
@@ -171,9 +171,9 @@ def _normalisation(
 def check_scenes_unchanged(
     facts: DatasetStatistics, index: PairIndex, config: ExperimentConfig
 ) -> None:
-    """Refuse to go on with other blocks or bands of scenes than a run began with.
+    """Refuse to resume with other blocks or bands of scenes than the run began with.
 
-    Runs of before the blocks were stored are let through.
+    Runs from before blocks were stored are accepted.
 
     Raises:
         ConfigError: If they differ.

@@ -1,4 +1,4 @@
-"""Settings of the network: a model of its own for each row of the registry, chosen by ``name``.
+"""Settings of the network: one pydantic model for each row of the registry, chosen by ``name``.
 
 A network's options are the keyword arguments of its class (see
 :class:`changedet.models.base.EncoderModel`); here they become validated settings, so that whatever

@@ -8,7 +8,7 @@ from changedet.losses.supervision import LossPart
 
 
 class Ranks(Protocol):
-    """What a training loop needs to know of the processes beside its own.
+    """What a training loop needs to know about the other processes.
 
     Methods are called by every process at the same place of its loop, so that an implementation
     may let them wait for each other.

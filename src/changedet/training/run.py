@@ -98,7 +98,7 @@ def run_training(
 
     Args:
         request: What to train, on what, where to.
-        callbacks: Told of the progress, beside the records that are always written.
+        callbacks: Called during training, in addition to the records that are always written.
         say: Gets sentences for the user.
 
     Raises:
@@ -189,7 +189,7 @@ def run_training(
 def _prepare(
     request: TrainRequest, *, say: Callable[[str], None]
 ) -> tuple[ExperimentConfig, DatasetStatistics, PairIndex]:
-    """Settle settings, data and facts; nothing is written."""
+    """Settle settings, data and statistics; nothing is written."""
     if request.mode == "resume":
         if request.init is not None or request.start_epoch != 1:
             raise ConfigError(

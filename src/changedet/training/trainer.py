@@ -160,7 +160,7 @@ class Trainer:
 
     @property
     def last_path(self) -> Path:
-        """The checkpoint that a stopped run goes on from."""
+        """The checkpoint that an interrupted run resumes from."""
         return self.folder / "checkpoints" / "last.safetensors"
 
     def fit(self, progress: TrainingPosition) -> TrainingPosition:

@@ -1,4 +1,4 @@
-"""Judge models and untrained methods on one split by pixels and objects, all in the same way."""
+"""Evaluate models and baselines on one split by pixels and objects, all in the same way."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -30,8 +30,8 @@ class Method:
     Attributes:
         source: Gives the scores.
         title: Name for tables, different for every row.
-        cost: Parameters and operations of a network; None for an untrained method.
-        file_mb: Size of the model file in 10^6 bytes; None for an untrained method.
+        cost: Parameters and operations of a network; None for an untrained baseline.
+        file_mb: Size of the model file in 10^6 bytes; None for an untrained baseline.
     """
 
     source: ScoreSource
@@ -41,9 +41,9 @@ class Method:
 
 
 def open_methods(request: AccuracyRequest, *, say: Callable[[str], None]) -> list[Method]:
-    """Open everything that shall be judged: models in the order given, untrained methods behind.
+    """Open everything to be evaluated: models in the given order, then baselines.
 
-    An untrained method that nobody named and that cannot be opened is left out, which is said.
+    A baseline that was not named and cannot be opened is left out, with a message.
 
     Raises:
         ConfigError: If a method does not exist, has no threshold of its own where it needs one, or

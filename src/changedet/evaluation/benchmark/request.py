@@ -12,7 +12,7 @@ from changedet.types import Mode, TestTime
 
 #: ``split``: chosen on the threshold split, for each way of viewing; ``stored``: the method's own.
 ThresholdPolicy = Literal["split", "stored"]
-#: Whether the untrained methods are judged besides.
+#: Whether the baselines are evaluated as well.
 Baselines = Literal["all", "none"]
 
 
@@ -21,27 +21,27 @@ class AccuracyRequest:
     """What to judge, and how.
 
     Attributes:
-        methods: Model files, and untrained methods as ``baseline:NAME``.
+        methods: Model files, and baselines as ``baseline:NAME``.
         data: Folder of the data set, or manifest of scenes.
         out: Folder for the results.
         split: Name of the split to report.
         threshold: Where thresholds come from.
         threshold_split: Name of the split that chooses thresholds.
-        baselines: Whether to judge all untrained methods besides.
+        baselines: Whether to evaluate all baselines as well.
         benchmark: Name of a known benchmark; None: the layout is found out.
-        test_time: Views of a tile that models average, as ``--test-time``; None: as each says.
+        test_time: Test-time augmentation; None: each model's own.
         encoder_weights: Weights of the encoder of ``baseline:deep_difference``, as for
             :func:`changedet.baselines.registry.create_baseline`; None: those of the package.
         batch_size: Tiles that go through a model at once.
-        device: As for :func:`changedet.inference.devices.resolve_device`.
-        ignore_value: Label value that counts neither as changed nor as unchanged.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        ignore_value: Label value whose pixels are ignored.
         changed_values: Label values that mean changed, where the labels do not say it themselves.
         gsd_m: Side of a pixel on the ground in metres, to give sizes of objects in square metres.
         duplicate_limit: Correlation from which on two images count as near-duplicates, in (0, 1].
         resamples: Draws of the bootstrap.
         seed: Seed of the bootstrap.
         command: The command line, to be written down.
-        existing: Whether the results of an earlier benchmark in ``out`` may be replaced.
+        existing: What to do if ``out`` already holds results: ``refuse``, ``replace``.
     """
 
     methods: tuple[str, ...]

@@ -120,12 +120,13 @@ class MethodResult(Record):
     Attributes:
         title: Name for tables, different for every method.
         spec: What it was opened with.
-        kind: Whether it is a trained model or an untrained method.
+        kind: Whether it is a trained model or an untrained baseline.
         test_time: Views of a tile that were averaged.
-        facts: What there is to say of it.
-        cost: Parameters and operations of a network; null for an untrained method.
-        file_mb: Size of the model file in 10^6 bytes; null for an untrained method.
-        note: What must be said of all of its figures: why they are optimistic, if they are.
+        facts: What identifies it: file, checksum, architecture, training data; or a baseline's
+            options.
+        cost: Parameters and operations of a network; null for an untrained baseline.
+        file_mb: Size of the model file in 10^6 bytes; null for an untrained baseline.
+        note: Applies to all of its figures: why they are optimistic, if they are.
         views: One entry for each way of showing the images.
     """
 
@@ -161,14 +162,14 @@ class Origin(Record):
 
 
 class AccuracyResults(Results):
-    """Models and untrained methods, judged alike on one split.
+    """Models and baselines, judged alike on one split.
 
     Attributes:
         data: The data set and its splits.
         images: Images of the reported split.
         gsd_m: Side of a pixel on the ground in metres, if it was given.
         methods: One entry for each method, in the order in which they were judged.
-        left_out: Sentences about untrained methods that could not be used.
+        left_out: Sentences about baselines that could not be used.
         near_duplicates: Near-duplicates between the splits.
         origin: How the figures came about.
         seconds: How long all of it took.
@@ -186,7 +187,7 @@ class AccuracyResults(Results):
 
     @classmethod
     def upgrade(cls, content: dict[str, Any]) -> dict[str, Any]:
-        """Add what could be told otherwise before there was a schema version."""
+        """Add fields that files without a schema version did not need."""
         titles = {view.name: view.title for view in VIEWS}
         for method in content["methods"]:
             for view in method["views"]:
