@@ -26,7 +26,7 @@ CHUNK_PX = 2**17
 _NO_VARIANCE = 1e-8
 #: Smallest variance of a MAD variate: where two dates agree exactly it would be 0.
 _LEAST_VARIANCE = 1e-8
-#: Smaller differences of variates, whose deviation is 1, are rounding errors.
+#: Smaller differences of variates, whose standard deviation is 1, are rounding errors.
 _ROUNDING = 1e-4
 
 

@@ -24,7 +24,7 @@ def compute_in_tiles(
         before: (H, W, C).
         after: The same shape.
         tile_px: Height and width of a tile; an image that is smaller is one tile along that axis.
-        overlap_px: Pixels that neighbours share at least, over which they fade into each other;
+        overlap_px: Pixels that neighbours share at least, over which they are blended;
             with 0, every pixel comes from exactly one tile.
 
     Returns:

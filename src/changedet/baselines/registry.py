@@ -1,4 +1,4 @@
-"""Untrained methods by name."""
+"""Baselines by name."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _MAGNITUDES: dict[str, tuple[str, Magnitude]] = {
 
 
 class Baseline(Protocol):
-    """An untrained method of change detection.
+    """A method of change detection that needs no training.
 
     ``in_channels`` is None where it takes any number; ``options`` are what else it was made with,
     for reports.
@@ -102,7 +102,7 @@ class Baseline(Protocol):
 
 
 def is_baseline(spec: str | Path) -> bool:
-    """Tell whether this names an untrained method rather than a model file."""
+    """Tell whether this names an untrained baseline rather than a model file."""
     return isinstance(spec, str) and spec.startswith((BASELINE_PREFIX, OLDER_PREFIX))
 
 
@@ -131,7 +131,7 @@ def create_baseline(
     encoder_weights: str | None = None,
     device: torch.device | str = "cpu",
 ) -> Baseline:
-    """Make an untrained method ready.
+    """Make an untrained baseline ready.
 
     Args:
         name: One of :func:`list_baselines`.

@@ -1,4 +1,4 @@
-"""Untrained methods over a whole scene, read window by window in memory that does not grow."""
+"""Baselines over a whole scene, read window by window in memory that does not grow."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class PairStatistics(NamedTuple):
 
 @dataclass(frozen=True)
 class SceneFit:
-    """An untrained method with the statistics and the threshold of one scene.
+    """A baseline with the statistics and the threshold of one scene.
 
     Attributes:
         statistics: Of the bands of both dates.

@@ -58,7 +58,7 @@ class BandMoments:
         exact = values.astype(np.float64)
         mean = exact.mean(axis=0)
         squares = np.square(exact - mean).sum(axis=0)
-        # Chan, Golub & LeVeque 1979: stable where the mean is large beside the deviation.
+        # Chan, Golub & LeVeque 1979: stable if the mean is much larger than the standard deviation.
         total = self.count + len(exact)
         step = mean - self._mean
         self._squares += squares + np.square(step) * (self.count * len(exact) / total)

@@ -1,1 +1,1 @@
-"""Score image pairs of any size with a model."""
+"""Score image pairs of any size with a model, a baseline or any other scorer."""

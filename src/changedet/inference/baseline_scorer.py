@@ -1,4 +1,4 @@
-"""Untrained methods as scorers of tiles, once a scene has been measured. No PyTorch needed."""
+"""Baselines as scorers of tiles, after they have measured a scene. Needs no PyTorch."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class BaselineMethod(HostScorer):
 
 
 class BaselineScorer(HostScorer):
-    """Scores tiles of a scene by an untrained method that has measured it.
+    """Scores tiles of a scene by an untrained baseline that has measured it.
 
     Args:
         baseline: The method.
@@ -156,15 +156,15 @@ def open_baseline(
     device: str = "cpu",
     max_iterations: int = MAX_ITERATIONS,
 ) -> BaselineMethod:
-    """Make an untrained method ready for images and scenes.
+    """Make an untrained baseline ready for images and scenes.
 
     Args:
         spec: ``baseline:NAME`` with a name of
             :func:`changedet.baselines.registry.list_baselines`; ``floor:NAME`` means the same.
         channels: Channels of the images.
-        encoder: As for :func:`changedet.baselines.registry.create_baseline`.
-        encoder_weights: As for :func:`changedet.baselines.registry.create_baseline`.
-        device: As for :func:`changedet.inference.devices.resolve_device`.
+        encoder: timm's name of a baseline's encoder; None: EfficientNet-Lite0.
+        encoder_weights: ``package``, ``hub``, ``none`` or a file; None: ``package``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         max_iterations: Of IR-MAD on scenes; 1 is plain MAD.
 
     Raises:

@@ -50,7 +50,7 @@ class ScoredPair:
         return self.scorer.to_host(self.resident)
 
 
-#: Told of every pair as it is scored, in order.
+#: Called for every pair as it is scored, in order.
 OnScore: TypeAlias = Callable[[ScoredPair], None]
 
 
@@ -78,7 +78,7 @@ def count_scores(
         batch_size: Tiles that are scored at once, and score maps that are counted at once.
         extra_thresholds: Scores at which the counts must be exact, besides the usual ones; the
             card's own threshold always is.
-        on_score: Told of each pair with its scores, in order, for pictures and the like.
+        on_score: Called with each pair and its scores, in order, for example to draw heat maps.
 
     Raises:
         DataError: If there is no pair, or a label's size is not that of its images.

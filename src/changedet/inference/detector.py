@@ -184,8 +184,8 @@ def load(path: str | Path, *, device: str = "auto", test_time: TestTime | None =
 
     Args:
         path: Of the model file.
-        device: As for :func:`changedet.inference.devices.resolve_device`.
-        test_time: Views of a tile to average, instead of the model's own choice.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        test_time: Test-time augmentation, instead of the model's own.
 
     Raises:
         CheckpointError: If the file is no model file of this package.

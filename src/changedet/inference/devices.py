@@ -1,4 +1,4 @@
-"""Names of devices, as the user writes them, turned into devices that are there."""
+"""Find the device that a name means, if this machine has it."""
 
 import torch
 

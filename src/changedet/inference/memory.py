@@ -15,7 +15,7 @@ def keep_freed_memory(device_name: str) -> bool:
     """Let the C library keep what is freed instead of handing it back to the system at once.
 
     A batch on a CPU frees its activations, in training gigabytes, and the next asks for them again.
-    By default glibc maps each large block anew, and the system zeroes it page by page, which may
+    By default glibc maps each large block again, and the system zeroes it page by page, which may
     cost as much as computing; benchmarks/training_memory.py measures it. Kept memory stays with
     the process until it ends; the peak is that of a step either way.
 

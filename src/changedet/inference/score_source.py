@@ -1,4 +1,4 @@
-"""Whatever scores pairs of images under judgement: a model file, or a baseline by name."""
+"""A model file or a baseline under evaluation, opened by its name."""
 
 from __future__ import annotations
 
@@ -122,11 +122,11 @@ def open_source(
     Args:
         spec: Path of a model file, or ``baseline:NAME`` with a name of
             :func:`changedet.baselines.registry.list_baselines` (``floor:NAME`` means the same).
-        device: As for :func:`changedet.inference.devices.resolve_device`.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         test_time: Views of a tile that a model averages, instead of its own choice.
         channels: Channels of the images that a baseline shall take; None: 3.
-        encoder: As for :func:`changedet.baselines.registry.create_baseline`.
-        encoder_weights: As for :func:`changedet.baselines.registry.create_baseline`.
+        encoder: timm's name of a baseline's encoder; None: EfficientNet-Lite0.
+        encoder_weights: ``package``, ``hub``, ``none`` or a file; None: ``package``.
 
     Raises:
         ConfigError: If there is no such baseline or device, or an option does not fit the source.
@@ -150,7 +150,7 @@ def open_source(
         title=title,
         kind="baseline",
         detector=detector,
-        # As "floor" for one more version.
+        # Under the former key "floor" for one more version.
         metadata={**detector.metadata, "floor": detector.metadata["baseline"], "title": title},
     )
 

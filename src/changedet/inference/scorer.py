@@ -1,4 +1,4 @@
-"""What scores tiles, whatever it runs on: PyTorch, a baseline without training, another runtime."""
+"""The interface of everything that scores tiles: PyTorch, baselines, other runtimes."""
 
 from __future__ import annotations
 

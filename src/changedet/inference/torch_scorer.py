@@ -1,4 +1,4 @@
-"""A network of PyTorch as a scorer of tiles."""
+"""A PyTorch network as a scorer of tiles."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -59,8 +59,8 @@ class TorchScorer:
         Args:
             model: The network; it is moved, not copied.
             card: What is known of it.
-            device: As for :func:`changedet.inference.devices.resolve_device`.
-            test_time: Views of a tile to average, instead of the card's own choice.
+            device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+            test_time: Test-time augmentation, instead of the one in the card.
 
         Raises:
             ConfigError: If the device is unknown or absent, or there is no such test-time

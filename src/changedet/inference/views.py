@@ -1,4 +1,4 @@
-"""Views of a tile, turned, mirrored, coarser: a network scores each, their mean is the score."""
+"""Test-time augmentation: score rotated, mirrored or coarser views of a tile and average them."""
 
 from typing import Final, NamedTuple, TypeAlias, get_args
 
@@ -15,7 +15,7 @@ _ROWS, _COLUMNS = -2, -1
 
 
 class TileView(NamedTuple):
-    """A tile turned, mirrored and shrunk.
+    """A tile rotated, mirrored and shrunk.
 
     One of the eight symmetries of a square, a transposition and then reflections, and a scale.
 
@@ -42,7 +42,7 @@ class TileView(NamedTuple):
         return self._shrunk(height, multiple), self._shrunk(width, multiple)
 
     def apply(self, images: Tensor, *, multiple: int = 1) -> Tensor:
-        """Turn, mirror and shrink images as the network is to see them.
+        """Rotate, mirror and shrink images for the network.
 
         Args:
             images: (..., H, W); (B, C, H, W) where the view is scaled.
@@ -104,15 +104,16 @@ _VIEWS: Final[dict[TestTime, tuple[TileView, ...]]] = {
 
 
 def views(test_time: TestTime) -> tuple[TileView, ...]:
-    """List the views of a test-time augmentation, the tile as it is first, if it is among them.
+    """List the views of a test-time augmentation, the unchanged tile first, if it is one of them.
 
     Args:
-        test_time: ``none``: the tile itself; ``mirror``: and its left-right mirror image;
-            ``flips``: both mirror images and the half turn, too; ``turns``: all eight turns and
-            mirror images, half of which exchange height and width; ``scales``: the tile itself,
-            mirrored left-right at three quarters and turned by half at half of its height and
-            width; ``coarse``: at three quarters as it is and mirrored left-right, at half as it is
-            and turned by half; ``coarse_few``: at three quarters and at half, once each.
+        test_time: ``none``: the tile; ``mirror``: the tile and its left-right mirror image;
+            ``flips``: the tile flipped left-right, top-bottom, both or not at all; ``turns``: all
+            eight rotations and mirror images, half of which swap height and width; ``scales``: the
+            tile, mirrored left-right at three quarters of its height and width, and rotated by 180
+            degrees at half of them; ``coarse``: at three quarters unchanged and mirrored
+            left-right, at half unchanged and rotated by 180 degrees; ``coarse_few``: unchanged at
+            three quarters and at half.
 
     Raises:
         ConfigError: If there is no such augmentation.

@@ -42,7 +42,7 @@ class TilesDone(NamedTuple):
 
 
 class TileCounts(NamedTuple):
-    """Tiles scored, passed over because no pixel of them is wanted, done by an earlier run."""
+    """Tiles scored, skipped because none of their pixels is needed, done by an earlier run."""
 
     scored: int
     empty: int
@@ -165,7 +165,7 @@ def _load(
 
 
 class _Writer:
-    """Blends and stores in a thread of its own; its errors come out of the next call."""
+    """Blends and stores in its own thread; its errors are raised by the next call."""
 
     def __init__(self, plan: TilePlan, sink: ScoreSink, journal: Journal) -> None:
         self._blender = RowBlender(plan, resumed=journal.open_rows)
@@ -195,7 +195,7 @@ class _Writer:
         self._waiting.append(self._pool.submit(self._write, batch, scores))
 
     def _write(self, batch: TileBatch, scores: Scores) -> None:
-        # After a failure the journal must not go on to count rows as finished.
+        # After a failure the journal must not count further rows as finished.
         if not self._has_failed:
             self._has_failed = True
             self._store(batch, scores)

@@ -1,4 +1,4 @@
-"""Tell rasters from pictures, and predict on the rasters of two folders."""
+"""Tell georeferenced rasters from plain images, and predict on the rasters of two folders."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -32,7 +32,7 @@ from changedet.types import TestTime
 from changedet.vector.regions import read_region, region_sha256
 
 _PICTURES: Final = IMAGE_SUFFIXES - RASTER_SUFFIXES
-# Other rasters that may lie beside TIFFs; unlike .ovr or .xml, they are no part of one.
+# Other rasters that may lie next to TIFFs; unlike .ovr or .xml, they are not part of one.
 _NOT_TAKEN: Final = _PICTURES | {".jp2", ".vrt", ".img"}
 _PLACES: Final = ("before", "after")
 # What the user calls it, where it is not the option of the same name.
@@ -60,9 +60,9 @@ class PairResult(NamedTuple):
 
 
 def is_scene(location: str) -> bool:
-    """Tell whether a place is a raster to be treated as a scene: anything but plain pictures.
+    """Tell whether a place is a raster to be treated as a scene: anything but plain images.
 
-    An address is one whatever its ending, a folder is one of scenes if there are TIFFs in it.
+    An address always is, whatever its suffix; a folder holds scenes if there are TIFFs in it.
     """
     if "://" in location or location.startswith("/vsi"):
         return True
@@ -81,17 +81,17 @@ def predict_scenes(
 ) -> Iterator[PairResult]:
     """Map what changed between the TIFFs of two folders that have the same stems.
 
-    Each pair gets a folder of its own in ``request.out``. Pairs that an earlier run finished are
-    passed over, unless they may be replaced. What is wrong with one pair does not stop the others.
+    Each pair gets its own folder in ``request.out``. Pairs that an earlier run finished are
+    skipped, unless they may be replaced. What is wrong with one pair does not stop the others.
 
     Args:
         request: As for :func:`changedet.predict.rasters.predict_scene`; two folders.
         detector: Scores the tiles of all pairs, instead of one made from the request.
         say: Gets sentences for the user.
-        progress: Told how far the scoring of the pair at hand is.
+        progress: Called with the progress of scoring the current pair.
 
     Returns:
-        What came of each pair, as it is done; pairs that are passed over are left out. The checks
+        The result of each pair, as it is done; pairs that are skipped are left out. The checks
         are done before; the iterator raises StorageError, and what else would hit every pair.
 
     Raises:
@@ -149,7 +149,7 @@ def _prefixed(say: Callable[[str], None], stem: str) -> Callable[[str], None]:
 
 
 class _Settled(NamedTuple):
-    """What is used for all pairs: the model's facts, threshold and test-time augmentation."""
+    """What is used for all pairs: the model's metadata, threshold and test-time augmentation."""
 
     model: dict[str, Any]
     threshold: float

@@ -105,7 +105,7 @@ def predict_files(
     Args:
         before: Image of the first date, or a folder of such images.
         after: Image of the second date, or a folder whose files have the same stems.
-        model: Model file, or ``baseline:NAME`` for an untrained method that measures each pair by
+        model: Model file, or ``baseline:NAME`` for an untrained baseline that measures each pair by
             itself; None where a detector is given instead.
         detector: Scores the pairs, instead of one made from ``model``, ``device`` and
             ``test_time``.
@@ -113,11 +113,10 @@ def predict_files(
         encoder_weights: Its weights; None: those of the package.
         out: Folder for the results.
         threshold: Score in [0, 1] to use instead of the model's own.
-        test_time: Turned, mirrored or coarser views of a tile to average; None: as stored
-            with the model.
-        device: As for :func:`changedet.inference.devices.resolve_device`.
+        test_time: Test-time augmentation; None: the one stored with the model.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         batch_size: Tiles that go through the model at once.
-        existing: Whether the results of an earlier run in ``out`` may be replaced.
+        existing: What to do if ``out`` already holds results: ``refuse``, ``replace``.
         progress: Called after each pair.
 
     Raises:
@@ -230,7 +229,7 @@ def _check_pairs(files: list[_Files]) -> tuple[int, int]:
 
 
 def _refuse_rasters(files: list[_Files]) -> None:
-    """Pictures have no place on Earth; a raster has one, and to ignore it would be wrong."""
+    """Plain images have no georeference; a raster has one, and ignoring it would be wrong."""
     for pair in files:
         for path in (pair.before, pair.after):
             if path.suffix.lower() in RASTER_SUFFIXES:

@@ -1,4 +1,4 @@
-"""What a killed prediction needs to go on: settings, finished rows, rows in the making."""
+"""What a killed prediction needs to resume: settings, finished rows, unfinished rows."""
 
 import io
 import json
@@ -15,7 +15,7 @@ _JOURNAL = "journal.json"
 
 
 class Journal:
-    """Record of the finished rows of tiles, in a folder of its own.
+    """Record of the finished rows of tiles, in its own folder.
 
     The scores of these rows must be on the disk before :meth:`save` is called; a crash at any
     moment leaves the last state that was saved whole.
@@ -60,7 +60,7 @@ class Journal:
                 )
                 self.next_row = int(record["next_row"])
         except (OSError, EOFError, ValueError, LookupError, AttributeError, TypeError):
-            # Whatever is wrong with the record, the scene can be scored anew.
+            # Whatever is wrong with the record, the scene can be scored again.
             return None
         return differing
 

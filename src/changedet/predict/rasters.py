@@ -1,4 +1,4 @@
-"""Two rasters in, a georeferenced change map and polygons out, in constant memory."""
+"""From two rasters to a georeferenced change map and polygons, in constant memory."""
 
 import shutil
 import time
@@ -76,10 +76,10 @@ def predict_scene(
 
     Called with a :class:`SceneRequest`, or with both rasters and the request's other fields by
     name: ``predict_scene("a.tif", "b.tif", model="model.safetensors", out="result")``. A detector
-    that is at hand serves any number of scenes; without one, the model file is read for each.
+    can serve any number of scenes; without one, the model file is read for each.
 
     Writes ``score.tif``, ``mask.tif``, polygons, ``item.json`` and ``summary.json`` to
-    ``request.out``; they appear there when all are complete. A killed run goes on from its
+    ``request.out``; they appear there when all are complete. A killed run resumes from its
     finished rows of tiles when it is started again with the same request.
 
     Args:
@@ -89,7 +89,7 @@ def predict_scene(
             test-time augmentation.
         options: The other fields of :class:`SceneRequest`, in the second form.
         say: Gets sentences for the user: coverage, shift, warnings.
-        progress: Told how far the scoring is.
+        progress: Called with the progress of scoring.
 
     Raises:
         ConfigError: If an option is wrong or ``out`` is not free.
@@ -202,7 +202,7 @@ def _take_up(
     try:
         scores = ScoreFile.open(scratch, job.grid) if fits else None
     except DataError:
-        # Damaged or gone: the scene can be scored anew.
+        # Damaged or gone: the scene can be scored again.
         scores = None
     if scores is not None:
         done = journal.next_row - job.plan.rows.start

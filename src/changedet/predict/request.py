@@ -1,4 +1,4 @@
-"""What to predict on a scene, and what came of it."""
+"""What to predict on a scene, and the result."""
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -30,13 +30,12 @@ class SceneRequest:
     Attributes:
         before: Raster of the first date: a path, an http(s):// or s3:// address.
         after: Raster of the second date; it is brought onto the grid of ``before``.
-        model: Model file, or ``baseline:NAME`` for an untrained method that measures the scene;
+        model: Model file, or ``baseline:NAME`` for an untrained baseline that measures the scene;
             None where a detector is given instead.
         out: Folder for the results.
         threshold: Score in [0, 1] to use instead of the model's own.
-        test_time: Turned, mirrored or coarser views of a tile to average; None: as stored
-            with the model.
-        device: As for :func:`changedet.inference.devices.resolve_device`.
+        test_time: Test-time augmentation; None: the one stored with the model.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         encoder: Encoder of ``baseline:deep_difference``; None: the package's.
         encoder_weights: Its weights; None: those of the package.
         batch_size: Tiles that go through the model at once; None: by tile and device.
@@ -50,7 +49,7 @@ class SceneRequest:
         region: Area of interest: ``xmin,ymin,xmax,ymax``, or a file of polygons.
         region_crs: CRS of the four numbers; None: that of ``before``.
         polygons: Format and clean-up of the polygons.
-        existing: Whether the results of an earlier run in ``out`` may be replaced.
+        existing: What to do if ``out`` already holds results: ``refuse``, ``replace``.
     """
 
     before: str

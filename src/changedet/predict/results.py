@@ -1,4 +1,4 @@
-"""What a prediction on a scene says of itself: ``summary.json`` and the STAC item."""
+"""How a prediction on a scene is described: ``summary.json`` and the STAC item."""
 
 import dataclasses
 import json
@@ -38,7 +38,7 @@ from changedet.vector.files import Format, PolygonSummary, file_name
 SCORE: Final = "score.tif"
 MASK: Final = "mask.tif"
 ITEM: Final = "item.json"
-#: Everything that a prediction may leave, and what a GIS puts beside it.
+#: Everything that a prediction may write, and files that a GIS puts next to it.
 PRODUCTS: Final = (
     *(SUMMARY, SCORE, MASK, ITEM),
     *(file_name(kind) for kind in get_args(Format)),
@@ -89,12 +89,12 @@ def summarise(job: SceneJob, *, source: str, found: Found, notes: list[str]) -> 
         job: What was settled before.
         source: Who chose the threshold.
         found: What is in the products.
-        notes: What the user was told.
+        notes: Messages that the user got.
     """
     pixels = job.grid.height * job.grid.width
     pair, counts = job.pair, found.counts
     known = counts.changed + counts.unchanged
-    # A run that goes on must not claim the speed of what was done before.
+    # A resumed run must not claim the speed of what was done before.
     share = 1.0 - found.tiles.resumed / job.plan.count
     peak = peak_process_memory()
     return SceneSummary(

@@ -1,4 +1,4 @@
-"""What a prediction on a scene is, was made of and lies, as a STAC Item (stacspec.org)."""
+"""A prediction on a scene as a STAC Item (stacspec.org): contents, sources, location."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def make_item(
 ) -> dict[str, Any]:
     """Describe the products of one scene.
 
-    The time is from the older to the newer picture where both rasters say when they were taken,
-    otherwise ``created``. Addresses of inputs are given without user names and queries, which
+    The time range spans both images if both rasters state when they were acquired; otherwise it
+    is ``created``. Addresses of inputs are given without user names and queries, which
     may hold a key.
 
     Args:

@@ -1,4 +1,4 @@
-"""What ``summary.json`` of a prediction holds: on pictures, and on a scene."""
+"""What ``summary.json`` of a prediction holds: on images and on a scene."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal
@@ -68,7 +68,7 @@ class Threshold(Record):
 
 
 class _PictureRun(Results):
-    """What all summaries of predictions on pictures hold.
+    """What all summaries of predictions on images hold.
 
     Attributes:
         version: Version of changedet that wrote the file.
@@ -88,7 +88,7 @@ class _PictureRun(Results):
 
 
 class PictureFacts(Record):
-    """What was found in one pair of pictures.
+    """What was found in one pair of images.
 
     Attributes:
         name: Stem of the files.
@@ -108,13 +108,13 @@ class PictureFacts(Record):
 
 
 class ImagePairSummary(PictureFacts, _PictureRun):
-    """A prediction on one pair of pictures."""
+    """A prediction on one pair of images."""
 
     kind: Literal["image_pair"] = "image_pair"
 
 
 class ImagesSummary(_PictureRun):
-    """A prediction on two folders of pictures; each pair has a summary of its own besides.
+    """A prediction on two folders of images; each pair also has its own summary.
 
     Attributes:
         images: Number of pairs.
@@ -137,14 +137,14 @@ class RasterFacts(Record):
         crs: Coordinate reference system as WKT, if there is one.
         transform: From (column, row) to coordinates: x = a column + b row + c,
             y = d column + e row + f.
-        gsd_m: Side of a pixel on the ground in metres, if it is known.
+        gsd_m: Ground sample distance in metres, if it is known.
         dtype: Type of the stored values.
         bands: Bands that were read, numbered from 1.
         band_count: Bands of the file.
         nodata: Value that marks missing pixels; null for NaN, too.
         size_bytes: Size of the file, if it is known.
         changed_at: Another value means that the content may be another one.
-        acquired: When the picture was taken, ISO 8601 in UTC, if the file says so.
+        acquired: When the image was acquired, ISO 8601 in UTC, if the file says so.
     """
 
     location: str
@@ -180,7 +180,7 @@ class GridFacts(Record):
             y = d column + e row + f.
         height: In pixels.
         width: In pixels.
-        gsd_m: Side of a pixel on the ground in metres, if it is known.
+        gsd_m: Ground sample distance in metres, if it is known.
     """
 
     crs: str | None
@@ -216,7 +216,7 @@ class TileFacts(Record):
         batch_size: Tiles that went through the model at once.
         count: Tiles of the scene.
         scored: Tiles that were scored.
-        empty: Tiles that were passed over, because no pixel of them is wanted.
+        empty: Tiles that were skipped because none of their pixels is needed.
         resumed: Tiles that an earlier, interrupted run had done.
         effect_of_size: What the size of the tiles changed, where it is not that of the training.
     """
@@ -289,7 +289,7 @@ class SceneSummary(Results):
         device: Where it was computed.
         speed: How long it took.
         peak_memory_mb: Largest resident memory of the process, in 10^6 bytes, if it is known.
-        notes: What the user was told.
+        notes: Messages that the user got.
     """
 
     kind: Literal["scene"] = "scene"

@@ -28,7 +28,7 @@ class WorkFolder(NamedTuple):
 
     Attributes:
         out: Folder of the results.
-        state: For what a killed run needs to go on.
+        state: For what a killed run needs to resume.
         products: For the results; :meth:`publish` moves them to ``out``.
     """
 
@@ -68,7 +68,7 @@ def work_folder(out: Path, *, existing: Existing) -> Iterator[WorkFolder]:
 
     Args:
         out: Folder of the results; it need not exist.
-        existing: Whether the results of an earlier run may be replaced.
+        existing: What to do if the folder already holds results.
 
     Raises:
         ConfigError: If ``out`` is not free, or another run is writing to it.
