@@ -41,7 +41,7 @@ class FoundPairs:
 
     Attributes:
         pairs: Pairs that have all their files.
-        faults: What makes the data set unusable as it is, a sentence each.
+        faults: What makes the data set unusable, one sentence each.
         notes: What the user should know, a sentence each.
     """
 
@@ -57,7 +57,7 @@ LAYOUTS: Final = (
     Layout("T1/T2", "T1", "T2"),
     Layout("before/after", "before", "after"),
 )
-#: Written by ``changedet data prepare`` and by the seed's own preparation (spec 6).
+#: Written by ``changedet data prepare`` and by the preparation of the DASNet-V2 document (spec 6).
 PREPARED_FOLDER: Final = "OUT1"
 LABEL_FOLDERS: Final = ("label", "labels", "OUT", "mask", "masks", "GT")
 #: Folder and list names of each split, the usual one first.
@@ -66,7 +66,7 @@ SPLIT_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-#: Images that may have a place on Earth, hence are no plain pictures.
+#: Images that may be georeferenced, so they are not plain images.
 RASTER_SUFFIXES: Final = frozenset({".tif", ".tiff"})
 IMAGE_SUFFIXES: Final = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".webp", ".gif"}

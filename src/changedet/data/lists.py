@@ -1,4 +1,4 @@
-"""List files: one pair a line, ``BEFORE AFTER LABEL`` (spec 6) or just a name."""
+"""List files: one pair per line, ``BEFORE AFTER LABEL`` (spec 6) or just a name."""
 
 from collections import Counter
 from pathlib import Path

@@ -62,7 +62,7 @@ class PairPaths(NamedTuple):
         return image_size(self.before)
 
     def samples(self, crop_px: int, *, encoding: LabelEncoding) -> int:
-        """One crop of each pair an epoch, as the seed does."""
+        """One crop of each pair per epoch, as in the public code."""
         return 1
 
     def open(

@@ -1,4 +1,4 @@
-"""Sums over pixels that add up: means and deviations of any number of images."""
+"""Sums over pixels that add up: means and standard deviations of any number of images."""
 
 from __future__ import annotations
 

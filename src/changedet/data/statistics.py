@@ -1,4 +1,4 @@
-"""Per-date means and deviations of the training images (spec 3)."""
+"""Per-date means and standard deviations of the training images (spec 3)."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def measure_normalisation(
     Args:
         pairs: The training split, and nothing else.
         bands: Order in which the statistics are listed and the network sees the channels.
-        scale: ``mean`` leaves the deviation at 1, as the seed does.
+        scale: ``mean`` leaves the standard deviation at 1, as the public code does.
         channels: Channels of the images.
         progress: Told after every pair.
 
     Raises:
         DataError: If there is no pair, an image cannot be read, or a band is constant while the
-            deviation is wanted.
+            standard deviation is wanted.
     """
     if not pairs:
         raise DataError("there are no pairs to measure means from; add some to the train split")

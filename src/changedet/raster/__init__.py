@@ -1,1 +1,1 @@
-"""Rasters: tile arithmetic."""
+"""Rasters: read, align, resample and write them, window by window; tile arithmetic."""

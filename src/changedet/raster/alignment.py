@@ -46,7 +46,7 @@ def require_placed(dataset: rasterio.DatasetReader, location: str) -> None:
 
 
 def require_comparable(before: RasterInfo, after: RasterInfo) -> None:
-    """Refuse a pair that cannot be laid over each other as it is.
+    """Refuse a pair that cannot be aligned.
 
     Raises:
         DataError: If only one has a CRS; if neither has one and they are not of one size and

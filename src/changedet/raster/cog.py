@@ -161,7 +161,7 @@ def write_mask_cog(
 
 @contextmanager
 def _workshop(path: Path, *, room: float) -> Iterator[Path]:
-    """Give a folder beside ``path`` for unfinished files, and translate what goes wrong there.
+    """Return a folder next to ``path`` for unfinished files, and translate errors that occur there.
 
     Its name is always the same: what a killed run left is cleared away by the next one.
     """
@@ -169,7 +169,7 @@ def _workshop(path: Path, *, room: float) -> Iterator[Path]:
     settings = {
         "GDAL_CACHEMAX": _CACHE,
         "CPL_TMPDIR": _name(folder),
-        # GDAL must see the header beside the scores, and must leave no files beside products.
+        # GDAL must see the header next to the scores, and must leave no files next to the results.
         "GDAL_DISABLE_READDIR_ON_OPEN": "FALSE",
         "GDAL_PAM_ENABLED": "NO",
     }

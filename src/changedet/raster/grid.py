@@ -56,7 +56,7 @@ def tiles(shape: tuple[int, int], *, size: tuple[int, int], overlap: int) -> Ite
 def blend_weights(length: int, *, size: int, overlap: int) -> NDArray[np.float64]:
     """Say how much every tile of one axis counts at each of its pixels.
 
-    With an overlap the tiles fade into each other (squared sine window, positive everywhere);
+    With an overlap, the tiles are blended (squared sine window, positive everywhere);
     without, every pixel belongs to the first tile that covers it. The weight of a tile's pixel is
     the product of both axes' weights, so no weight map of the image is needed.
 

@@ -1,4 +1,4 @@
-"""What a raster says of itself: size, place, bands, dates."""
+"""Metadata of a raster: size, location, bands, dates."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TIMEOUT_S: Final = 10.0
 _SAMPLE_PX: Final = 32
 _SAMPLES: Final = 3
 _SAMPLED_BANDS: Final = 16
-# The smallest overview shows all of the picture; a larger one than this is not worth fetching.
+# The smallest overview shows the whole image; one larger than this is not worth fetching.
 _OVERVIEW_PX: Final = 512
 
 
@@ -47,8 +47,8 @@ class RasterInfo:
         width: In pixels.
         crs: Coordinate reference system as WKT, or None.
         transform: From (column, row) of pixel corners to CRS coordinates; the identity if unknown.
-        gsd_m: Side of a pixel on the ground in metres, at the centre of the raster, measured on
-            the ellipsoid; None without CRS.
+        gsd_m: Ground sample distance in metres, at the centre of the raster, measured on the
+            ellipsoid; None without CRS.
         dtype: Type of the stored values of the chosen bands.
         bands: Chosen bands, numbered from 1.
         band_count: Bands of the file, alpha included.
@@ -57,7 +57,7 @@ class RasterInfo:
         changed_at: When the file was last changed, or what its server tells versions apart by
             (ETag); where neither is known, a checksum of its header and of samples of its pixels.
             Another value means that the content may be another one.
-        acquired: When the picture was taken, ISO 8601 in UTC, None if the file does not say.
+        acquired: When the image was acquired, ISO 8601 in UTC; None if the file does not say.
     """
 
     location: str

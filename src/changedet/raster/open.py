@@ -63,7 +63,7 @@ def open_raster(location: str) -> rasterio.DatasetReader:
         ImageError: If it is missing, unreachable, cut short, no raster, or holds no bands.
     """
     remote = is_remote(location)
-    # Sidecar files (.tfw, .ovr, .msk) are looked for beside local files only: on a server every
+    # Sidecar files (.tfw, .ovr, .msk) are looked for next to local files only: on a server every
     # look costs a request.
     listing = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"} if remote else {}
     try:

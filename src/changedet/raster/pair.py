@@ -76,7 +76,7 @@ class RasterPair:
     """Two rasters on the pixels of the earlier one, cropped to what they have in common.
 
     The later one may lie on any other grid: it is warped while it is read. ``read`` may be called
-    from many threads, and after a fork; every thread opens files of its own, ``close`` closes all.
+    from many threads, and after a fork; every thread opens its own files, ``close`` closes all.
 
     Args:
         before: Path or address of the earlier raster, see :func:`open_raster`.

@@ -70,7 +70,7 @@ def measure_limits(read: Callable[[Window], Pixels], whole: Window, *, location:
             "gdal_edit.py -a_nodata"
         )
     low, high = (float(limit) for limit in np.percentile(values, PERCENTILES))
-    # A constant picture has no range of its own.
+    # A constant image has no value range.
     return (low, high) if high > low else (low, low + 1.0)
 
 

@@ -34,7 +34,7 @@ class ScoreFile:
     """Scores of every pixel of a grid on disk, (K, H, W), float32, NaN = no data.
 
     The file holds nothing but little-endian numbers, band after band and row by row, and an ENVI
-    header lies beside it, hence GDAL and every GIS read it. Rows that were never written read as 0.
+    header lies next to it, so GDAL and every GIS read it. Rows that were never written read as 0.
     Rows are safe from a crash once :meth:`sync` has returned. May be used from many threads.
 
     Attributes:
@@ -83,7 +83,7 @@ class ScoreFile:
 
     @classmethod
     def open(cls, path: Path, grid: GeoGrid, *, bands: int = 1) -> Self:
-        """Go on with a file that :meth:`create` made for the same grid and number of bands.
+        """Reopen a file that :meth:`create` made for the same grid and number of bands.
 
         Raises:
             DataError: If it is missing or was made for a grid of another size or for other bands.

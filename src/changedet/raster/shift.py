@@ -189,7 +189,7 @@ def _edge_directions(image: Values, valid: Mask) -> Features:
         right = ndimage.gaussian_filter(band, SIGMA_PX, order=(0, 1), truncate=REACH_SIGMA)
         total += (right + 1j * down) ** 2
     size = np.abs(total)
-    # The floor keeps the weakest gradients, which are noise, from being lifted most.
+    # The added median keeps the weakest gradients, which are noise, from being amplified most.
     floor = np.median(size[valid])
     return np.asarray(total / np.sqrt(size + floor + np.finfo(np.float32).tiny), np.complex64)
 
@@ -202,7 +202,7 @@ def _correlate(first: Features, second: Features, valid: Mask) -> Real:
 
 
 def _centred(features: Features, weights: Real) -> Features:
-    """Take the mean off before the window goes on, else the window itself would match at 0."""
+    """Remove the mean before the window is applied, or the window itself would match at 0."""
     mean = (features * weights).sum() / max(float(weights.sum()), np.finfo(np.float32).tiny)
     return np.asarray((features - mean) * weights, np.complex64)
 

@@ -115,7 +115,7 @@ class TilePlan:
 
 
 class OpenRows(NamedTuple):
-    """Scores in the making: what a killed run needs to go on (see :class:`RowBlender`).
+    """Unfinished scores: what a killed run needs to resume (see :class:`RowBlender`).
 
     ``scores`` is (K classes, n, W of the target), NaN where none is wanted; ``top`` is their first
     pixel row.
@@ -157,7 +157,7 @@ class RowBlender:
     Args:
         plan: The tiles.
         classes: Scores that a pixel has, K.
-        resumed: The state of an earlier blender, to go on from.
+        resumed: The state of an earlier blender, to resume from.
         memory: Where the scores lie; their rows are handed out there, too.
     """
 

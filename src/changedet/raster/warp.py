@@ -195,7 +195,7 @@ def resample(
                 nodata=None,
                 SRC_ALPHA_MAX=_OPAQUE,
                 DST_ALPHA_MAX=_OPAQUE,
-                # Else GDAL derives the width of its filter from the sizes of the two pictures.
+                # Otherwise GDAL derives the width of its filter from the sizes of the two images.
                 XSCALE=scale[0],
                 YSCALE=scale[1],
             ) as warped,

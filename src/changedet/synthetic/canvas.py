@@ -21,7 +21,7 @@ _TRACKS_APART = 19.0
 
 
 class Relief(NamedTuple):
-    """Unevenness of the ground that stays over the years, (H, W), about 0 with deviation 1."""
+    """Permanent unevenness of the ground, (H, W), mean about 0, standard deviation about 1."""
 
     coarse: Plane
     medium: Plane
@@ -153,7 +153,7 @@ def _level(value: float) -> int:
 
 
 def noise(rng: np.random.Generator, side_px: int, *, cell_px: float) -> Plane:
-    """Draw smooth noise about 0 with a deviation of about 1, (H, W)."""
+    """Draw smooth noise about 0 with a standard deviation of about 1, (H, W)."""
     cells = max(2, math.ceil(side_px / cell_px) + 2)
     grid = Image.fromarray(rng.standard_normal((cells, cells), dtype=np.float32))
     enlarged = grid.resize((side_px, side_px), Image.Resampling.BICUBIC)

@@ -57,13 +57,13 @@ def apply_changes(rng: np.random.Generator, layout: LandLayout) -> Landscape:
 
 
 def _is_seen(scene: Landscape, outline: Points) -> bool:
-    """Whether the middle of an outline lies well inside the picture."""
+    """Whether the middle of an outline lies well inside the image."""
     middle, border = outline.mean(axis=0), min(9.0, scene.side / 4)
     return bool(((middle > border) & (middle < scene.side - border)).all())
 
 
 def _in_sight(scene: Landscape, outline: Points) -> Points:
-    """Cut off what lies outside of the picture."""
+    """Cut off what lies outside the image."""
     for corner, sign in ((0.0, 1.0), (scene.side, -1.0)):
         for normal in np.eye(2) * sign:
             if len(outline):
@@ -105,7 +105,7 @@ def _change_houses(rng: np.random.Generator, layout: LandLayout) -> LandLayout |
 
 
 def _open_ground(rng: np.random.Generator, scene: Landscape, *, margin: float) -> Points | None:
-    """Choose a field or meadow that is in the picture."""
+    """Choose a field or meadow that is in the image."""
     grounds = [
         _in_sight(scene, inset(parcel.outline, margin))
         for parcel in scene.parcels

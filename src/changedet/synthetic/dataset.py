@@ -1,4 +1,4 @@
-"""Invented but realistic image pairs with exact change labels: the embedded sample data.
+"""Generated image pairs with exact change labels: the sample data.
 
 Between the two dates the season, the sun, the air and the camera differ, fields are harvested and
 cars move, none of which is labelled; what is built, dug or torn down is.

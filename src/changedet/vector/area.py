@@ -1,4 +1,4 @@
-"""Areas on the ellipsoid, for projected and geographic reference systems alike.
+"""Areas on the ellipsoid, for projected and geographic CRS alike.
 
 Polygons are projected by PROJ into Lambert's azimuthal equal-area projection of their own
 ellipsoid, centred close by, so the planar area there is the area on the ellipsoid; only what is a

@@ -36,7 +36,7 @@ class GeoParquetLayer:
         self._schema = self._arrow.schema(fields)
         self._crs = None if crs is None else pyproj.CRS.from_user_input(crs).to_json_dict()
         self._bounds = [np.inf, np.inf, -np.inf, -np.inf]
-        # Beside a stored Arrow schema, readers would not see metadata that are added at the end.
+        # With a stored Arrow schema, readers would not see metadata that is added at the end.
         self._file: Any = parquet.ParquetWriter(
             path, self._schema, compression="zstd", store_schema=False
         )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from changedet.vector.outlines import Change
 
-#: Columns of every format beside the geometry, in this order.
+#: Columns of every format besides the geometry, in this order.
 COLUMNS: Final = (
     "id",
     "area_m2",

@@ -1,4 +1,4 @@
-"""Read polygons from vector files, in the reference system that is wanted."""
+"""Read polygons from vector files, in a given CRS."""
 
 import shlex
 from collections.abc import Sequence

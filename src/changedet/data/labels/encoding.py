@@ -1,4 +1,4 @@
-"""The meaning of stored mask values, and how it is told from all masks of a data set."""
+"""The meaning of stored mask values, and how it is determined from all masks of a data set."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class LabelEncoding:
         Raises:
             DataError: If a value occurs that the encoding does not know.
         """
-        # Dark and bright are told apart by hand, hence only "0 is changed" says anything here.
+        # The threshold separates dark from bright; the values only say whether dark means changed.
         dark_is_changed = 0 in self.changed
         if raw.dtype == np.bool_:
             return np.asarray(raw != dark_is_changed, dtype=np.uint8)

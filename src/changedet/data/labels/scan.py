@@ -1,6 +1,6 @@
-"""What the values of change masks mean: decided once from all masks of a data set.
+"""What the values of change masks mean: determined once, from all masks of a data set.
 
-A mask is 0/1, 0/255, 1 bit, palette or colour on black, or the seed's JPEG grey. One mask alone
+A mask is 0/1, 0/255, 1 bit, palette or colour on black, or greyscale JPEG as in CDD. One mask alone
 often cannot tell (an empty one is 0 in all of them), so :func:`scan_labels` looks at all of them
 and refuses what contradicts itself; nothing is guessed pixel by pixel later.
 """

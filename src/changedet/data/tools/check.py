@@ -46,7 +46,7 @@ class SplitSummary:
 
 @dataclass(frozen=True)
 class DateSummary:
-    """Mean and deviation per channel, in stored values, of one date of the measured split."""
+    """Mean and standard deviation per channel of one date, in stored values."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -64,7 +64,7 @@ class CheckReport:
         errors: What must be repaired before the data set can be used, a sentence each.
         warnings: What is legal but seldom meant, a sentence each.
         encoding: What the label values mean, or None if that is not understood.
-        splits: Facts by split.
+        splits: Statistics by split.
         sizes: Number of pairs by image size, "WIDTHxHEIGHT", the most frequent first.
         measured_split: Split that ``dates`` describes.
         dates: Statistics of ``before`` and ``after``.
@@ -256,7 +256,7 @@ def _label_warnings(found: Survey, counts: dict[tuple[str, str], MaskCount]) -> 
 
 
 def _recurring_names(found: Survey) -> list[str]:
-    # Many data sets number each split anew, so a name alone is no reason for a warning.
+    # Many data sets number each split again, so a name alone is no reason for a warning.
     times = Counter(pair.name for pairs in found.splits.values() for pair in pairs)
     recurring = sorted(name for name, number in times.items() if number > 1)
     if not recurring:

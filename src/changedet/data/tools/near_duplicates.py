@@ -2,7 +2,7 @@
 
 Such images make a test easier than it looks: the model has met the place before. Each date is
 shrunk to 16 x 16 grey cells, which differ neither by colour balance nor by compression, and
-compared by correlation in all eight turns and mirrorings. Two pairs are near-duplicates if
+compared by correlation in all eight rotations and mirror images. Two pairs are near-duplicates if
 
 * one date of each, in the same frame, correlates at least by the limit, or
 * both dates do where the frames are shifted against each other by up to half of their side.
@@ -51,7 +51,7 @@ Shifts = Literal["search", "none"]
 _FURTHEST = THUMBNAIL_PX // 2
 # Comparisons whose correlations lie in memory at once.
 _COMPARED_AT_ONCE = 4_000_000
-# Deviation (of cells) below which there is nothing to compare, as a share of the largest value.
+# Standard deviation (of cells), as a share of the largest value, below which nothing is compared.
 _FLAT = 1e-4
 
 
@@ -160,7 +160,7 @@ def find_near_duplicates(
         framed = _same_frame(grey, others.grey)
         shifted, overlap = _shifted(grey, others.grey, shifts)
         identical = _identical(pairs.digests[first : first + at_once], others.digests)
-        # A turned float sum may miss 1 by rounding.
+        # The sum of a rotated image may miss 1 by rounding.
         near = identical | (np.maximum(framed, shifted) >= limit - 1e-6)
         for row, column in np.argwhere(near):
             place = row, column
@@ -217,7 +217,7 @@ def _identical(
 def _same_frame(
     grey: npt.NDArray[np.float32], others: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Correlate any date with any date in one frame; the highest of all turns, (N, M)."""
+    """Correlate any date with any date in one frame; the highest of all rotations, (N, M)."""
     best = np.full((len(grey), len(others)), -1.0, dtype=np.float32)
     ours = _dates(grey)
     for turned in _turns(others):
@@ -252,7 +252,7 @@ def _shifted(
 
 
 def _turns(grey: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
-    """Give all eight turns and mirrorings."""
+    """Return all eight rotations and mirror images."""
     for mirrored in (grey, grey[..., ::-1]):
         for quarters in range(4):
             yield np.rot90(mirrored, quarters, axes=(-2, -1))

@@ -1,4 +1,4 @@
-"""Write 0/1 masks and list files as the seed asks (spec 6), beside the source or elsewhere."""
+"""Write the 0/1 masks and list files of spec 6, next to the source or elsewhere."""
 
 from __future__ import annotations
 

@@ -36,8 +36,8 @@ class PairDataset(Dataset[PairSample]):
     Everything random about a sample is a function of the seed, the epoch and the sample's index
     alone: neither the number of workers nor resuming changes it. Images larger than the crop are
     cropped at a random place; smaller ones are reflected, and their label is IGNORED there. A pair
-    of files gives one sample an epoch, a block of a scene as many as crops fit into its labelled
-    area; there, a crop without any labelled pixel is drawn again, a few times at most.
+    of files gives one sample per epoch, a block of a labelled raster as many as crops fit into its
+    labelled area; there, a crop without any labelled pixel is drawn again, a few times at most.
 
     Args:
         pairs: Labelled pairs.
@@ -47,13 +47,13 @@ class PairDataset(Dataset[PairSample]):
         augmentation: How samples are varied. None: by the place of the crop only.
         channels: Channels that the images must have.
         pixel_type: Kind of the stored values.
-        fill: Statistics of the model, whose means stand where a scene holds no image. None: zeros.
+        fill: Statistics of the model, whose means replace pixels without data. None: zeros.
         cache: "memory" keeps every open pair after its first use, which costs for a pair of files
             (2 * channels + 1) * H * W bytes (a 256 x 256 RGB pair: 0.46 MB) in every process that
-            reads: each worker fills a cache of its own and loses it when it ends. Blocks of scenes
-            are read window by window all the same.
-        crops_per_pair: Multiplies the samples of an epoch: each is cut anew, so that an epoch of
-            few large images is worth the validation and the checkpoint at its end.
+            reads: each worker fills its own cache and loses it when it ends. Blocks of labelled
+            rasters are read window by window in any case.
+        crops_per_pair: Samples per pair and epoch, each cropped independently, so that an epoch
+            of few large images is worth the validation and the checkpoint at its end.
 
     Raises:
         DataError: If there are no pairs, or one has no label.

@@ -1,4 +1,4 @@
-"""One random draw, applied to before, after and label: crop, zoom, flips, turns, colour, shift."""
+"""One random draw for before, after and label: crop, zoom, flips, rotation, colour, shift."""
 
 import math
 from dataclasses import dataclass, fields
@@ -39,20 +39,20 @@ _HALF = 0.5
 class Augmentation:
     """How training samples are varied; everything is off by default.
 
-    Geometry is drawn once a pair, so that before, after and label stay on top of each other.
+    Geometry is drawn once per pair, so that before, after and label stay on top of each other.
     Colour is drawn for each date by itself.
 
     Attributes:
         horizontal_flip: Probability of mirroring left and right.
         vertical_flip: Probability of mirroring top and bottom.
-        quarter_turns: Probability of turning by 90, 180 or 270 degrees, each equally likely.
+        quarter_turns: Probability of rotating by 90, 180 or 270 degrees, each equally likely.
         scale: Range of the zoom, drawn evenly on a logarithmic scale: 2 shows half the ground
             along each side. Zooming out ends where the whole shorter side is seen. None: no zoom.
         brightness: Largest relative change of brightness, in [0, 1].
         contrast: Largest relative change of contrast, in [0, 1].
         saturation: Largest relative change of saturation, in [0, 1]; 8-bit images of three
             channels only.
-        hue: Largest turn of the hue as a share of the colour circle, in [0, 0.5]; likewise.
+        hue: Largest shift of the hue as a share of the colour circle, in [0, 0.5]; likewise.
         swap_dates: Probability of exchanging before and after; the label stays.
         shift_px: Largest shift of after against before and the label along each axis, in pixels
             of the sample; sub-pixel, bilinear, with the edge replicated.
@@ -125,7 +125,7 @@ def _check_scale(scale: tuple[float, float] | None) -> None:
 
 
 class ColourDraw(NamedTuple):
-    """Factors of one date (1 leaves as is) and the turn of its hue (0 leaves as is)."""
+    """Factors of one date (1: no change) and the shift of its hue (0: no change)."""
 
     brightness: float
     contrast: float
