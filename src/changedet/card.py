@@ -1,4 +1,4 @@
-"""What a model file says beside its weights, read and checked without PyTorch."""
+"""What a model file holds besides its weights, read and checked without PyTorch."""
 
 import dataclasses
 import json
@@ -34,7 +34,7 @@ _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x
 
 @dataclass(frozen=True)
 class ModelCard:
-    """All that a model file says beside its weights.
+    """Everything that a model file holds besides its weights.
 
     Attributes:
         architecture: Name of the network, in the registry or ``ensemble``.

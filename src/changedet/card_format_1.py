@@ -1,4 +1,4 @@
-"""Model cards of format 1, which told who chose in sentences: turned into those of format 2."""
+"""Read model cards of format 1, whose provenance was a sentence, as cards of format 2."""
 
 import ast
 import re

@@ -18,7 +18,7 @@ class ConfigError(ChangeDetError):
 
 
 class DataError(ChangeDetError):
-    """A data set, list file, image or label cannot be used as it is."""
+    """A data set, list file, image or label cannot be used."""
 
 
 class ImageError(DataError):
@@ -44,6 +44,6 @@ class ResultsError(StorageError):
 
 
 class TrainingError(ChangeDetError):
-    """Training cannot go on, for example because the loss is not a number."""
+    """Training cannot continue, for example because the loss is not a number."""
 
     exit_code: ClassVar[int] = 1

@@ -1,4 +1,4 @@
-"""All colours that a reader has to tell apart: of the mask, styles, pictures, charts."""
+"""All colours that a reader has to distinguish: in masks, styles, panels and charts."""
 
 from typing import Final, TypeAlias
 
@@ -10,20 +10,20 @@ CHANGED_COLOUR: Final[Colour] = (214, 39, 40)
 #: Detected change on an image, brighter so that it stands out from brick and soil.
 OVERLAY_COLOUR: Final[Colour] = (255, 45, 85)
 
-# Light, blue and orange on a dark ground are told apart with any colour vision.
+# Light, blue and orange on a dark background can be distinguished with any colour vision.
 HIT_COLOUR: Final[Colour] = (168, 240, 190)
 MISS_COLOUR: Final[Colour] = (64, 156, 255)
 FALSE_ALARM_COLOUR: Final[Colour] = (255, 128, 20)
 IGNORED_COLOUR: Final[Colour] = (128, 128, 128)
-#: A label as a picture.
+#: A label in a panel.
 LABEL_CHANGED_COLOUR: Final[Colour] = (244, 244, 240)
 LABEL_UNCHANGED_COLOUR: Final[Colour] = (26, 28, 34)
 
-#: Ground, text and fainter text of pictures and charts.
+#: Background, text and fainter text of panels and charts.
 PAPER: Final[Colour] = (255, 255, 255)
 INK: Final[Colour] = (28, 30, 36)
 FAINT_INK: Final[Colour] = (110, 114, 124)
-#: Grid lines, and what a chart shows beside the point.
+#: Grid lines, and secondary elements of a chart.
 FAINT_LINE: Final[Colour] = (154, 160, 171)
 #: Lines of a chart, in the order in which they are taken.
 LINES: Final[tuple[Colour, ...]] = (

@@ -30,7 +30,7 @@ PixelType = Literal["uint8", "uint16", "float32"]
 #: How an image larger than a tile is scored: ``whole``, by overlapping tiles that fade into each
 #: other, or by a ``grid`` of tiles side by side, each without its surroundings.
 Mode = Literal["whole", "grid"]
-#: Which views of a tile are scored and averaged: turned, mirrored, or coarser ones.
+#: Which views of a tile are scored and averaged: rotated, mirrored or coarser ones.
 TestTime = Literal["none", "mirror", "flips", "turns", "scales", "coarse", "coarse_few"]
 #: Type of stored weights.
 Precision = Literal["float32", "float16", "int8"]
@@ -40,7 +40,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 #: Largest distance of two unit vectors (both distances): score = distance / MAX_DISTANCE (spec 5).
 MAX_DISTANCE = 2.0
-#: In a *decoded* label (0, 1, IGNORED): the pixel counts neither as changed nor as unchanged.
+#: In a *decoded* label (0, 1, IGNORED): the pixel is ignored.
 IGNORED = 255
 
 
@@ -125,7 +125,7 @@ class BranchOutput:
 
 @dataclass(frozen=True, kw_only=True)
 class ChangeOutput:
-    """What a model says of a batch of pairs.
+    """What a network returns for a batch of pairs.
 
     Attributes:
         score: Change score at full resolution, (B, H, W), in [0, 1]; K classes would make this
@@ -159,12 +159,12 @@ class Normalisation:
     """Per-date statistics that turn stored values into network input.
 
     Network input is ``(value - mean) / std`` per channel, after the channels were put into
-    ``bands`` order. Means and deviations are in the units of the stored values (0..255 for 8 bit)
-    and listed in ``bands`` order.
+    ``bands`` order. Means and standard deviations are in the units of the stored values (0..255
+    for 8 bit) and listed in ``bands`` order.
 
     Raises:
-        ConfigError: If a mean is not finite, a deviation not finite and above 0, or the four differ
-            in their number of channels.
+        ConfigError: If a mean is not finite, a standard deviation is not finite and above 0, or the
+            four differ in their number of channels.
     """
 
     mean_before: tuple[float, ...]
@@ -188,7 +188,7 @@ class Normalisation:
             )
 
 
-#: Spec 3: the seed's input is BGR, 0..255, minus the per-date means of CDD, not divided.
+#: Spec 3: the public code's input is BGR, 0..255, minus the per-date means of CDD, not divided.
 CDD_NORMALISATION = Normalisation(
     mean_before=(87.72, 100.20, 90.43),
     mean_after=(120.24, 127.93, 121.18),

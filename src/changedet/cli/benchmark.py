@@ -1,4 +1,4 @@
-"""``changedet benchmark``: measure models against each other and against untrained methods."""
+"""``changedet benchmark``: compare models with each other and with untrained baselines."""
 
 from __future__ import annotations
 

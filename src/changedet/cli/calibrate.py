@@ -1,4 +1,4 @@
-"""``changedet calibrate``: choose a model file's threshold anew, for the way it will be used."""
+"""``changedet calibrate``: choose a model file's threshold again, for the way it will be used."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

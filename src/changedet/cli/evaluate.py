@@ -1,4 +1,4 @@
-"""``changedet evaluate``: judge a model or an untrained method, by both protocols."""
+"""``changedet evaluate``: evaluate a model or a baseline by both protocols."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``changedet predict``: turn two rasters, or pairs of pictures, into change maps."""
+"""``changedet predict``: turn two rasters, or pairs of images, into change maps."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal

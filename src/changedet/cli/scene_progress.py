@@ -41,7 +41,7 @@ class SceneDisplay:
             self._bar.start()
 
     def update(self, tiles: TilesDone) -> None:
-        """Move the bar on; a scene that begins starts the clock anew."""
+        """Advance the bar; a new scene restarts the clock."""
         task = self._bar.tasks[0]
         now = time.monotonic()
         if not task.visible or tiles.done < task.completed:

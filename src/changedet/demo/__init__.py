@@ -1,1 +1,1 @@
-"""The built-in demo: generated pairs, training, evaluation, one prediction, one page."""
+"""The built-in demo: generated pairs, training, evaluation, one prediction, one report page."""

@@ -1,4 +1,4 @@
-"""What the demo's model has to beat: the difference of the two images as they are."""
+"""What the demo's model has to beat: the plain difference of the two images."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The embedded default: generated pairs, training, evaluation, one prediction, one page."""
+"""The demo: generated pairs, training, evaluation, one prediction, one report page."""
 
 import contextlib
 import time

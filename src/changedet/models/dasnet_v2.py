@@ -26,8 +26,8 @@ class DASNetV2(DASNet):
         encoder: Any timm backbone whose stride is a power of two.
         in_channels: Channels of the images.
         dropout: Share of channels dropped before each branch's last convolution in training.
-        activation: Of the decoder: leaky as in the code that gave the seed's figures, or the
-            ReLU of its text.
+        activation: Of the decoder: leaky as in the public code, or ReLU as the DASNet-V2 document
+            states.
 
     Raises:
         ConfigError: If an option has a value that does not exist.

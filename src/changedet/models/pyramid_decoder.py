@@ -48,7 +48,7 @@ class FeaturePyramid(nn.Module):
 
 
 class UNetDecoder(nn.Module):
-    """Refine from coarse to fine, each level beside the one above it.
+    """Refine from coarse to fine, joining each level with the coarser one above it.
 
     Ronneberger et al., U-Net, MICCAI 2015, with bilinear enlargement and one width.
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from changedet.errors import CheckpointError
 
-#: Keys under which training scripts store the weights beside an optimiser's state.
+#: Keys under which training scripts store the weights next to an optimiser's state.
 _WRAPPERS = ("net", "state_dict", "model", "model_state_dict")
 #: What a broken file can make the restricted unpickler raise.
 _BROKEN = (

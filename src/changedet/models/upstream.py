@@ -122,7 +122,7 @@ def read_checkpoint(path: Path, *, distance: Distance = "l2") -> ChangeModel:
 
 
 def parse_normalisation(text: str) -> Normalisation:
-    """Read what a user gives for the normalisation of a converted network.
+    """Read the normalisation of a converted network, as set by the user.
 
     Args:
         text: ``"seed"`` (CDD's means, spec 3), ``"imagenet"``, six numbers

@@ -156,7 +156,7 @@ def _load_from_hub(encoder: TimmBackbone) -> None:
 def _cached_file(hub_id: str, filename: str | None) -> str | None:
     """Return the path of an earlier download, so that it needs no network."""
     repository, _, revision = hub_id.partition("@")
-    # A file of its own name is in a format that timm must convert itself.
+    # Such a file is in a format that timm must convert itself.
     for name in () if filename else _HUB_FILES:
         found = huggingface_hub.try_to_load_from_cache(repository, name, revision=revision or None)
         if isinstance(found, str):

@@ -102,7 +102,7 @@ class TimmEncoder(TimmBackbone):
         super().__init__(
             name,
             in_channels=in_channels,
-            # Dilation for convolutional nets, any image size for transformers, else as it is.
+            # Dilation for convolutional networks, any image size for transformers.
             choices=(
                 {**last, "output_stride": output_stride},
                 {**last, "dynamic_img_size": True},

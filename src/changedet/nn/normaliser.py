@@ -13,7 +13,7 @@ def normalise(before: Tensor, after: Tensor, stats: Normalisation) -> tuple[Tens
     Args:
         before: Image batch in stored (RGB) channel order, (B, C, H, W), usually uint8.
         after: The same for the second date.
-        stats: Per-date means and deviations, listed in ``stats.bands`` order.
+        stats: Per-date means and standard deviations, listed in ``stats.bands`` order.
 
     Returns:
         Both batches, (B, C, H, W), float32, on the same device and in the same memory format.

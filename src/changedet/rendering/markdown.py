@@ -1,4 +1,4 @@
-"""The content of a summary page as Markdown, beside the page itself."""
+"""The content of a summary page as Markdown, next to the page itself."""
 
 import os
 import re

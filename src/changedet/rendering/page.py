@@ -1,4 +1,4 @@
-"""One self-contained HTML page from headline figures, tables, pictures and notes."""
+"""One self-contained HTML page with headline figures, tables, images and notes."""
 
 from __future__ import annotations
 

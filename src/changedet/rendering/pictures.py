@@ -60,8 +60,8 @@ _BAR_PX = 10
 def heatmap(score: NDArray[np.floating]) -> Pixels:
     """Colour a score map: blue for no change over green to red for certain change (JET).
 
-    The colours span [0, 1] whatever the map holds, so that two maps can be compared (the seed's
-    code let distances above 1 wrap around, spec 7).
+    The colours span [0, 1] whatever the map holds, so that two maps can be compared (in the
+    public code, distances above 1 wrapped around, spec 7).
 
     Args:
         score: Change scores, (H, W), in [0, 1].

@@ -80,7 +80,7 @@ def write_precision_recall_curve(
     """Draw :func:`precision_recall_figure` into a file.
 
     Args:
-        path: A .png, .jpg or .jpeg file (the seed asks for .jpg, spec 4).
+        path: A .png, .jpg or .jpeg file (spec 4 asks for .jpg).
         hist: Counts of the images.
         title: Line above the plot.
         threshold: A score among the histogram's edges whose point is marked besides.

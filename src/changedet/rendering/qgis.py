@@ -1,4 +1,4 @@
-"""How QGIS draws the products: a style file (QML) beside each, which it loads by itself."""
+"""How QGIS draws the results: a style file (QML) next to each, which it loads automatically."""
 
 from __future__ import annotations
 

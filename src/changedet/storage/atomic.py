@@ -10,7 +10,7 @@ from changedet.errors import StorageError
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Replace ``path`` by ``content``, so that a reader or a crash never sees half a file.
 
-    The content goes to a temporary file beside ``path``, is synced to the disk and then renamed,
+    The content goes to a temporary file next to ``path``, is synced to the disk and then renamed,
     hence the old file stays until the new one is complete, also when the disk is full.
 
     Raises:

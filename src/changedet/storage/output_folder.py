@@ -78,7 +78,7 @@ def result_folder(out: Path, *, marker: str, existing: Existing) -> Iterator[Pat
 
     Files of the user's own in an existing ``out`` stay there.
 
-    After an error or Ctrl-C nothing of it remains and an earlier result is untouched.
+    After an error or Ctrl-C nothing of it remains, and an earlier result is unchanged.
 
     Args:
         out: Final place.
@@ -134,7 +134,7 @@ def _is_staging(path: Path, out: Path) -> bool:
 
 
 def _remove_leftovers(out: Path, staging: Path) -> None:
-    """Remove what killed runs of this kind left behind; a folder to go on with has a name."""
+    """Remove what killed runs of this kind left behind, except folders that can be resumed."""
     for path in out.iterdir():
         owner = path.name.removeprefix(f".{out.name}.").removesuffix(_STAGING_SUFFIX)
         if path != staging and _is_staging(path, out) and owner.isdecimal():

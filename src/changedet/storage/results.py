@@ -121,7 +121,7 @@ def _describe_model(schema: dict[str, Any], model: type[BaseModel]) -> None:
 class Record(BaseModel):
     """A part of a result file.
 
-    Unknown keys are passed over when a file is read: a later version may add some.
+    Unknown keys are skipped when a file is read: a later version may add some.
     """
 
     model_config = ConfigDict(
@@ -136,7 +136,7 @@ class Record(BaseModel):
 class Results(Record):
     """A result file.
 
-    A class of its own for each kind, with ``kind: Literal["NAME"] = "NAME"``. ``schema_version``
+    One class for each kind, with ``kind: Literal["NAME"] = "NAME"``. ``schema_version``
     counts up when a key changes its meaning, its name or its place; new keys do not count.
 
     Attributes:
@@ -267,7 +267,7 @@ def _describe(part: dict[str, Any], docs: Sequence[str]) -> None:
 
 
 def _entries(doc: str) -> Iterator[tuple[str, str]]:
-    """Split the section on attributes of a docstring into names and what is said of them."""
+    """Split the section on attributes of a docstring into names and descriptions."""
     _, _, section = doc.partition("\nAttributes:\n")
     name, words = "", ""
     for line in textwrap.dedent(section).splitlines():
