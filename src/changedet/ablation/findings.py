@@ -41,7 +41,7 @@ class ClaimResult:
 
     Attributes:
         claim: The claim.
-        protocol: Protocol by which it was judged; None where it is not about a split's scores.
+        protocol: Protocol under which it was tested; None where it is not about a split's scores.
         finding: The verdict.
     """
 
@@ -51,7 +51,7 @@ class ClaimResult:
 
 
 def judge_claims(results: AblationResults) -> list[ClaimResult]:
-    """Judge every claim of the table; one about F1 or heat maps by each protocol there is."""
+    """Test every claim of the table; one about F1 or heat maps by each protocol there is."""
     judged: list[ClaimResult] = []
     for claim in results.table.claims:
         if isinstance(claim, DifferenceClaim | HeatMapClaim):

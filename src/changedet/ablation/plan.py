@@ -1,4 +1,4 @@
-"""What an ablation will do: settings of every run, the splits that judge, what is wrong with it."""
+"""What an ablation will do: settings of every run, splits to evaluate on, faults."""
 
 import shlex
 from collections.abc import Callable
@@ -44,9 +44,9 @@ class AblationRequest:
         overrides: ``section.key=value`` for every row; a row's own changes win.
         rows: Names of the rows to run; None: all.
         device: As for training.
-        test_split: Split that is judged at a fixed threshold; None: ``test`` where there is one.
+        test_split: Split that is evaluated at a fixed threshold; None: ``test`` where there is one.
         shown: Number of validation pairs whose heat maps are shown.
-        baselines: Whether the baselines are judged, too.
+        baselines: Whether the baselines are evaluated, too.
         mode: What to do about an ablation that is already in ``out``.
     """
 
@@ -114,9 +114,9 @@ class AblationPlan:
     Attributes:
         table: The table.
         runs: Every run, seed by seed, so that early on there is one of each row.
-        splits: What judges.
+        splits: What the runs are evaluated on.
         choosing: Hash of what trains and chooses the models, down to the names of the pairs.
-        judged: Hash of what judges, down to the names of the pairs.
+        judged: Hash of the evaluation data, down to the names of the pairs.
         label: What the labels' values mean, for the baselines.
         channels: Channels of the images, for the baselines.
         notes: Sentences for the user and the report.
@@ -140,7 +140,7 @@ def make_plan(request: AblationRequest, *, say: Callable[[str], None]) -> Ablati
     Raises:
         ConfigError: If the table, an option or all of the rows are wrong.
         DataError: If the data cannot be used.
-        TrainingError: If the validation split has no changed pixel, so that nothing can be judged.
+        TrainingError: If the validation split has no changed pixel, so that nothing can be evaluated.
     """
     _check_request(request)
     table = load_table(request.table)
@@ -246,7 +246,7 @@ def _plan_run(request: AblationRequest, table: AblationTable, row: Row, *, seed:
 
 
 def _first_config(request: AblationRequest, table: AblationTable) -> ExperimentConfig:
-    """Settings of the table's first row without a fault, whose judges are those of all rows."""
+    """Settings of the table's first valid row, which decide how all rows are evaluated."""
     seed = request.seeds[0]
     configs = (_plan_run(request, table, row, seed=seed).config for row in table.rows)
     return next(config for config in configs if config is not None)
@@ -272,7 +272,7 @@ def _same_judges(run: PlannedRun, first: ExperimentConfig) -> PlannedRun:
 def _settle_test_split(
     request: AblationRequest, index: PairIndex, scan: LabelScan, *, first: ExperimentConfig
 ) -> tuple[str | None, list[str], list[str]]:
-    """Find the split to judge at a fixed threshold; what is worth saying of it; what is wrong."""
+    """Find the split to evaluate at a fixed threshold, notes about it, and faults."""
     val_split, train_split = first.data.val_split, first.data.train_split
     name = request.test_split or _TEST_SPLIT
     if request.test_split is None and name not in index.splits:
@@ -323,7 +323,7 @@ def _hash_choosers(index: PairIndex, splits: JudgedSplits) -> str:
 
 
 def _hash_judges(index: PairIndex, splits: JudgedSplits, label: dict[str, Any]) -> str:
-    """Hash what a source is judged on, so that it is judged again when that has changed."""
+    """Hash what a source is evaluated on, so that it is evaluated again when that has changed."""
     names = [splits.val_split, *([] if splits.test_split is None else [splits.test_split])]
     return settings_hash(
         {

@@ -17,7 +17,7 @@ class ScoreFigures(Record):
 
     Attributes:
         protocol: Whether at the best or at a fixed threshold.
-        split: The split that is judged.
+        split: The split that is evaluated.
         threshold: Score from which on a pixel counts as changed.
         precision: Precision.
         recall: Recall.
@@ -57,7 +57,7 @@ class RunScores(Record):
 
 
 class RunFigures(RunState):
-    """A run that was trained and judged.
+    """A run that was trained and evaluated.
 
     Attributes:
         scores: Figures by protocol.
@@ -105,7 +105,7 @@ class RowFigures(Record):
         heat_maps: How clean the heat maps are.
         rank_correlation: Of max-F1 and ROC-AUC over the validations of its runs.
         loss_spread: How far the loss terms lie apart; null with one term.
-        runs: Its judged runs, by seed.
+        runs: Its evaluated runs, by seed.
         open: Its other runs: begun, or failed.
     """
 
@@ -148,10 +148,10 @@ class BaselineFigures(Record):
 
     Attributes:
         name: Its name.
-        reason: Why it could not be judged.
-        best_threshold: On the validation split, optimistic; null if it could not be judged.
-        fixed_threshold: On the test split; null if it could not be judged there.
-        heat_maps: How clean its heat maps are; null if it could not be judged.
+        reason: Why it could not be evaluated.
+        best_threshold: On the validation split, optimistic; null if it could not be evaluated.
+        fixed_threshold: On the test split; null if it could not be evaluated there.
+        heat_maps: How clean its heat maps are; null if it could not be evaluated.
     """
 
     name: str
@@ -169,7 +169,7 @@ class ClaimFigures(Record):
     Attributes:
         kind: Kind of the claim.
         text: The claim in words.
-        protocol: Protocol by which it was judged; null where it is not about a split's scores.
+        protocol: Protocol under which it was tested; null where it is not about a split's scores.
         verdict: Whether it holds.
         why: The figures behind the verdict, or why there are none.
         measured: The estimate behind it, if there is one.
@@ -193,7 +193,7 @@ class AblationFindings(Results):
         command: Commands that made it, one per line.
         data: Folder of the data set.
         val_split: Split that chooses models and thresholds.
-        test_split: Split that is judged at a fixed threshold, if there is one.
+        test_split: Split that is evaluated at a fixed threshold, if there is one.
         notes: What a reader must know of the data.
         problems: What went wrong.
         rows: The rows of the table.

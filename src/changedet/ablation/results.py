@@ -44,9 +44,9 @@ class AblationPlanRecord(Results):
     Attributes:
         table: The table, as YAML.
         commands: Commands that made it, several if it was resumed.
-        splits: What judges.
+        splits: What the runs are evaluated on.
         choosing: Hash of what trains and chooses the models.
-        judged: Hash of what judges.
+        judged: Hash of the evaluation data.
         minutes: Budget of each run; null: none.
         notes: What a reader must know of the data.
         problems: What is wrong with the data, though runs are possible.
@@ -65,7 +65,7 @@ class AblationPlanRecord(Results):
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """A run that was trained and judged."""
+    """A run that was trained and evaluated."""
 
     folder: Path
     record: RunRecord
@@ -86,7 +86,7 @@ class RowResult:
 
     Attributes:
         row: The row.
-        runs: Its judged runs, by seed.
+        runs: Its evaluated runs, by seed.
         open: Its other runs: begun, or failed.
     """
 
@@ -101,7 +101,7 @@ class RowResult:
         return [each for each in sums if len(each)]
 
     def estimate(self, protocol: Protocol, measure: Measure = "f1") -> Estimate | None:
-        """Estimate a measure over its seeds by a protocol; None where no run was judged by it."""
+        """Estimate a measure over its seeds by a protocol; None if no run was evaluated under it."""
         sums = self.sums(protocol, measure)
         return estimate_figure(sums, FIGURES[measure]) if sums else None
 
@@ -114,7 +114,7 @@ class RowResult:
         return mean([run.loss_spread for run in self.runs])
 
     def absence(self) -> str:
-        """Why there is no judged run of it."""
+        """Why there is no evaluated run of it."""
         failed = next((record for record in self.open if record.reason), None)
         if failed is not None:
             return f"row {self.row.name} failed: {failed.reason}"
@@ -148,7 +148,7 @@ class AblationResults:
         baselines: The baselines.
         command: The command that made it, or several, one per line, if it was resumed.
         val_split: Split that chooses models and thresholds.
-        test_split: Split that is judged at a fixed threshold, if there is one.
+        test_split: Split that is evaluated at a fixed threshold, if there is one.
         data: Folder of the data set.
         shown: Pairs whose heat maps are shown.
         notes: What a reader must know of the data.

@@ -23,7 +23,7 @@ RESOURCES = "resources.json"
 TRAINING = "training"
 PICTURES = "heatmaps"
 LOG = "log.txt"
-#: Counted up when judging gives other figures than before, so that older ones are judged again.
+#: Increased when evaluation changes its figures, so that older runs are evaluated again.
 JUDGEMENT_FORMAT = 2
 #: Names of the protocols in earlier versions.
 FORMER_PROTOCOLS: Mapping[str, Protocol] = {
@@ -42,11 +42,11 @@ class RunState(Record):
         status: ``begun``, ``finished`` once it is trained, or ``failed``.
         settings: Hash of all that decides the trained model, see :func:`settings_hash`.
         command: The training as a command.
-        reason: Why it failed, or could not be judged.
+        reason: Why it failed, or could not be evaluated.
         software: What it was computed with, see :func:`changedet.evaluation.environment`.
         device: Where it was computed.
         finished: When, in UTC.
-        judged: Hash of what it was judged on; null: it was not.
+        judged: Hash of what it was evaluated on; null: it was not.
     """
 
     row: str
@@ -68,7 +68,7 @@ class RunRecord(RunState, Results):
 
 
 class Judgement(Results):
-    """What judging a trained model, or an untrained baseline, gave.
+    """The evaluation of a trained model, or an untrained baseline.
 
     Attributes:
         title: Name for tables.
@@ -145,7 +145,7 @@ def read_record(folder: Path) -> RunRecord | None:
 
 
 def write_judgement(folder: Path, judgement: Judgement) -> None:
-    """Write what judging gave.
+    """Write an evaluation.
 
     Raises:
         StorageError: If it cannot be written.
@@ -154,7 +154,7 @@ def write_judgement(folder: Path, judgement: Judgement) -> None:
 
 
 def read_judgement(folder: Path) -> Judgement:
-    """Read what judging gave.
+    """Read an evaluation.
 
     Raises:
         ResultsError: If there is no such file, or it is damaged.

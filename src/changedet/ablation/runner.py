@@ -63,7 +63,7 @@ class AblationOutcome(NamedTuple):
 
 
 def run_ablation(request: AblationRequest, *, say: Say = lambda message: None) -> AblationOutcome:
-    """Train and judge every row with every seed, then report.
+    """Train and evaluate every row with every seed, then report.
 
     A row that cannot be run or fails is recorded with its reason, and the others continue. After a
     stop or a kill, ``mode="resume"`` keeps finished runs and resumes interrupted ones.
@@ -75,7 +75,7 @@ def run_ablation(request: AblationRequest, *, say: Say = lambda message: None) -
     Raises:
         ConfigError: If the table or an option is wrong, or ``out`` holds something else.
         DataError: If the data cannot be used.
-        TrainingError: If nothing could be judged on the validation split.
+        TrainingError: If nothing could be evaluated on the validation split.
         StorageError: If results cannot be written.
     """
     resolve_device(request.device)
@@ -156,7 +156,7 @@ class _Work:
         self._judge_run(run.folder, record, title)
 
     def judge_again(self) -> None:
-        """Judge trained runs that were not judged, or on other pairs; planned now or before."""
+        """Evaluate trained runs that were not, or on other pairs; planned now or before."""
         rows = [row.name for row in self.plan.table.rows]
         for folder in [folder for row in rows for folder in run_folders(self.request.out, row)]:
             record = read_record(folder)
@@ -170,7 +170,7 @@ class _Work:
                 self._judge_run(folder, record, title)
 
     def judge_baselines(self) -> None:
-        """Judge the baselines on the same splits."""
+        """Evaluate the baselines on the same splits."""
         for name in list_baselines():
             folder = self.request.out / BASELINES / name
             found = read_record(folder)
@@ -223,7 +223,7 @@ class _Work:
         return reason
 
     def _judge_run(self, folder: Path, record: RunRecord, title: str) -> None:
-        """Judge a trained run; one that cannot be judged stays trained, with the reason."""
+        """Evaluate a trained run; one that cannot be evaluated stays trained, with the reason."""
         training = folder / TRAINING
         try:
             label = TrainingRecord.read(training / "run.json").label.to_dict()

@@ -1,4 +1,4 @@
-"""Judge one source of scores for an ablation: counts of each image, and heat maps of a few."""
+"""Evaluate one source of scores for an ablation: counts of each image, and heat maps of a few."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ class SplitScore(Record):
     Attributes:
         protocol: ``best_threshold``: the best of 96 thresholds on these very images;
             ``fixed_threshold``: a threshold that other images chose.
-        split: The split that is judged.
+        split: The split that is evaluated.
         threshold: Score from which on a pixel counts as changed; undefined: there is none.
         counts: True positives, false positives and false negatives of every image, (N, 3).
         false_positive_objects: False-positive objects at the source's own threshold, and 1, of
@@ -130,13 +130,13 @@ class SplitScore(Record):
 
 @dataclass(frozen=True)
 class JudgedSplits:
-    """Which splits judge, how, and which pairs are shown.
+    """Which splits are evaluated, how, and which pairs are shown.
 
     Attributes:
         data: Folder of the data set, or manifest of scenes.
         benchmark: Name of a known benchmark; None: the layout is found out.
         val_split: Split that chooses models and thresholds; figures on it are optimistic.
-        test_split: Split that is judged at a fixed threshold; None: there is none, or nothing has
+        test_split: Split that is evaluated at a fixed threshold; None: there is none, or nothing has
             changed in it.
         shown: Names of the validation pairs whose heat maps are drawn.
         mode: How large images are tiled.
@@ -153,14 +153,14 @@ class JudgedSplits:
 def judge_source(
     source: ScoreSource, splits: JudgedSplits, *, encoding: LabelEncoding, folder: Path
 ) -> dict[Protocol, SplitScore]:
-    """Judge a source by both protocols and draw its heat maps.
+    """Evaluate a source by both protocols and draw its heat maps.
 
     The fixed threshold is the one that :func:`choose_threshold` takes from the validation split,
     for models and baselines alike.
 
     Args:
         source: A model or an untrained baseline.
-        splits: What to judge on.
+        splits: What to evaluate on.
         encoding: What the labels' values mean.
         folder: Gets ``01_score.png`` and so on, and beside each what the pair shows.
 

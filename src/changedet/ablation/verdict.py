@@ -54,7 +54,7 @@ def not_run(reason: str) -> Finding:
 
 
 def judge_difference(measured: Estimate, claimed: float, *, epochs: Sequence[int]) -> Finding:
-    """Judge the claim that a figure differs by ``claimed``, whose sign counts (not 0).
+    """Test the claim that a figure differs by ``claimed``, whose sign counts (not 0).
 
     Args:
         measured: The difference, as a fraction.
@@ -80,7 +80,7 @@ def judge_cleaner(
     ours: float,
     theirs: float,
 ) -> Finding:
-    """Judge the claim that heat maps have fewer false-positive objects or a sharper contrast.
+    """Test the claim that heat maps have fewer false-positive objects or a sharper contrast.
 
     Args:
         measured: The difference between the two rows.
@@ -102,7 +102,7 @@ def judge_cleaner(
 
 
 def judge_correlation(measured: Estimate) -> Finding:
-    """Judge the claim that two figures rise together."""
+    """Test the claim that two figures rise together."""
     if not measured.low <= measured.high:
         return not_run("no run has four validations in which both figures move")
     why = (
@@ -115,7 +115,7 @@ def judge_correlation(measured: Estimate) -> Finding:
 def judge_lower(
     ours: Sequence[float], theirs: Sequence[float], *, unit: str, tolerance: float = 0.0
 ) -> Finding:
-    """Judge the claim that each of ``ours`` lies below each of ``theirs``; one per run, not empty.
+    """Test the claim that each of ``ours`` lies below each of ``theirs``; one per run, not empty.
 
     Args:
         ours: Costs of the row's runs.
@@ -132,7 +132,7 @@ def judge_lower(
 
 
 def judge_at_most(values: Sequence[float], limit: float) -> Finding:
-    """Judge the claim that each value, one per run, not empty, is at most ``limit``."""
+    """Test the claim that each value, one per run, not empty, is at most ``limit``."""
     why = f"{_span(values)}, limit {limit:g}"
     if max(values) <= limit:
         return Finding("holds", why)

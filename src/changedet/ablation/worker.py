@@ -79,7 +79,7 @@ def judge(
     splits: dict[str, Any],
     channels: int | None = None,
 ) -> int:
-    """Judge a model file or an untrained baseline, and draw its heat maps.
+    """Evaluate a model file or an untrained baseline, and draw its heat maps.
 
     Args:
         folder: Gets the figures and heat maps.

@@ -1,1 +1,1 @@
-"""Pairs of images on disk: finding, checking, reading, cropping and inventing them."""
+"""Pairs of images on disk: find, check, read, crop and augment them."""

@@ -1,4 +1,4 @@
-"""One index of pairs for every layout: list files, folders, named benchmarks, scenes."""
+"""One index of pairs for every layout: list files, folders, benchmarks, labelled rasters."""
 
 import hashlib
 import re

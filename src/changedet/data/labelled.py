@@ -1,4 +1,4 @@
-"""What a labelled pair is, wherever it lies: three files, or a block of a scene."""
+"""What a labelled pair is, wherever it lies: three files, or a block of a labelled raster."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Inspection(NamedTuple):
 
 
 class LabelledPair(Protocol):
-    """Two images of one place and what changed between them, to train or to judge on."""
+    """Two images of one place and what changed between them, to train or to evaluate on."""
 
     @property
     def name(self) -> str:

@@ -164,7 +164,7 @@ def _prepare_folder(request: DemoRequest) -> None:
 def _baselines(
     config: ExperimentConfig, index: PairIndex, *, model: Path, device: str
 ) -> list[Contender]:
-    """Judge an untrained model and a plain image difference just as the trained one."""
+    """Evaluate an untrained model and a plain image difference just as the trained one."""
     encoding = scan_labels(index.pairs).encoding
     network = build_seeded_model(config, pretrained=True)
     untrained = TorchScorer(

@@ -51,7 +51,7 @@ class CalibrationRequest:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         ignore_value: Label value whose pixels are ignored.
         changed_values: Label values that mean changed, where the labels do not say it themselves.
-        existing: Whether a file ``out``, be it ``model`` itself, may be replaced.
+        existing: Whether an existing file ``out``, which may be ``model``, may be replaced.
     """
 
     model: Path

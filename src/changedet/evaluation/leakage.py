@@ -1,4 +1,4 @@
-"""What a model has seen of the data it is judged on, and what that makes of the figures."""
+"""What a model has seen of the data it is evaluated on, and what that makes of the figures."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -35,7 +35,7 @@ def optimism_note(
 
     Args:
         card: Of the model.
-        index: What it is judged on.
+        index: What it is evaluated on.
         split: Name of the split that is reported.
         seen: Of its blocks, where that is known; where it shows nothing, the names of data set and
             split decide.

@@ -1,4 +1,4 @@
-"""The table that tells how every single pair fared."""
+"""The table with the figures of every single pair."""
 
 import csv
 import io

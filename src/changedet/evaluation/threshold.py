@@ -79,7 +79,7 @@ def threshold_note(
     Args:
         choice: The threshold that is applied.
         source: What gives the scores.
-        index: What it is judged on.
+        index: What it is evaluated on.
         split: Name of the split that is reported.
         seen: Of its blocks, where the model file and the data tell; see
             :func:`changedet.evaluation.leakage.find_seen`.

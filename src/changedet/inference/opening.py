@@ -34,7 +34,7 @@ def open_detector(
             :func:`changedet.baselines.registry.list_baselines` (``floor:NAME`` means the same).
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         test_time: Views of a tile that a model averages, instead of its own choice.
-        channels: Channels of the images that a baseline shall take; None: 3.
+        channels: Channels of the images, for a baseline; None: 3.
         encoder: timm's name of a baseline's encoder; None: EfficientNet-Lite0.
         encoder_weights: ``package``, ``hub``, ``none`` or a file; None: ``package``.
 

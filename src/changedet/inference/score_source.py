@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ScoreSource:
-    """A detector with the name under which it is judged.
+    """A detector with the name under which it is evaluated.
 
     Attributes:
         spec: What it was opened with: the path of a model file, or ``baseline:NAME``.
@@ -124,7 +124,7 @@ def open_source(
             :func:`changedet.baselines.registry.list_baselines` (``floor:NAME`` means the same).
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         test_time: Views of a tile that a model averages, instead of its own choice.
-        channels: Channels of the images that a baseline shall take; None: 3.
+        channels: Channels of the images, for a baseline; None: 3.
         encoder: timm's name of a baseline's encoder; None: EfficientNet-Lite0.
         encoder_weights: ``package``, ``hub``, ``none`` or a file; None: ``package``.
 
@@ -156,7 +156,7 @@ def open_source(
 
 
 def model_source(detector: Detector) -> ScoreSource:
-    """Judge a model under the name of its file."""
+    """Name a model after its file."""
     keep_freed_memory(detector.device_name)
     path = detector.path or Path(detector.card.architecture)
     return ScoreSource(str(path), path.name, "model", detector, detector.metadata)

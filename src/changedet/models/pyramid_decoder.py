@@ -13,7 +13,7 @@ from changedet.types import Decoder
 
 
 class FeaturePyramid(nn.Module):
-    """Add the levels from coarse to fine, then look at all of them at the finest one.
+    """Add the levels from coarse to fine, then combine all of them at the finest one.
 
     Lin et al., Feature pyramid networks for object detection, CVPR 2017; joined by concatenation
     as in Xiao et al., Unified perceptual parsing, ECCV 2018, without its pooling.

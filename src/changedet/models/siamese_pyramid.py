@@ -48,7 +48,7 @@ class SiamesePyramid(EncoderModel):
         encoder: Any timm backbone; one that has a single level is used at that level.
         in_channels: Channels of the images.
         fusion: How the two maps of a level become one; a distance needs none.
-        decoder: ``"fpn"`` adds the levels from coarse to fine and looks at all of them at once,
+        decoder: ``"fpn"`` adds the levels from coarse to fine and combines all of them at once,
             ``"unet"`` refines from coarse to fine.
         decoder_width: Channels inside the decoder.
         output: What a pixel's change is read from.

@@ -126,7 +126,7 @@ def score_scene(
     with writer:
         runs = (run for row in rows for run in plan.runs(row, batch_size))
         batches = load_ahead(load, runs, ahead=_RUNS_AHEAD, threads=_READERS)
-        # Closed at once, also after an error: nobody may read when the rasters are closed.
+        # Closed at once, also after an error: no thread may read after the rasters are closed.
         with closing(batches):
             for batch in batches:
                 scores: Scores = np.empty((0, *plan.tile_shape), np.float32)

@@ -53,7 +53,7 @@ _HOPELESS: Final = (CheckpointError, MissingExtraError, StorageError)
 
 
 class PairResult(NamedTuple):
-    """What came of one pair of two folders: a report, or the reason why there is none."""
+    """The result of one pair of two folders: a report, or the reason why there is none."""
 
     stem: str
     outcome: SceneReport | ChangeDetError

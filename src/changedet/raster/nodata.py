@@ -1,4 +1,4 @@
-"""What a network sees where a scene holds no image; training, judging and prediction share it."""
+"""What a network sees where a scene holds no image; training, evaluation and prediction share it."""
 
 import numpy as np
 

@@ -27,7 +27,7 @@ _QUERY: Final = re.compile(r"(\A(?:[/{]+vsi\w+)+|://[^?#]*)([?#].*)", re.DOTALL)
 # The same of any address in a text, where it ends at a space or a quotation mark.
 _USER_IN_TEXT: Final = re.compile(r"(?<=://)[^/?#\s]*@")
 _QUERY_IN_TEXT: Final = re.compile(r"(://[^?#\s'\"]*)[?#][^\s'\"]*")
-#: To be held while warning filters are changed and restored, be it by rasterio when it is given
+#: To be held while warning filters are changed and restored, including by rasterio when it is given
 #: arrays: they belong to the process, and two threads would leave each other's behind.
 WARNING_FILTERS: Final = threading.Lock()
 

@@ -202,7 +202,7 @@ class RowBlender:
         self._scores[:, *place] += weighted[:, *source]
 
     def leave_out(self, window: Window, unwanted: Mask) -> None:
-        """Say which pixels of a window shall have no score, (window height, window width)."""
+        """Tell which pixels of a window get no score, (window height, window width)."""
         place, source = self._places(window)
         # Nothing that is added to NaN changes it.
         self._scores[:, *place][:, unwanted[source]] = np.nan

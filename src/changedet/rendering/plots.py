@@ -83,7 +83,7 @@ def write_precision_recall_curve(
         path: A .png, .jpg or .jpeg file (spec 4 asks for .jpg).
         hist: Counts of the images.
         title: Line above the plot.
-        threshold: A score among the histogram's edges whose point is marked besides.
+        threshold: A score among the histogram's edges whose point is also marked.
 
     Raises:
         ConfigError: If the file has another ending, or the threshold is not an edge.
@@ -103,7 +103,7 @@ def precision_recall_figure(
     Args:
         hist: Counts of the images.
         title: Line above the plot.
-        threshold: A score among the histogram's edges whose point is marked besides.
+        threshold: A score among the histogram's edges whose point is also marked.
 
     Raises:
         ConfigError: If the threshold is not an edge.

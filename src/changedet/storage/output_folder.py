@@ -26,7 +26,7 @@ def check_result_file(out: Path, *, existing: Existing) -> None:
 
 
 def content_of(out: Path, *, error: type[ChangeDetError] = ConfigError) -> list[Path]:
-    """List what the folder that results shall go to holds already, before it is touched.
+    """List what the results folder already contains, before it is changed.
 
     What killed runs left behind does not count.
 
@@ -51,7 +51,7 @@ def check_result_folder(out: Path, *, marker: str, existing: Existing) -> None:
     """Refuse a folder whose content must not be replaced.
 
     Args:
-        out: Where the results shall go; it need not exist.
+        out: Folder for the results; it need not exist.
         marker: Name of the file that tells a finished result of this kind.
         existing: Whether such a result may be replaced.
 

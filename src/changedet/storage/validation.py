@@ -105,7 +105,7 @@ class _Place(NamedTuple):
 
 
 def _locate(model: type[BaseModel], loc: Iterable[int | str]) -> _Place:
-    """Follow pydantic's path of a fault, which names members of unions besides keys."""
+    """Follow pydantic's path of a fault, which names members of unions as well as keys."""
     name = ""
     here: _Annotation = model
     for part in loc:

@@ -97,7 +97,7 @@ class TrainingParts:
         model: Holds the weights that are optimised, saved and averaged.
         loader: Batches in the order of ``sampler``; the last batch of an epoch may be smaller.
         names: Files of each pair, by sample index, for messages.
-        export: Writes the model that is judged, with the threshold of a validation, to a path.
+        export: Writes the model that is evaluated, with the threshold of a validation, to a path.
         average: Moving average of the model's weights, which is then what is validated and
             exported; None: the model itself.
         called: What training batches go through where that is not the model itself but a wrapper

@@ -175,7 +175,7 @@ def _is_empty(path: Path, name: str) -> bool:
 
 
 def _may_hold_polygons(kind: str | None) -> bool:
-    """Judge a layer by its declared geometry type, None for a table without geometries."""
+    """Classify a layer by its declared geometry type, None for a table without geometries."""
     return kind is not None and ("Polygon" in kind or kind.startswith(("Unknown", "Geometry")))
 
 

@@ -1,4 +1,4 @@
-"""Cut a scene into blocks and deal them to splits, so that neighbours do not leak. No I/O."""
+"""Cut labelled rasters into blocks and assign them to splits without leaks. No I/O."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def inset(window: Window, gap_px: int) -> Window | None:
 
 
 def deal(candidates: Sequence[Candidate], shares: Mapping[str, float], *, seed: int) -> list[str]:
-    """Deal blocks to splits by their shares of the labelled pixels.
+    """Assign blocks to splits by their shares of the labelled pixels.
 
     Blocks are sorted by their share of changed pixels and shuffled among those of similar share.
     The first go to each split in turn, so that every split holds change if there are blocks with

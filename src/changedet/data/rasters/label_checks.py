@@ -1,4 +1,4 @@
-"""Whether the labels of a scene can be its own: they lie on it, and no class is lost."""
+"""Check that labels belong to their raster: they overlap it, and no class is missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CLASS_VALUES = (0, 1, 255)
 
 
 def check_labels(entry: RasterEntry, grid: GeoGrid) -> list[str]:
-    """Check that labels and area can be read and lie on the scene.
+    """Check that labels and area can be read and overlap the raster.
 
     Returns:
         What the user should know of them, a sentence each.
@@ -51,7 +51,7 @@ def check_classes(entry: RasterEntry, grid: GeoGrid, masks: Iterable[MaskHistogr
     """Check that the nodata value of a label raster does not take a class away.
 
     Args:
-        entry: The scene.
+        entry: The labelled raster.
         grid: Its grid.
         masks: What the labels of its blocks hold.
 

@@ -1,4 +1,4 @@
-"""The labels of a scene: which layer holds them, and what its values mean."""
+"""The labels of a raster: which layer holds them, and what its values mean."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def layer_kind(location: str) -> LayerKind:
 
 
 def open_labels(location: str, grid: GeoGrid, *, layer: str | None = None) -> LabelLayer:
-    """Open the labels of a scene on its grid.
+    """Open the labels of a raster on its grid.
 
     Args:
         location: Polygon file or label raster.
-        grid: Grid of the scene.
+        grid: Grid of the raster.
         layer: Layer of the polygon file; None: its only layer of polygons.
 
     Raises:
@@ -47,7 +47,7 @@ def open_labels(location: str, grid: GeoGrid, *, layer: str | None = None) -> La
 
 
 def open_polygons(location: str, grid: GeoGrid) -> PolygonLayer:
-    """Open the polygons of an area that meet a scene's grid.
+    """Open the polygons of an area that overlap a raster's grid.
 
     Raises:
         DataError: If they cannot be read or placed.
@@ -56,7 +56,7 @@ def open_polygons(location: str, grid: GeoGrid) -> PolygonLayer:
 
 
 def read_labelled(location: str, grid: GeoGrid, *, layer: str | None = None) -> list[Any]:
-    """Read the label polygons that meet a scene's grid; maybe none.
+    """Read the label polygons that overlap a raster's grid; there may be none.
 
     Raises:
         DataError: If they cannot be read or placed.
@@ -65,7 +65,7 @@ def read_labelled(location: str, grid: GeoGrid, *, layer: str | None = None) -> 
 
 
 def read_area(location: str, grid: GeoGrid) -> list[Any]:
-    """Read the polygons of an area that meet a scene's grid; maybe none.
+    """Read the polygons of an area that overlap a raster's grid; there may be none.
 
     Raises:
         DataError: If they cannot be read or placed.

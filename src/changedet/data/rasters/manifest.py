@@ -1,4 +1,4 @@
-"""The manifest of scenes, ``scenes.yaml``: which rasters, which labels, how they are split."""
+"""The manifest of labelled rasters, ``scenes.yaml``: rasters, labels, and how they are split."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LAYOUT: Final = "scenes"
 #: Name of the manifest inside a folder.
 MANIFEST: Final = "scenes.yaml"
 SPLITS: Final = tuple(SPLIT_NAMES)
-#: To be said before scenes are surveyed, which may take minutes.
+#: Shown before the rasters are surveyed, which may take minutes.
 READING_SCENES: Final = "reading the scenes once, for the split, the labels and the statistics"
 
 _SUFFIXES = (".yaml", ".yml")
@@ -75,7 +75,7 @@ class _Part(Section):
 
 
 class RasterEntry(_Part):
-    """One scene of the manifest.
+    """One labelled raster of the manifest.
 
     Attributes:
         name: Unique in the manifest; by default that of the earlier raster.
@@ -83,7 +83,7 @@ class RasterEntry(_Part):
         after: Raster of the second date.
         labels: Polygon file or label raster: path or URL.
         area: Polygon file; outside of it the labels are incomplete and do not count.
-        split: The split that the whole scene goes to; None: its blocks are dealt.
+        split: The split that the whole raster goes to; None: its blocks are assigned to splits.
         labels_layer: Layer of the polygon file; None: its only layer of polygons.
         unchanged: Whether it is known that nothing changed, so that labels may show nothing.
     """
@@ -119,7 +119,7 @@ class _Shares(Section):
 
 
 class SplitRule(_Part):
-    """How scenes are cut and dealt.
+    """How labelled rasters are cut and their blocks assigned to splits.
 
     Attributes:
         block_px: Largest height and width of a block.
@@ -187,7 +187,7 @@ class _ManifestFile(_Part):
 
 
 class RasterSettings(NamedTuple):
-    """What a manifest says of all its scenes, and a model has to know.
+    """What holds for all rasters of a manifest, and a model has to know.
 
     Attributes:
         gap_px: Distance that validation and test blocks keep from training blocks, in pixels.
@@ -202,12 +202,12 @@ class RasterSettings(NamedTuple):
 
 @dataclass(frozen=True)
 class Manifest:
-    """All that a manifest says.
+    """The content of a manifest.
 
     Attributes:
         path: The file.
         scenes: At least one.
-        rule: How scenes are split.
+        rule: How the rasters are split.
         bands: Bands that are read, counted from 1; None: all but alpha.
         bands_after: Those of the second date where they differ.
     """

@@ -1,4 +1,4 @@
-"""Scenes that show the same ground, or touch, so that splits would leak."""
+"""Labelled rasters that show the same ground, or touch, so that splits would leak."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def find_overlaps(scenes: Sequence[LabelledRaster], *, gap_px: int) -> list[str]:
-    """Warn of scenes closer than the gap whose blocks may go to different splits.
+    """Warn of rasters closer than the gap whose blocks may go to different splits.
 
     Args:
-        scenes: All scenes of a manifest.
-        gap_px: Distance that splits keep within a scene, in pixels.
+        scenes: All labelled rasters of a manifest.
+        gap_px: Distance that splits keep within a raster, in pixels.
 
     Returns:
         A sentence for each two of them.

@@ -1,4 +1,4 @@
-"""Which blocks of scenes a run trains and validates on: stored with it, compared with others."""
+"""Which blocks of rasters a run trains and validates on: stored with it, compared with others."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def count_seen(stored: Mapping[str, Any], pairs: Sequence[LabelledPair]) -> Seen
 
     Args:
         stored: What :func:`record_blocks` gave for the run.
-        pairs: What is to be judged.
+        pairs: What is evaluated.
     """
     gap_px: int = stored["gap_px"]
     training, validation = (_boxes(stored, role) for role in ROLES)
@@ -178,7 +178,7 @@ def _flat(stored: Mapping[str, Any], role: str) -> set[tuple[Any, ...]]:
 def _boxes(
     stored: Mapping[str, Any], role: str
 ) -> dict[tuple[str | None, ...], npt.NDArray[np.float64]]:
-    """Give the places of a role's blocks by raster; several scenes may be of one."""
+    """Give the places of a role's blocks by raster; several scenes may come from one."""
     found: dict[tuple[str | None, ...], list[npt.NDArray[np.float64]]] = {}
     for scene in stored["scenes"]:
         if scene[role]:

@@ -1,4 +1,4 @@
-"""Scenes as labelled pairs: every block reads its own windows, in whatever process it is."""
+"""Labelled rasters as pairs: every block reads its own windows, in whatever process it is."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from changedet.raster.label_layer import LabelLayer
     from changedet.types import Normalisation, PixelType
 
-# Each open scene holds a handle a raster and thread; more scenes than this take turns.
+# Each open scene holds one handle per raster and thread; more scenes than this take turns.
 _OPEN_SCENES = 32
 # So that threads which want the same scene do not all open it.
 _OPENING = threading.Lock()
 
 
 class RasterPixels(NamedTuple):
-    """A window of a scene.
+    """A window of a labelled raster.
 
     Attributes:
         before: (h, w, C), uint8 or float32.
@@ -64,7 +64,7 @@ class RasterPixels(NamedTuple):
 
 @dataclass(frozen=True)
 class LabelledRaster:
-    """How to open a scene; small, hashable and safe to send to another process.
+    """How to open a labelled raster; small, hashable and safe to send to another process.
 
     Attributes:
         entry: Where its files lie.
@@ -118,7 +118,7 @@ def open_rasters(
     pixel_type: PixelType,
     bands: tuple[tuple[int, ...], tuple[int, ...]],
 ) -> RasterPair:
-    """Open the rasters of a scene."""
+    """Open the rasters of both dates."""
     return RasterPair(
         entry.before,
         entry.after,
@@ -127,7 +127,7 @@ def open_rasters(
 
 
 class _OpenScene:
-    """The open files of a scene in one process."""
+    """The open files of a labelled raster in one process."""
 
     def __init__(self, scene: LabelledRaster) -> None:
         self._pair = open_rasters(
@@ -163,7 +163,7 @@ def _opened(scene: LabelledRaster, process: int) -> _OpenScene:
 
 @dataclass(frozen=True)
 class RasterBlock:
-    """A rectangle of a scene that acts as one labelled pair.
+    """A rectangle of a labelled raster that acts as one labelled pair.
 
     Attributes:
         name: LabelledRaster and place, unique in the data set.
@@ -190,7 +190,7 @@ class RasterBlock:
 
     @property
     def is_labelled(self) -> bool:
-        """A scene always has labels."""
+        """A labelled raster always has labels."""
         return True
 
     @property
@@ -232,7 +232,7 @@ class RasterBlock:
         return self.sums
 
     def inspect(self, *, channels: int) -> Inspection:
-        """Tell what was found when the scene was cut; faults were told then."""
+        """Return what was found when the raster was cut; faults were reported then."""
         sizes = dict.fromkeys(("before", "after", "label"), self.window.shape)
         sums = dict(zip(("before", "after"), self.sum_pixels(channels=channels), strict=True))
         return Inspection((), sizes, sums, {}, self.mask)

@@ -1,4 +1,4 @@
-"""Find out what scenes hold: open, measure and cut them, deal their blocks to splits."""
+"""Survey labelled rasters: open, measure and cut them, assign their blocks to splits."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MOST_LABEL_VALUES = 256
 
 
 class Measured(NamedTuple):
-    """What a rectangle of a scene holds: label values, and statistics of both dates."""
+    """What a rectangle of a raster holds: label values, and statistics of both dates."""
 
     mask: MaskHistogram
     sums: tuple[Sums, Sums]
@@ -49,7 +49,7 @@ class Measured(NamedTuple):
 
 
 class RawBlock(NamedTuple):
-    """A block before it is dealt: whole, and what is left of it when it is inset."""
+    """A block before it is assigned to a split: whole, and what remains of it after insetting."""
 
     scene: LabelledRaster
     window: Window
@@ -59,7 +59,7 @@ class RawBlock(NamedTuple):
 
 
 def survey_rasters(path: Path, *, channels: int) -> Survey:
-    """Open all scenes of a manifest, read them once, and deal their blocks to splits.
+    """Open all rasters of a manifest, read them once, and assign their blocks to splits.
 
     Reading everything once tells which blocks hold an image, labels and change, and gives the
     statistics for the normalisation: each valid pixel of a block counts, in float64.
@@ -253,7 +253,7 @@ def _deal(manifest: Manifest, blocks: Sequence[RawBlock], found: Survey) -> None
 
 
 def _usual_values(blocks: Iterable[RawBlock]) -> dict[LabelledRaster, int]:
-    """Tell the commonest label value of each scene: what it means is decided later."""
+    """Report the most common label value of each scene; what it means is decided later."""
     counts: dict[LabelledRaster, Counter[int]] = {}
     for block in blocks:
         counts.setdefault(block.scene, Counter()).update(block.whole.mask.counts)

@@ -39,7 +39,7 @@ def measure_accuracy(
     say: Callable[[str], None] = lambda message: None,
     progress: Progress | None = None,
 ) -> AccuracyResults:
-    """Judge methods on a split: pixels, objects, sizes, near-duplicates (spec 5).
+    """Evaluate methods on a split: pixels, objects, sizes, near-duplicates (spec 5).
 
     Every method sees the images twice: as 256 x 256 tiles side by side, as in most papers, and
     whole. For each the threshold that gives the best F1 on ``request.threshold_split`` is applied
@@ -49,7 +49,7 @@ def measure_accuracy(
     ``request.out``, which appears when everything is done.
 
     Args:
-        request: What to judge, and how.
+        request: What to evaluate, and how.
         say: Gets sentences for the user.
         progress: Called after each pair with the number of pairs scored and to score.
 
@@ -119,7 +119,7 @@ class _Ticker:
 
 @dataclass(frozen=True, eq=False)
 class _Bench:
-    """Judges one method after the other on the same pairs."""
+    """Evaluates one method after the other on the same pairs."""
 
     request: AccuracyRequest
     data: BenchmarkData

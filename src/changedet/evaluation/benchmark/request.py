@@ -18,7 +18,7 @@ Baselines = Literal["all", "none"]
 
 @dataclass(frozen=True)
 class AccuracyRequest:
-    """What to judge, and how.
+    """What to evaluate, and how.
 
     Attributes:
         methods: Model files, and baselines as ``baseline:NAME``.

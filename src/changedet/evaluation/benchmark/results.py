@@ -162,13 +162,13 @@ class Origin(Record):
 
 
 class AccuracyResults(Results):
-    """Models and baselines, judged alike on one split.
+    """Models and baselines, evaluated alike on one split.
 
     Attributes:
         data: The data set and its splits.
         images: Images of the reported split.
         gsd_m: Side of a pixel on the ground in metres, if it was given.
-        methods: One entry for each method, in the order in which they were judged.
+        methods: One entry for each method, in the order in which they were evaluated.
         left_out: Sentences about baselines that could not be used.
         near_duplicates: Near-duplicates between the splits.
         origin: How the figures came about.

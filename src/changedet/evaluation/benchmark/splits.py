@@ -58,11 +58,11 @@ class BenchmarkData:
     """
 
     def __init__(self, request: AccuracyRequest, methods: Sequence[Method]) -> None:
-        """Index the data set and see that its splits can be judged on.
+        """Index the data set and check that its splits can be evaluated.
 
         Args:
             request: Which data and splits.
-            methods: What shall be judged.
+            methods: What is evaluated.
 
         Raises:
             ConfigError: If a method takes other values than the data holds.
