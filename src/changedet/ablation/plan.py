@@ -140,7 +140,7 @@ def make_plan(request: AblationRequest, *, say: Callable[[str], None]) -> Ablati
     Raises:
         ConfigError: If the table, an option or all of the rows are wrong.
         DataError: If the data cannot be used.
-        TrainingError: If the validation split has no changed pixel, so that nothing can be evaluated.
+        TrainingError: If the validation split has no changed pixel, so nothing can be evaluated.
     """
     _check_request(request)
     table = load_table(request.table)

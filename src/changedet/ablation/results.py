@@ -101,7 +101,7 @@ class RowResult:
         return [each for each in sums if len(each)]
 
     def estimate(self, protocol: Protocol, measure: Measure = "f1") -> Estimate | None:
-        """Estimate a measure over its seeds by a protocol; None if no run was evaluated under it."""
+        """Estimate a measure over its seeds by a protocol; None if no run was evaluated so."""
         sums = self.sums(protocol, measure)
         return estimate_figure(sums, FIGURES[measure]) if sums else None
 

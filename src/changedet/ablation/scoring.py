@@ -136,8 +136,8 @@ class JudgedSplits:
         data: Folder of the data set, or manifest of scenes.
         benchmark: Name of a known benchmark; None: the layout is found out.
         val_split: Split that chooses models and thresholds; figures on it are optimistic.
-        test_split: Split that is evaluated at a fixed threshold; None: there is none, or nothing has
-            changed in it.
+        test_split: Split that is evaluated at a fixed threshold; None: there is none, or nothing
+            has changed in it.
         shown: Names of the validation pairs whose heat maps are drawn.
         mode: How large images are tiled.
     """

@@ -156,7 +156,7 @@ def open_source(
 
 
 def model_source(detector: Detector) -> ScoreSource:
-    """Name a model after its file."""
+    """Make a source of a loaded model, named after its file."""
     keep_freed_memory(detector.device_name)
     path = detector.path or Path(detector.card.architecture)
     return ScoreSource(str(path), path.name, "model", detector, detector.metadata)

@@ -1,4 +1,4 @@
-"""What a network sees where a scene holds no image; training, evaluation and prediction share it."""
+"""What a network sees where data is missing, in training, evaluation and prediction alike."""
 
 import numpy as np
 
