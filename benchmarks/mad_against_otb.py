@@ -1,11 +1,11 @@
-"""Does our MAD agree with another implementation? Orfeo ToolBox's, variate by variate.
+"""Check our MAD against the Orfeo ToolBox (OTB), variate by variate.
 
     python benchmarks/mad_against_otb.py BEFORE.tif AFTER.tif
 
-Both rasters lie on one grid and have data everywhere, as OTB's application knows no nodata. It does
-not reweight, so it is compared with our first iteration. Sign and order of the variates are free:
-ours come with the best agreement first, OTB's last. Fails where a variate correlates by less than
-0.999 with OTB's.
+Both rasters must share one grid and have data everywhere, because OTB's application does not handle
+nodata. It does not reweight either, so it is compared with our first iteration. Sign and order of
+the variates are arbitrary: ours are sorted by falling correlation, OTB's the other way round. Fails
+if the correlation of a variate with OTB's is below 0.999.
 """
 
 import argparse

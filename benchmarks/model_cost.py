@@ -1,10 +1,10 @@
-"""What the networks cost: operations of one pair, and the memory of position attention.
+"""Cost of the networks: operations for one pair, and the memory of position attention.
 
     python benchmarks/model_cost.py [--no-memory]
 
-Operations are counted (2 x MAC) for a 256x256 pair, nothing is computed for it. Memory is what
-evaluation, or training, of 128x128 positions adds at its peak to a process of its own, and the same
-for the plain form, which holds a matrix of all pairs of positions.
+Operations (2 x MAC) for a 256x256 pair are counted without computing anything. Memory is what
+evaluation or training on 128x128 positions adds to the peak of a separate process, compared with
+the plain form, which holds a matrix of all pairs of positions.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Compare what two checkouts make of the same rasters, bit for bit.
+"""Compare the results of two checkouts on the same rasters, bit for bit.
 
     python benchmarks/same_scenes.py EARLIER BEFORE AFTER --model MODEL --work DIR [-- OPTIONS]
 
 EARLIER is a second checkout, for example of commit 59bc17a: ``git worktree add EARLIER 59bc17a``.
-Both are run with this Python, AFTER once as it is and once warped onto the grid of BEFORE
-beforehand, so that an unaligned and an aligned pair are compared. OPTIONS go to ``changedet
-predict``. Exit status 1 if score.tif, mask.tif or the polygons differ in a byte.
+Both run with this Python. AFTER is used twice, as it is and warped onto the grid of BEFORE, so that
+an unaligned and an aligned pair are compared. OPTIONS are passed to ``changedet predict``. The exit
+status is 1 if score.tif, mask.tif or the polygons differ in a single byte.
 """
 
 import argparse

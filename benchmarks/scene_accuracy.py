@@ -1,12 +1,12 @@
-"""Does a scene give the accuracy of its chips? Mosaics of real pairs against the pairs themselves.
+"""Compare the accuracy on a scene with that on its chips, with a mosaic of real pairs.
 
     python benchmarks/scene_accuracy.py --data CLCD --split val --model MODEL --work mosaic
 
-The chips of a split are laid side by side into one scene in UTM; the second date is warped into
-EPSG:4326 at a finer resolution and with a shift of a fraction of a pixel, as other people's rasters
-come. `predict_scene` brings it back. F1 is pooled over all pixels at the model's threshold, for the
-scene and for the chips one by one, with the same model, tiles and test-time augmentation (that of
-the model file).
+The chips of a split are laid side by side into one scene in UTM. The second date is warped into
+EPSG:4326 at a finer resolution and with a shift of a fraction of a pixel, like rasters from another
+source; `predict_scene` resamples it to the first date's grid. F1 is pooled over all pixels at the
+model's threshold, for the scene and for the individual chips, with the same model, tiles and
+test-time augmentation (that of the model file).
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Peak memory of `changedet predict` on scenes of several sizes, each in a process of its own.
+"""Peak memory of `changedet predict` on scenes of several sizes, each in a separate process.
 
     python benchmarks/scene_memory.py --sizes 4096 12288 24576 --work scenes
 
-The scenes are synthetic GeoTIFFs; the network is a tiny untrained one (memory of the flow is what
-is measured, and a large network would hide it). Prints one line a size and the growth.
+The scenes are synthetic GeoTIFFs. The network is tiny and untrained, because a large one would mask
+the memory of the pipeline, which is what is measured. Prints one line per size, and the growth.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""How much of the pure inference rate `changedet predict` keeps on a scene.
+"""Speed of `changedet predict` on a scene, relative to pure inference.
 
     python benchmarks/scene_speed.py --model MODEL --size 2048 --rounds 5 --work speed
 
-Pure inference scores the very same batches of tiles, held in memory, in a loop and does nothing
-else. It and the flow (reading GeoTIFFs, blending, writing) take turns within each round, because
-machines are noisy; the ratio of each round is what counts. Both use the test-time augmentation that
+Pure inference scores the same batches of tiles from memory in a loop and does nothing else. It
+alternates with the full pipeline (reading GeoTIFFs, blending, writing) within each round, because
+machines are noisy; the result is the ratio of each round. Both use the test-time augmentation that
 the model file names.
 """
 

@@ -1,18 +1,18 @@
-"""How exact is the shift that is measured between two dates? Real pairs, moved by a known shift.
+"""Accuracy of the shift that is measured between two dates, on real pairs moved by a known shift.
 
     python benchmarks/shift_accuracy.py --data CLCD --split val
 
 Every pair is a small scene. Its later date is moved by a random fraction of a pixel (cubic spline,
-rounded to 8 bit again, the edges cut off) and the shift is estimated:
+rounded to 8 bits again, edges cropped), and the shift is estimated:
 
 same date   between the earlier date and its own moved copy; the error is absolute.
-other date  between the dates. Real pairs are not perfectly aligned to begin with, so the truth is
-            what is estimated without the move, plus the move.
-corrected   what is left between the dates after the later one was moved back by the estimate
-            (bilinear, as reading does it).
+other date  between the dates. Real pairs are not perfectly aligned to begin with, so the reference
+            is the estimate without the move, plus the move.
+corrected   what remains between the dates after the later one was moved back by the estimate
+            (bilinear, as when reading).
 
-The error is the length of the difference in pixels. "measured" is the share that gave an estimate.
-A last line counts pairs of different places: every estimate there is wrong.
+The error is the length of the difference in pixels. "measured" is the share of pairs with an
+estimate. A last line counts pairs of different places: every estimate there is wrong.
 """
 
 import argparse

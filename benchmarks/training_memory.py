@@ -1,10 +1,10 @@
-"""What keeping freed memory is worth in training on a CPU.
+"""What keeping freed memory gains in training on a CPU.
 
     python benchmarks/training_memory.py --rounds 5 --steps 3
 
-Steps of the recipe `pyramid_small` on random crops, in two processes that take turns, because
-machines are noisy: one keeps what is freed, the other leaves the C library as it is. The ratio of
-each round is what counts.
+Training steps of the recipe `pyramid_small` on random crops in two processes: one keeps freed
+memory, the other uses the C library's default. They alternate, because machines are noisy; the
+result is the ratio of each round.
 """
 
 import argparse

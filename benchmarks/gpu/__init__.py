@@ -1,1 +1,1 @@
-"""What needs a GPU, for the quarter of an hour that one is at hand: see README.md beside this."""
+"""What needs a GPU, within a budget of minutes: see README.md in this folder."""

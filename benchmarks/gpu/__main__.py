@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def _default_work(out: Path) -> Path:
-    """A folder in memory where there is room, else beside the results."""
+    """A folder in memory if there is room, otherwise next to the results."""
     if _FAST.is_dir() and shutil.disk_usage(_FAST).free >= _ROOM_BYTES:
         return _FAST / "changedet_gpu"
     return out.resolve().with_name(f"{out.name}_work")

@@ -1,7 +1,7 @@
-"""Bring results out while the plan runs: few files, none too large, always whole.
+"""Write results while the plan runs: few files, none too large, each complete at any time.
 
-Whoever fetches them takes few files of a limited size: one with all figures, tables to read, all
-logs in one archive, and the model in pieces (``cat NAME.0? > NAME`` puts it together).
+One file with all figures, one with tables, all logs in one archive, and the model in pieces
+(``cat NAME.0? > NAME`` joins them).
 """
 
 import contextlib

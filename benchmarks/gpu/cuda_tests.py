@@ -1,4 +1,4 @@
-"""The tests marked ``cuda``, in a process of their own; only the files that hold one are read."""
+"""The tests marked ``cuda``, in a separate process; only files that contain one are read."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What a part is told, and where it leaves things."""
+"""What a part gets to know, and where it writes."""
 
 import json
 import time

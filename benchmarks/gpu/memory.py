@@ -1,8 +1,9 @@
-"""GPU memory of a training with and without attention at a batch of 4, peak and on average.
+"""GPU memory of a training with and without attention at a batch size of 4, peak and average.
 
-The document says 9 against 7.5 GB on average and not how it measured. So three figures are given:
-what tensors hold, what the allocator of PyTorch has reserved, and what the card says is in use,
-which is what nvidia-smi shows: the process with its kernels and all that it has reserved.
+The DASNet-V2 document states 9 against 7.5 GB on average but not how this was measured. Three
+figures are therefore given: the memory of tensors, the memory reserved by PyTorch's allocator, and
+the memory in use according to the card, as in nvidia-smi: the process with its kernels and all
+reserved memory.
 """
 
 import threading

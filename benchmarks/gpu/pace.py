@@ -1,6 +1,6 @@
-"""How fast the trainings of the other parts are here: a short rehearsal of each, same commands.
+"""How fast the trainings of the other parts are here: a short rehearsal, same commands.
 
-It needs no weights, so it also tells early whether the trainings run at all.
+It needs no weights, so it also shows early whether the trainings run at all.
 """
 
 import time

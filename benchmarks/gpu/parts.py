@@ -1,6 +1,6 @@
 """One part as a program: ``python -m gpu.parts NAME JOB``; the plan starts it.
 
-In a process of its own, since then a crash or a lack of memory costs one part.
+Each part is a separate process, so that a crash or lack of memory costs one part only.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Run the parts in order of worth, each in a process of its own, until the budget is spent."""
+"""Run the parts in order of worth, each in a separate process, until the budget is spent."""
 
 import contextlib
 import os

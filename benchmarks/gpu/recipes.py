@@ -19,7 +19,7 @@ class Recipe:
         name: Name of the recipe.
         batch_size: Pairs of a batch.
         steps: Its learning rates, (last epoch, rate); empty: a cosine, which follows the epochs.
-        document: Max-F of the document, in percent of CDD's validation list.
+        document: Max-F in the DASNet-V2 document, in percent of CDD's validation list.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Recipe:
 
 
 LARGE = Recipe("pyramid_large", 16)
-#: The five rows of the document's table.
+#: The five rows of the table in the DASNet-V2 document.
 ROWS = (
     Recipe("dasnet", 12, ((40, 1e-4), (60, 1e-5)), 0.92994),
     Recipe("dasnet_v2_l2", 4, _TABLE_V2, 0.95663),
@@ -71,7 +71,7 @@ def train_words(
     Args:
         job: What the part is told.
         recipe: What to train.
-        beside: Trainings that run at once and share the processors.
+        beside: Trainings that run at the same time and share the processors.
         epochs: Length in epochs.
         crops_per_pair: Crops of each pair that make an epoch.
         others: Further settings.
@@ -92,7 +92,7 @@ def train_words(
         "training.heatmap_every=1000",
     ]
     if recipe in ROWS:
-        # As the document: squares of 256 px, each judged without its surroundings.
+        # As in the document: squares of 256 px, each evaluated without its surroundings.
         items.append("data.evaluation=grid")
     if job.is_rehearsal:
         items += _DASNET_TINY if recipe in ROWS else _PYRAMID_TINY

@@ -1,4 +1,4 @@
-"""Tables of what was found, in Markdown."""
+"""Tables of the results, in Markdown."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

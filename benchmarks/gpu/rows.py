@@ -1,8 +1,8 @@
-"""The document's five rows on CLCD, all at once: a batch of 4 leaves most of such a card idle.
+"""The five rows of the DASNet-V2 document on CLCD, all at once: a batch of 4 leaves a card idle.
 
-So each gets the whole budget and a fifth of the machine, which is far more training than a fifth of
-the budget on the whole machine. The recipes keep their batches; their tables of learning rates are
-compressed to the epochs that fit.
+Each row gets the whole budget and a fifth of the machine, which is far more training than a fifth
+of the budget on the whole machine. The recipes keep their batch sizes; their learning-rate tables
+are compressed to the epochs that fit.
 """
 
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Speed of training steps and inference, and how near they come to what the card can do."""
+"""Speed of training steps and inference, and how close they come to the limits of the card."""
 
 from typing import Any
 

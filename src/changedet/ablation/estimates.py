@@ -99,7 +99,7 @@ def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
 
 #: F1 of hits, false alarms and misses, (..., 3), undefined where all of them are 0.
 F1 = Figure(_f1, lowest=0.0, highest=1.0)
-#: False-positive objects an image, from their number and that of the images, (..., 2).
+#: False-positive objects per image, from their number and that of the images, (..., 2).
 FALSE_POSITIVE_OBJECTS = Figure(_per_image, lowest=0.0)
 #: How far the scores of changed and unchanged pixels lie apart, in standard deviations:
 #: difference of the means over the root of the mean variance (the sensitivity index d' of signal

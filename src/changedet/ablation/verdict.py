@@ -40,7 +40,7 @@ class Finding:
     Attributes:
         verdict: By :data:`RULES`.
         why: The figures behind it, or why there are none.
-        measured: The estimate behind it; None where there is none.
+        measured: The estimate behind it, if there is one.
     """
 
     verdict: Verdict

@@ -98,7 +98,7 @@ class LabelledPair(Protocol):
         """Tell height and width in pixels, without reading pixels."""
 
     def samples(self, crop_px: int, *, encoding: LabelEncoding) -> int:
-        """Tell how many crops an epoch takes of this pair, at least 1."""
+        """Tell how many crops per epoch are taken from this pair, at least 1."""
 
     def open(
         self, *, encoding: LabelEncoding, channels: int, fill: Normalisation | None = None

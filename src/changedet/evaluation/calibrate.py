@@ -91,7 +91,7 @@ class CalibrationReport:
 
     Attributes:
         out: The file that was written.
-        card: What it says.
+        card: Its model card.
         images: Number of pairs that chose.
         before: The file as it was, on these pairs.
         after: The new file on the same pairs: optimistic, since they chose its threshold.

@@ -33,7 +33,7 @@ class EnsembleReport:
 
     Attributes:
         out: The file that was written.
-        card: What it says.
+        card: Its model card.
         val_split: Split that chose the members, if they say so.
         members_differ_in_views: Whether the members name different test-time views, in which case
             the file names none.

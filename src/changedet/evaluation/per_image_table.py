@@ -15,7 +15,7 @@ _FIGURES = ("f1", "iou", "precision", "recall")
 
 
 def write_per_image(path: Path, pairs: Sequence[LabelledPair], counts: Sequence[Confusion]) -> None:
-    """Write one row a pair: name, shares, pixel counts and figures.
+    """Write one row per pair: name, shares, pixel counts and figures.
 
     A share or figure that is undefined stays empty.
 

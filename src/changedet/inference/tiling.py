@@ -103,7 +103,7 @@ def _score_tiled(
 
 
 class _Map(Generic[Item]):
-    """Score map in the making of one item."""
+    """Unfinished score map of one item."""
 
     def __init__(
         self,

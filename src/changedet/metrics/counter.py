@@ -1,4 +1,4 @@
-"""Count pixels by score and label on the device, one row an image."""
+"""Count pixels by score and label on the device, one row per image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pixels counted by score and label, one row an image: all figures come from this. No torch."""
+"""Pixels counted by score and label, one row per image: all figures come from this. No torch."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ _BLOCK: Final = 512
 _BLOCKS_AT_ONCE: Final = 8
 # Bytes. A larger cache of blocks makes copying no faster: every block is used once.
 _CACHE: Final = 16 << 20
-# Bytes a pixel of product and temporary files together: measured on scores of real scenes, 2.0 with
+# Bytes per pixel of result and temporary files: measured on scores of real scenes, 2.0 with
 # overviews for the scores.
 _SCORE_ROOM: Final = 2.0
 _MASK_ROOM: Final = 0.05

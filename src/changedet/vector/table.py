@@ -53,7 +53,7 @@ class PolygonTable(NamedTuple):
 
 
 class Layer(Protocol):
-    """A file in the making that takes one batch after the other."""
+    """An unfinished file that takes one batch after the other."""
 
     def write(self, geometry: NDArray[np.object_], columns: Sequence[NDArray[np.generic]]) -> None:
         """Append polygons, (N,), and their :data:`COLUMNS`, each (N,); NaN stands for no value."""

@@ -203,7 +203,7 @@ class RasterBlock:
         return self.window.shape
 
     def samples(self, crop_px: int, *, encoding: LabelEncoding) -> int:
-        """As many crops an epoch as fit into the block's labelled area."""
+        """As many crops per epoch as fit into the block's labelled area."""
         count = count_meanings(self.mask, encoding)
         return max(1, round((count.changed + count.unchanged) / crop_px**2))
 
