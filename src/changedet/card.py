@@ -160,8 +160,8 @@ def check_threshold(threshold: float) -> float:
     """
     if not 0.0 <= threshold <= 1.0:
         raise ConfigError(
-            f"threshold must be a score in [0, 1], got {threshold:g}; "
-            "a score is half the distance, so halve a distance to get it"
+            f"`threshold` must be a score in [0, 1], got {threshold:g}; a score is half the "
+            "distance, so halve a distance to get it"
         )
     return threshold
 
@@ -176,8 +176,8 @@ def read_card(path: str | Path) -> ModelCard:
     text = _metadata(path).get(CARD_KEY)
     if text is None:
         raise CheckpointError(
-            f"{path} holds tensors but no model card, so it is no changedet model; give one that "
-            "`changedet train` made (as encoder weights: --set model.encoder_weights=FILE)"
+            f"{path} has tensors but no model card: not a changedet model; expected a file written "
+            "by `changedet train` (to use it as encoder weights: `model.encoder_weights=FILE`)"
         )
     try:
         return _card(json.loads(text))
@@ -235,7 +235,7 @@ def _card_adapter() -> TypeAdapter[ModelCard]:
 def _unreadable(path: Path, fault: str) -> CheckpointError:
     return CheckpointError(
         f"{path} has a model card that cannot be read ({fault}); update changedet, or write the "
-        "file anew"
+        "file again"
     )
 
 
@@ -257,7 +257,8 @@ def open_tensors(path: Path, *, framework: Literal["np", "pt"] = "np") -> Iterat
     """
     if not path.is_file():
         raise CheckpointError(
-            f"there is no model file {path}; a run has its best one in RUN/best.safetensors"
+            f"there is no model file {path}; a training run saves its best one as "
+            "RUN/best.safetensors"
         )
     with path.open("rb") as file:
         start = file.read(9)
@@ -273,7 +274,7 @@ def open_tensors(path: Path, *, framework: Literal["np", "pt"] = "np") -> Iterat
             yield file
     except SafetensorError as error:
         raise CheckpointError(
-            f"{path} is no whole .safetensors file ({error}); copy or write it anew"
+            f"{path} is truncated or not a safetensors file ({error}); copy or export it again"
         ) from error
 
 

@@ -81,4 +81,4 @@ def parse_selection(sentence: str) -> Selection:
 def _sentence(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value or None
-    raise TypeError(f"who chose the threshold or the weights must be a text, got {value!r}")
+    raise TypeError(f"the source of the threshold or the weights must be text, got {value!r}")

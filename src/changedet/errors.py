@@ -2,15 +2,28 @@
 
 The command line prints such an error in one line and exits with its ``exit_code``; any other
 exception is a bug and keeps its traceback.
+
+Messages name settings in backticks as Python spells them: `` `tile_px` ``,
+`` `existing="replace"` ``, `` `training.epochs=3` `` (a setting of a recipe). Whoever shows a
+message in another place, such as the command line, puts its own names there.
 """
 
-from typing import ClassVar
+import re
+from typing import ClassVar, Final
+
+#: A setting in a message: its name, and the value if one is named.
+SETTING: Final = re.compile(r"`([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*)(?:=([^`]*))?`")
 
 
 class ChangeDetError(Exception):
     """Base of all errors that a user can cause."""
 
     exit_code: ClassVar[int] = 2
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Names of the settings that the message speaks of, in its order, each once."""
+        return tuple(dict.fromkeys(name for name, _ in SETTING.findall(str(self))))
 
 
 class ConfigError(ChangeDetError):

@@ -76,7 +76,7 @@ def read_results(path: str | Path) -> Results:
     kind = content.get("kind") or guess
     if not isinstance(kind, str) or kind not in KINDS:
         known = "no changedet results" if kind is None else f"results of an unknown kind {kind!r}"
-        raise ResultsError(f"{path} holds {known}; known kinds are: {', '.join(KINDS)}")
+        raise ResultsError(f"{path} contains {known}; known kinds are: {', '.join(KINDS)}")
     return _model(kind).from_content(content, path=path)
 
 

@@ -71,9 +71,9 @@ class Selection:
         if self.text is not None:
             return self.text
         if self.kind == "user":
-            return "given by hand"
+            return "set by the user"
         if self.kind == "conversion":
-            return "given by hand when converted"
+            return "set by the user when converted"
         if self.kind == "otsu":
             return "Otsu of each image"
         if self.kind == "otsu_scene":

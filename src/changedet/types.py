@@ -177,8 +177,8 @@ class Normalisation:
         means, stds = (self.mean_before, self.mean_after), (self.std_before, self.std_after)
         if len({len(values) for values in (*means, *stds)}) > 1:
             raise ConfigError(
-                "the means and standard deviations of both dates must have as many channels each, "
-                f"got {self}"
+                "the means and standard deviations of both dates must have the same number of "
+                f"channels, got {self}"
             )
         if not all(math.isfinite(value) for values in means for value in values):
             raise ConfigError(f"the means of both dates must be finite, got {means}")

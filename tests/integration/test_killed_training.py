@@ -85,6 +85,6 @@ def test_ctrl_c_saves_and_says_how_to_go_on(pairs_folder, tmp_path):
     os.killpg(program.pid, signal.SIGINT)
     status = program.wait()
     assert status == 130, program.err
-    assert f"go on with: changedet train --out {out} --resume" in program.err
+    assert f"resume with: changedet train --out {out} --resume" in program.err
     assert "Traceback" not in program.err
-    assert "going on from epoch" in finish(start(out, "--resume"))
+    assert "resuming at epoch" in finish(start(out, "--resume"))

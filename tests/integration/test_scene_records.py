@@ -74,7 +74,7 @@ def test_a_run_and_its_model_know_blocks_and_bands(scene, run):
 
 def test_a_run_does_not_go_on_with_another_split_or_other_bands(scene, run, pairs_folder):
     edit(scene, "gap_px: 4", "gap_px: 4, seed: 3")
-    words = r"cut or split otherwise .*14 training blocks then, 14 now.*restore .*--init"
+    words = r"cut or split differently .*14 training blocks then, 14 now.*restore .*`init`"
     with pytest.raises(ConfigError, match=words):
         resume(run)
     edit(scene, "gap_px: 4, seed: 3", "gap_px: 4")
@@ -82,7 +82,7 @@ def test_a_run_does_not_go_on_with_another_split_or_other_bands(scene, run, pair
     with pytest.raises(ConfigError, match=r"5, 1, 2 and for after 4, 1, 2 then, 5, 1, 2 now"):
         resume(run)
     edit(scene, "bands: [5, 1, 2]\n", BANDS)
-    with pytest.raises(ConfigError, match=r"began on scenes, .* holds pairs of files"):
+    with pytest.raises(ConfigError, match=r"started on scenes, but .* has pairs of files"):
         resume(run, data=pairs_folder)
     assert resume(run).progress.epoch == 2
 

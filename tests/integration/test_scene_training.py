@@ -170,7 +170,7 @@ def test_a_model_of_other_pixels_or_bands_is_refused(scene, write_scene, tmp_pat
         train(tmp_path / "run", scene.folder, "augmentation.hue=0.1")
     train(tmp_path / "run", scene.folder, "training.epochs=1")
     bytes_scene = write_scene(bands=4)
-    with pytest.raises(ConfigError, match=r"trained on uint16 values, .* holds uint8"):
+    with pytest.raises(ConfigError, match=r"trained on uint16 values, but .* has uint8"):
         evaluate_model(
             EvaluationRequest(
                 model=tmp_path / "run" / "best.safetensors",

@@ -39,7 +39,7 @@ def test_without_options_the_distance_is_l2_and_there_is_no_threshold(checkpoint
 def test_an_existing_model_file_is_kept_unless_told(checkpoints, tmp_path):
     target = tmp_path / "model.safetensors"
     target.write_bytes(b"precious")
-    with pytest.raises(ConfigError, match=r"exists.*--overwrite"):
+    with pytest.raises(ConfigError, match=r"exists.*`existing=.replace.`"):
         convert(checkpoints["dasnet"], target)
     assert target.read_bytes() == b"precious"
     convert(checkpoints["dasnet"], target, overwrite=True)

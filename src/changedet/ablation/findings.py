@@ -84,9 +84,11 @@ def _compare(
     measure: Measure = claim.quantity if isinstance(claim, HeatMapClaim) else "f1"
     ours, theirs = (row.sums(protocol, measure) for row in rows)
     if not ours or not theirs:
-        return not_run("one of the rows was not judged on this split")
+        return not_run("one of the rows was not evaluated on this split")
     if len({len(sums) for sums in (*ours, *theirs)}) > 1:
-        return not_run("the rows were judged on different images; run them again with --overwrite")
+        return not_run(
+            'the rows were evaluated on different images; run them again with `mode="overwrite"`'
+        )
     figure = FIGURES[measure]
     measured = estimate_difference(ours, theirs, figure)
     if isinstance(claim, DifferenceClaim):

@@ -1,6 +1,5 @@
 """What an ablation will do: settings of every run, splits to evaluate on, faults."""
 
-import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,6 +47,9 @@ class AblationRequest:
         shown: Number of validation pairs whose heat maps are shown.
         baselines: Whether the baselines are evaluated, too.
         mode: What to do about an ablation that is already in ``out``.
+        command: How the user asked for it, kept for the report; empty: called from Python.
+        describe_training: Writes how to train a row by itself, kept for the report, from the name
+            of its recipe and all changes to it; None: it is not kept.
     """
 
     out: Path
@@ -63,25 +65,8 @@ class AblationRequest:
     shown: int = 4
     baselines: Literal["all", "none"] = "all"
     mode: Literal["new", "resume", "overwrite"] = "new"
-
-    def command(self) -> str:
-        """The request as a command."""
-        options: list[tuple[str, object]] = [
-            ("--data", self.data),
-            ("--out", self.out),
-            ("--seeds", ",".join(map(str, self.seeds))),
-            ("--epochs", self.epochs),
-            ("--minutes", self.minutes),
-            *(("--set", override) for override in self.overrides),
-            ("--rows", None if self.rows is None else ",".join(self.rows)),
-            ("--test-split", self.test_split),
-            ("--shown", self.shown),
-            ("--device", self.device),
-        ]
-        words = ["changedet", "ablate", self.table]
-        for option, value in options:
-            words += [] if value is None else [option, str(value)]
-        return shlex.join([*words, *(["--no-baselines"] if self.baselines == "none" else [])])
+    command: str = ""
+    describe_training: Callable[[str, tuple[str, ...]], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +77,7 @@ class PlannedRun:
         row: The row.
         seed: The seed.
         folder: Where all of the run goes.
-        command: The training as a command that stands for itself.
+        command: How to train it by itself, as the request describes it; empty: not described.
         settings: Hash of what decides the result.
         config: The settings; None if they are faulty.
         fault: What is wrong with them.
@@ -149,7 +134,7 @@ def make_plan(request: AblationRequest, *, say: Callable[[str], None]) -> Ablati
         _plan_run(request, table, row, seed=seed) for seed in request.seeds for row in rows
     )
     if all(run.config is None for run in runs):
-        raise ConfigError(f"no row can be run; the first of them: {runs[0].fault}")
+        raise ConfigError(f"no row can be run; the first problem: {runs[0].fault}")
     first = _first_config(request, table)
     if find_manifest(request.data) is not None:
         say(READING_SCENES)
@@ -165,13 +150,13 @@ def make_plan(request: AblationRequest, *, say: Callable[[str], None]) -> Ablati
     if scan.share_of(val) == 0.0:
         raise TrainingError(
             f"the split {first.data.val_split!r} of {request.data} has no changed pixel, so no row "
-            "can be judged; put pairs with changes into it, or choose another split with --set "
-            "data.val_split=NAME"
+            "can be evaluated; put pairs with changes into it, or choose another split with "
+            "`data.val_split=NAME`"
         )
     test, notes, problems = _settle_test_split(request, index, scan, first=first)
     if not 0.0 < scan.share_of(index.split(first.data.train_split)) < 1.0:
         notes.append(
-            f"WARNING: the labels of the split {first.data.train_split!r} hold one class alone, so "
+            f"WARNING: the labels of the split {first.data.train_split!r} have only one class, so "
             "no row can learn the other; check them ('changedet data check')"
         )
     shares = [scan.share_of([pair]) for pair in val]
@@ -199,19 +184,19 @@ def make_plan(request: AblationRequest, *, say: Callable[[str], None]) -> Ablati
 
 def _check_request(request: AblationRequest) -> None:
     if request.epochs is not None and request.minutes is not None:
-        raise ConfigError("the budget is --epochs or --minutes; leave out one of them")
+        raise ConfigError("`epochs` and `minutes` exclude each other; remove one of them")
     if request.epochs is not None and request.epochs < 1:
-        raise ConfigError(f"--epochs must be at least 1, got {request.epochs}")
+        raise ConfigError(f"`epochs` must be at least 1, got {request.epochs}")
     if request.minutes is not None and not request.minutes > 0.0:
-        raise ConfigError(f"--minutes must be above 0, got {request.minutes}")
+        raise ConfigError(f"`minutes` must be above 0, got {request.minutes}")
     if not request.seeds or min(request.seeds) < 0 or len(set(request.seeds)) < len(request.seeds):
         raise ConfigError(
-            f"--seeds takes different whole numbers from 0 on, such as 0,1,2; got {request.seeds}"
+            f"`seeds` must be distinct whole numbers from 0, such as 0,1,2; got {request.seeds}"
         )
     if any(override.partition("=")[0].strip() == _SEED for override in request.overrides):
-        raise ConfigError(f"--set {_SEED} has no effect here; give --seeds instead")
+        raise ConfigError(f"`{_SEED}` has no effect here; set `seeds` instead")
     if request.rows is not None and len(set(request.rows)) < len(request.rows):
-        raise ConfigError(f"--rows names a row twice: {','.join(request.rows)}")
+        raise ConfigError(f"`rows` names a row twice: {','.join(request.rows)}")
 
 
 def _plan_run(request: AblationRequest, table: AblationTable, row: Row, *, seed: int) -> PlannedRun:
@@ -221,15 +206,16 @@ def _plan_run(request: AblationRequest, table: AblationTable, row: Row, *, seed:
     folder = request.out / RUNS / row.name / f"seed_{seed}"
     try:
         if _SEED in row.changes:
-            raise ConfigError(f"{_SEED} is the same for all rows; take it out and give --seeds")
+            raise ConfigError(f"`{_SEED}` is the same for all rows; remove it and set `seeds`")
         config = row_config(table, row, overrides=request.overrides, last=last)
         build_schedule(config)
         tile_px(config)
     except ConfigError as error:
         return PlannedRun(row, seed, folder, "", "", config=None, fault=str(error))
-    words = ["changedet", "train", recipe_of(table, row), "--data", str(request.data)]
-    for override in (*request.overrides, *row_overrides(row), *last):
-        words += ["--set", override]
+    command = ""
+    if request.describe_training is not None:
+        changes = (*request.overrides, *row_overrides(row), *last)
+        command = request.describe_training(recipe_of(table, row), changes)
     decisive = {
         "config": {**config.model_dump(mode="json"), "model": former_settings(config.model)},
         "data": str(request.data.resolve()),
@@ -239,7 +225,7 @@ def _plan_run(request: AblationRequest, table: AblationTable, row: Row, *, seed:
         row=row,
         seed=seed,
         folder=folder,
-        command=shlex.join([*words, "--out", "RUN"]),
+        command=command,
         settings=settings_hash(decisive),
         config=config,
     )
@@ -261,7 +247,7 @@ def _same_judges(run: PlannedRun, first: ExperimentConfig) -> PlannedRun:
         if own != others:
             fault = (
                 f"data.{key} is {own!r} here but {others!r} in the first row; all rows must be "
-                "judged alike"
+                "evaluated in the same way"
             )
             return PlannedRun(
                 run.row, run.seed, run.folder, run.command, run.settings, config=None, fault=fault
@@ -278,20 +264,24 @@ def _settle_test_split(
     if request.test_split is None and name not in index.splits:
         return None, [_no_test_split(f"the data set has no split {name!r}", val_split)], []
     if request.test_split is None and name == val_split:
-        return None, [_no_test_split(f"no split but {name!r} is named to judge", val_split)], []
+        return (
+            None,
+            [_no_test_split(f"no split other than {name!r} is named to evaluate", val_split)],
+            [],
+        )
     if name == val_split:
         raise ConfigError(
-            f"--test-split {name} is the split that chooses models and thresholds; give another"
+            f"`test_split={name}` is the split that chooses models and thresholds; choose another"
         )
     if name == train_split:
         raise ConfigError(
-            f"--test-split {name} is the split that rows are trained on, so nothing is tested by "
-            "it; give another"
+            f"`test_split={name}` is the split that rows are trained on, so it cannot test them; "
+            "choose another"
         )
     if scan.share_of(index.split(name)) == 0.0:
         problem = (
-            f"the split {name!r} has no changed pixel, so F1 is undefined there; "
-            "put pairs with changes into it, or choose another one with --test-split"
+            f"the split {name!r} has no changed pixel, so F1 is undefined there; put pairs with "
+            "changes into it, or choose another one with `test_split`"
         )
         return None, [], [problem]
     return name, [], []

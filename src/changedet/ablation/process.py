@@ -62,8 +62,8 @@ class StepProcesses:
                 )
         except OSError as error:
             raise StorageError(
-                f"cannot write {log}: {error.strerror or error}; make room, then go on with "
-                "--resume"
+                f"cannot write {log}: {error.strerror or error}; make room, then resume with "
+                '`mode="resume"`'
             ) from error
         self._process = process
         if self.stopped_by is not None:
@@ -90,7 +90,7 @@ def failure(status: int, log: str) -> str:
     """
     if status < 0:
         name = signal.Signals(-status).name
-        hint = ", often for lack of memory" if -status == signal.SIGKILL else ""
+        hint = ", often because memory ran out" if -status == signal.SIGKILL else ""
         return f"killed by {name}{hint}"
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     return lines[-1][:_LONGEST_REASON] if lines else f"ended with exit status {status}"

@@ -66,7 +66,7 @@ def _opening(
         ),
     ]
     if results.test_split is None:
-        fixed = "Nothing is judged at a fixed threshold, since no test split can be used."
+        fixed = "Nothing is evaluated at a fixed threshold, because there is no usable test split."
     else:
         fixed = (
             f"Fixed threshold: split {results.test_split!r}, each model at the threshold that "
@@ -74,7 +74,7 @@ def _opening(
         )
     protocol = Note(
         f"Best threshold: split {results.val_split!r}, each model at the best of 96 thresholds on "
-        f"that very split, which also chose the model ({SELECTION_SET_NOTE}). {fixed}"
+        f"that same split, which also chose the model ({SELECTION_SET_NOTE}). {fixed}"
     )
     warnings = [Note(note, "warning") for note in results.notes]
     return [Headlines(cards), *warnings, protocol]
@@ -100,9 +100,9 @@ def _accuracy(results: AblationResults) -> Table:
         "F1 of the change class, pixels of all images pooled",
         header,
         rows,
-        note="Mean over the seeds. The interval joins the bootstrap over images with Student's "
-        "interval over the seeds; with one seed it covers the images alone. Untrained methods need "
-        "no training data; their threshold, too, was chosen on the validation split.",
+        note="Mean over the seeds. The interval combines the bootstrap over images with Student's "
+        "interval over the seeds; with one seed it covers the images only. Untrained methods "
+        "need no training data; their threshold was also chosen on the validation split.",
     )
 
 
@@ -120,7 +120,7 @@ def _interval(estimate: Estimate) -> str | None:
 
 def _baseline_title(baseline: BaselineResult) -> list[Cell]:
     if baseline.judgement is None:
-        return [f"untrained: {baseline.name} (not judged: {baseline.reason})", None]
+        return [f"untrained: {baseline.name} (not evaluated: {baseline.reason})", None]
     return [f"untrained: {baseline.judgement.title}", None]
 
 
@@ -139,7 +139,7 @@ def _row_notes(results: AblationResults) -> list[Note]:
 def _cost(results: AblationResults) -> Table:
     memories = sorted({run.resources.memory for row in results.rows for run in row.runs})
     return Table(
-        "Counted for one 256 x 256 pair in prediction; measured in training",
+        "Counted for predicting one 256 x 256 pair; measured in training",
         [
             "row",
             "parameters (million)",
@@ -152,8 +152,8 @@ def _cost(results: AblationResults) -> Table:
         [_cost_cells(row) for row in results.rows],
         note="GFLOP of all views together where a model averages several (test-time augmentation). "
         f"Peak memory of training: {' and '.join(memories) or '-'}, the largest of the seeds. "
-        "Pairs/s without validation. Minutes and epochs of one run, mean over the seeds; a run "
-        "that its budget ended counts with its best validation.",
+        "Pairs/s without validation. Minutes and epochs of one run, mean over the seeds; a "
+        "run ended by its budget counts with its best validation.",
     )
 
 
@@ -271,10 +271,14 @@ def _making(results: AblationResults) -> list[Headlines | Table | Pictures | Not
     times = sorted(record.finished for record in records if record.finished)
     facts = [f"Seeds {', '.join(map(str, seeds))}."] if seeds else ["No run is finished."]
     facts += [f"Runs finished from {times[0]} to {times[-1]}."] if times else []
-    commands = "\n".join(row.runs[0].record.command for row in results.rows if row.runs)
+    commands = "\n".join(
+        row.runs[0].record.command
+        for row in results.rows
+        if row.runs and row.runs[0].record.command
+    )
     return [
-        Note(results.command, "code"),
+        *([Note(results.command, "code")] if results.command else []),
         Note(" ".join(facts)),
         *(Note(f"{way}.") for way in sorted(ways)),
-        *([Note("Each row by itself, first seed:"), Note(commands, "code")] if commands else []),
+        *([Note("Each row on its own, first seed:"), Note(commands, "code")] if commands else []),
     ]

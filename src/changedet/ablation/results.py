@@ -35,7 +35,9 @@ SETTINGS = "settings.yaml"
 BASELINES = "baselines"
 #: Where baselines were in earlier versions.
 FORMER_BASELINES = "floors"
-_JUDGED_OTHERWISE = "judged on other pairs than the ablation is now; go on with --resume"
+_JUDGED_OTHERWISE = (
+    'evaluated on other pairs than the rest of the ablation; run it again with `mode="resume"`'
+)
 
 
 class AblationPlanRecord(Results):
@@ -224,7 +226,7 @@ def read_marker(out: Path) -> AblationPlanRecord:
     """
     path = out / MARKER
     if not path.is_file():
-        raise ConfigError(f"{out} holds no ablation (no {MARKER}); give the folder of one")
+        raise ConfigError(f"{out} contains no ablation (no {MARKER}); give the folder of one")
     return AblationPlanRecord.read(path)
 
 

@@ -84,7 +84,7 @@ def run_ablation(request: AblationRequest, *, say: Say = lambda message: None) -
     for sentence in (*plan.notes, *plan.problems):
         say(sentence)
     for row, fault in {run.row.name: run.fault for run in plan.runs if run.fault}.items():
-        say(f"row {row} cannot be run: {fault}; the other rows are run")
+        say(f"row {row} cannot be run: {fault}; continuing with the other rows")
     _write_marker(request, plan)
     processes = StepProcesses()
     with processes.listening():
@@ -166,7 +166,7 @@ class _Work:
                 continue
             if record.judged != self.plan.judged or not _has_judgement(folder):
                 title = f"{record.row}, seed {record.seed}"
-                self.say(f"{title}: judging again")
+                self.say(f"{title}: evaluating again")
                 self._judge_run(folder, record, title)
 
     def judge_baselines(self) -> None:
@@ -179,7 +179,7 @@ class _Work:
                 return
             if is_done and _has_judgement(folder):
                 continue
-            self.say(f"judging the untrained method {name}")
+            self.say(f"evaluating the untrained method {name}")
             source = f"{BASELINE_PREFIX}{name}"
             reason = self._judge(folder, source, label=self.plan.label, channels=self.plan.channels)
             if self.processes.stopped_by is None:
@@ -189,7 +189,7 @@ class _Work:
                 end = {"status": status, "reason": reason, "judged": judged}
                 _end(folder, record.model_copy(update=end))
                 if reason is not None:
-                    self.say(f"untrained method {name} not judged: {reason}")
+                    self.say(f"untrained method {name} not evaluated: {reason}")
 
     def _train(self, run: PlannedRun, title: str) -> str | None:
         """Train, or resume training; say why it failed."""
@@ -200,7 +200,7 @@ class _Work:
         can_resume = (training / "checkpoints" / "last.safetensors").is_file()
         if not can_resume:
             remove_entries(run.folder, (TRAINING, RESOURCES))
-        self.say(f"{title}: {'going on' if can_resume else 'training'}; log: {run.folder / LOG}")
+        self.say(f"{title}: {'resuming' if can_resume else 'training'}; log: {run.folder / LOG}")
         reason = self.processes.run(
             "train",
             {
@@ -216,9 +216,9 @@ class _Work:
         has_validated = (training / "best.safetensors").is_file()
         if reason is None and not has_validated:
             return (
-                "the budget ended before the first validation; raise --minutes, or validate "
-                "earlier with --set training.validate_every=N (both apply to every row, so begin "
-                "anew in another folder or with --overwrite)"
+                "the budget ended before the first validation; raise `minutes`, or validate "
+                "earlier with `training.validate_every=N` (both apply to every row, so start "
+                'again in another folder or with `mode="overwrite"`)'
             )
         return reason
 
@@ -283,10 +283,13 @@ def _prepare_folder(request: AblationRequest, plan: AblationPlan) -> None:
     if not content_of(out):
         return
     if not (out / MARKER).is_file():
-        raise ConfigError(f"{out} holds files that are no ablation; choose another folder")
+        raise ConfigError(
+            f"{out} contains files that do not belong to an ablation; choose another folder"
+        )
     if request.mode == "new":
         raise ConfigError(
-            f"{out} holds an ablation; go on with --resume, replace it with --overwrite"
+            f'{out} contains an ablation; use `mode="resume"` to resume it, `mode="overwrite"` '
+            "to replace it"
         )
     if request.mode == "overwrite":
         remove_entries(out, _ENTRIES)
@@ -297,7 +300,8 @@ def _prepare_folder(request: AblationRequest, plan: AblationPlan) -> None:
     if before.choosing != plan.choosing:
         raise ConfigError(
             f"the rows in {out} were trained on, or their models chosen by, other pairs (data set, "
-            "splits, or pairs added or removed); choose another folder, or --overwrite"
+            "splits, or pairs added or removed); choose another folder, or set "
+            '`mode="overwrite"`'
         )
     for run in plan.runs:
         record = read_record(run.folder)
@@ -305,17 +309,16 @@ def _prepare_folder(request: AblationRequest, plan: AblationPlan) -> None:
         if record is not None and is_other and record.status != "failed":
             raise ConfigError(
                 f"row {run.row.name}, seed {run.seed} in {out} was made with other settings, data "
-                "or budget; repeat those, or choose another folder, or --overwrite"
+                'or budget; use the same again, choose another folder, or use `mode="overwrite"`'
             )
 
 
 def _write_marker(request: AblationRequest, plan: AblationPlan) -> None:
     is_begun = request.mode == "resume" and (request.out / MARKER).is_file()
     before = list(read_marker(request.out).commands) if is_begun else []
-    command = request.command()
     AblationPlanRecord(
         table=dump_table(plan.table),
-        commands=(*before, *(() if command in before else (command,))),
+        commands=(*before, *({request.command} - {"", *before})),
         splits=plan.splits,
         choosing=plan.choosing,
         judged=plan.judged,

@@ -190,7 +190,7 @@ def judge_source(
             max_f1(val, PAPER_THRESHOLDS).threshold,
             protocol="best_threshold",
             split=splits.val_split,
-            note=f"{SELECTION_SET_NOTE}: the threshold is chosen on these very images",
+            note=f"{SELECTION_SET_NOTE}: the threshold is chosen on these same images",
         )
     }
     if splits.test_split is not None:

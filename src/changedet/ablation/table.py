@@ -21,7 +21,7 @@ _FORMER_NAMES = {"seed": DEFAULT_TABLE}
 
 def _no_zero(value: float) -> float:
     if value == 0.0:
-        raise ValueError("a claimed difference has a sign, 0 has none")
+        raise ValueError("the claimed difference must be non-zero")
     return value
 
 
@@ -199,7 +199,9 @@ def parse_table(text: str, *, origin: str) -> AblationTable:
     except yaml.YAMLError as error:
         raise ConfigError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
-        raise ConfigError(f"{origin} must hold 'title: …' and 'rows: …', got {type(tree).__name__}")
+        raise ConfigError(
+            f"{origin} must contain 'title: …' and 'rows: …', got {type(tree).__name__}"
+        )
     try:
         table = AblationTable.model_validate(tree)
     except ValidationError as error:
@@ -241,7 +243,7 @@ def recipe_of(table: AblationTable, row: Row) -> str:
     """
     recipe = row.recipe or table.base
     if recipe is None:
-        raise ConfigError("the row names no recipe and the table no base; give one of them")
+        raise ConfigError("the row has no recipe and the table no base; set one of them")
     return recipe
 
 
@@ -280,11 +282,11 @@ def _check_names(table: AblationTable, origin: str) -> None:
     names = [row.name for row in table.rows]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ConfigError(f"{origin}: the row name {twice[0]!r} is there twice; rename one")
+        raise ConfigError(f"{origin}: the row name {twice[0]!r} occurs twice; rename one")
     for claim in table.claims:
         for name in claim.rows:
             if name not in names:
                 raise ConfigError(
-                    f"{origin}: the claim {claim.text!r} speaks of a row {name!r} that is not "
-                    f"there; {nearest(name, names)}"
+                    f"{origin}: the claim {claim.text!r} refers to a row {name!r} that does not "
+                    f"exist; {nearest(name, names)}"
                 )

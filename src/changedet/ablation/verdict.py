@@ -11,25 +11,25 @@ Verdict = Literal["holds", "does not hold", "within noise", "not run"]
 #: The rules of this module in words, for reports.
 RULES = (
     f"A difference holds if its sign is the claimed one and its {100 * LEVEL:.0f} % interval "
-    "excludes 0; it does not hold if the interval lies wholly on the other side of 0; else it is "
-    "within noise. The interval is that of a paired bootstrap over images of the mean over seeds, "
-    "joined in quadrature with Welch's interval over the seeds where both rows have two or more; "
-    "with one seed it covers the images alone, which is said. The claimed size is compared with "
-    "the interval besides. Nothing is corrected for the number of claims: of twenty that are about "
-    "nothing, one leaves the noise by chance.",
-    "Cleaner heat maps are judged in the same way, by false-positive objects (found objects "
+    "excludes 0; it does not hold if the interval is entirely on the other side of 0; otherwise "
+    "it is within noise. The interval is that of a paired bootstrap over images of the mean over "
+    "seeds, joined in quadrature with Welch's interval over the seeds where both rows have two or "
+    "more; with one seed it covers the images only, which is stated. The claimed size is also "
+    "compared with the interval. There is no correction for multiple claims: of twenty claims "
+    "without any effect, one exceeds the noise by chance.",
+    "Cleaner heat maps are assessed in the same way, by false-positive objects (found objects "
     "without a pixel that is labelled changed, at the threshold that validation chose, per image) "
     "or by contrast (difference of the mean scores of changed and unchanged pixels over the root "
-    "of their mean variance). A row that finds less has fewer of those objects, too: read them "
-    "beside F1.",
+    "of their mean variance). A row that detects less also has fewer of those objects: read them "
+    "together with F1.",
     "A lower cost holds if every run of the row needs less than every run of the other, does not "
-    "hold if none needs less than any of the other, else it is within noise; so is a peak memory "
-    "that differs by less than 2 %.",
+    "hold if none needs less than any of the other, and otherwise is within noise; so is a peak "
+    "memory that differs by less than 2 %.",
     "Loss terms stay nearly equal if their spread (largest minus smallest over their mean, median "
     "over the log) is within the limit in every run of the row; it does not hold if it is beyond "
-    "the limit in every run; else it is within noise.",
+    "the limit in every run; otherwise it is within noise.",
     "Two figures rise together if the interval of their mean rank correlation within runs lies "
-    "above 0; it does not hold if it lies below 0; else it is within noise.",
+    "above 0; it does not hold if it lies below 0; otherwise it is within noise.",
 )
 
 
@@ -153,7 +153,7 @@ def _by_sign(low: float, high: float) -> Verdict:
 
 
 def _one_seed(measured: Estimate) -> str:
-    return "" if measured.seeds > 1 else "; one seed, so the interval covers the images alone"
+    return "" if measured.seeds > 1 else "; one seed, so the interval covers the images only"
 
 
 def _points(difference: float) -> str:

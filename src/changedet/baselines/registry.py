@@ -168,7 +168,7 @@ def create_baseline(
         raise ConfigError(f"baseline {name!r} does not exist; {nearest(name, list_baselines())}")
     if encoder is not None or encoder_weights is not None:
         raise ConfigError(
-            f"baseline {name!r} has no encoder; leave --encoder and --encoder-weights out or use "
+            f"baseline {name!r} has no encoder; remove `encoder` and `encoder_weights`, or use "
             f"{DEEP_DIFFERENCE}"
         )
     return _MagnitudeBaseline(name, *_MAGNITUDES[name])
@@ -189,13 +189,13 @@ class _MagnitudeBaseline:
         wanted = self.in_channels
         if before.shape != after.shape or before.ndim != 3 or not before.size:
             raise DataError(
-                "the two images must have one shape (height, width, channels), got "
+                "the two images must have the same shape (height, width, channels), got "
                 f"{before.shape} and {after.shape}; cut or resample one of them"
             )
         if wanted is not None and before.shape[2] != wanted:
             raise DataError(
                 f"baseline {self.name!r} was made for {wanted} channel(s), the images have "
-                f"{before.shape[2]}; give --channels {before.shape[2]}"
+                f"{before.shape[2]}; set `channels={before.shape[2]}`"
             )
         pair = standardise(before, after)
         if self.name not in _MAGNITUDES or pair.known.all():

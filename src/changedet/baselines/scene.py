@@ -198,7 +198,7 @@ def _measure_bands(
         constant = np.flatnonzero(~bands_of.varies) + 1
         if constant.size:
             listed = ", ".join(map(str, constant))
-            say(f"warning: channel {listed} of {date} holds one value only and counts for nothing")
+            say(f"warning: channel {listed} of {date} has only one value and is ignored")
     return statistics, {"pixels": moments[0].count}
 
 
@@ -213,8 +213,8 @@ def _fit_to_sample(
     )
     if fit.pairs is None:
         raise DataError(
-            "IR-MAD has nothing to correlate, as all bands of one date hold one value only; check "
-            "the rasters and --bands"
+            "IR-MAD has nothing to correlate, as every band of one date has only one value; check "
+            "the rasters and `bands`"
         )
     pairs = fit.pairs
     _tell_fit(fit, pairs, sample, say=say)
@@ -245,8 +245,8 @@ def _tell_fit(fit: IrMadFit, pairs: CanonicalPairs, sample: SampledPixels, *, sa
     bands = sample.before.shape[1]
     if len(pairs.correlation) < bands:
         say(
-            f"only {len(pairs.correlation)} of {bands} combinations of bands can be compared; in "
-            "the others a date does not vary (constant bands, or bands made of each other)"
+            f"only {len(pairs.correlation)} of {bands} combinations of bands can be compared; the "
+            "others do not vary in one date (constant bands, or bands computed from each other)"
         )
 
 
@@ -256,7 +256,7 @@ def _find_threshold(
     otsu = otsu_scale(passes)
     figures["otsu_magnitude"] = otsu.threshold
     if otsu.threshold is None:
-        say("warning: all pixels differ alike, so that none stands out: nothing counts as changed")
+        say("warning: all pixels differ by the same amount, so nothing counts as changed")
     else:
         say(f"Otsu's threshold over the scene: {otsu.threshold:.4g} (score 0.5)")
     return otsu

@@ -1,13 +1,18 @@
-"""``changedet ablate``: train and judge every row of a table, and test its claims."""
+"""``changedet ablate``: train and evaluate every row of a table, and test its claims."""
 
+import shlex
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from changedet.cli.options import BaselinesOption, DeviceOption, FloorsOption
+from changedet.cli.wording import say
 
 if TYPE_CHECKING:
+    from changedet.ablation.plan import AblationRequest
     from changedet.ablation.runner import AblationOutcome
 
 
@@ -25,7 +30,8 @@ def ablate(
         int | None, typer.Option(min=1, help="Epochs of every run; default: the recipe's.")
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Budget of each run; its best validation counts.")
+        float | None,
+        typer.Option(help="Budget of each run in minutes; its best validation counts."),
     ] = None,
     overrides: Annotated[
         list[str] | None,
@@ -36,23 +42,23 @@ def ablate(
     test_split: Annotated[
         str | None,
         typer.Option(
-            help="Split to judge at a fixed threshold; default: test, where there is one."
+            help="Split to evaluate at a fixed threshold; default: test, if there is one."
         ),
     ] = None,
     shown: Annotated[int, typer.Option(min=0, help="Pairs whose heat maps are shown.")] = 4,
     baselines: BaselinesOption = True,
     floors: FloorsOption = True,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Keep finished runs, go on with begun ones.")
+        bool, typer.Option("--resume", help="Keep finished runs and resume unfinished ones.")
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier ablation in the folder.")
     ] = False,
     report_only: Annotated[
-        bool, typer.Option("--report-only", help="Write the report anew and run nothing.")
+        bool, typer.Option("--report-only", help="Write the report again and run nothing.")
     ] = False,
 ) -> None:
-    """Train and judge every row of a table, and say which of its claims hold."""
+    """Train and evaluate every row of a table, and report which of its claims hold."""
     from changedet.ablation.plan import AblationRequest
     from changedet.ablation.runner import report_ablation, run_ablation
     from changedet.errors import ConfigError
@@ -62,9 +68,9 @@ def ablate(
         _print(outcome, out)
         raise typer.Exit(1 if outcome.problems else 0)
     if data is None:
-        raise ConfigError("say where the pairs are: --data DIR")
+        raise ConfigError("no data set is given; add --data DIR")
     if resume and overwrite:
-        raise ConfigError("--resume keeps what --overwrite replaces; leave out one of them")
+        raise ConfigError("--resume and --overwrite exclude each other; remove one of them")
     request = AblationRequest(
         out=out,
         data=data,
@@ -80,13 +86,45 @@ def ablate(
         baselines="all" if baselines and floors else "none",
         mode="resume" if resume else "overwrite" if overwrite else "new",
     )
-    outcome = run_ablation(request, say=lambda message: typer.echo(message, err=True))
+    outcome = run_ablation(with_commands(request), say=say)
     _print(outcome, out)
     if outcome.stopped_by is not None:
-        typer.echo("changedet: stopped; go on with the same command and --resume", err=True)
+        typer.echo("changedet: stopped; resume with the same command and --resume", err=True)
         raise typer.Exit(128 + outcome.stopped_by)
     if outcome.problems:
         raise typer.Exit(1)
+
+
+def with_commands(request: "AblationRequest") -> "AblationRequest":
+    """Tell a request how its report shall write the ablation and each row: as commands."""
+    options: list[tuple[str, object]] = [
+        ("--data", request.data),
+        ("--out", request.out),
+        ("--seeds", ",".join(map(str, request.seeds))),
+        ("--epochs", request.epochs),
+        ("--minutes", request.minutes),
+        *(("--set", override) for override in request.overrides),
+        ("--rows", None if request.rows is None else ",".join(request.rows)),
+        ("--test-split", request.test_split),
+        ("--shown", request.shown),
+        ("--device", request.device),
+    ]
+    words = ["changedet", "ablate", request.table]
+    for option, value in options:
+        words += [] if value is None else [option, str(value)]
+    words += ["--no-baselines"] if request.baselines == "none" else []
+    return replace(
+        request,
+        command=shlex.join(words),
+        describe_training=partial(_train_command, request.data),
+    )
+
+
+def _train_command(data: Path, recipe: str, changes: tuple[str, ...]) -> str:
+    settings = [word for change in changes for word in ("--set", change)]
+    return shlex.join(
+        ["changedet", "train", recipe, "--data", str(data), *settings, "--out", "RUN"]
+    )
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -112,7 +150,7 @@ def _print(outcome: "AblationOutcome", out: Path) -> None:
         table.add_row(row.row.title, str(len(row.runs)), *shown)
     Console().print(table)
     for problem in outcome.problems:
-        typer.echo(f"changedet: {problem}", err=True)
+        say(f"changedet: {problem}")
     typer.echo(f"report: {out / 'report.html'}")
 
 

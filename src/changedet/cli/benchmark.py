@@ -21,6 +21,7 @@ from changedet.cli.options import (
     IgnoreValueOption,
     TestTimeOption,
 )
+from changedet.cli.wording import say, with_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -53,7 +54,7 @@ def accuracy(
     split: Annotated[str, typer.Option(help="Split to report.")] = "test",
     threshold: Annotated[
         Literal["split", "stored"],
-        typer.Option(help="Choose thresholds on --threshold-split, or take each method's own."),
+        typer.Option(help="Choose thresholds on --threshold-split, or use each method's own."),
     ] = "split",
     threshold_split: Annotated[str, typer.Option(help="Split that chooses thresholds.")] = "val",
     baselines: BaselinesOption = True,
@@ -111,9 +112,7 @@ def accuracy(
     if duplicate_limit is not None:
         request = replace(request, duplicate_limit=duplicate_limit)
     with pair_progress("benchmark") as progress:
-        report = measure_accuracy(
-            request, say=lambda message: typer.echo(message, err=True), progress=progress
-        )
+        report = measure_accuracy(request, say=say, progress=progress)
     if as_json:
         typer.echo(report.to_json(), nl=False)
         return
@@ -121,7 +120,7 @@ def accuracy(
     for number in range(len(report.methods[0].views)):
         console.print(_table(report, number))
     for line in _remarks(report):
-        typer.echo(line)
+        typer.echo(with_options(line))
     typer.echo(f"results: {out}")
 
 
@@ -174,7 +173,7 @@ def _remarks(report: AccuracyResults) -> list[str]:
         return [*remarks, "near-duplicates of training images: no training split to compare with"]
     remarks.append(
         f"near-duplicates of training images: {repeated} of {report.images} pairs"
-        + ("; the results hold the figures without them" if repeated else "")
+        + ("; the results include the figures without them" if repeated else "")
     )
     return remarks
 

@@ -15,6 +15,7 @@ from changedet.cli.options import (
     ModeOption,
     TestTimeOption,
 )
+from changedet.cli.wording import say
 from changedet.types import Precision
 
 if TYPE_CHECKING:
@@ -32,20 +33,22 @@ def calibrate(
     test_time: TestTimeOption = None,
     precision: Annotated[
         Precision,
-        typer.Option(help="Type of the stored weights; float16 halves the file, int8 once more."),
+        typer.Option(
+            help="Type of the stored weights; float16 halves the file, int8 halves it again."
+        ),
     ] = "float32",
     batch_size: BatchSizeOption = 8,
     device: DeviceOption = "auto",
     ignore_value: IgnoreValueOption = None,
     changed_values: ChangedValuesOption = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace OUT if it exists, be it MODEL itself.")
+        bool, typer.Option("--overwrite", help="Replace OUT if it exists, even if it is MODEL.")
     ] = False,
 ) -> None:
     """Choose the threshold on a validation split, for test-time augmentation and rounded weights.
 
-    The new file holds the threshold, who chose it, the test-time augmentation and the weights as
-    they were scored; everything else stays.
+    The new file has the threshold, its source, the test-time augmentation and the weights as
+    they were scored; everything else stays the same.
     """
     from changedet.cli.pair_progress import pair_progress
     from changedet.evaluation.calibrate import CalibrationRequest, calibrate_model
@@ -67,9 +70,7 @@ def calibrate(
         existing="replace" if overwrite else "refuse",
     )
     with pair_progress("calibrate") as progress:
-        report = calibrate_model(
-            request, say=lambda message: typer.echo(message, err=True), progress=progress
-        )
+        report = calibrate_model(request, say=say, progress=progress)
     typer.echo(f"{data}, split {split}, {report.images} pairs: {SELECTION_SET_NOTE}")
     typer.echo(f"before: {_operation(report.before)}")
     typer.echo(f"after:  {_operation(report.after)}")

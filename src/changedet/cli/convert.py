@@ -45,7 +45,7 @@ def convert(
         normalisation=parse_normalisation(normalisation),
         threshold=threshold,
     )
-    stated = "none, give predict a --threshold" if threshold is None else f"{threshold:g}"
+    stated = "none, so predict needs --threshold" if threshold is None else f"{threshold:g}"
     typer.echo(
         f"{target}: {card.architecture}, attention {card.options['attention']}, "
         f"distance {distance}, normalisation {normalisation}, threshold {stated}"

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from changedet.cli.wording import with_options
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -42,7 +44,9 @@ ChangedValues = Annotated[
 def sample(
     folder: Annotated[Path, typer.Argument(help="Folder to write to.", show_default=False)],
     *,
-    seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same data.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The same seed gives the same data.")
+    ] = None,
     train: Annotated[int | None, typer.Option(min=1, help="Pairs to train on.")] = None,
     val: Annotated[int | None, typer.Option(min=1, help="Pairs to validate on.")] = None,
     test: Annotated[int | None, typer.Option(min=1, help="Pairs to test on.")] = None,
@@ -51,7 +55,7 @@ def sample(
         bool, typer.Option("--overwrite", help="Replace an earlier sample.")
     ] = False,
 ) -> None:
-    """Write invented but realistic pairs with exact labels (A, B, label in split folders)."""
+    """Write synthetic but realistic pairs with exact labels (A, B, label in split folders)."""
     from changedet.synthetic.dataset import write_sample
 
     given = {"seed": seed, "train": train, "val": val, "test": test, "size_px": size}
@@ -60,7 +64,7 @@ def sample(
         write_sample(
             folder, existing="replace" if overwrite else "refuse", progress=progress, **chosen
         )
-    typer.echo(f"sample data is in {folder}; look at it with: changedet data check {folder}")
+    typer.echo(f"sample data is in {folder}; check it with: changedet data check {folder}")
 
 
 @app.command()
@@ -71,7 +75,7 @@ def prepare(
         Path | None, typer.Option(help="Folder to write to, outside the source.")
     ] = None,
     in_place: Annotated[
-        bool, typer.Option("--in-place", help="Write into the source instead.")
+        bool, typer.Option("--in-place", help="Write into the source folder instead.")
     ] = False,
     copy_images: Annotated[
         bool, typer.Option("--copy-images", help="Copy the images, so that --out can be moved.")
@@ -89,9 +93,9 @@ def prepare(
 
     if (out is None) != in_place:
         wrong = "got both" if in_place else "got neither"
-        raise ConfigError(f"{wrong} --out and --in-place; give the one that says where to write")
+        raise ConfigError(f"{wrong} of --out and --in-place; give exactly one of them")
     if in_place and copy_images:
-        raise ConfigError("--copy-images copies into --out; leave it out with --in-place")
+        raise ConfigError("--copy-images applies with --out only; remove it, or --in-place")
     with _bar("masks") as progress:
         done = prepare_data(
             folder,
@@ -119,7 +123,7 @@ def check(
     changed_value: ChangedValues = None,
     channels: Annotated[int, typer.Option(min=1, help="Channels of the images.")] = 3,
 ) -> None:
-    """Read every file and say what is wrong; exit with 1 if there are errors."""
+    """Read every file and report problems; exit with 1 if there are errors."""
     import json
 
     from changedet.data.tools.check import check_pairs
@@ -154,11 +158,11 @@ def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
 def _print_prepared(done: Prepared) -> None:
     for note in done.notes:
-        typer.echo(f"note: {note}")
+        typer.echo(with_options(f"note: {note}"))
     typer.echo(f"labels: {done.encoding.describe()}")
     for split, path in done.lists.items():
         typer.echo(f"{path}: {done.changed_share[split]:.4%} of the pixels changed")
-    typer.echo(f"{done.masks} masks of 0 and 1; use them with: --data {done.folder}")
+    typer.echo(f"{done.masks} masks of 0 and 1; use them with --data {done.folder}")
 
 
 def _print_report(report: CheckReport) -> None:
@@ -167,7 +171,7 @@ def _print_report(report: CheckReport) -> None:
 
     typer.echo(f"{report.name}: {report.layout}, in {report.root}")
     for note in report.notes:
-        typer.echo(f"note: {note}")
+        typer.echo(with_options(f"note: {note}"))
     typer.echo(f"labels: {report.encoding or 'not understood'}")
     sizes = ", ".join(f"{size} ({number})" for size, number in report.sizes.items())
     typer.echo(f"sizes: {sizes or 'none could be read'}")
@@ -180,7 +184,7 @@ def _print_report(report: CheckReport) -> None:
         splits.add_row(name, str(facts.pairs), share, str(facts.empty), str(facts.full))
     console.print(splits)
     dates = Table(f"{report.measured_split or ''} images", box=None, pad_edge=False)
-    for name in ("mean (by channel)", "deviation"):
+    for name in ("mean (by channel)", "standard deviation"):
         dates.add_column(name, justify="right")
     for date, statistics in report.dates.items():
         both = (statistics.mean, statistics.std)
@@ -201,7 +205,7 @@ def _statistic(value: float) -> str:
 
 def _print_sentences(kind: str, sentences: Sequence[str]) -> None:
     for sentence in sentences[:_MOST_SENTENCES]:
-        typer.echo(f"{kind}: {sentence}")
+        typer.echo(with_options(f"{kind}: {sentence}"))
     more = len(sentences) - _MOST_SENTENCES
     if more > 0:
         typer.echo(f"... and {_counted(more, f'more {kind}')}; --json lists all")

@@ -7,6 +7,13 @@ import typer
 
 from changedet.cli.options import DeviceOption
 
+# What the demo does, step by step.
+_COMMANDS = """\
+changedet data sample PAIRS
+changedet train {recipe} --data PAIRS --out RUN
+changedet evaluate RUN/best.safetensors --data PAIRS --out EVALUATION
+changedet predict BEFORE AFTER --model RUN/best.safetensors --out RESULT"""
+
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything.")] = Path("demo"),
@@ -29,7 +36,7 @@ def demo(
     from rich.table import Table
 
     from changedet.cli.progress import TrainingDisplay
-    from changedet.demo.run import DemoRequest, run_demo
+    from changedet.demo.run import RECIPE, DemoRequest, run_demo
 
     request = DemoRequest(
         out=out,
@@ -38,6 +45,7 @@ def demo(
         counts=counts,
         device=device,
         existing="replace" if overwrite else "refuse",
+        commands=_COMMANDS.format(recipe=RECIPE),
     )
     with TrainingDisplay() as display:
         report = run_demo(request, callbacks=[display], say=display.say)

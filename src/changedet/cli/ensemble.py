@@ -18,9 +18,9 @@ def ensemble(
         bool, typer.Option("--overwrite", help="Replace OUT if it exists.")
     ] = False,
 ) -> None:
-    """Put models that were trained apart into one file, which scores by the mean of theirs.
+    """Put separately trained models into one file, which scores with their mean.
 
-    The threshold has to be chosen anew for it: changedet calibrate.
+    Its threshold has to be chosen again: changedet calibrate.
     """
     from changedet.evaluation.ensemble import build_ensemble
 
@@ -38,6 +38,6 @@ def ensemble(
     if report.members_differ_in_views:
         command = f"{command} --test-time VIEWS"
         typer.echo(
-            "Its members name different test-time views, so it names none; choose them, too."
+            "Its members use different test-time views, so it has none; choose them as well."
         )
     typer.echo(f"It has no threshold yet; choose one on the validation split:\n{command}")

@@ -17,6 +17,7 @@ from changedet.cli.options import (
     ModeOption,
     TestTimeOption,
 )
+from changedet.cli.wording import say, with_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,7 +61,7 @@ def evaluate(
     test_time: TestTimeOption = None,
     batch_size: BatchSizeOption = 8,
     device: DeviceOption = "auto",
-    panels: Annotated[int, typer.Option(min=0, help="Number of pairs shown as pictures.")] = 12,
+    panels: Annotated[int, typer.Option(min=0, help="Number of pairs shown as images.")] = 12,
     ignore_value: IgnoreValueOption = None,
     changed_values: ChangedValuesOption = None,
     channels: Annotated[
@@ -106,15 +107,13 @@ def evaluate(
         existing="replace" if overwrite else "refuse",
     )
     with pair_progress("evaluate") as progress:
-        results = evaluate_model(
-            request, say=lambda message: typer.echo(message, err=True), progress=progress
-        )
+        results = evaluate_model(request, say=say, progress=progress)
     if as_json:
         typer.echo(results.to_json(), nl=False)
         return
     Console().print(_table(results, title=f"{data}, split {split}, {results.images} pairs"))
     for line in _remarks(results):
-        typer.echo(line)
+        typer.echo(with_options(line))
     typer.echo(f"results: {out}")
 
 

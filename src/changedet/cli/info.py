@@ -1,4 +1,4 @@
-"""``changedet info``: print what a model file says of itself."""
+"""``changedet info``: print the metadata of a model file."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ def info(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the card as JSON.")] = False,
 ) -> None:
-    """Print what a model file says of itself; its weights are not read."""
+    """Print the metadata of a model file; its weights are not read."""
     from changedet.card import read_card, read_parameter_count, read_precision
 
     card, parameters, precision = read_card(file), read_parameter_count(file), read_precision(file)
@@ -68,7 +68,10 @@ def _rows(
     if len(stats.mean_before) == _COLOURS:
         yield "channel order", stats.bands.upper()
     yield "mean before, after", f"{_numbers(stats.mean_before)}; {_numbers(stats.mean_after)}"
-    yield "deviation before, after", f"{_numbers(stats.std_before)}; {_numbers(stats.std_after)}"
+    yield (
+        "std before, after",
+        f"{_numbers(stats.std_before)}; {_numbers(stats.std_after)}",
+    )
     yield "tile", f"{card.tile_px} px"
     yield "threshold (score)", _NOT_STATED if card.threshold is None else f"{card.threshold:.4f}"
     yield "threshold chosen", card.threshold_source or _NOT_STATED

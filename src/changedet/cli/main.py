@@ -19,6 +19,7 @@ from changedet.cli.predict import predict
 from changedet.cli.recipes import recipes
 from changedet.cli.schema import schema
 from changedet.cli.train import train
+from changedet.cli.wording import error_line
 from changedet.errors import ChangeDetError
 
 app = typer.Typer(
@@ -72,5 +73,5 @@ def main() -> None:
     try:
         app()
     except ChangeDetError as error:
-        typer.echo(f"changedet: {' '.join(str(error).split())}", err=True)
+        typer.echo(f"changedet: {error_line(error)}", err=True)
         sys.exit(error.exit_code)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from changedet.cli.options import BaselineEncoderWeightsOption, DeviceOption, TestTimeOption
+from changedet.cli.wording import error_line
 from changedet.errors import ChangeDetError, ConfigError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def predict(
         str, typer.Argument(help="First date: a raster, its http(s):// or s3:// address, a folder.")
     ],
     after: Annotated[
-        str, typer.Argument(help="Second date; of folders, the files with the same stems.")
+        str, typer.Argument(help="Second date; in folders, files are matched by their stems.")
     ],
     *,
     model: Annotated[
@@ -52,7 +53,7 @@ def predict(
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     threshold: Annotated[
         float | None,
-        typer.Option(help="Score in [0, 1] from which on a pixel counts as changed."),
+        typer.Option(help="Score in [0, 1] from which a pixel counts as changed."),
     ] = None,
     test_time: TestTimeOption = None,
     batch_size: Annotated[
@@ -94,11 +95,11 @@ def predict(
     ] = None,
     coregister: Annotated[
         bool,
-        typer.Option("--coregister", help="Correct the shift that is measured between the dates."),
+        typer.Option("--coregister", help="Correct the shift measured between the dates."),
     ] = False,
     resampling: Annotated[
         Literal["nearest", "bilinear", "cubic"],
-        typer.Option(help="How AFTER is brought onto the grid of BEFORE."),
+        typer.Option(help="How AFTER is resampled onto the grid of BEFORE."),
     ] = "bilinear",
     tile: Annotated[
         int | None, typer.Option(min=1, help="Tile in pixels.  [default: by model]")
@@ -111,7 +112,10 @@ def predict(
         Literal["gpkg", "geoparquet", "geojson"], typer.Option(help="Format of the polygons.")
     ] = "gpkg",
     min_area: Annotated[
-        float, typer.Option(min=0.0, help="Leave out smaller polygons, in m2 (pixels without CRS).")
+        float,
+        typer.Option(
+            min=0.0, help="Remove polygons smaller than this, in m2 (pixels without CRS)."
+        ),
     ] = 0.0,
     fill_holes: Annotated[
         float, typer.Option(min=0.0, help="Fill holes up to this area, in m2 (pixels without CRS).")
@@ -179,14 +183,12 @@ def predict(
         else:
             _predict_scene(request)
     except KeyboardInterrupt:
-        typer.echo(
-            "stopped; what is finished is kept: run the same command again to go on", err=True
-        )
+        typer.echo("stopped; finished work is kept: run the same command again to resume", err=True)
         raise typer.Exit(_INTERRUPTED) from None
 
 
 def _refuse_scene_options(ctx: typer.Context) -> None:
-    """Refuse what was given and would not be heeded, be it the default's value."""
+    """Reject options that would be ignored, even when set to their default."""
     sources = {name: ctx.get_parameter_source(name) for name in _PARAMETERS_OF_SCENES}
     options = [
         "--" + name.replace("_", "-")
@@ -196,7 +198,7 @@ def _refuse_scene_options(ctx: typer.Context) -> None:
     if options:
         raise ConfigError(
             f"{', '.join(options)} only work(s) on rasters such as GeoTIFF, not on PNG or JPEG; "
-            "leave it out, or convert the pictures (gdal_translate)"
+            "remove them, or convert the images (gdal_translate)"
         )
 
 
@@ -245,13 +247,13 @@ def _check_aoi_crs(aoi_crs: str | None, *, aoi: str | None) -> None:
 
     if aoi is None:
         raise ConfigError(
-            f"--aoi-crs {aoi_crs} says what the four numbers of --aoi mean, and there is no --aoi; "
-            "add --aoi xmin,ymin,xmax,ymax or leave it out"
+            f"--aoi-crs {aoi_crs} is the CRS of the four numbers of --aoi, and there is no --aoi; "
+            "add --aoi xmin,ymin,xmax,ymax or remove it"
         )
     if Path(aoi).suffix.lower() in SUFFIXES:
         raise ConfigError(
-            f"--aoi-crs {aoi_crs} is for an --aoi of four numbers, and {aoi} is a file, which has "
-            "a CRS of its own; leave it out (ogr2ogr -a_srs corrects the file)"
+            f"--aoi-crs {aoi_crs} applies to an --aoi of four numbers only, and {aoi} is a file, "
+            "which has its own CRS; remove it (ogr2ogr -a_srs corrects the file)"
         )
 
 
@@ -279,7 +281,7 @@ def _predict_folders(request: "SceneRequest") -> None:
                 with display.aside():
                     if isinstance(outcome, ChangeDetError):
                         failures[stem] = outcome
-                        typer.echo(f"{stem}: failed, going on with the others", err=True)
+                        typer.echo(f"{stem}: failed, continuing with the others", err=True)
                         continue
                     for line in _findings(outcome, request):
                         typer.echo(f"{stem}: {line}")
@@ -287,7 +289,7 @@ def _predict_folders(request: "SceneRequest") -> None:
     finally:
         # Hours may have passed since, so they are listed where they are seen.
         for stem, error in failures.items():
-            typer.echo(f"changedet: {stem}: {' '.join(str(error).split())}", err=True)
+            typer.echo(f"changedet: {stem}: {error_line(error)}", err=True)
     if threshold is not None:
         typer.echo(f"threshold {threshold}")
     typer.echo(f"results: {request.out}")
@@ -300,7 +302,7 @@ def _findings(report: "SceneReport", request: "SceneRequest") -> list[str]:
     counts, polygons = report.counts, report.polygons
     known = counts.changed + counts.unchanged
     area = "" if polygons.area_m2 is None else f", {polygons.area_m2:,.0f} m2"
-    dropped = f" ({polygons.dropped} smaller ones left out)" if polygons.dropped else ""
+    dropped = f" ({polygons.dropped} smaller ones removed)" if polygons.dropped else ""
     lines = [
         f"{100 * counts.changed / known:.2f} % changed{_without_data(report, request)}; "
         f"{polygons.count} polygons{area}{dropped}"
@@ -308,7 +310,7 @@ def _findings(report: "SceneReport", request: "SceneRequest") -> list[str]:
     if request.polygons.min_area == 0 and polygons.tiny > _MANY_TINY * polygons.count:
         lines.append(
             f"{polygons.tiny} of {polygons.count} polygons have fewer than 5 pixels; "
-            "--min-area leaves small ones out"
+            "--min-area removes small ones"
         )
     memory = report.peak_memory_mb
     lines.append(

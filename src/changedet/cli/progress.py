@@ -7,6 +7,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from changedet.cli.wording import with_options
 from changedet.training.callbacks import LogRow, TrainingCallback, ValidationEvent
 from changedet.training.checkpoint import TrainingPosition
 
@@ -46,7 +47,7 @@ class TrainingDisplay(TrainingCallback):
 
     def say(self, message: str) -> None:
         """Print a line above the bar."""
-        self.console.print(message, markup=False)
+        self.console.print(with_options(message), markup=False)
 
     def on_start(self, progress: TrainingPosition, *, batches: int, epochs: int) -> None:
         """Open the bar at the position."""

@@ -6,11 +6,9 @@ import typer
 
 
 def recipes(
-    name: Annotated[
-        str | None, typer.Argument(help="Print this recipe with every setting.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(help="Recipe to print with every setting.")] = None,
 ) -> None:
-    """List the shipped recipes, or print one with every setting written out."""
+    """List the shipped recipes, or print one with every setting."""
     from changedet.training.config import dump_config, list_recipes, load_config
 
     if name is not None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from changedet.cli.wording import with_options
 from changedet.predict.flow import TilesDone
 
 
@@ -27,7 +28,7 @@ class SceneDisplay:
 
     def say(self, message: str) -> None:
         """Print a line."""
-        self._console.print(message, markup=False)
+        self._console.print(with_options(message), markup=False)
 
     @contextmanager
     def aside(self) -> Iterator[None]:

@@ -22,11 +22,9 @@ def train(
         list[str] | None,
         typer.Option("--set", help="Change a setting: optimizer.lr=1e-4 (repeatable)."),
     ] = None,
-    init: Annotated[
-        Path | None, typer.Option(help="Model file whose weights training starts from.")
-    ] = None,
+    init: Annotated[Path | None, typer.Option(help="Model file to start training from.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")
+        bool, typer.Option("--resume", help="Resume from the last checkpoint of the run.")
     ] = False,
     start_epoch: Annotated[
         int,
@@ -39,7 +37,7 @@ def train(
         bool, typer.Option("--overwrite", help="Replace an earlier run in the folder.")
     ] = False,
 ) -> None:
-    """Train a model; Ctrl-C saves, and --resume goes on exactly where it stopped."""
+    """Train a model; Ctrl-C saves, and --resume continues exactly where it stopped."""
     from changedet.cli.progress import TrainingDisplay
     from changedet.training.run import TrainRequest, run_training
 
@@ -58,7 +56,7 @@ def train(
     if outcome.signal is not None:
         typer.echo(
             f"changedet: stopped at epoch {outcome.progress.epoch}, batch "
-            f"{outcome.progress.batch}, saved; go on with: changedet train --out {out} --resume",
+            f"{outcome.progress.batch}, saved; resume with: changedet train --out {out} --resume",
             err=True,
         )
         raise typer.Exit(128 + outcome.signal)

@@ -55,7 +55,7 @@ class Benchmark:
 BENCHMARKS: Final = (
     Benchmark(
         name="CDD",
-        about="season-varying satellite images, any object that appears or vanishes",
+        about="season-varying satellite images, any object that appears or disappears",
         layouts=(LISTS, "A/B"),
         editions=(Edition({"train": 10000, "val": 2998, "test": 3000}, 256),),
         label_values="JPEG grey, or 0/1 in OUT1 once prepared",
@@ -144,7 +144,7 @@ def find_benchmark(name: str) -> Benchmark:
     if _key(name) in rows:
         return rows[_key(name)]
     names = [row.name for row in BENCHMARKS]
-    hint = nearest(name, names, otherwise="leave it out for other data.")
+    hint = nearest(name, names, otherwise="omit it for other data.")
     raise ConfigError(f"unknown benchmark {name!r}; {hint} Known: {', '.join(names)}")
 
 
@@ -156,7 +156,7 @@ def differences(row: Benchmark, pairs: Mapping[str, int]) -> str | None:
     if not row.editions or any(pairs.items() <= e.pairs.items() for e in row.editions):
         return None
     published = " or ".join(_by_split(edition.pairs) for edition in row.editions)
-    return f"{row.name} as published has {published} pairs, here are {_by_split(pairs)}"
+    return f"{row.name} as published has {published} pairs, but this one has {_by_split(pairs)}"
 
 
 def _by_split(pairs: Mapping[str, int]) -> str:

@@ -62,7 +62,7 @@ _MEANING_OF_MODE: Final = {
     "P": "palette",
     "PA": "palette with an alpha band",
     "RGBA": "RGB with an alpha band",
-    "CMYK": "four printing colours",
+    "CMYK": "CMYK",
     "I": "32-bit integers",
     "F": "32-bit floating point",
 }
@@ -129,8 +129,8 @@ def open_pixels(path: Path) -> Iterator[ImageFile]:
             raise _damaged(path, error) from error
         except MemoryError as error:
             raise ImageError(
-                f"{path}: {image.width} x {image.height} pixels do not fit into memory; "
-                "cut the image into tiles"
+                f"{path}: {image.width} x {image.height} pixels do not fit in memory; cut the "
+                "image into tiles"
             ) from error
         yield image
 
@@ -167,7 +167,7 @@ def _open_header(path: Path) -> Iterator[ImageFile]:
         plugin = next((plugin for start, plugin in _PLUGINS if head.startswith(start)), None)
         if plugin is None:
             raise ImageError(
-                f"{path}: no image that is understood (PNG, JPEG, TIFF, BMP, WebP or GIF)"
+                f"{path}: not a supported image (PNG, JPEG, TIFF, BMP, WebP or GIF)"
                 + ("; the file is empty" if not head else "; check the file or convert it")
             )
         file.seek(0)
@@ -179,8 +179,8 @@ def _open_header(path: Path) -> Iterator[ImageFile]:
             image.info[_PNG_BITS] = head[_PNG_BIT_DEPTH_AT]
         if image.width * image.height > MAX_PIXELS:
             raise ImageError(
-                f"{path}: {image.width} x {image.height} pixels are more than the "
-                f"{MAX_PIXELS:,} that are read at once; cut the image into tiles"
+                f"{path}: {image.width} x {image.height} pixels are more than the {MAX_PIXELS:,} "
+                "that can be read at once; cut the image into tiles"
             )
         yield image
 

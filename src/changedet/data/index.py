@@ -71,7 +71,7 @@ class PairIndex:
         """
         if name not in self.splits:
             raise DataError(
-                f"{self.root} has no split {name!r}; it has {', '.join(self.splits)}, choose one"
+                f"{self.root} has no split {name!r}; choose one of: {', '.join(self.splits)}"
             )
         return self.splits[name]
 
@@ -133,7 +133,7 @@ def files_of(index: PairIndex) -> dict[str, list[PairPaths]]:
     }
     if sum(map(len, files.values())) < len(index.pairs):
         raise DataError(
-            f"{index.root} lists scenes, which are used as they are; give a folder of image pairs"
+            f"{index.root} lists scenes, which need no preparation; give a folder of image pairs"
         )
     return files
 
@@ -156,7 +156,10 @@ def survey(
     manifest = find_manifest(root)
     if manifest is not None:
         if row is not None:
-            raise ConfigError(f"{manifest} lists scenes, {row.name} is none; leave one of them out")
+            raise ConfigError(
+                f"a benchmark ({row.name}) cannot be combined with a raster manifest ({manifest}); "
+                "remove one of them"
+            )
         # GDAL comes with it, which pairs of image files do without.
         from changedet.data.rasters.survey import survey_rasters
 
@@ -212,7 +215,7 @@ def _add_split_folders(found: Survey, used: Mapping[str, LayoutFolders], *, labe
     some_have_labels = any(folders.label is not None for folders in used.values())
     for split, folders in used.items():
         if labelled and some_have_labels and folders.label is None:
-            found.notes.append(f"{split} has no label folder and is left out")
+            found.notes.append(f"{split} has no label folder and is skipped")
         else:
             found.add(split, match_pairs(folders, labelled=labelled))
     _say_which_labels(found, list(used.values()))
@@ -221,7 +224,7 @@ def _add_split_folders(found: Survey, used: Mapping[str, LayoutFolders], *, labe
         if split not in used and half is not None:
             found.faults.append(f"{half}; add it or remove the folder")
         elif split not in used:
-            found.notes.append(f"{folder} holds no folders of two dates and is left out")
+            found.notes.append(f"{folder} has no folders of two dates and is skipped")
 
 
 def _say_which_labels(found: Survey, folders: Sequence[LayoutFolders]) -> None:
@@ -229,7 +232,7 @@ def _say_which_labels(found: Survey, folders: Sequence[LayoutFolders]) -> None:
         losers = other_label_folders(entry)
         if losers and entry.label is not None:
             where = entry.label.relative_to(found.root)
-            found.notes.append(f"labels are taken from {where}, not from {', '.join(losers)}")
+            found.notes.append(f"using the labels in {where}, not those in {', '.join(losers)}")
 
 
 def _split(pairs: Sequence[PairPaths]) -> tuple[dict[str, list[PairPaths]], str]:
@@ -241,12 +244,12 @@ def _split(pairs: Sequence[PairPaths]) -> tuple[dict[str, list[PairPaths]], str]
                 by_stem[mark.group(1).lower()].append(pair)
         splits = {split: members for split, members in by_stem.items() if members}
         counted = ", ".join(f"{split} {len(members)}" for split, members in splits.items())
-        return splits, f"no split folders or lists: split by the beginning of the names ({counted})"
+        return splits, f"no split folders or lists: split by the prefix of the names ({counted})"
     splits = _split_by_hash(pairs)
     counted = ", ".join(f"{split} {len(members)}" for split, members in splits.items())
     return splits, (
         f"no split folders or lists: split by a hash of the names ({counted}), the same every "
-        "time; tiles of one scene may fall into different splits, so write lists if they overlap"
+        "time; tiles of one scene may end up in different splits, so write lists if they overlap"
     )
 
 
@@ -268,8 +271,8 @@ def _check_benchmark(found: Survey, row: Benchmark) -> None:
     found.name = row.name
     if not any(found.layout.lower().startswith(name.lower()) for name in row.layouts):
         raise DataError(
-            f"{found.root} holds {found.layout}, but {row.name} comes as "
-            f"{' or '.join(row.layouts)}; check the folder or leave the benchmark out"
+            f"{found.root} contains {found.layout}, but {row.name} comes as "
+            f"{' or '.join(row.layouts)}; check the folder or omit the benchmark"
         )
     numbers = {split: len(pairs) for split, pairs in found.splits.items()}
     difference = differences(row, numbers)

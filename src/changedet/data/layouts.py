@@ -111,9 +111,9 @@ def half_a_layout(folder: Path) -> str | None:
     for layout in LAYOUTS:
         before, after = inside.get(layout.before.lower()), inside.get(layout.after.lower())
         if before and not after:
-            return f"{folder} holds {before.name} but no {layout.after}"
+            return f"{folder} has {before.name} but no {layout.after}"
         if after and not before:
-            return f"{folder} holds {after.name} but no {layout.before}"
+            return f"{folder} has {after.name} but no {layout.before}"
     return None
 
 
@@ -187,14 +187,14 @@ def images_by_stem(folder: Path, found: FoundPairs) -> dict[str, Path]:
         elif path.stem in images:
             found.faults.append(
                 f"{folder}: {images[path.stem].name} and {path.name} have the same stem, so it is "
-                "not clear which one is meant; remove one"
+                "unclear which one to use; remove one"
             )
         else:
             images[path.stem] = path
     if not images:
         others = ", ".join(sorted(suffix or "no extension" for suffix in skipped))
         found.faults.append(
-            f"{folder} holds no images" + (f" (only files of {others})" if others else "")
+            f"{folder} has no images" + (f" (only files of {others})" if others else "")
         )
     return images
 

@@ -69,7 +69,7 @@ def read_list(path: Path, *, root: Path, labelled: bool, prefer: Prefer = "prepa
         if line.strip() and not line.lstrip().startswith(_COMMENT)
     }
     if not columns:
-        return FoundPairs(faults=[f"{path} is empty; write one pair a line: BEFORE AFTER LABEL"])
+        return FoundPairs(faults=[f"{path} is empty; write one pair per line: BEFORE AFTER LABEL"])
     if all(len(entry) == 1 for entry in columns.values()):
         return _named_pairs(path, columns, root=root, labelled=labelled, prefer=prefer)
     found = FoundPairs()

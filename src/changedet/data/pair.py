@@ -83,8 +83,8 @@ class PairPaths(NamedTuple):
             if image.shape[:2] != before.shape[:2]:
                 raise DataError(
                     f"{path} is {image.shape[1]}x{image.shape[0]} pixels, but {self.before} is "
-                    f"{before.shape[1]}x{before.shape[0]} (width x height); "
-                    "before, after and label must be of one size"
+                    f"{before.shape[1]}x{before.shape[0]} (width x height); before, after and "
+                    "label must have the same size"
                 )
         return DecodedPair(before, after, label)
 

@@ -41,7 +41,7 @@ def measure_normalisation(
             standard deviation is wanted.
     """
     if not pairs:
-        raise DataError("there are no pairs to measure means from; add some to the train split")
+        raise DataError("there are no pairs to compute means from; add some to the train split")
     both = list(
         map_in_order(lambda pair: pair.sum_pixels(channels=channels), pairs, progress=progress)
     )
@@ -51,8 +51,8 @@ def measure_normalisation(
     ones = (1.0,) * channels
     if scale == "mean_std" and min(*before.deviations, *after.deviations) == 0:
         raise DataError(
-            "a band has the same value in all training images of a date, so it cannot be divided "
-            "by its deviation; check the images or choose the scale 'mean'"
+            "a band has the same value in all training images of a date, so its standard "
+            "deviation is 0; check the images or set the scale to 'mean'"
         )
     return Normalisation(
         mean_before=before.means[order],

@@ -59,6 +59,7 @@ class DemoRequest:
         counts: Pairs for training, validation and test.
         device: As for training.
         existing: Whether an earlier demo in ``out`` may be replaced.
+        commands: Commands that do the same step by step, shown on the page; empty: none.
     """
 
     out: Path
@@ -67,6 +68,7 @@ class DemoRequest:
     counts: tuple[int, int, int] = (200, 30, 40)
     device: str = "auto"
     existing: Literal["refuse", "replace"] = "refuse"
+    commands: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def run_demo(
             say=say,
         )
     if outcome.signal is not None:
-        raise TrainingError("the demo was stopped; run it again with --overwrite")
+        raise TrainingError('the demo was stopped; run it again with `existing="replace"`')
     model, index = out / "run" / "best.safetensors", index_pairs(out / "data")
     say("evaluating on the test split")
     with clock.measure("evaluate"):
@@ -133,7 +135,7 @@ def run_demo(
             )
         )
     if report.fixed_threshold is None:
-        raise TrainingError(f"the trained model cannot be judged: {report.reason}")
+        raise TrainingError(f"the trained model cannot be evaluated: {report.reason}")
     with clock.measure("compare with an untrained model and a plain difference"):
         contenders = [
             Contender("DASNet-V2, trained", report.fixed_threshold),
@@ -155,8 +157,8 @@ def _prepare_folder(request: DemoRequest) -> None:
     names = [path.name for path in content_of(out)]
     foreign = [name for name in names if name not in _ENTRIES]
     if foreign or (names and request.existing == "refuse"):
-        held = f"holds other files ({foreign[0]})" if foreign else "holds an earlier demo"
-        remedy = "choose another folder" if foreign else "replace it with --overwrite"
+        held = f"contains other files ({foreign[0]})" if foreign else "contains an earlier demo"
+        remedy = "choose another folder" if foreign else 'use `existing="replace"` to replace it'
         raise ConfigError(f"{out} {held}; {remedy}")
     remove_entries(out, _ENTRIES)
 
@@ -229,13 +231,14 @@ def _write_page(
                 ),
                 Note(
                     "The pairs are generated (fields, roads, buildings, water, in two seasons and "
-                    "with two sensors), so the figures say that everything works, not how well a "
-                    "model does on real images. The threshold was chosen on the validation split."
+                    "with two sensors), so the figures show that everything works, not how well a "
+                    "model performs on real images. The threshold was chosen on the validation "
+                    "split."
                 ),
             ],
         ),
         Section("Does training help?", [_comparison(demo.contenders)]),
-        Section("Test pairs, from the worst to the best", [_panels(request.out / "evaluation")]),
+        Section("Test pairs, from worst to best", [_panels(request.out / "evaluation")]),
         Section("One pair predicted", [_predicted(prediction)]),
         Section(
             "How it was made",
@@ -252,13 +255,7 @@ def _write_page(
                     f"{config.data.crop_px} px, seed {config.training.seed}, device "
                     f"{report.device}, changedet {report.version}."
                 ),
-                Note(
-                    "changedet data sample PAIRS\n"
-                    f"changedet train {RECIPE} --data PAIRS --out RUN\n"
-                    "changedet evaluate RUN/best.safetensors --data PAIRS --out EVALUATION\n"
-                    "changedet predict BEFORE AFTER --model RUN/best.safetensors --out RESULT",
-                    kind="code",
-                ),
+                *([Note(request.commands, kind="code")] if request.commands else []),
             ],
         ),
     ]

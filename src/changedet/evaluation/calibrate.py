@@ -210,7 +210,7 @@ def _refuse_training_split(request: CalibrationRequest, card: ModelCard, index: 
         raise ConfigError(
             f"{request.model} was trained on split {request.split!r} of {index.name}, where its "
             "scores are better than elsewhere, so a threshold from there would be too high or too "
-            "low; give its validation split, or another data set (--split, --data)"
+            "low; use its validation split (`split`) or another data set (`data`)"
         )
 
 

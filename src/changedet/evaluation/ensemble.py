@@ -74,7 +74,9 @@ def build_ensemble(
     """
     out = checked_name(out)
     if any(out.resolve() == path.resolve() for path in models):
-        raise ConfigError(f"{out} is one of the models and would be lost; choose another name")
+        raise ConfigError(
+            f"{out} is one of the models and would be overwritten; choose another name"
+        )
     check_result_file(out, existing=existing)
     members = [_Member(path, *load_model(path)) for path in models]
     ensemble = Ensemble([member.model for member in members])
@@ -102,13 +104,13 @@ def _check_fits(first: _Member, second: _Member) -> None:
     one, other = first.card, second.card
     if _is_same(first.model, second.model):
         raise ConfigError(
-            f"{first.path} and {second.path} hold the same network, which would only cost time; "
-            "give models that were trained apart"
+            f"{first.path} and {second.path} are the same network, which would only cost time; "
+            "give models that were trained separately"
         )
     if one.normalisation != other.normalisation:
         raise ConfigError(
-            f"{first.path} and {second.path} normalise their images differently, and an ensemble "
-            "shows all members the same; train both with a common data.normalisation, such as "
+            f"{first.path} and {second.path} normalise images differently, but all members of an "
+            "ensemble get the same input; train both with the same data.normalisation, such as "
             "mean_std"
         )
     for what, values in _shared(first, second).items():
@@ -133,7 +135,10 @@ def _shared(first: _Member, second: _Member) -> dict[str, tuple[object, object]]
     if one.label is not None and other.label is not None:
         shared["meaning of label values"] = (one.label, other.label)
     if first.model.fixed_tile and second.model.fixed_tile:
-        shared["tile, for both attend to all of it"] = (one.tile_px, other.tile_px)
+        shared["tile size, because both use attention over the whole tile"] = (
+            one.tile_px,
+            other.tile_px,
+        )
     return shared
 
 
@@ -141,7 +146,7 @@ def _check_blocks(first: _Member, second: _Member) -> None:
     """Let members through that were trained on the same blocks; others may have chosen them."""
     one, other = first.card.blocks, second.card.blocks
     if one is None or other is None:
-        how = None if one is other else "one of them on scenes, the other not"
+        how = None if one is other else "only one of them was trained on scenes"
     else:
         how = difference(one, other, roles=("training",))
     if how is not None:
@@ -167,7 +172,7 @@ def _split(card: ModelCard, name: str) -> str | None:
 
 
 def _said(value: object) -> str:
-    return "none that it states" if value is None else str(value)
+    return "none stated" if value is None else str(value)
 
 
 def _merged_card(ensemble: Ensemble, members: Sequence[_Member]) -> ModelCard:

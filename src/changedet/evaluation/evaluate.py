@@ -52,11 +52,8 @@ from changedet.types import Mode, Progress, TestTime
 #: The file that tells a finished evaluation.
 METRICS = "metrics.json"
 #: The note that goes with figures at the best threshold.
-BEST_THRESHOLD_NOTE = "optimistic: its threshold is chosen on this very set"
-_NO_THRESHOLD = (
-    "the model holds no threshold, so there is none to apply unchanged; have one chosen on another "
-    "split (--threshold-split val) or give it with --threshold"
-)
+BEST_THRESHOLD_NOTE = "optimistic: its threshold is chosen on this same set"
+_NO_THRESHOLD = 'the model file has no threshold; set `threshold` or `threshold_split="val"`'
 
 
 @dataclass(frozen=True)
@@ -176,11 +173,10 @@ def _check_request(request: EvaluationRequest) -> None:
         check_threshold(request.threshold)
         if request.threshold_split is not None:
             raise ConfigError(
-                "--threshold and --threshold-split both say which threshold to apply; give one of "
-                "them"
+                "`threshold` and `threshold_split` exclude each other; remove one of them"
             )
     if request.panels < 0:
-        raise ConfigError(f"--panels must be at least 0, got {request.panels}")
+        raise ConfigError(f"`panels` must be at least 0, got {request.panels}")
 
 
 class _Judged:
@@ -213,8 +209,8 @@ def _labelled(
         )
         if split in everything.splits:
             raise DataError(
-                f"split {split!r} of {request.data} has no labels, which evaluation compares with; "
-                "add them, or use `changedet predict`, which needs none"
+                f"split {split!r} of {request.data} has no labels to compare with; add them, or "
+                "use `changedet predict`, which needs none"
             )
     return index.split(split)
 
@@ -224,9 +220,9 @@ def _no_change(judged: _Judged, scan: LabelScan) -> list[str]:
     if scan.share_of(judged.pairs) != 0.0:
         return []
     return [
-        f"WARNING: the labels of the split {judged.request.split!r} hold no changed pixel, so F1, "
-        "precision and recall say nothing here, only the share of false alarms does; check the "
-        "labels ('changedet data check')"
+        f"WARNING: the labels of the split {judged.request.split!r} have no changed pixel, so F1, "
+        "precision and recall are meaningless here and only the false alarm rate is meaningful; "
+        "check the labels ('changedet data check')"
     ]
 
 

@@ -63,8 +63,8 @@ def other_bands_note(card: ModelCard, index: PairIndex) -> list[str]:
         return []
     return [
         f"warning: the model was trained on bands {_listed(trained[0])} of before and "
-        f"{_listed(trained[1])} of after, {_listed(read[0])} and {_listed(read[1])} are read here; "
-        "name the bands in the manifest if these are others"
+        f"{_listed(trained[1])} of after, but {_listed(read[0])} and {_listed(read[1])} are read "
+        "here; set the bands in the manifest if these are not the same"
     ]
 
 

@@ -27,8 +27,8 @@ def check_pixel_type(
     """
     if wanted not in (None, index.pixel_type):
         raise ConfigError(
-            f"{model} was trained on {wanted} values, {data} holds {index.pixel_type}; use data "
-            "of the same kind, or a model that was trained on it"
+            f"{model} was trained on {wanted} values, but {data} has {index.pixel_type}; use data "
+            "of the same type, or a model trained on this one"
         )
 
 

@@ -101,7 +101,7 @@ def _other_views_note(source: ScoreSource) -> str | None:
     if card is None or card.threshold is None or card.test_time == source.detector.test_time:
         return None
     return (
-        f"the threshold was chosen for test-time augmentation {card.test_time}, "
+        f"the threshold was chosen for test-time augmentation {card.test_time}, but "
         f"{source.detector.test_time} is used"
     )
 

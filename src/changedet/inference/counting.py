@@ -117,10 +117,9 @@ def _checked_images(numbered: tuple[int, DecodedPair]) -> tuple[Image, Image]:
     number, pair = numbered
     if not pair.before.shape[:2] == pair.after.shape[:2] == pair.label.shape:
         raise DataError(
-            f"pair {number}: before, after and label must be of one size, got "
-            f"{pair.before.shape[:2]}, {pair.after.shape[:2]} and {pair.label.shape} "
-            "(height, width); "
-            "`changedet data check` lists all such pairs"
+            f"pair {number}: before, after and label must have the same size, got "
+            f"{pair.before.shape[:2]}, {pair.after.shape[:2]} and {pair.label.shape} (height, "
+            "width); `changedet data check` lists all such pairs"
         )
     return pair.before, pair.after
 

@@ -48,8 +48,7 @@ class Prediction:
         """
         if self.threshold is None:
             raise ConfigError(
-                "the model has no threshold of its own and none was given, so there is no mask; "
-                "give one (threshold=... in Python, --threshold on the command line); "
+                "the model file has no threshold, so there is no mask; set `threshold`; "
                 "`changedet calibrate` chooses one on a validation split"
             )
         return self.score >= np.float32(self.threshold)
@@ -171,10 +170,9 @@ class Detector:
         )
         if before.shape != after.shape:
             raise DataError(
-                "the two images must be of one size, got "
-                f"{before.shape[1]}x{before.shape[0]} before and "
-                f"{after.shape[1]}x{after.shape[0]} after (width x height); "
-                "cut or resample one of them"
+                f"the two images must have the same size, got {before.shape[1]}x{before.shape[0]} "
+                f"before and {after.shape[1]}x{after.shape[0]} after (width x height); crop or "
+                "resample one of them"
             )
         return before, after
 
@@ -203,15 +201,15 @@ def _checked_type(image: Image, date: str, pixel_type: PixelType) -> Image:
     if pixel_type == "uint8":
         if image.dtype != np.uint8:
             raise DataError(
-                f"the {date} image must hold 8-bit values (uint8, 0..255), got {image.dtype}; "
+                f"the {date} image must have 8-bit values (uint8, 0..255), got {image.dtype}; "
                 "scale it to 0..255 and convert it"
             )
         return image
     is_float = image.dtype.kind == "f"
     if not (is_float or (pixel_type == "uint16" and image.dtype == np.uint16)):
         raise DataError(
-            f"the {date} image must hold values as the model was trained on ({pixel_type}, or the "
-            f"same numbers as float32), got {image.dtype}; give the image unscaled"
+            f"the {date} image must have values like those the model was trained on ({pixel_type}, "
+            f"or the same numbers as float32), got {image.dtype}; give the image unscaled"
         )
     return image.astype(np.float32)
 

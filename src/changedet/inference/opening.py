@@ -45,11 +45,11 @@ def open_detector(
     """
     if not is_baseline(spec):
         _refuse(
-            {"channels": channels, "encoder": encoder, "encoder-weights": encoder_weights},
+            {"channels": channels, "encoder": encoder, "encoder_weights": encoder_weights},
             f"applies to baselines only; {spec} defines its own",
         )
         return load(spec, device=device, test_time=test_time)
-    _refuse({"test-time": test_time}, f"applies to models only; {spec} is a baseline")
+    _refuse({"test_time": test_time}, f"applies to models only; {spec} is a baseline")
     method = open_baseline(
         str(spec),
         channels=channels or _CHANNELS,
@@ -61,6 +61,6 @@ def open_detector(
 
 
 def _refuse(options: Mapping[str, object], reason: str) -> None:
-    given = [f"--{name}" for name, value in options.items() if value is not None]
+    given = [f"`{name}`" for name, value in options.items() if value is not None]
     if given:
         raise ConfigError(f"{given[0]} {reason}. Remove it.")

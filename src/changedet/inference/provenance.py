@@ -28,8 +28,8 @@ def settle_threshold(card: ModelCard, given: float | None, *, model: str) -> tup
         return check_threshold(given), Selection("user").describe()
     if card.threshold is None:
         raise ConfigError(
-            f"{model} holds no threshold; give one with --threshold, or have one chosen on a "
-            "validation split and stored: `changedet calibrate`"
+            f"{model} has no threshold; set `threshold`, or have one chosen on a validation split "
+            "and stored: `changedet calibrate`"
         )
     return card.threshold, card.threshold_source or "stored with the model"
 

@@ -48,8 +48,8 @@ def class_weights(changed_share: float) -> ClassWeights:
     if not 0.0 < changed_share < 1.0:
         raise ConfigError(
             f"the share of changed pixels must lie between 0 and 1, got {changed_share:g}: the "
-            "training labels lack one of the two classes; set loss.changed_share by hand "
-            "(0.147 for CDD) or train on other labels"
+            "training labels lack one of the two classes; set loss.changed_share (0.147 for CDD) "
+            "or train on other labels"
         )
     return ClassWeights(unchanged=1.0 / (1.0 - changed_share), changed=1.0 / changed_share)
 

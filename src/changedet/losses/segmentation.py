@@ -89,8 +89,7 @@ class PixelLossSum(nn.Module):
         weights = {name: term.weight for name, term in terms.items()}
         if min(weights.values(), default=-1.0) < 0 or max(weights.values()) == 0:
             raise ConfigError(
-                f"loss.terms must give at least one loss a weight above 0 and none one below, got "
-                f"{weights}"
+                f"loss.terms must have at least one weight above 0 and none below, got {weights}"
             )
         self.terms = {name: term for name, term in terms.items() if term.weight > 0}
         modules = {n: t.loss for n, t in self.terms.items() if isinstance(t.loss, nn.Module)}

@@ -153,8 +153,8 @@ class BranchLoss(nn.Module):
             return {_RESULT: branch.change}
         if len(branch.level_changes) != len(self.level_weights):
             raise ConfigError(
-                f"loss.level_weights has {len(self.level_weights)} values, the model gave "
-                f"{len(branch.level_changes)} levels; give one weight a level, coarse to fine"
+                f"loss.level_weights has {len(self.level_weights)} values, but the model has "
+                f"{len(branch.level_changes)} levels; give one weight per level, coarse to fine"
             )
         return {level: branch.level_changes[level] for level in self._weight_of_level}
 

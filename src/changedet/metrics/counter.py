@@ -112,8 +112,8 @@ class ScoreCounter:
         if wrong_labels:
             values = [v for v in torch.unique(label).tolist() if v not in (0, 1, IGNORED)]
             raise DataError(
-                f"a decoded label holds 0, 1 and {IGNORED} only, "
-                f"got also {values[:5]} in {wrong_labels} pixels; decode it first"
+                f"a decoded label has only 0, 1 and {IGNORED}, got also {values[:5]} in "
+                f"{wrong_labels} pixels; decode it first"
             )
         if wrong_scores:
             raise DataError(

@@ -167,7 +167,7 @@ def choose_threshold(hist: ScoreHistogram) -> float:
     if not hist.changed.any():
         raise DataError(
             f"no pixel of the {hist.images} images is labelled changed, so no threshold can be "
-            "chosen; use images with changes or give a threshold"
+            "chosen; use images with changes or set a threshold"
         )
     candidates = GRID_THRESHOLDS[1:]
     return candidates[_middle_of_best(precision_recall(hist, candidates).f1)]

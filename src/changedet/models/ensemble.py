@@ -34,7 +34,9 @@ class Ensemble(ChangeModel):
         if len(members) < 2:
             raise ConfigError(f"an ensemble needs two models or more, got {len(members)}")
         if any(isinstance(member, Ensemble) for member in members):
-            raise ConfigError("a member of an ensemble cannot be one itself; give all its members")
+            raise ConfigError(
+                "a member of an ensemble cannot be an ensemble itself; give its members instead"
+            )
         channels = sorted({member.in_channels for member in members})
         if len(channels) > 1:
             raise ConfigError(

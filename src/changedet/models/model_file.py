@@ -78,7 +78,7 @@ def checked_name(path: str | Path) -> Path:
     """
     path = Path(path)
     if path.suffix != ".safetensors":
-        raise ConfigError(f"a model file is a .safetensors, got {path.name!r}; rename it")
+        raise ConfigError(f"a model file must end in .safetensors, got {path.name!r}; rename it")
     return path
 
 
@@ -170,8 +170,8 @@ def load_model(
     differences = tensor_differences(tensors, model.state_dict())
     if differences:
         raise CheckpointError(
-            f"{path} does not hold the weights of the network that its card names: it "
-            f"{first_few(differences, separator='; ')}; take the file from where it was written"
+            f"{path} does not have the weights of the network that its card names: it "
+            f"{first_few(differences, separator='; ')}; copy the file again"
         )
     model.load_state_dict(tensors)
     return model.to(device).eval(), replace(card, options=model.options)

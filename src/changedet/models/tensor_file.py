@@ -37,12 +37,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             values, or holds no tensors.
     """
     if not path.is_file():
-        raise CheckpointError(f"no weights file at {path}; give the path of a .safetensors or .pth")
+        raise CheckpointError(
+            f"there is no weights file {path}; give the path of a .safetensors or .pth"
+        )
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     tensors = _state_dict(content)
     if not tensors:
         raise CheckpointError(
-            f"{path} holds no state dict, expected names and tensors, bare or under one of "
+            f"{path} has no state dict; expected names and tensors, bare or under one of "
             f"{', '.join(_WRAPPERS)}; give a checkpoint of a network"
         )
     return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
@@ -66,7 +68,7 @@ def _read_safetensors(path: Path) -> object:
         return safetensors.torch.load_file(path)
     except SafetensorError as error:
         raise CheckpointError(
-            f"{path} is no whole .safetensors file ({error}); copy or write it anew"
+            f"{path} is truncated or not a safetensors file ({error}); copy or export it again"
         ) from error
 
 
@@ -79,13 +81,13 @@ def _read_pickle(path: Path) -> object:
     except pickle.UnpicklingError as error:
         # torch's own message goes on to suggest weights_only=False, so it is left out.
         raise CheckpointError(
-            f"{path} is refused: it holds more than tensors and plain values, or is broken, and "
-            "could run code; save its state dict alone, where you trust it"
+            f"{path} is refused: it is damaged, or contains more than tensors and plain values and "
+            "could run code; if you trust it, save its state dict alone"
         ) from error
     except _BROKEN as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise CheckpointError(
-            f"{path} cannot be read as a PyTorch checkpoint ({reason}); copy it anew"
+            f"{path} cannot be read as a PyTorch checkpoint ({reason}); copy it again"
         ) from error
 
 

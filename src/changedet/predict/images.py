@@ -145,8 +145,8 @@ def predict_files(
     keep_freed_memory(detector.device_name)
     if detector.card.pixel_type != "uint8":
         raise DataError(
-            f"{name} was trained on {detector.card.pixel_type} rasters, and pictures are read as "
-            "8 bit; give GeoTIFFs like those of its training"
+            f"{name} was trained on {detector.card.pixel_type} rasters, and PNG and JPEG images "
+            "are read as 8 bit; give GeoTIFFs like those it was trained on"
         )
     chosen, source = settle_threshold(detector.card, threshold, model=name)
     facts: dict[str, Any] = {
@@ -186,7 +186,7 @@ def _list_pairs(before: Path, after: Path) -> list[_Files]:
     if before.is_dir() != after.is_dir():
         folder, file = (before, after) if before.is_dir() else (after, before)
         raise DataError(
-            f"{folder} is a folder and {file} a file; give two images, or two folders whose "
+            f"{folder} is a folder and {file} is a file; give two images, or two folders whose "
             "files have the same stems"
         )
     if before.is_file():
@@ -201,7 +201,7 @@ def _list_pairs(before: Path, after: Path) -> list[_Files]:
         if stems
     ]
     if lonely:
-        raise DataError(f"{'; '.join(lonely)}; add the partners or take these images out")
+        raise DataError(f"{'; '.join(lonely)}; add the partners or remove these images")
     return [_Files(stem, first[stem], second[stem]) for stem in sorted(first)]
 
 
@@ -222,7 +222,8 @@ def _check_pairs(files: list[_Files]) -> tuple[int, int]:
             (height, width), (other_height, other_width) = sizes
             raise DataError(
                 f"{pair.before} is {width}x{height} and {pair.after} {other_width}x{other_height} "
-                "(width x height); the images of a pair must be of one size, cut or resample one"
+                "(width x height); the images of a pair must have the same size; crop or resample "
+                "one"
             )
         largest = max(largest, sizes[0], key=math.prod)
     return largest
@@ -234,8 +235,8 @@ def _refuse_rasters(files: list[_Files]) -> None:
         for path in (pair.before, pair.after):
             if path.suffix.lower() in RASTER_SUFFIXES:
                 raise DataError(
-                    f"{path} is a raster among pictures; put TIFFs into folders of their own: "
-                    "these are read by their georeference and give GeoTIFFs"
+                    f"{path} is a TIFF among PNG or JPEG images; put TIFFs into folders of their "
+                    "own: they are aligned by their georeference and give GeoTIFFs"
                 )
 
 

@@ -69,19 +69,19 @@ class SceneJob(NamedTuple):
         """Everything that decides the scores, as plain JSON types."""
         pair = self.pair
         return {
-            "the version of changedet": __version__,
-            "--model": self.model.get("sha256") or self.detector.metadata,
-            "the raster before": _identity(pair.before),
-            "the raster after": _identity(pair.after),
-            "--bands": [pair.before.bands, pair.after.bands],
-            "--stretch": pair.stretch_used,
-            "--resampling": self.request.resampling,
-            "--tile, --overlap or --batch-size": self.tiling._asdict(),
-            "--device": self.detector.device_name.partition(":")[0],
-            "--test-time": self.detector.test_time,
-            "the common area": [self.grid.crs, list(self.grid.transform)[:6], self.grid.shape],
-            "--aoi": self.region_sha256,
-            "--coregister": self.shift_used,
+            "version": __version__,
+            "model": self.model.get("sha256") or self.detector.metadata,
+            "before": _identity(pair.before),
+            "after": _identity(pair.after),
+            "bands": [pair.before.bands, pair.after.bands],
+            "stretch": pair.stretch_used,
+            "resampling": self.request.resampling,
+            **self.tiling._asdict(),
+            "device": self.detector.device_name.partition(":")[0],
+            "test_time": self.detector.test_time,
+            "grid": [self.grid.crs, list(self.grid.transform)[:6], self.grid.shape],
+            "region": self.region_sha256,
+            "coregister": self.shift_used,
         }
 
 
@@ -138,11 +138,11 @@ def _choose_bands(
             count = raster.count
         if max(bands) > count:
             tell(
-                f"warning: the model was trained on bands {listed} of its rasters, "
-                f"{without_secrets(location)} has {count}; --bands says which to take"
+                f"warning: the model was trained on bands {listed} of its rasters, but "
+                f"{without_secrets(location)} has {count}; set `bands` to choose which to read"
             )
             return asked
-    tell(f"bands {listed} are read, as in training; --bands chooses others")
+    tell(f"reading bands {listed}, as in training; set `bands` to choose others")
     return known, known_after
 
 
@@ -178,8 +178,8 @@ def prepare(
     target = grid.window if region is None else region.window
     if region is not None and not region.read(target).any():
         raise DataError(
-            "the area of interest holds no pixel's centre; give a larger one, or check its "
-            "coordinates and --aoi-crs"
+            "the area of interest contains no pixel centre; give a larger one, or check its "
+            "coordinates and CRS (`region_crs`)"
         )
     shift = estimate_shift(opened.read, grid)
     _tell_alignment(opened, shift, coregister=request.coregister, tell=tell)
@@ -250,7 +250,7 @@ def _region(
     geometry = read_region(request.region, crs=grid.crs, text_crs=request.region_crs)
     inside = geometry.intersection(shapely.box(*grid.bounds)).area / geometry.area
     if inside < _WHOLE:
-        tell(f"{100 * (1 - inside):.1f} % of the area of interest lies outside of the common area")
+        tell(f"{100 * (1 - inside):.1f} % of the area of interest lies outside the common area")
     return geometry
 
 
@@ -268,8 +268,8 @@ def _tell_alignment(
     )
     if shift is None:
         tell(
-            "the shift between the dates could not be measured (too little in common, or tiles "
-            "that disagree)"
+            "the shift between the dates could not be measured (too little overlap, or tiles that "
+            "disagree)"
         )
         return
     tell(
@@ -280,8 +280,8 @@ def _tell_alignment(
         tell("this shift is corrected")
     elif shift.length_px > LARGE_SHIFT_PX:
         tell(
-            f"warning: the dates lie {shift.length_px:.1f} px apart, which looks like change; "
-            "--coregister corrects it"
+            f"warning: the dates lie {shift.length_px:.1f} px apart, which looks like change; set "
+            '`coregister="global"` to correct it'
         )
 
 
@@ -289,13 +289,13 @@ def _tell_tile_effect(
     effect: TileEffect | None, detector: Detector, tiling: Tiling, *, tell: Callable[[str], None]
 ) -> None:
     start = (
-        f"warning: the model attends and was trained on tiles of {detector.tile_px} px, "
-        f"not of {tiling.tile_px}"
+        f"warning: the model uses attention and was trained on tiles of {detector.tile_px} px, not "
+        f"of {tiling.tile_px}"
     )
     if effect is None:
         tell(f"{start}; the scene is too small to measure the difference")
         return
     tell(
         f"{start}: scores differ by {effect.mean_difference:.4f} on average, "
-        f"{100 * effect.flipped_share:.2f} % of the sampled pixels change sides"
+        f"{100 * effect.flipped_share:.2f} % of the sampled pixels cross the threshold"
     )

@@ -23,6 +23,7 @@ from changedet.predict.request import (
     SceneRequest,
     load_detector,
     make_request,
+    spoken,
 )
 from changedet.predict.results import MASK, SCORE, Found, summarise, write_item
 from changedet.predict.summary import SUMMARY
@@ -189,7 +190,10 @@ def _take_up(
     """Open the scores of an unfinished run, if they fit."""
     differing = journal.resume()
     if differing:
-        tell(f"an unfinished run is discarded, for these have changed: {'; '.join(differing)}")
+        tell(
+            "discarding the unfinished run: these settings changed: "
+            f"{', '.join(map(spoken, differing))}"
+        )
     if journal.open_rows is None:
         return None
     open_shape = journal.open_rows.scores.shape
@@ -206,7 +210,7 @@ def _take_up(
         scores = None
     if scores is not None:
         done = journal.next_row - job.plan.rows.start
-        tell(f"going on with an unfinished run: {done} of {len(job.plan.rows)} rows of tiles done")
+        tell(f"resuming an unfinished run: {done} of {len(job.plan.rows)} rows of tiles done")
     return scores
 
 
@@ -216,9 +220,9 @@ def _check_room(folder: WorkFolder, grid: GeoGrid) -> None:
     needed = grid.height * grid.width * _BYTES_PER_PX
     if free + held < needed:
         raise StorageError(
-            f"the results need up to {needed / 1e6:,.0f} MB and the disk of --out {folder.out} has "
-            f"{free / 1e6:,.0f} MB left; make room, choose another folder, or cut the scene with "
-            "--aoi"
+            f"the results need up to {needed / 1e6:,.0f} MB and the disk of {folder.out} has "
+            f"{free / 1e6:,.0f} MB left; make room, choose another folder (`out`), or predict a "
+            "smaller area (`region`)"
         )
 
 

@@ -17,6 +17,13 @@ from changedet.storage.output_folder import Existing
 from changedet.types import TestTime
 from changedet.vector.files import PolygonOptions, PolygonSummary
 
+_SPOKEN = {
+    "before": "the raster before",
+    "after": "the raster after",
+    "grid": "the common area",
+    "version": "the version of changedet",
+}
+
 #: A field of :class:`SceneRequest` given by name.
 Option: TypeAlias = Any
 Resampling = Literal["nearest", "bilinear", "cubic"]
@@ -131,8 +138,18 @@ def make_request(
     unknown = sorted(options.keys() - {field.name for field in fields(SceneRequest)})
     if unknown:
         names = [field.name for field in fields(SceneRequest)]
-        raise ConfigError(f"no such option: {unknown[0]}; {nearest(unknown[0], names)}")
+        raise ConfigError(f"unknown setting {unknown[0]!r}; {nearest(unknown[0], names)}")
     return SceneRequest(str(before), str(after), model, Path(out), **options)
+
+
+def spoken(name: str) -> str:
+    """Name for the user what decides a result: settings in backticks, the rest in words.
+
+    Args:
+        name: A field of :class:`SceneRequest`, dotted where it is one of the polygons' options;
+            or another part of a job's fingerprint.
+    """
+    return _SPOKEN.get(name, f"`{name}`")
 
 
 def load_detector(request: SceneRequest) -> Detector:

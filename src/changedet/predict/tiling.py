@@ -63,19 +63,20 @@ def choose_tiling(
         tile_px = round_up(tile_px, stride)
     if tile_px < 1 or tile_px % stride:
         raise ConfigError(
-            f"--tile must be a multiple of {stride} for this model, got {tile_px}; "
-            f"use {round_up(max(tile_px, 1), stride)}"
+            f"`tile_px` must be a multiple of {stride} for this model, got {tile_px}; use "
+            f"{round_up(max(tile_px, 1), stride)}"
         )
     if overlap_px is None:
         overlap_px = default_overlap(tile_px)
     if not 0 <= overlap_px < tile_px:
         raise ConfigError(
-            f"--overlap must be at least 0 and less than the tile of {tile_px} px, got {overlap_px}"
+            f"`overlap_px` must be at least 0 and less than the tile of {tile_px} px, got "
+            f"{overlap_px}"
         )
     if batch_size is None:
         batch_size = max(1, _BATCH_PX.get(detector.device_name.partition(":")[0], 1) // tile_px**2)
     if batch_size < 1:
-        raise ConfigError(f"--batch-size must be at least 1, got {batch_size}")
+        raise ConfigError(f"`batch_size` must be at least 1, got {batch_size}")
     return Tiling(tile_px, overlap_px, batch_size)
 
 

@@ -55,8 +55,8 @@ class WorkFolder(NamedTuple):
             _move(self.out, work)
         except OSError as error:
             raise StorageError(
-                f"cannot put the results into {self.out}: {error.strerror or error}; make room "
-                "and run the command again, they are complete"
+                f"cannot put the results into {self.out}: {error.strerror or error}; they are "
+                "complete: make room and run the command again"
             ) from error
 
 
@@ -131,7 +131,7 @@ def _locked(out: Path, work: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ConfigError(
-                f"another run is writing to --out {out}; wait for it, or give another folder"
+                f"another run is writing to {out} (`out`); wait for it, or choose another folder"
             ) from error
         yield
     finally:
@@ -144,5 +144,5 @@ def _storage_errors(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"cannot write to --out {out}: {error.strerror or error}; choose another folder"
+            f"cannot write to {out} (`out`): {error.strerror or error}; choose another folder"
         ) from error

@@ -144,7 +144,7 @@ def _cannot_be_placed(before: RasterInfo, after: RasterInfo) -> DataError:
     left, bottom, right, top = GeoGrid(before.crs, before.transform, *before.shape).bounds
     name = CRS.from_wkt(before.crs).to_authority() if before.crs else None
     return DataError(
-        f"{after.name} covers {_describe_place(after)} and cannot be laid onto the CRS of "
+        f"{after.name} covers {_describe_place(after)} and cannot be transformed to the CRS of "
         f"{before.name}, which covers {_describe_place(before)}; correct a wrong CRS with "
         "gdal_edit.py -a_srs, or cut out the common part: gdalwarp -t_srs "
         f"{':'.join(name) if name else 'CRS'} -te {left:.10g} {bottom:.10g} {right:.10g} "

@@ -30,18 +30,18 @@ def require_placed(dataset: rasterio.DatasetReader, location: str) -> None:
         return
     if dataset.gcps[0]:
         raise ImageError(
-            f"{name}: is placed by ground control points only; resample it first: "
-            f"gdalwarp -r bilinear {output}"
+            f"{name}: is georeferenced by ground control points only; resample it first: gdalwarp "
+            f"-r bilinear {output}"
         )
     if dataset.rpcs is not None:
         raise ImageError(
-            f"{name}: is placed by a sensor model (RPC) only; resample it first: "
-            f"gdalwarp -rpc -r bilinear {output}"
+            f"{name}: is georeferenced by a sensor model (RPC) only; resample it first: gdalwarp "
+            f"-rpc -r bilinear {output}"
         )
     if dataset.crs:
         raise ImageError(
-            f"{name}: names a CRS but not where its pixels lie; set its corners: "
-            f"gdal_edit.py -a_ullr LEFT TOP RIGHT BOTTOM {shlex.quote(name)}"
+            f"{name}: has a CRS but no position; set its corners: gdal_edit.py -a_ullr LEFT TOP "
+            f"RIGHT BOTTOM {shlex.quote(name)}"
         )
 
 
@@ -69,12 +69,12 @@ def _require_same_pixels(before: RasterInfo, after: RasterInfo) -> None:
         raise DataError(
             f"{before.name} is {before.width}x{before.height} pixels and {after.name} "
             f"{after.width}x{after.height}; without a CRS they are compared pixel by pixel and "
-            "must be of one size: set the CRS of both with gdal_edit.py -a_srs EPSG:CODE"
+            "must have the same size: set the CRS of both with gdal_edit.py -a_srs EPSG:CODE"
         )
     if not before.transform.almost_equals(after.transform):
         raise DataError(
-            f"{before.name} and {after.name} lie at different places but name no CRS; set "
-            "the CRS of both: gdal_edit.py -a_srs EPSG:CODE FILE"
+            f"{before.name} and {after.name} are at different places but have no CRS; set the CRS "
+            "of both: gdal_edit.py -a_srs EPSG:CODE FILE"
         )
 
 
@@ -92,6 +92,6 @@ def _require_upright(raster: RasterInfo) -> None:
         )
     if t.e > 0 or t.a < 0:
         raise DataError(
-            f"{raster.name}: its rows run from south to north or its columns from east to "
-            f"west; turn it north up: gdalwarp -r near {location} north_up.tif"
+            f"{raster.name}: its rows run from south to north or its columns from east to west; "
+            f"flip it north up: gdalwarp -r near {location} north_up.tif"
         )

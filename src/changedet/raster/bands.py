@@ -20,7 +20,7 @@ def choose_bands(
     *,
     channels: int,
     location: str,
-    option: str = "--bands",
+    setting: str = "bands",
 ) -> tuple[int, ...]:
     """Check the wanted bands, or take all of them if there are just as many as the model takes.
 
@@ -29,7 +29,7 @@ def choose_bands(
         wanted: Band numbers from 1, in the order of the model's channels; None: all but alpha.
         channels: Bands that the model takes.
         location: Path or address, for the message.
-        option: Name of the option that chooses, for the message.
+        setting: Name of the setting that chooses, for the message.
 
     Raises:
         ConfigError: If a band does not exist, or their number is not what the model takes.
@@ -42,19 +42,19 @@ def choose_bands(
         first = ",".join(map(str, (colours * channels)[:channels]))
         raise ConfigError(
             f"{name}: has {len(colours)} bands ({describe_bands(dataset)}), the model takes "
-            f"{channels}; choose them in the model's order, for example {option} {first}"
-            f"{_palette_advice(dataset)}"
+            f"{channels}; choose them in the model's order, for example "
+            f"`{setting}=({first})`{_palette_advice(dataset)}"
         )
     unknown = [str(band) for band in wanted if band not in dataset.indexes]
     if unknown:
         raise ConfigError(
-            f"{name}: there is no band {', '.join(unknown)} ({option}); it has "
+            f"{name}: there is no band {', '.join(unknown)} (`{setting}`); it has "
             f"{describe_bands(dataset)}"
         )
     if len(wanted) != channels:
         raise ConfigError(
-            f"{option} names {len(wanted)} bands, but the model takes {channels}; "
-            f"{name} has {describe_bands(dataset)}"
+            f"`{setting}` names {len(wanted)} bands, but the model takes {channels}; {name} has "
+            f"{describe_bands(dataset)}"
         )
     return wanted
 
@@ -77,8 +77,8 @@ def count_common_bands(before: str, after: str) -> int:
     if counts[0] != counts[1]:
         raise ConfigError(
             f"{without_secrets(before)} has {counts[0]} bands and {without_secrets(after)} has "
-            f"{counts[1]}; name those to compare, for example --bands 1,2,3 (--bands-after where "
-            "they are numbered otherwise)"
+            f"{counts[1]}; select those to compare, for example `bands=(1, 2, 3)` (and "
+            "`bands_after` if they are numbered differently)"
         )
     return counts[0]
 
@@ -100,4 +100,4 @@ def describe_bands(dataset: rasterio.DatasetReader) -> str:
 def _palette_advice(dataset: rasterio.DatasetReader) -> str:
     if ColorInterp.palette not in dataset.colorinterp:
         return ""
-    return "; colours of a palette become bands by gdal_translate -expand rgb"
+    return "; convert palette colours to bands with gdal_translate -expand rgb"

@@ -302,7 +302,7 @@ def _compare(
             wanted = expected(source.read(window=window))
             # Bit by bit: NaN equals NaN.
             if written.read(window=window).tobytes() != wanted.tobytes():
-                raise RasterioError("the file does not hold what was written to it")
+                raise RasterioError("the file does not contain what was written to it")
     for level in range(len(levels)):
         with rasterio.open(_name(product), overview_level=level) as overview:
             for _, window in overview.block_windows(1):

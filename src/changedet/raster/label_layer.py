@@ -142,19 +142,19 @@ class RasterLayer:
 def _check_labels(dataset: rasterio.DatasetReader, name: str) -> None:
     if dataset.count != 1:
         raise ImageError(
-            f"{name}: a label raster has one band, got {dataset.count}; choose it with: "
+            f"{name}: a label raster must have one band, got {dataset.count}; select it with: "
             f"gdal_translate -b 1 {name} label.tif"
         )
     if not np.issubdtype(np.dtype(dataset.dtypes[0]), np.integer):
         raise ImageError(
-            f"{name}: a label raster holds whole numbers, got {dataset.dtypes[0]}; convert it "
+            f"{name}: a label raster must have whole numbers, got {dataset.dtypes[0]}; convert it "
             f"with: gdal_translate -ot Byte {name} label.tif"
         )
     compression = str(dataset.profile.get("compress", "")).upper()
     if dataset.driver in _COARSE or compression in _COARSE:
         raise ImageError(
-            f"{name}: {compression or dataset.driver} compression smears label values; take "
-            "the original and store it without loss (DEFLATE, LZW)"
+            f"{name}: {compression or dataset.driver} compression alters label values; use the "
+            "original, stored losslessly (DEFLATE, LZW)"
         )
 
 
@@ -168,5 +168,6 @@ def _check_place(dataset: rasterio.DatasetReader, grid: GeoGrid, *, name: str) -
     if grid.crs is None and dataset.shape != grid.shape:
         raise DataError(
             f"{name}: {dataset.width}x{dataset.height} pixels, the images are "
-            f"{grid.width}x{grid.height} (width x height); without georeference all are of one size"
+            f"{grid.width}x{grid.height} (width x height); without a georeference all must have "
+            "the same size"
         )

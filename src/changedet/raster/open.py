@@ -83,8 +83,8 @@ def open_raster(location: str) -> rasterio.DatasetReader:
         layers = ", ".join(dataset.subdatasets[:3]) or "it lists none"
         dataset.close()
         raise ImageError(
-            f"{without_secrets(location)}: holds no bands of its own; name one of its layers "
-            f"instead ({_scrubbed(layers, location)})"
+            f"{without_secrets(location)}: has no bands of its own; use one of its layers instead "
+            f"({_scrubbed(layers, location)})"
         )
     return dataset
 
@@ -94,7 +94,7 @@ def reading_error(location: str, error: BaseException) -> ImageError:
     advice = (
         "check the connection, then run the command again"
         if is_remote(location)
-        else "the file is damaged or cut short, get or write it again"
+        else "the file is damaged or truncated; download or write it again"
     )
     reason = _scrubbed(one_line(error), location)
     return ImageError(f"{without_secrets(location)}: pixels cannot be read ({reason}); {advice}")
@@ -125,6 +125,6 @@ def _why_not_open(location: str, error: RasterioIOError) -> str:
     if not location.startswith("/vsi") and not Path(location).exists():
         return "no such file; check the path"
     return (
-        f"cannot be opened as a raster ({reason}); if it is damaged or cut short, get or write it "
-        "again, else convert it with gdal_translate"
+        f"cannot be opened as a raster ({reason}); if it is damaged or truncated, download or "
+        "write it again; otherwise convert it with gdal_translate"
     )

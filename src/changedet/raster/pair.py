@@ -221,12 +221,12 @@ class RasterPair:
                 f"of {self.before.name}"
             )
         if self._options.stretch is not None and self.stretch_used is None:
-            notes.append("--stretch has no effect: both rasters hold 8-bit values")
+            notes.append("`stretch` has no effect: both rasters have 8-bit values")
         for raster in (self.before, self.after):
             if self._options.pixel_type not in ("uint8", ANY_TYPE, raster.dtype):
                 notes.append(
-                    f"the model was trained on {self._options.pixel_type}; {raster.name} holds "
-                    f"{raster.dtype} values, which are taken as they are"
+                    f"the model was trained on {self._options.pixel_type}; {raster.name} has "
+                    f"{raster.dtype} values, which are used as they are"
                 )
         return notes
 
@@ -239,20 +239,20 @@ def _close_own(opened: Iterable[PairReaders]) -> None:
 
 
 def _info_of_both(before: str, after: str, options: PairOptions) -> tuple[RasterInfo, RasterInfo]:
-    after_option = "--bands" if options.bands_after is None else "--bands-after"
+    setting_after = "bands" if options.bands_after is None else "bands_after"
     return (
-        _facts_of(before, options.bands, options, option="--bands"),
-        _facts_of(after, options.bands_after or options.bands, options, option=after_option),
+        _facts_of(before, options.bands, options, setting="bands"),
+        _facts_of(after, options.bands_after or options.bands, options, setting=setting_after),
     )
 
 
 def _facts_of(
-    location: str, wanted: tuple[int, ...] | None, options: PairOptions, *, option: str
+    location: str, wanted: tuple[int, ...] | None, options: PairOptions, *, setting: str
 ) -> RasterInfo:
     with open_raster(location) as dataset:
         require_placed(dataset, location)
         bands = choose_bands(
-            dataset, wanted, channels=options.channels, location=location, option=option
+            dataset, wanted, channels=options.channels, location=location, setting=setting
         )
         return read_info(dataset, location=location, bands=bands)
 

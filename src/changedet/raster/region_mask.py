@@ -54,7 +54,7 @@ class RegionMask:
 
     def _find_window(self) -> Window:
         if not self._geometry.get("coordinates"):
-            raise DataError("the area of interest is empty; give a polygon that holds some ground")
+            raise DataError("the area of interest is empty; give a polygon with an area")
         left, bottom, right, top = bounds(self._geometry)
         to_pixels = ~self._grid.transform
         corners = [to_pixels @ (x, y) for x in (left, right) for y in (bottom, top)]

@@ -65,8 +65,8 @@ def measure_limits(read: Callable[[Window], Pixels], whole: Window, *, location:
     values = np.concatenate(samples)
     if values.size == 0:
         raise DataError(
-            f"{without_secrets(location)}: no pixel of the common area holds data, so that there "
-            "is nothing to stretch; check its nodata value with gdalinfo, correct it with "
+            f"{without_secrets(location)}: no pixel of the common area has data, so there is "
+            "nothing to stretch; check its nodata value with gdalinfo, correct it with "
             "gdal_edit.py -a_nodata"
         )
     low, high = (float(limit) for limit in np.percentile(values, PERCENTILES))

@@ -95,15 +95,15 @@ class ScoreFile:
             file = path.open("r+b", buffering=0)
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(
-                f"cannot go on with the scores in {path}: {getattr(error, 'strerror', error)}; "
+                f"cannot continue with the scores in {path}: {getattr(error, 'strerror', error)}; "
                 "remove the unfinished files and run the command again"
             ) from error
         if found != size or not has_header:
             file.close()
             several = f" in {bands} bands" if bands > 1 else ""
             raise DataError(
-                f"{path} does not hold {grid.height}x{grid.width} scores{several}; "
-                "remove the unfinished files and run the command again"
+                f"{path} does not contain {grid.height}x{grid.width} scores{several}; remove the "
+                "unfinished files and run the command again"
             )
         return cls(path, grid, file, bands=bands)
 

@@ -26,7 +26,9 @@ def require_stretch_in_order(stretch: Limits | Literal["auto"] | None) -> None:
         return
     low, high = stretch
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ConfigError(f"--stretch {low:g},{high:g}: the first value must be below the second")
+        raise ConfigError(
+            f"`stretch=({low:g}, {high:g})`: the first value must be below the second"
+        )
 
 
 def needs_stretch(
@@ -44,14 +46,14 @@ def needs_stretch(
     """
     if raster.dtype.startswith("complex"):
         raise ConfigError(
-            f"{raster.name}: holds complex numbers ({raster.dtype}); write their magnitude "
-            "with gdal_calc.py, or choose other bands"
+            f"{raster.name}: has complex numbers ({raster.dtype}); write their magnitude with "
+            "gdal_calc.py, or choose other bands"
         )
     if pixel_type == ANY_TYPE:
         if stretch is not None:
             raise ConfigError(
-                "--stretch is for models trained on 8 bit; baselines take values as they are "
-                "stored: leave it out"
+                "`stretch` applies to models trained on 8 bit only; baselines use the values as "
+                "they are stored; remove it"
             )
         return False
     if pixel_type == _BYTE:
@@ -59,18 +61,18 @@ def needs_stretch(
             return False
         if stretch is None:
             raise ConfigError(
-                f"{raster.name}: holds {raster.dtype} values, but the model was trained on "
-                "8 bit; say which values become 0 and 255: --stretch LOW,HIGH or --stretch auto"
+                f"{raster.name}: has {raster.dtype} values, but the model was trained on 8 bit; "
+                'set which values become 0 and 255: `stretch=(LOW, HIGH)` or `stretch="auto"`'
             )
         return True
     if raster.dtype == _BYTE:
         raise ConfigError(
-            f"{raster.name}: holds 8-bit values, but the model was trained on {pixel_type}; "
-            "give the raster as it was before it was converted to 8 bit"
+            f"{raster.name}: has 8-bit values, but the model was trained on {pixel_type}; give the "
+            "raster as it was before it was converted to 8 bit"
         )
     if stretch is not None:
         raise ConfigError(
-            f"--stretch is for models trained on 8 bit; this one was trained on {pixel_type} and "
-            "takes values as they are stored: leave it out"
+            "`stretch` applies to models trained on 8 bit only; this one was trained on "
+            f"{pixel_type} and uses the values as they are stored; remove it"
         )
     return False

@@ -203,7 +203,7 @@ def _check_rows(table: Table) -> None:
 def _image_source(path: Path, *, folder: Path, images: ImageUse) -> str:
     kind = _IMAGE_KINDS.get(path.suffix.lower())
     if kind is None or not path.is_file():
-        raise DataError(f"a picture of a page is a file in {', '.join(_IMAGE_KINDS)}, got {path}")
+        raise DataError(f"an image of a page is a file in {', '.join(_IMAGE_KINDS)}, got {path}")
     if images == "link":
         return quote(Path(os.path.relpath(path, folder)).as_posix())
     return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"

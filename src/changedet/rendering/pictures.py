@@ -35,7 +35,7 @@ OUTCOME_LEGEND: Legend = (
     ("hit", HIT_COLOUR),
     ("miss", MISS_COLOUR),
     ("false alarm", FALSE_ALARM_COLOUR),
-    ("rightly unchanged", LABEL_UNCHANGED_COLOUR),
+    ("correctly unchanged", LABEL_UNCHANGED_COLOUR),
     ("ignored", IGNORED_COLOUR),
 )
 #: What the colours of :func:`label_picture` mean.
@@ -95,7 +95,7 @@ def overlay(
     """
     if after.ndim != 3 or after.shape[2] != 3 or after.dtype != np.uint8:
         raise DataError(
-            f"the after image of a picture must be uint8 (H, W, 3), got {after.dtype} {after.shape}"
+            f"the after image must be uint8 (H, W, 3), got {after.dtype} {after.shape}"
         )
     is_changed = _checked_mask(mask, after.shape[:2])
     inside = is_changed & ~_outline(is_changed)
@@ -204,8 +204,8 @@ def encode_png(image: Pixels | NDArray[np.bool_] | NDArray[np.uint16]) -> bytes:
     is_byte = image.dtype == np.uint8 and (is_grey or is_colour)
     if not is_byte and not (image.dtype == np.uint16 and is_grey):
         raise DataError(
-            "a PNG holds uint8 (H, W, 3), uint8 or uint16 (H, W) or bool (H, W), "
-            f"got {image.dtype} {image.shape}"
+            "a PNG must be uint8 (H, W, 3), uint8 or uint16 (H, W) or bool (H, W), got "
+            f"{image.dtype} {image.shape}"
         )
     return encode_image(image)
 
@@ -361,9 +361,7 @@ def _outline(is_changed: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _checked_mask(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     if mask.shape != shape:
-        raise DataError(
-            f"mask {mask.shape} and picture {shape} must have the same height and width"
-        )
+        raise DataError(f"mask {mask.shape} and image {shape} must have the same height and width")
     return mask.astype(np.bool_)
 
 

@@ -22,7 +22,7 @@ def check_result_file(out: Path, *, existing: Existing) -> None:
         ConfigError: If it exists and may not be.
     """
     if existing == "refuse" and out.exists():
-        raise ConfigError(f"{out} exists; choose another name, or give --overwrite")
+        raise ConfigError(f'{out} exists; choose another name, or use `existing="replace"`')
 
 
 def content_of(out: Path, *, error: type[ChangeDetError] = ConfigError) -> list[Path]:
@@ -62,13 +62,12 @@ def check_result_folder(out: Path, *, marker: str, existing: Existing) -> None:
         return
     if not (out / marker).is_file():
         raise ConfigError(
-            f"{out} holds other files (no {marker} among them) and is left alone; "
-            "give a new or empty folder"
+            f"{out} contains other files (no {marker} among them); choose a new or empty folder"
         )
     if existing == "refuse":
         raise ConfigError(
-            f"{out} holds the results of another run ({marker}); "
-            "give another folder, or --overwrite to replace them"
+            f"{out} contains the results of another run ({marker}); choose another folder, or set "
+            '`existing="replace"` to replace them'
         )
 
 

@@ -185,21 +185,25 @@ class Results(Record):
         """
         kind, newest = (cls.model_fields[name].default for name in ("kind", "schema_version"))
         if content.get("kind", kind) != kind:
-            raise ResultsError(f"{path} holds results of the kind {content['kind']!r}, not {kind}")
+            raise ResultsError(
+                f"{path} contains results of the kind {content['kind']!r}, not {kind}"
+            )
         version = content.get("schema_version", 0)
         if not isinstance(version, int) or version > newest:
             raise ResultsError(
-                f"{path} has schema version {version}, this changedet reads {kind} results up to "
-                f"{newest}; update changedet"
+                f"{path} has schema version {version}, but this changedet reads {kind} results up "
+                f"to {newest}; update changedet"
             )
         try:
             current = content if version == newest else cls.upgrade(dict(content))
             # By way of JSON, since strict validation takes a list for a tuple only there.
             return cls.model_validate_json(json.dumps(current), strict=True)
         except ValidationError as error:
-            raise ResultsError(f"{path} does not hold {kind} results: {_faults(error)}") from error
+            raise ResultsError(
+                f"{path} does not contain {kind} results: {_faults(error)}"
+            ) from error
         except (LookupError, TypeError, AttributeError, ValueError) as error:
-            raise ResultsError(f"{path} does not hold {kind} results ({error!r})") from error
+            raise ResultsError(f"{path} does not contain {kind} results ({error!r})") from error
 
     @classmethod
     def upgrade(cls, content: dict[str, Any]) -> dict[str, Any]:
@@ -234,13 +238,13 @@ def read_content(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ResultsError(f"{path} cannot be read: there is no such file") from error
+        raise ResultsError(f"{path} cannot be read: no such file") from error
     except OSError as error:
         raise ResultsError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         raise ResultsError(f"{path} cannot be read as JSON ({error}); it is damaged") from error
     if not isinstance(content, dict):
-        raise ResultsError(f"{path} holds no results: a JSON object is needed")
+        raise ResultsError(f"{path} has no results: expected a JSON object")
     return content
 
 

@@ -89,7 +89,7 @@ def _describe(fault: ErrorDetails, model: type[BaseModel]) -> str:
     if is_key or kind not in _BUILT_IN:
         return f"{found.prefix}{fault['msg']}"
     if kind in {"model_type", "dict_type"} and found.keys:
-        return f"{found.prefix}must hold keys ({', '.join(found.keys)}), got {shown}"
+        return f"{found.prefix}must contain keys ({', '.join(found.keys)}), got {shown}"
     return f"{found.prefix}{fault['msg']}, got {shown}"
 
 

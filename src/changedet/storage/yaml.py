@@ -18,7 +18,7 @@ class _Loader(yaml.SafeLoader):
             name = (key.tag, key.value)
             if name in seen:
                 raise yaml.composer.ComposerError(
-                    problem=f"the key {key.value!r} is there twice; remove one",
+                    problem=f"the key {key.value!r} occurs twice; remove one",
                     problem_mark=key.start_mark,
                 )
             seen.add(name)

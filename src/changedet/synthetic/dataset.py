@@ -152,8 +152,8 @@ def _make_room(out: Path, existing: Literal["refuse", "replace"]) -> None:
     is_sample = readme.is_file() and readme.read_bytes().startswith(_GENERATED_BY.encode())
     if existing == "refuse" or not is_sample:
         held = "an earlier sample" if is_sample else "something else"
-        cure = "replace it with --overwrite or " if is_sample else ""
-        raise DataError(f"{out} is not empty, it holds {held}; {cure}choose another folder")
+        cure = 'use `existing="replace"` to replace it or ' if is_sample else ""
+        raise DataError(f"{out} is not empty: it contains {held}; {cure}choose another folder")
     for split in _SPLITS:
         for part in _PARTS:
             for path in (out / split / part).glob("[0-9]*.png"):
@@ -163,10 +163,10 @@ def _make_room(out: Path, existing: Literal["refuse", "replace"]) -> None:
 def _describe(counts: dict[str, int], *, seed: int, size_px: int) -> str:
     pairs = ", ".join(f"{split} {count}" for split, count in counts.items())
     return (
-        f"{_GENERATED_BY} {__version__}, seed {seed}.\n"
-        f"Pairs of {size_px} x {size_px} pixels: {pairs}.\n"
-        "A is before, B is after; label is 255 where something was built, dug or torn down.\n"
-        "Everything is invented: no real place is shown and no one else holds rights in it.\n"
+        f"{_GENERATED_BY} {__version__}, seed {seed}.\nPairs of {size_px} x {size_px} pixels: "
+        f"{pairs}.\nA is before, B is after; label is 255 where something was built, dug or torn "
+        "down.\nEverything is synthetic: no real place is shown and no one else has rights in "
+        "it.\n"
     )
 
 

@@ -105,15 +105,17 @@ def load_checkpoint(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise CheckpointError(
-            f"there is no checkpoint {path} to resume from; start the run without --resume"
+            f'there is no checkpoint {path} to resume from; start the run without `mode="resume"`'
         ) from error
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path} is not a readable checkpoint ({error}); start the run again with --overwrite"
+            f"{path} is not a readable checkpoint ({error}); start the run again with "
+            '`mode="overwrite"`'
         ) from error
     if meta_text is None:
         raise CheckpointError(
-            f"{path} is no training checkpoint; resume from checkpoints/last.safetensors of a run"
+            f"{path} is not a training checkpoint; resume from checkpoints/last.safetensors of a "
+            "run"
         )
     meta = json.loads(meta_text)
     state: dict[int, dict[str, Any]] = {

@@ -97,10 +97,10 @@ class DataConfig(Section):
     normalisation: Literal["mean", "mean_std", "encoder"] = Field(
         "mean_std",
         description="per date: subtract the training images' mean, or also divide by their "
-        "deviation; 'encoder': what the encoder's weights were trained with (8-bit RGB)",
+        "standard deviation; 'encoder': what the encoder's weights were trained with (8-bit RGB)",
     )
     changed_crops: Share = Field(
-        0.0, description="share of the crops that are drawn again until they show some change"
+        0.0, description="share of the crops that are redrawn until they show some change"
     )
     ignore_value: int | None = Field(None, ge=0, le=255)
     changed_values: tuple[int, ...] | None = None
@@ -147,7 +147,10 @@ class TrainingConfig(Section):
     accumulate: int = Field(1, ge=1, description="batches per optimiser step")
     clip_norm: float | None = Field(None, gt=0.0)
     ema_decay: float | None = Field(
-        None, gt=0.0, lt=1.0, description="moving average of the weights, which is what is judged"
+        None,
+        gt=0.0,
+        lt=1.0,
+        description="moving average of the weights, which is what gets evaluated",
     )
     seed: int = Field(0, ge=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -235,7 +238,7 @@ def tile_px(config: ExperimentConfig) -> int:
         remedy = " or set model.attention=none" if "attention" in config.model.options() else ""
         raise ConfigError(
             f"data.tile_px is {wanted} but data.crop_px {config.data.crop_px}: a model with "
-            f"attention is used at the size it was trained on; leave data.tile_px out{remedy}"
+            f"attention is used at the size it was trained on; remove data.tile_px{remedy}"
         )
     return wanted
 
@@ -252,14 +255,14 @@ def _explain(fault: ErrorDetails, tree: Mapping[str, Any]) -> str | None:
 
 def _load_tree(source: str, *, seen: tuple[str, ...]) -> dict[str, Any]:
     if source in seen:
-        raise ConfigError(f"extends goes in a circle: {' -> '.join((*seen, source))}")
+        raise ConfigError(f"extends is circular: {' -> '.join((*seen, source))}")
     text, folder = _read_source(source)
     try:
         tree = parse_yaml(text) or {}
     except yaml.YAMLError as error:
         raise ConfigError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
-        raise ConfigError(f"{source} must hold 'section: …' keys, got {type(tree).__name__}")
+        raise ConfigError(f"{source} must contain 'section: …' keys, got {type(tree).__name__}")
     parent = tree.pop("extends", None)
     if parent is None:
         return tree
@@ -295,16 +298,18 @@ def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
 def _apply(tree: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
-        raise ConfigError(f"--set takes section.key=value, got {override!r}")
+        raise ConfigError(
+            f"a change to a recipe (`overrides`) must be section.key=value, got {override!r}"
+        )
     *sections, last = key.strip().split(".")
     try:
         value = parse_yaml(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {key}: {text!r} is not a YAML value") from error
+        raise ConfigError(f"`{key}`: {text!r} is not a YAML value") from error
     node = tree
     for section in sections:
         below = node.setdefault(section, {})
         if not isinstance(below, dict):
-            raise ConfigError(f"--set {key}: {section!r} holds a value, not a section")
+            raise ConfigError(f"`{key}`: {section!r} is a value, not a section")
         node = below
     node[last] = value

@@ -85,9 +85,9 @@ def measure_dataset(
         _accept_one_class(config, "changed" if share == 0.0 else "unchanged", say=say)
     if scan.share_of(index.split(config.data.val_split)) == 0.0:
         raise DataError(
-            f"the split {config.data.val_split!r} has no changed pixel, so no model can be chosen "
-            "on it; put pairs with changes into it, or choose another split with --set "
-            "data.val_split=NAME"
+            f"the split {config.data.val_split!r} has no changed pixel, so no model can be "
+            "selected on it; put pairs with changes into it, or choose another split with "
+            "`data.val_split=NAME`"
         )
     for note in _size_notes(config, pairs[0]):
         say(note)
@@ -110,18 +110,17 @@ def _accept_one_class(
     config: ExperimentConfig, missing: str, *, say: Callable[[str], None]
 ) -> None:
     """Refuse training labels of one class where its weights are needed, else warn."""
-    lack = f"the training labels hold no {missing} pixel"
+    lack = f"the training labels have no {missing} pixel"
     terms = [name for name, weight in config.loss.terms.items() if weight > 0]
     is_balanced = config.loss.weighting == "weighted" and any(
         loss_row(name).weighs_classes for name in terms
     )
     if is_balanced and config.loss.changed_share is None:
         raise DataError(
-            f"{lack}, so the class weights cannot be measured; "
-            "check the labels ('changedet data check'), or give the share of changed pixels by "
-            "hand with --set loss.changed_share=0.1"
+            f"{lack}, so the class weights cannot be measured; check the labels ('changedet data "
+            "check'), or set the share of changed pixels, for example `loss.changed_share=0.1`"
         )
-    say(f"WARNING: {lack}, so no model can learn what one is; check them ('changedet data check')")
+    say(f"WARNING: {lack}, so no model can learn that class; check them ('changedet data check')")
 
 
 def _size_notes(config: ExperimentConfig, pair: LabelledPair) -> list[str]:
@@ -133,7 +132,7 @@ def _size_notes(config: ExperimentConfig, pair: LabelledPair) -> list[str]:
     if furthest > 1.0:
         notes.append(
             f"data.crop_px is {crop_px}, but images such as {pair.source} are {width}x{height}: "
-            "they are mirrored to that size, which costs time and memory"
+            "they are padded to that size by mirroring, which costs time and memory"
         )
     elif scale is not None and scale[0] < furthest:
         notes.append(
@@ -145,9 +144,9 @@ def _size_notes(config: ExperimentConfig, pair: LabelledPair) -> list[str]:
     shown = min(view.scale for view in views(config.data.test_time))
     if shown < reached:
         notes.append(
-            f"data.test_time={config.data.test_time} judges images at {shown:g} of their size, but "
-            f"training shows none below {reached:g}; take smaller crops (data.crop_px), or other "
-            "views (data.test_time=mirror)"
+            f"data.test_time={config.data.test_time} scores images at {shown:g} of their size, but "
+            f"training shows none below {reached:g}; use smaller crops (data.crop_px), or other "
+            "views (`data.test_time=mirror`)"
         )
     return notes
 
@@ -183,21 +182,21 @@ def check_scenes_unchanged(
     now = _blocks(index, config)
     if now is None or index.scenes is None:
         raise ConfigError(
-            f"this run began on scenes, {index.root} holds pairs of files; give the scenes, or "
-            "start anew with --init"
+            f"this run started on scenes, but {index.root} has pairs of files; give the scenes, or "
+            "start a new run with `init`"
         )
     how = difference(facts.blocks, now)
     if how is not None:
         raise ConfigError(
-            f"the scenes are cut or split otherwise than when this run began ({how}); restore "
-            f"{index.root}, or start anew with --init"
+            f"the scenes are cut or split differently than when this run started ({how}); restore "
+            f"{index.root}, or start a new run with `init`"
         )
     then = (facts.source_bands, facts.source_bands_after)
     bands = (index.scenes.bands, index.scenes.bands_after)
     if then != bands:
         raise ConfigError(
-            f"the bands of the scenes are others than when this run began ({_shown(then)} then, "
-            f"{_shown(bands)} now); restore {index.root}, or start anew with --init"
+            f"the bands of the scenes have changed since this run started ({_shown(then)} then, "
+            f"{_shown(bands)} now); restore {index.root}, or start a new run with `init`"
         )
 
 

@@ -166,7 +166,7 @@ class RunRecords(TrainingCallback):
             **figures,
             distance=best.distance,
             images=best.images,
-            note=f"{SELECTION_SET_NOTE}: the threshold is chosen on these very images",
+            note=f"{SELECTION_SET_NOTE}: the threshold is chosen on these same images",
         ).write(stem.with_name(f"{stem.name}_metric.json"))
         self._validation.add({**position, **figures})
         numbers = {k: v for k, v in figures.items() if isinstance(v, float)}

@@ -119,6 +119,6 @@ def foreign_option(option: str, value: object, *, model: str) -> str | None:
     if not any(option in model_options(network) for network in MODELS.values()):
         return None
     return (
-        f"model.{option} is no setting of {model}, got {value!r}; leave it out, or choose another "
+        f"model.{option} is not a setting of {model}, got {value!r}; remove it, or choose another "
         f"model.name (settings of {model}: {', '.join(model_options(model_class(model)))})"
     )

@@ -125,7 +125,7 @@ def run_training(
     last = request.out / "checkpoints" / "last.safetensors"
     if request.mode == "resume":
         progress = load_checkpoint(last, model=model, optimizer=optimizer, average=average)
-        say(f"going on from epoch {progress.epoch}, batch {progress.batch}")
+        say(f"resuming at epoch {progress.epoch}, batch {progress.batch}")
     # Only now, when all that the user can have wrong is read, is an earlier run replaced.
     if request.mode != "resume":
         remove_entries(request.out, _RUN_ENTRIES)
@@ -181,8 +181,8 @@ def run_training(
             return TrainOutcome(stop.progress, caught[0])
         except OSError as error:
             raise StorageError(
-                f"cannot write to {request.out}: {error.strerror or error}; make room, then go on "
-                f"with: changedet train --out {request.out} --resume"
+                f"cannot write to {request.out}: {error.strerror or error}; make room, then resume "
+                'with `mode="resume"`'
             ) from error
 
 
@@ -193,15 +193,17 @@ def _prepare(
     if request.mode == "resume":
         if request.init is not None or request.start_epoch != 1:
             raise ConfigError(
-                "--resume goes on from the run's own weights and epoch; "
-                "leave out --init and --start-epoch"
+                '`mode="resume"` continues from the run\'s own weights and epoch; remove `init` '
+                "and `start_epoch`"
             )
         config, facts = _stored_run(request)
         index = _index(facts.data, config, say=say)
         check_scenes_unchanged(facts, index, config)
     else:
         if request.data is None:
-            raise ConfigError("say where the pairs are: --data DIR (or go on with --resume)")
+            raise ConfigError(
+                'no data set is given; set `data=DIR`, or resume a run with `mode="resume"`'
+            )
         config = load_config(request.recipe or DEFAULT_RECIPE, overrides=request.overrides)
         _check_start(request, config)
         _check_folder(request)
@@ -219,14 +221,14 @@ def _prepare(
 def _check_start(request: TrainRequest, config: ExperimentConfig) -> None:
     if not 1 <= request.start_epoch <= config.training.epochs:
         raise ConfigError(
-            f"--start-epoch must be in [1, {config.training.epochs}] (training.epochs), "
-            f"got {request.start_epoch}"
+            f"`start_epoch` must be in [1, {config.training.epochs}] (training.epochs), got "
+            f"{request.start_epoch}"
         )
     # Read before the data: a wrong file must not be found out after minutes of measuring.
     if request.init is not None and read_card(request.init).architecture == Ensemble.architecture:
         raise ConfigError(
-            f"{request.init} is an ensemble, which is not trained further; give one of the models "
-            "that it was made of"
+            f"{request.init} is an ensemble, which cannot be trained further; give one of its "
+            "members"
         )
 
 
@@ -255,7 +257,7 @@ def _initialise(model: ChangeModel, path: Path) -> None:
         model.load_state_dict(source.state_dict())
     except RuntimeError as error:
         raise CheckpointError(
-            f"{path} holds a {card.architecture} with {card.options}, which does not fit the "
+            f"{path} is a {card.architecture} with {card.options}, which does not fit the "
             f"settings' {model.architecture} with {model.options}; use settings of the same model"
         ) from error
 
@@ -264,18 +266,18 @@ def _check_folder(request: TrainRequest) -> None:
     out = request.out
     held = content_of(out)
     if held and request.mode == "new":
-        raise ConfigError(f"{out} already holds {_held(out)}, or choose another folder")
+        raise ConfigError(f"{out} already contains {_held(out)}, or choose another folder")
     # A wrong folder must not cost anybody what else it holds.
     if held and request.mode == "overwrite" and not (out / RECORD).is_file():
-        raise ConfigError(f"{out} holds no run that could be replaced; choose another folder")
+        raise ConfigError(f"{out} contains no run that could be replaced; choose another folder")
 
 
 def _held(out: Path) -> str:
     if not (out / RECORD).is_file():
         return "files that are not a run; move them away"
     if not (out / "checkpoints" / "last.safetensors").is_file():
-        return "a run without a checkpoint; replace it with --overwrite"
-    return "a run; go on with --resume, replace it with --overwrite"
+        return 'a run without a checkpoint; use `mode="overwrite"` to replace it'
+    return 'a run; use `mode="resume"` to resume it, `mode="overwrite"` to replace it'
 
 
 _RUN_ENTRIES = ("checkpoints", "logs", "validation", "best.safetensors", "config.yaml", RECORD)
@@ -297,7 +299,7 @@ def _stored_run(request: TrainRequest) -> tuple[ExperimentConfig, DatasetStatist
         stored = load_config(request.out / "config.yaml")
     except (ResultsError, ConfigError) as error:
         raise ConfigError(
-            f"{request.out} holds no run to resume ({error}); start it without --resume"
+            f'{request.out} contains no run to resume ({error}); start it without `mode="resume"`'
         ) from error
     facts = DatasetStatistics(
         **{name: getattr(record, name) for name in DatasetStatistics.model_fields}
@@ -316,12 +318,10 @@ def _resumed_config(request: TrainRequest, stored: ExperimentConfig) -> Experime
     old, new = _flat(stored.model_dump(mode="json")), _flat(asked.model_dump(mode="json"))
     changed = [key for key in new if new[key] != old.get(key) and key not in _FREE_ON_RESUME]
     if changed:
-        differences = "; ".join(
-            f"{key} was {old.get(key)!r}, asked {new[key]!r}" for key in changed
-        )
+        differences = "; ".join(f"{key} was {old.get(key)!r}, now {new[key]!r}" for key in changed)
         raise ConfigError(
-            f"a resumed run keeps its settings: {differences}; leave them out, or start a new run "
-            "with --init"
+            f"a resumed run keeps its settings: {differences}; remove these changes, or start a "
+            "new run with `init`"
         )
     return asked
 
@@ -343,7 +343,7 @@ def _stop_on_signals(say: Callable[[str], None]) -> Iterator[list[int]]:
 
     def note(number: int) -> None:
         caught.append(number)
-        say("stopping as soon as the batch is done; once more to stop at once")
+        say("stopping after this batch; press Ctrl-C again to stop at once")
 
     with signals_to(note, once=True):
         yield caught

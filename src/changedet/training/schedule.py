@@ -36,13 +36,13 @@ class TableSchedule:
         ends = [end for end, _ in self.steps]
         if not ends or ends != sorted(set(ends)) or ends[0] < 1:
             raise ConfigError(
-                f"schedule.steps must list rising last epochs from 1 on, got {ends}; "
-                "for example [[40, 1e-4], [60, 1e-5]]"
+                f"schedule.steps must list increasing last epochs from 1, got {ends}; for example "
+                "[[40, 1e-4], [60, 1e-5]]"
             )
         if ends[-1] < self.epochs:
             raise ConfigError(
                 f"schedule.steps ends at epoch {ends[-1]} but training.epochs is {self.epochs}; "
-                "add a row for the epochs after it"
+                "add a row for the remaining epochs"
             )
 
     def __call__(self, epoch: int, fraction: float) -> float:

@@ -324,7 +324,7 @@ class Trainer:
                 files = ", ".join(self.parts.names[i] for i in indices.tolist())
                 raise TrainingError(
                     f"the loss is not finite in epoch {progress.epoch} (losses {row}); the batch's "
-                    f"files: {files}; look at them, or lower optimizer.lr or set training.clip_norm"
+                    f"files: {files}; check them, or lower optimizer.lr or set training.clip_norm"
                 )
             for name, value in zip(names, row, strict=True):
                 progress.loss_sums[name] = progress.loss_sums.get(name, 0.0) + value

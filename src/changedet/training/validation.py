@@ -91,7 +91,8 @@ def describe_model(
         label=facts.label.to_dict(),
         data_name=facts.data_name,
         licence_note=(
-            "The weights follow the terms of the training data and of the encoder's weights."
+            "The weights are subject to the terms of the training data and of the encoder's "
+            "weights."
         ),
         recipe=config.model_dump(mode="json"),
         blocks=facts.blocks,

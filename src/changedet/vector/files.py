@@ -76,7 +76,7 @@ def check_polygon_options(options: PolygonOptions, grid: GeoGrid) -> None:
             raise ConfigError(f"{name} must be 0 or more, got {value}")
     if options.format == "geojson" and grid.crs is None:
         raise ConfigError(
-            "GeoJSON holds longitudes and latitudes, but the rasters have no coordinate reference "
+            "GeoJSON needs longitudes and latitudes, but the rasters have no coordinate reference "
             "system; use the format gpkg, or set the system with gdal_edit.py -a_srs"
         )
     if options.format == "geoparquet":

@@ -128,8 +128,8 @@ def reproject(
     moved = np.asarray(shapely.transform(pieces, move), dtype=object)
     if not np.isfinite(shapely.get_coordinates(moved)).all():
         raise DataError(
-            f"{name}: lies where the rasters' coordinate reference system is not defined; "
-            "check the coordinates and the CRS they are in"
+            f"{name}: is outside the area where the rasters' coordinate reference system is "
+            "defined; check its coordinates and CRS"
         )
     return moved
 
@@ -141,7 +141,7 @@ def _choose_layer(path: Path, layer: str | None, key: str | None) -> str:
     if layer is not None:
         if layer not in kinds:
             raise DataError(
-                f"{path}: has no layer of polygons named {layer!r}; it has "
+                f"{path}: has no polygon layer {layer!r}; it has "
                 f"{', '.join(map(repr, kinds)) or 'none'}, name one of them"
             )
         return layer
@@ -166,7 +166,7 @@ def _choose_layer(path: Path, layer: str | None, key: str | None) -> str:
 
 
 def _no_polygons(path: Path) -> DataError:
-    return DataError(f"{path}: there are no polygons in it; give a file with polygons")
+    return DataError(f"{path}: it has no polygons; give a file with polygons")
 
 
 def _is_empty(path: Path, name: str) -> bool:

@@ -54,7 +54,7 @@ def test_a_failed_step_says_its_last_line(tmp_path):
 
 
 def test_a_killed_step_is_told_from_one_that_failed():
-    assert failure(-signal.SIGKILL, "") == "killed by SIGKILL, often for lack of memory"
+    assert failure(-signal.SIGKILL, "") == "killed by SIGKILL, often because memory ran out"
     assert failure(-signal.SIGSEGV, "words") == "killed by SIGSEGV"
     assert failure(3, "\n \n") == "ended with exit status 3"
     assert len(failure(1, "x" * 5000)) == 300
@@ -92,7 +92,7 @@ def test_the_third_signal_kills_a_step_that_does_not_listen(tmp_path):
         thread.start()
         reason = steps.run("train", {}, log=log)
         thread.join()
-    assert reason == "killed by SIGKILL, often for lack of memory"
+    assert reason == "killed by SIGKILL, often because memory ran out"
 
 
 def test_a_signal_between_two_steps_stops_the_next_one(tmp_path):
@@ -120,5 +120,5 @@ def test_outside_of_the_main_thread_signals_are_left_alone(tmp_path):
 
 def test_a_log_that_cannot_be_written_is_an_error_of_the_user(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="go on with --resume"):
+    with pytest.raises(StorageError, match='resume with `mode="resume"`'):
         program("").run("train", {}, log=tmp_path / "file" / "log.txt")

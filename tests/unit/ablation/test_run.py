@@ -21,6 +21,7 @@ from changedet.ablation.runner import (
     report_ablation,
     run_ablation,
 )
+from changedet.cli.ablate import with_commands
 from changedet.errors import ConfigError, DataError, StorageError, TrainingError
 from stand_ins import TINY_NETWORK
 
@@ -94,7 +95,7 @@ def ablate(out: Path, data: Path, table: str, *, tiny=TINY, overrides=(), say=No
         device="cpu",
         **{"baselines": "none", "shown": 1, **request},
     )
-    return run_ablation(asked, say=say or (lambda message: None))
+    return run_ablation(with_commands(asked), say=say or (lambda message: None))
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +253,9 @@ def test_resuming_a_finished_ablation_trains_nothing_and_adds_what_is_new(
     assert "--seeds 0,3" in outcome.results.command
     with pytest.raises(ConfigError, match=r"row l2, seed 0 .* made with other settings"):
         ablate(out, pairs_folder, table, mode="resume", overrides=["training.batch_size=2"])
-    with pytest.raises(ConfigError, match="--resume, replace it with --overwrite"):
+    with pytest.raises(
+        ConfigError, match='`mode="resume"` to resume it, `mode="overwrite"` to replace it'
+    ):
         ablate(out, pairs_folder, table)
     (out / "report.html").unlink()
     report_ablation(out)
@@ -363,7 +366,7 @@ def test_a_budget_before_the_first_validation_fails_the_row_with_the_remedy(
         outcome = ablate(
             tmp_path / "out", pairs_folder, table, rows=("cosine",), minutes=1e-9, mode=mode
         )
-        assert "ended before the first validation; raise --minutes" in outcome.problems[0]
+        assert "ended before the first validation; raise `minutes`" in outcome.problems[0]
 
 
 def test_a_budget_after_a_validation_ends_the_run_and_its_best_one_counts(
@@ -398,7 +401,7 @@ def test_without_a_test_split_there_is_the_optimistic_protocol_alone_and_a_warni
     outcome = ablate(out, own_pairs_folder, table, rows=("cosine",), say=said.append)
     assert any("WARNING" in line and "selection set, optimistic" in line for line in said)
     assert set(outcome.results.row("cosine").runs[0].judgement.scores) == {"best_threshold"}
-    assert "Nothing is judged at a fixed threshold" in (out / "report.md").read_text()
+    assert "Nothing is evaluated at a fixed threshold" in (out / "report.md").read_text()
     assert outcome.problems == ()
 
 
@@ -492,7 +495,7 @@ def test_a_row_is_judged_as_the_first_of_the_table_even_if_that_is_not_asked_for
     table.write_text(TABLE.replace("note: the default", "set: {data.val_split: test}"))
     out = tmp_path / "out"
     outcome = ablate(out, pairs_folder, str(table), rows=("cosine",))
-    assert "all rows must be judged alike" in outcome.problems[0]
+    assert "all rows must be evaluated in the same way" in outcome.problems[0]
     assert steps.done == []
 
 
@@ -529,7 +532,7 @@ def test_a_setting_that_a_rows_network_lacks_is_said_before_anything_is_trained(
     pairs_folder, table, steps, tmp_path
 ):
     said: list[str] = []
-    with pytest.raises(ConfigError, match=r"model\.decoder_width is no setting of"):
+    with pytest.raises(ConfigError, match=r"model\.decoder_width is not a setting of"):
         ablate(
             tmp_path / "out",
             pairs_folder,
@@ -546,7 +549,7 @@ def test_a_row_with_a_seed_of_its_own_is_faulty(pairs_folder, steps, tmp_path):
     table.write_text(TABLE.replace("note: the default", "set: {training.seed: 3}"))
     outcome = ablate(tmp_path / "out", pairs_folder, str(table), rows=("l2", "cosine"))
     assert outcome.results.row("l2").runs[0].record.status == "finished"
-    assert "training.seed is the same for all rows" in " ".join(outcome.problems)
+    assert "`training.seed` is the same for all rows" in " ".join(outcome.problems)
 
 
 def test_resuming_what_was_never_begun_begins_it(pairs_folder, table, steps, tmp_path):
@@ -606,7 +609,7 @@ def test_a_validation_split_that_is_called_test_is_no_test_split(
         overrides=["data.val_split=test"],
         say=said.append,
     )
-    assert any("no split but 'test'" in line and "optimistic" in line for line in said)
+    assert any("no split other than 'test'" in line and "optimistic" in line for line in said)
     assert set(outcome.results.row("cosine").runs[0].judgement.scores) == {"best_threshold"}
 
 
@@ -636,9 +639,9 @@ def test_training_labels_of_one_class_are_said_first_in_the_report_and_in_the_lo
             overrides=small,
             say=said.append,
         )
-    assert any("'train' hold one class alone" in line for line in outcome.results.notes)
-    assert any("'train' hold one class alone" in line for line in said)
-    assert f"no {missing} pixel, so no model can learn what one is" in caplog.text
+    assert any("'train' have only one class" in line for line in outcome.results.notes)
+    assert any("'train' have only one class" in line for line in said)
+    assert f"no {missing} pixel, so no model can learn that class" in caplog.text
     assert f"no {missing} pixel, so the class weights cannot be measured" in caplog.text
     assert [len(row.runs) for row in outcome.results.rows] == [1, 0]
 
@@ -670,23 +673,26 @@ def test_rows_that_would_be_judged_otherwise_are_refused(changed, pairs_folder, 
     table = tmp_path / "table.yaml"
     table.write_text(TABLE.replace("note: the default", f"set: {{{changed}}}"))
     outcome = ablate(tmp_path / "out", pairs_folder, str(table), rows=("l2", "cosine"))
-    assert "all rows must be judged alike" in outcome.problems[0]
+    assert "all rows must be evaluated in the same way" in outcome.problems[0]
 
 
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        ({"epochs": 1, "minutes": 1.0}, "--epochs or --minutes"),
-        ({"epochs": 0}, "--epochs must be at least 1"),
-        ({"minutes": 0.0}, "--minutes must be above 0"),
-        ({"seeds": (0, 0)}, "--seeds takes different"),
-        ({"seeds": ()}, "--seeds takes different"),
-        ({"overrides": ["training.seed=3"]}, "give --seeds instead"),
+        ({"epochs": 1, "minutes": 1.0}, "`epochs` and `minutes` exclude each other"),
+        ({"epochs": 0}, "`epochs` must be at least 1"),
+        ({"minutes": 0.0}, "`minutes` must be above 0"),
+        ({"seeds": (0, 0)}, "`seeds` must be distinct"),
+        ({"seeds": ()}, "`seeds` must be distinct"),
+        ({"overrides": ["training.seed=3"]}, "set `seeds` instead"),
         ({"rows": ("l2", "l2")}, "names a row twice"),
         ({"rows": ("l3",)}, "did you mean 'l2'"),
         ({"rows": ("faulty",)}, "no row can be run"),
         ({"test_split": "val"}, "chooses models and thresholds"),
-        ({"test_split": "train"}, "nothing is tested by it"),
+        (
+            {"test_split": "train"},
+            "`test_split=train` is the split that rows are trained on, so it cannot test them",
+        ),
         ({"mode": "resume"}, "no ablation"),
         ({"mode": "overwrite"}, "no ablation"),
     ],
@@ -728,7 +734,7 @@ def test_a_baseline_that_cannot_be_judged_is_shown_with_its_reason(
     steps.fails = lambda name, job: "not installed" if job["folder"].endswith("cva") else None
     said = []
     outcome = ablate(out, pairs_folder, table, rows=("cosine",), baselines="all", say=said.append)
-    assert "untrained method cva not judged: not installed" in said
+    assert "untrained method cva not evaluated: not installed" in said
     failed = [baseline.name for baseline in outcome.results.baselines if baseline.judgement is None]
     assert failed == ["cva"]
     assert outcome.problems == ()
@@ -740,7 +746,7 @@ def test_a_baseline_that_cannot_be_judged_is_shown_with_its_reason(
 
 
 def test_damaged_results_are_named(pairs_folder, tmp_path):
-    with pytest.raises(ConfigError, match="holds no ablation"):
+    with pytest.raises(ConfigError, match="contains no ablation"):
         report_ablation(tmp_path)
     (tmp_path / "ablation.json").write_text("{")
     with pytest.raises(StorageError, match="cannot be read"):

@@ -92,13 +92,13 @@ def test_a_dumped_table_reads_back_the_same():
         ("base:", "bse:", ": unknown key 'bse'; did you mean 'base'"),
         ("against: one", "against: onne", "a row 'onne' that is not there; did you mean 'one'"),
         ("kind: difference", "kind: diference", "claims[0]"),
-        ("difference: 0.01", "difference: 0.0", "a claimed difference has a sign"),
-        ("name: two", "name: one", "the row name 'one' is there twice"),
+        ("difference: 0.01", "difference: 0.0", "the claimed difference must be non-zero"),
+        ("name: two", "name: one", "the row name 'one' occurs twice"),
         ("name: two", "name: ../two", "rows[1].name"),
         ("title: Two\nbase", "base", "title: is missing"),
         ("rows:", "rows: [", "not valid YAML"),
-        ("title: One", "title: One, title: 1", "the key 'title' is there twice; remove one"),
-        (TEXT, "[]", "must hold 'title"),
+        ("title: One", "title: One, title: 1", "the key 'title' occurs twice; remove one"),
+        (TEXT, "[]", "must contain 'title"),
     ],
 )
 def test_what_is_wrong_in_a_table_is_named_with_the_nearest(old, new, message):
@@ -119,7 +119,7 @@ def test_an_unknown_setting_is_a_fault_of_its_row_alone():
 
 def test_a_row_without_any_recipe_is_refused():
     table = parse_table(TEXT.replace("base: default", ""), origin="t")
-    with pytest.raises(ConfigError, match="names no recipe"):
+    with pytest.raises(ConfigError, match="the row has no recipe"):
         row_config(table, table.row("one"))
 
 

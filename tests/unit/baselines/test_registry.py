@@ -136,7 +136,7 @@ def test_what_does_not_exist_is_refused(name, options, message):
 def test_images_that_do_not_fit_are_refused():
     image = np.zeros((8, 8, 3), np.uint8)
     for before, after in ((image, image[:4]), (image[..., 0], image[..., 0]), (image[:0],) * 2):
-        with pytest.raises(DataError, match="must have one shape"):
+        with pytest.raises(DataError, match="must have the same shape"):
             baseline("cva").score(before, after)
-    with pytest.raises(DataError, match=r"made for 3 channel\(s\).*--channels 1"):
+    with pytest.raises(DataError, match=r"made for 3 channel\(s\).*`channels=1`"):
         baseline("deep_difference").score(image[..., :1], image[..., :1])

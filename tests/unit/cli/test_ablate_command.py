@@ -1,5 +1,6 @@
 """``changedet ablate``: options become a request, the outcome a table and an exit status."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -59,7 +60,8 @@ def test_options_become_the_request(run, asked):
         *("--no-floors", "--test-split", "holdout", "--device", "cpu"),
     )
     assert result.exit_code == 0, result.output
-    assert asked == [
+    (request,) = asked
+    assert replace(request, command="", describe_training=None) == (
         AblationRequest(
             out=Path("O"),
             data=Path("D"),
@@ -73,10 +75,16 @@ def test_options_become_the_request(run, asked):
             baselines="none",
             mode="resume",
         )
-    ]
-    command = asked[0].command()
-    assert command.startswith("changedet ablate seed --data D --out O --seeds 0,2 --minutes 1.5")
-    assert command.endswith("--rows a,b --test-split holdout --shown 4 --device cpu --no-baselines")
+    )
+    assert request.command == (
+        "changedet ablate seed --data D --out O --seeds 0,2 --minutes 1.5 --set data.workers=0 "
+        "--set model.dropout=0 --rows a,b --test-split holdout --shown 4 --device cpu "
+        "--no-baselines"
+    )
+    assert request.describe_training is not None
+    assert request.describe_training("default", ("model.distance=l2", "training.seed=2")) == (
+        "changedet train default --data D --set model.distance=l2 --set training.seed=2 --out RUN"
+    )
 
 
 def test_the_table_on_the_terminal_shows_a_dash_where_there_is_no_figure(run, asked):
@@ -90,7 +98,7 @@ def test_the_table_on_the_terminal_shows_a_dash_where_there_is_no_figure(run, as
     ("ended", "status", "words"),
     [
         (outcome(("row one, seed 0: out of memory",)), 1, "row one, seed 0: out of memory"),
-        (outcome(stopped_by=2), 130, "go on with the same command and --resume"),
+        (outcome(stopped_by=2), 130, "resume with the same command and --resume"),
     ],
 )
 def test_a_failed_run_exits_1_and_ctrl_c_130(run, monkeypatch, ended, status, words):
@@ -116,7 +124,7 @@ def test_report_only_runs_nothing(run, monkeypatch, asked):
     [
         ((), "--data DIR"),
         (("--data", "D", "--seeds", "0;1"), "whole numbers"),
-        (("--data", "D", "--resume", "--overwrite"), "leave out one"),
+        (("--data", "D", "--resume", "--overwrite"), "--resume and --overwrite exclude each other"),
     ],
 )
 def test_wrong_options_are_refused(run, asked, arguments, message):

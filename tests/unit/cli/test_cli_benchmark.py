@@ -55,15 +55,17 @@ def test_the_note_of_a_method_is_printed_and_a_missing_comparison_said(run, pair
 
 def test_views_and_weights_that_fit_no_method_are_refused(run):
     turned = run("baseline:cva", "--no-baselines", "--test-time", "flips")
-    assert str(turned.exception).startswith("--test-time is for models")
+    assert str(turned.exception).startswith("`test_time` applies to models only")
     weights = run("baseline:cva", "--no-baselines", "--encoder-weights", "hub")
-    assert str(weights.exception).startswith("--encoder-weights is for baseline:deep_difference")
+    assert str(weights.exception).startswith(
+        "`encoder_weights` applies to baseline:deep_difference only"
+    )
 
 
 def test_nothing_to_judge_is_an_error(run):
     result = run("--no-floors")
     assert isinstance(result.exception, ConfigError)
-    assert "nothing to judge" in str(result.exception)
+    assert "nothing to evaluate" in str(result.exception)
 
 
 def test_undefined_figures_are_dashes(run, tmp_path, pairs_folder):

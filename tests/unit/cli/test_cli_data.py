@@ -129,7 +129,7 @@ def test_prepare_refuses_and_replaces_as_told(run, source, tmp_path):
     run("prepare", source, "--out", out, "--copy-images")
     assert (out / "train" / "A" / "train0.png").is_file()
 
-    with pytest.raises(DataError, match="--overwrite"):
+    with pytest.raises(DataError, match='`existing="replace"`'):
         run("prepare", source, "--out", out)
     assert run("prepare", source, "--out", out, "--overwrite").exit_code == 0
 
@@ -144,9 +144,9 @@ def test_prepare_in_place_writes_into_the_source(run, source):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "neither --out and --in-place"),
-        (["--out", "x", "--in-place"], "both --out and --in-place"),
-        (["--in-place", "--copy-images"], "leave it out"),
+        ([], "neither of --out and --in-place"),
+        (["--out", "x", "--in-place"], "both of --out and --in-place"),
+        (["--in-place", "--copy-images"], "applies with --out only"),
     ],
 )
 def test_prepare_must_be_told_where_to_write(run, source, options, message):

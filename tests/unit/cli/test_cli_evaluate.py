@@ -59,7 +59,7 @@ def test_both_protocols_are_printed_side_by_side(tmp_path: Path, model: Path, da
     assert f"{metrics['best_threshold']['max_f1']:.4f}" in row
     assert f"{metrics['fixed_threshold']['f1']:.4f}" in row
     assert "best threshold (optimistic)" in printed
-    assert "its threshold is chosen on this very set" in printed
+    assert "its threshold is chosen on this same set" in printed
     assert "fixed threshold: max-F1 on split 'val' of TINY (2 images)" in printed
     assert "labels: " in errors
 
@@ -88,7 +88,7 @@ def test_a_model_without_threshold_is_told_why_there_is_no_fixed_one(
     bare = write_model(tmp_path / "bare.safetensors", None)
     code, printed, _ = run("evaluate", bare, "--data", data, "--out", tmp_path / "out")
     assert code == 0
-    assert "fixed threshold: the model holds no threshold" in printed
+    assert "fixed threshold: the model file has no threshold; set --threshold or" in printed
 
 
 def test_labels_of_three_values_can_be_declared(tmp_path: Path, model: Path, data: Path, run):
@@ -139,7 +139,7 @@ def test_the_users_mistake_is_one_line_and_exit_2(tmp_path: Path, model: Path, d
         (["evaluate", model, "--data", tmp_path / "gone", *out], "gone"),
         (["evaluate", model, "--data", data, "--split", "night", *out], "no split 'night'"),
         (["evaluate", model, "--data", data, "--threshold", "7", *out], "half the distance"),
-        (["evaluate", model, "--data", data, "--out", data], "holds other files"),
+        (["evaluate", model, "--data", data, "--out", data], "contains other files"),
         (["evaluate", "baseline:cvaa", "--data", data, *out], "did you mean 'cva'?"),
         (["evaluate", "baseline:cva", "--data", data, "--encoder", "resnet18", *out], "no encoder"),
         (

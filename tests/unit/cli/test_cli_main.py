@@ -52,7 +52,7 @@ def test_recipes_lists_and_prints(invoke):
         (["train", "--out", "{tmp}/run", "--data", "{tmp}/none"], "none"),
         (["train", "--out", "{tmp}/run", "--data", "{tmp}", "--set", "x=1"], "unknown key"),
         (["train", "--out", "{tmp}/run", "--data", "{tmp}", "--device", "tpu"], "device 'tpu'"),
-        (["train", "--out", "{tmp}/run", "--resume"], "holds no run to resume"),
+        (["train", "--out", "{tmp}/run", "--resume"], "contains no run to resume"),
         (["train", "--out", "{tmp}/run", "--data", "{tmp}", "--init", "no.safetensors"], "no mod"),
     ],
 )

@@ -36,7 +36,7 @@ def test_predict_says_what_it_found_and_where(tmp_path: Path, model: Path, pair,
     assert code == 0, errors
     share = json.loads((out / "summary.json").read_text())["changed_share"]
     assert f"after: {100 * share:.2f} % changed" in printed
-    assert "threshold 0.3000 (given by hand)" in printed
+    assert "threshold 0.3000 (set by the user)" in printed
     assert str(out) in printed
     assert errors == ""
 
@@ -46,7 +46,7 @@ def test_results_are_replaced_only_when_told(tmp_path: Path, model: Path, pair, 
     assert run(*words)[0] == 0
     code, printed, errors = run(*words)
     assert (code, printed) == (2, "")
-    assert errors.startswith(f"changedet: {tmp_path / 'out'} holds the results of another run")
+    assert errors.startswith(f"changedet: {tmp_path / 'out'} contains the results of another run")
     assert errors.count("\n") == 1
     assert "--overwrite" in errors
     assert run(*words, "--overwrite")[0] == 0

@@ -94,7 +94,7 @@ def test_folders_of_rasters_are_measured_pair_by_pair(tmp_path: Path, run):
     assert code == 0, errors
     code, _, errors = run(*words, "--model", "baseline:ir_mad")
     assert code == 2
-    assert "--model (of east, west)" in errors
+    assert "other settings: --model (east, west)" in errors
 
 
 def test_the_encoder_of_deep_differences_can_be_chosen(tmp_path: Path, pictures, run):

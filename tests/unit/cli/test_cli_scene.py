@@ -132,10 +132,10 @@ def test_two_folders_of_rasters_give_one_folder_a_pair_and_go_on_where_they_were
     assert printed.endswith(f"threshold 0.3000 (stored with the model)\nresults: {words[3]}\n")
     code, printed, errors = predict(*words)
     assert (code, printed) == (0, f"results: {words[3]}\n")
-    assert "north: already there" in errors
+    assert "north: skipped, results exist (--overwrite replaces them)" in errors
     code, printed, errors = predict(*words, "--min-area", "3")
     assert (code, printed) == (2, "")
-    assert "differs in --min-area (of north, south); --overwrite" in errors
+    assert "other settings: --min-area (north, south); use --overwrite to recompute" in errors
     (tmp_path / "B" / "north.tif").unlink()
     code, _, errors = predict(*words)
     assert code == 2
@@ -372,7 +372,7 @@ def test_what_lies_outside_the_area_of_interest_is_not_called_missing(say_of):
 
 
 def test_many_tiny_polygons_are_hinted_at_unless_small_ones_are_left_out(say_of):
-    hint = "35 of 100 polygons have fewer than 5 pixels; --min-area leaves small ones out"
+    hint = "35 of 100 polygons have fewer than 5 pixels; --min-area removes small ones"
     assert hint in say_of(report(count=100, tiny=35)).splitlines()
     assert "fewer than 5" not in say_of(report(count=100, tiny=35), "--min-area", "2")
     assert "fewer than 5" not in say_of(report(count=99, tiny=33))
@@ -398,7 +398,7 @@ def test_a_bad_pair_is_told_at_the_end_and_the_others_are_done(tmp_path: Path, p
     assert "north.tif" in lines[-2]
     assert "gdal_edit.py -a_srs" in lines[-1]
     assert sum(line.startswith("changedet: ") for line in lines) == 2
-    assert f"{tmp_path / 'A'}: 1 image(s) that are no TIFF are ignored" in lines
+    assert f"{tmp_path / 'A'}: 1 image(s) other than TIFFs are ignored" in lines
     assert printed.startswith("east: ")
     assert "north: " not in printed
     assert f"results: {tmp_path / 'out'}" in printed
@@ -421,7 +421,7 @@ def test_failures_so_far_are_told_where_the_disk_is_full(
     code, printed, errors = predict(tmp_path / "A", tmp_path / "B", "--out", tmp_path / "out")
     assert (code, printed) == (1, "")
     assert errors.splitlines() == [
-        "east: failed, going on with the others",
+        "east: failed, continuing with the others",
         "changedet: east: bad pair",
         "changedet: no room",
     ]

@@ -23,7 +23,7 @@ def test_a_malicious_checkpoint_is_refused_and_leaves_no_file(tmp_path):
 
 
 def test_a_wrong_path_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match=r"no weights file at .*absent\.pth"):
+    with pytest.raises(CheckpointError, match=r"no weights file .*absent\.pth"):
         convert(tmp_path / "absent.pth", tmp_path / "model.safetensors")
 
 

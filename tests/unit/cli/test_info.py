@@ -66,7 +66,7 @@ def test_json_is_all_that_is_printed(path, capsys):
 def test_a_file_of_another_kind_is_refused(tmp_path):
     path = tmp_path / "notes.safetensors"
     path.write_text("nothing")
-    with pytest.raises(CheckpointError, match="is no whole"):
+    with pytest.raises(CheckpointError, match="is truncated or not a safetensors file"):
         info(path)
 
 

@@ -110,7 +110,7 @@ def test_empty_and_full_labels_are_warnings_with_names(data):
 
     assert report.passed
     assert "train: 1 of 6 labels are empty (no changed pixel): train4" in report.warnings
-    assert "val: 1 of 3 labels are changed all over: val2" in report.warnings
+    assert "val: 1 of 3 labels are 100 % changed: val2" in report.warnings
     assert (report.splits["train"].empty, report.splits["val"].full) == (1, 1)
 
 

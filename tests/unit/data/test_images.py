@@ -187,7 +187,7 @@ def test_memory_that_does_not_suffice_is_told_in_one_line(tmp_path, monkeypatch)
         raise MemoryError
 
     monkeypatch.setattr(images.PngImagePlugin.PngImageFile, "load", fail)
-    with pytest.raises(ImageError, match=r"4 x 4 pixels do not fit into memory"):
+    with pytest.raises(ImageError, match=r"4 x 4 pixels do not fit in memory"):
         read_image(path)
 
 

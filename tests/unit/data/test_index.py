@@ -73,7 +73,7 @@ def test_prepared_masks_win_over_the_original_ones_and_it_is_said(tmp_path):
     index = index_pairs(tmp_path)
 
     assert index.pairs[0].label == tmp_path / "train" / "OUT1" / "1.png"
-    assert index.notes == ("labels are taken from train/OUT1, not from OUT",)
+    assert index.notes == ("using the labels in train/OUT1, not those in OUT",)
     original = survey(tmp_path, prefer="original")
     assert original.splits["train"][0].label == tmp_path / "train" / "OUT" / "1.png"
 
@@ -126,7 +126,7 @@ def test_a_split_that_does_not_exist_is_named_with_those_that_do(tmp_path):
     tree(tmp_path / "train")
     tree(tmp_path / "val")
 
-    with pytest.raises(DataError, match=r"no split 'test'; it has train, val"):
+    with pytest.raises(DataError, match=r"no split 'test'; choose one of: train, val"):
         index_pairs(tmp_path).split("test")
 
 
@@ -204,7 +204,7 @@ def test_two_files_of_one_stem_are_an_error(tmp_path):
 def test_a_folder_without_images_is_an_error_that_says_what_is_there(tmp_path):
     tree(tmp_path / "train", suffixes=(".npy", ".png", ".png"))
 
-    with pytest.raises(DataError, match=r"A holds no images \(only files of \.npy\)"):
+    with pytest.raises(DataError, match=r"A has no images \(only files of \.npy\)"):
         index_pairs(tmp_path)
 
 
@@ -217,7 +217,7 @@ def test_a_folder_of_just_one_date_is_an_error_that_names_what_is_understood(
 
     with pytest.raises(DataError) as error:
         index_pairs(tmp_path)
-    assert f"holds {present} but no {'B' if present == 'A' else 'A'}" in str(error.value)
+    assert f"has {present} but no {'B' if present == 'A' else 'A'}" in str(error.value)
     assert UNDERSTOOD in str(error.value)
 
 
@@ -225,7 +225,7 @@ def test_half_a_split_beside_a_whole_one_is_an_error(tmp_path):
     tree(tmp_path / "train")
     touch(tmp_path, "val/A/1.png")
 
-    with pytest.raises(DataError, match="holds A but no B"):
+    with pytest.raises(DataError, match="has A but no B"):
         index_pairs(tmp_path)
 
 

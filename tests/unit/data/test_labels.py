@@ -271,8 +271,8 @@ def test_declared_values_that_never_occur_are_reported(masks):
     scan = scan_labels(masks.pairs, changed_values=(1, 9), ignore_value=8)
 
     assert scan.notes == (
-        "the declared changed value 9 occurs in no label",
-        "the declared ignore value 8 occurs in no label",
+        "the changed value 9 does not occur in any label",
+        "the ignore value 8 does not occur in any label",
     )
 
 
@@ -344,7 +344,7 @@ def test_all_blank_masks_leave_the_encoding_open(masks):
     scan = scan_labels(masks.pairs)
 
     assert scan.encoding.kind == "empty"
-    assert "none tells" in scan.encoding.describe()
+    assert "so the value for changed is unknown" in scan.encoding.describe()
     assert not read_label(path, scan.encoding).any()
 
 

@@ -179,7 +179,7 @@ def test_pixels_that_are_no_numbers_are_refused(tmp_path, monkeypatch):
     pixels = np.full((16, 16, 3), np.nan, dtype=np.float32)
     broken = DecodedPair(pixels, pixels, np.zeros((16, 16), np.uint8))
     monkeypatch.setattr("changedet.data.tools.near_duplicates.read_pair", lambda pair, **_: broken)
-    with pytest.raises(DataError, match=r"a\.png .* holds values that are no numbers"):
+    with pytest.raises(DataError, match=r"a\.png .* has NaN values"):
         read_thumbnails(tmp_path, "train")
 
 

@@ -131,7 +131,7 @@ def test_prepared_files_are_not_replaced_unless_told(tmp_path, place):
     mask = target / "train" / "OUT1" / "0.png"
     mask.write_bytes(b"mine")
 
-    with pytest.raises(DataError, match=r"exists \(and \d+ more\).*--overwrite"):
+    with pytest.raises(DataError, match=r"exists \(and \d+ more\).*`existing=.replace.`"):
         prepare(source, out)
     assert mask.read_bytes() == b"mine"
 
@@ -175,7 +175,7 @@ def test_the_source_is_not_written_to_unless_told(tmp_path, inside):
     source = seed_layout(tmp_path / "source")
     before = snapshot(source)
 
-    with pytest.raises(DataError, match="--in-place"):
+    with pytest.raises(DataError, match="`out=None`"):
         prepare(source, source / inside)
     assert snapshot(source) == before
 
@@ -199,7 +199,7 @@ def test_ignored_pixels_become_255_and_it_is_said(tmp_path):
     mask = np.asarray(Image.open(tmp_path / "out" / "train" / "OUT1" / "0.png"))
     assert (mask[-1] == 255).all()
     assert set(np.unique(mask)) == {0, 1, 255}
-    assert any("data.ignore_value to 255" in note for note in done.notes)
+    assert any("set data.ignore_value=255" in note for note in done.notes)
     scan = scan_labels(index_pairs(tmp_path / "out").pairs, ignore_value=255)
     assert scan.encoding.changed == (1,)
 
@@ -257,7 +257,7 @@ def test_in_place_labels_outside_the_source_are_refused(tmp_path):
     paths = [str(other / "val" / folder / "7.png") for folder in ("time1", "time2", "label")]
     (source / "train.txt").write_text(" ".join(paths))
 
-    with pytest.raises(DataError, match=r"outside.*--out"):
+    with pytest.raises(DataError, match=r"outside.*`out`"):
         prepare(source, None)
 
 

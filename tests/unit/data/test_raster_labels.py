@@ -59,7 +59,7 @@ ELSEWHERE = (LEFT + 50e3, TOP - 30, LEFT + 50e3 + 10, TOP - 20)
 def test_polygons_that_lie_elsewhere_are_a_fault_with_both_places(write_scene):
     scene = write_scene()
     write_polygons(scene.folder / "labels.gpkg", [ELSEWHERE])
-    with pytest.raises(DataError, match="none of its polygons meets the scene") as caught:
+    with pytest.raises(DataError, match="none of its polygons overlaps the scene") as caught:
         index_pairs(scene.folder)
     text = str(caught.value)
     assert "they cover x 550000..550010, y 4999970..4999980 (WGS 84 / UTM zone 31N)" in text
@@ -83,7 +83,7 @@ def test_a_scene_that_is_known_to_be_unchanged_needs_no_polygon_of_its_own(write
     write_polygons(scene.folder / "far.gpkg", [ELSEWHERE])
     write_manifest(scene, {"labels": "far.gpkg", "unchanged": "true"})
     index = index_pairs(scene.folder)
-    assert "s0: all of it counts as unchanged, as its entry says" in index.notes
+    assert "s0: all of it counts as unchanged, according to its entry" in index.notes
     scan = scan_labels(index.pairs)
     assert sum(count.changed for count in scan.counts.values()) == 0
     assert sum(count.unchanged for count in scan.counts.values()) > 0
@@ -103,7 +103,7 @@ def test_an_empty_file_of_labels_means_unchanged_and_it_is_said(write_scene, nam
         path.write_text('{"type": "FeatureCollection", "features": []}')
     write_manifest(scene, {"labels": name})
     index = index_pairs(scene.folder)
-    assert any(f"{name} is empty, so all of the scene counts" in note for note in index.notes)
+    assert any(f"{name} is empty, so the whole scene counts" in note for note in index.notes)
 
 
 def test_a_label_raster_that_lies_elsewhere_is_a_fault_with_both_places(write_scene):
@@ -113,7 +113,9 @@ def test_a_label_raster_that_lies_elsewhere_is_a_fault_with_both_places(write_sc
     write_copy(scene, "label.tif", "zone.tif", crs=rasterio.crs.CRS.from_epsg(32632))
     for name, place in (("far.tif", "x 550000..550160"), ("zone.tif", "zone 32N")):
         write_manifest(scene, {"labels": name})
-        with pytest.raises(DataError, match=rf"{name}: the labels do not meet the scene") as caught:
+        with pytest.raises(
+            DataError, match=rf"{name}: the labels do not overlap the scene"
+        ) as caught:
             index_pairs(scene.folder)
         assert place in str(caught.value)
         assert "the scene covers x 500000..500160" in str(caught.value)
@@ -127,7 +129,7 @@ def test_an_area_that_lies_elsewhere_is_a_fault(write_scene, boxes, message):
     scene = write_scene()
     write_polygons(scene.folder / "area.gpkg", boxes)
     write_manifest(scene, {"area": "area.gpkg"})
-    with pytest.raises(DataError, match=rf"area\.gpkg: the area does not meet.*{message}"):
+    with pytest.raises(DataError, match=rf"area\.gpkg: the area does not overlap.*{message}"):
         index_pairs(scene.folder)
 
 
@@ -148,7 +150,7 @@ def test_a_layer_of_labels_is_chosen_in_the_manifest(write_scene):
     with pytest.raises(DataError, match=r"'parcels'\); export the one that is meant: ogr2ogr"):
         index_pairs(scene.folder)
     write_manifest(scene, {"labels": "before.tif", "labels_layer": "parcels"})
-    with pytest.raises(DataError, match="labels_layer names a layer of polygons, but"):
+    with pytest.raises(DataError, match="labels_layer is the name of a polygon layer, but"):
         index_pairs(scene.folder)
 
 
@@ -162,8 +164,9 @@ def test_a_nodata_value_that_takes_a_class_away_is_a_fault(write_scene, nodata, 
     write_manifest(scene, {"labels": "lost.tif"})
     with pytest.raises(
         DataError,
-        match=rf"lost\.tif: its nodata value is {nodata} and all else is {other}, so nothing in it "
-        rf"is known to be {lost}; if {nodata} means {lost}: gdal_edit.py -unsetnodata .*lost\.tif",
+        match=rf"lost\.tif: its nodata value is {nodata} and all other values are {other}, so "
+        rf"nothing in it is known to be {lost}; if {nodata} means {lost}: "
+        r"gdal_edit.py -unsetnodata .*lost\.tif",
     ):
         index_pairs(scene.folder)
     if other == 0:
@@ -251,7 +254,7 @@ def test_blocks_without_change_are_a_note_and_no_warning(write_scene):
 def test_the_check_names_its_own_option_for_the_number_of_bands(write_scene):
     scene = write_scene(bands=4, dtype="uint16")
     report = check_pairs(scene.folder)
-    assert "changedet data check --channels N" in report.errors[0]
-    with pytest.raises((ConfigError, DataError), match=r"--set model\.in_channels=N"):
+    assert "`channels=N` to check" in report.errors[0]
+    with pytest.raises((ConfigError, DataError), match=r"`model\.in_channels=N` to train"):
         index_pairs(scene.folder)
     assert check_pairs(scene.folder, channels=4).passed

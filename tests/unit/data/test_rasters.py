@@ -406,7 +406,7 @@ def test_bands_are_chosen_in_the_manifest(write_scene):
     [
         ({"before": "no.tif"}, r"scene 'town': .*no\.tif.*no such file"),
         ({"labels": "no.gpkg"}, r"scene 'town': .*no\.gpkg"),
-        ({"area": "before.tif"}, r"before\.tif: expected polygons"),
+        ({"area": "before.tif"}, r"before\.tif: expected a polygon file"),
         ({"settings": "bands: [1, 2, 9]"}, "there is no band 9.*in the manifest"),
         ({"settings": "bands: [1, 2]"}, "2 bands, but the model takes 3.*model.in_channels"),
         ({"settings": "split: {block_px: 320}"}, "1 block.*too few to split"),
@@ -433,7 +433,7 @@ def test_blocks_that_the_inset_leaves_nothing_of_are_told_with_the_gap(write_sce
 def test_a_scene_whose_dates_hold_values_of_two_kinds_is_refused(write_scene):
     scene = write_scene()
     restore(scene, "after.tif", scene.after.astype(np.uint16))
-    with pytest.raises(DataError, match=r"before\.tif holds uint8 and .*after\.tif uint16"):
+    with pytest.raises(DataError, match=r"before\.tif has uint8 and .*after\.tif uint16"):
         index_pairs(scene.folder)
 
 
@@ -484,7 +484,7 @@ def test_scenes_are_not_prepared_and_are_no_benchmark(write_scene, tmp_path):
 
 def test_polygons_hold_no_values_to_declare(write_scene):
     index = index_pairs(write_scene().folder)
-    with pytest.raises(DataError, match="polygons, which hold no values"):
+    with pytest.raises(DataError, match="polygons, which have no values"):
         scan_labels(index.pairs, ignore_value=255)
 
 

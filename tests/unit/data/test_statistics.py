@@ -62,7 +62,7 @@ def test_a_constant_band_cannot_be_divided_by_but_its_mean_can_be_taken(tmp_path
     Image.new("RGB", (4, 4), (7, 8, 9)).save(path)
     pairs = [PairPaths("flat", path, path, None)]
 
-    with pytest.raises(DataError, match="scale 'mean'"):
+    with pytest.raises(DataError, match="set the scale to 'mean'"):
         measure_normalisation(pairs)
     assert measure_normalisation(pairs, scale="mean").mean_after == (7.0, 8.0, 9.0)
 

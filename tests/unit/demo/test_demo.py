@@ -66,10 +66,10 @@ def test_everything_is_left_where_the_page_says(demo):
 
 def test_a_second_demo_needs_overwrite_and_spares_other_files(demo, tmp_path):
     out, _ = demo
-    with pytest.raises(ConfigError, match="replace it with --overwrite"):
+    with pytest.raises(ConfigError, match='use `existing="replace"` to replace it'):
         run_demo(DemoRequest(out=out))
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(ConfigError, match=r"holds other files \(thesis\.txt\)"):
+    with pytest.raises(ConfigError, match=r"contains other files \(thesis\.txt\)"):
         run_demo(DemoRequest(out=tmp_path, existing="replace"))
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="is a file"):

@@ -202,10 +202,10 @@ def test_views_that_are_averaged_are_the_models_own_or_those_asked_for(tmp_path,
         assert entry["cost"]["views"] == times
         assert entry["cost"]["gflop"] == pytest.approx(times * one)
     assert own[0]["note"] is None
-    sentence = "the threshold was chosen for test-time augmentation mirror, turns is used"
+    sentence = "the threshold was chosen for test-time augmentation mirror, but turns is used"
     assert [entry["note"] for entry in asked] == [sentence, None]
     text = (tmp_path / "asked" / "accuracy.md").read_text()
-    assert "of all views of test-time augmentation together" in text
+    assert "over all views of test-time augmentation" in text
     assert sentence in text
 
 
@@ -228,7 +228,7 @@ def test_the_weights_of_the_deep_baseline_can_be_chosen(tmp_path, data, monkeypa
 
 def test_a_model_without_a_threshold_is_refused_where_its_own_is_asked_for(tmp_path, data):
     bare = write_model(tmp_path / "bare.safetensors", threshold=None, threshold_selection=None)
-    with pytest.raises(ConfigError, match=r"bare\.safetensors holds no threshold; let a split"):
+    with pytest.raises(ConfigError, match=r"bare\.safetensors has no threshold; have one chosen"):
         measure_accuracy(request(data, tmp_path / "out", bare, threshold="stored"))
 
 
@@ -295,10 +295,8 @@ def test_a_baseline_that_cannot_be_opened_is_left_out_and_named(tmp_path, data, 
     monkeypatch.setattr(methods_module, "list_baselines", lambda: ["difference", "no_such"])
     report = measure_accuracy(request(data, tmp_path / "out"))
     assert [entry.title for entry in report.methods] == ["image difference"]
-    assert report.left_out[0].startswith(
-        "baseline:no_such is left out: baseline 'no_such' does not"
-    )
-    assert "baseline:no_such is left out" in (tmp_path / "out" / "accuracy.html").read_text()
+    assert report.left_out[0].startswith("baseline:no_such is skipped: baseline 'no_such' does not")
+    assert "baseline:no_such is skipped" in (tmp_path / "out" / "accuracy.html").read_text()
     monkeypatch.setattr(methods_module, "list_baselines", lambda: ["no_such"])
     with pytest.raises(ConfigError, match="none of the untrained methods"):
         measure_accuracy(request(data, tmp_path / "none"))
@@ -316,14 +314,17 @@ def test_a_baseline_that_is_named_is_judged_once_and_files_of_one_name_are_told_
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"baselines": "none"}, "there is nothing to judge"),
-        ({"test_time": "turns"}, "--test-time is for models and none is given"),
+        ({"baselines": "none"}, "there is nothing to evaluate"),
+        ({"test_time": "turns"}, "`test_time` applies to models only, and none is given"),
         (
             {"methods": ("baseline:cva",), "baselines": "none", "encoder_weights": "hub"},
-            "--encoder-weights is for baseline:deep_difference, which is not judged",
+            "`encoder_weights` applies to baseline:deep_difference only, which is not evaluated",
         ),
-        ({"gsd_m": 0.0}, "--gsd is the side of a pixel in metres, above 0, got 0"),
-        ({"duplicate_limit": 1.5}, r"--duplicate-limit is a correlation in \(0, 1\], got 1.5"),
+        ({"gsd_m": 0.0}, "`gsd_m` is the side of a pixel in metres and must be above 0, got 0"),
+        (
+            {"duplicate_limit": 1.5},
+            r"`duplicate_limit` is a correlation and must be in \(0, 1\], got 1.5",
+        ),
         ({"resamples": 0}, "at least 1 draw"),
         ({"seed": -1}, "a seed of 0 or more"),
     ],
@@ -345,14 +346,14 @@ def test_splits_that_are_missing_or_without_change_are_refused(tmp_path, own_dat
         measure_accuracy(request(own_data, tmp_path / "out", split="west"))
     for path in (own_data / "val" / "label").iterdir():
         Image.fromarray(np.zeros((SIDE, SIDE), np.uint8)).save(path)
-    with pytest.raises(DataError, match=r"split 'val' of .* holds no changed pixel"):
+    with pytest.raises(DataError, match=r"split 'val' of .* has no changed pixel"):
         measure_accuracy(request(own_data, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_model_of_other_values_is_refused(tmp_path, data):
     wide = write_model(tmp_path / "wide.safetensors", pixel_type="uint16")
-    with pytest.raises(ConfigError, match=r"was trained on uint16 values, .* holds uint8"):
+    with pytest.raises(ConfigError, match=r"was trained on uint16 values, but .* has uint8"):
         measure_accuracy(request(data, tmp_path / "out", wide))
 
 
@@ -369,7 +370,7 @@ def test_labels_are_read_as_they_were_declared_in_training(tmp_path, own_data):
 def test_results_of_another_benchmark_are_only_replaced_when_asked(tmp_path, data):
     asked = request(data, tmp_path / "out")
     measure_accuracy(asked)
-    with pytest.raises(ConfigError, match=r"holds the results of another run \(accuracy.json\)"):
+    with pytest.raises(ConfigError, match=r"contains the results of another run \(accuracy.json\)"):
         measure_accuracy(asked)
     again = measure_accuracy(replace(asked, existing="replace", seed=1))
     assert json.loads((tmp_path / "out" / "accuracy.json").read_text()) == again.to_dict()

@@ -257,12 +257,12 @@ def test_a_model_without_a_threshold_gets_one(run, tmp_path: Path):
 def test_nothing_is_overwritten_unless_it_is_allowed(run, tmp_path: Path):
     own = write_model(tmp_path / "own.safetensors")
     content = own.read_bytes()
-    with pytest.raises(ConfigError, match=r"own\.safetensors exists; .*--overwrite"):
+    with pytest.raises(ConfigError, match=r"own\.safetensors exists; .*`existing=.replace.`"):
         run(model=own, out=own)
     assert own.read_bytes() == content
     report = run(model=own, out=own, existing="replace", precision="float16")
     assert load(own, device="cpu").threshold == report.after.threshold
-    with pytest.raises(ConfigError, match=r"model file is a \.safetensors, got 'new\.pth'"):
+    with pytest.raises(ConfigError, match=r"model file must end in \.safetensors, got 'new\.pth'"):
         run(out=tmp_path / "new.pth")
 
 
@@ -286,7 +286,7 @@ def test_what_the_data_say_is_told(run):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"split": "rest"}, DataError, "no split 'rest'; it has train, val, test"),
+        ({"split": "rest"}, DataError, "no split 'rest'; choose one of: train, val, test"),
         ({"device": "tpu"}, ConfigError, "unknown device 'tpu'"),
         ({"test_time": "rotate"}, ConfigError, "test_time must be one of none, mirror"),
         ({"precision": "int4"}, ConfigError, "precision must be one of float32, float16"),
@@ -308,7 +308,7 @@ def test_a_split_without_change_chooses_nothing(run, own_pairs_folder: Path, bla
 
 def test_other_values_than_those_of_the_training_are_refused(run, tmp_path: Path):
     deep = write_model(tmp_path / "deep.safetensors", pixel_type="uint16")
-    with pytest.raises(ConfigError, match=r"trained on uint16 values, .*TINY holds uint8"):
+    with pytest.raises(ConfigError, match=r"trained on uint16 values, .*TINY has uint8"):
         run(model=deep)
 
 

@@ -132,7 +132,7 @@ BLOCKS = {"gap_px": 0, "scenes": [SCENE]}
     ("own", "other", "words"),
     [
         ({}, {"data_name": "village"}, r"data set: \S+first\S+ has town, \S+second\S+ village"),
-        ({}, {"data_name": None}, "data set: .* town, .* none that it states"),
+        ({}, {"data_name": None}, "data set: .* town, .* none stated"),
         ({}, {"pixel_type": "uint16"}, "type of pixel values"),
         (
             {},
@@ -147,7 +147,7 @@ BLOCKS = {"gap_px": 0, "scenes": [SCENE]}
         ),
         ({}, {"recipe": {"data": {"train_split": "train", "val_split": "v"}}}, r"data\.val_split"),
         ({"label": {"changed": [1]}}, {"label": {"changed": [0]}}, "meaning of label values"),
-        ({}, {"blocks": BLOCKS}, "one of them on scenes, the other not"),
+        ({}, {"blocks": BLOCKS}, "only one of them was trained on scenes"),
         (
             {"blocks": BLOCKS},
             {"blocks": {"gap_px": 0, "scenes": [{**SCENE, "training": [[0, 0, 4, 4]]}]}},
@@ -156,7 +156,7 @@ BLOCKS = {"gap_px": 0, "scenes": [SCENE]}
         (
             {"attention": "channel"},
             {"attention": "channel", "tile_px": 64},
-            "both attend .* 32, .* 64",
+            "both use attention .* 32, .* 64",
         ),
     ],
 )
@@ -196,7 +196,7 @@ def test_the_same_network_in_two_files_is_refused(make, tmp_path):
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(path.read_bytes())
     for other in (path, copy):
-        with pytest.raises(ConfigError, match="hold the same network"):
+        with pytest.raises(ConfigError, match="are the same network"):
             build_ensemble([path, make("second"), other], tmp_path / "both.safetensors")
 
 
@@ -205,7 +205,7 @@ def test_a_member_is_never_overwritten(make, tmp_path):
     (tmp_path / "folder").mkdir()
     out = tmp_path / "folder" / ".." / "second.safetensors"
     before = models[1].read_bytes()
-    with pytest.raises(ConfigError, match="is one of the models and would be lost"):
+    with pytest.raises(ConfigError, match="is one of the models and would be overwritten"):
         build_ensemble(models, out, existing="replace")
     assert models[1].read_bytes() == before
 
@@ -214,7 +214,7 @@ def test_an_existing_file_is_replaced_only_on_demand(make, tmp_path):
     models = [make("first"), make("second")]
     out = make("mine")
     before = out.read_bytes()
-    with pytest.raises(ConfigError, match="--overwrite"):
+    with pytest.raises(ConfigError, match='`existing="replace"`'):
         build_ensemble(models, out)
     assert out.read_bytes() == before
     build_ensemble(models, out, existing="replace")

@@ -229,7 +229,7 @@ def test_a_threshold_given_by_hand_is_applied_and_said(tmp_path: Path, model: Pa
     report = evaluate_model(request(model, data, tmp_path / "out", split="val", threshold=0.15))
     fixed = report.to_dict()["fixed_threshold"]
     assert fixed["threshold"] == 0.15
-    assert fixed["threshold_source"] == "given by hand"
+    assert fixed["threshold_source"] == "set by the user"
     # The split chose the weights.
     assert fixed["note"] == "selection set, optimistic"
     assert fixed["confusion"] == pooled(compare(model, data, "val", 0.15))._asdict()
@@ -378,7 +378,7 @@ def test_a_pickle_is_no_model_file(tmp_path: Path, data: Path):
     ("options", "message"),
     [
         ({"threshold": 1.1}, r"score in \[0, 1\], got 1.1.*half the distance"),
-        ({"panels": -1}, "--panels must be at least 0, got -1"),
+        ({"panels": -1}, "`panels` must be at least 0, got -1"),
         ({"batch_size": 0}, "batch size must be at least 1, got 0"),
         ({"device": "gpu"}, "unknown device 'gpu'"),
         ({"benchmark": "LEVIRCD2"}, "LEVIR-CD"),
@@ -394,7 +394,9 @@ def test_settings_that_make_no_sense_are_refused(
 def test_another_runs_results_are_kept_unless_told(tmp_path: Path, model: Path, data: Path):
     out = tmp_path / "out"
     evaluate_model(request(model, data, out))
-    with pytest.raises(ConfigError, match=r"holds the results of another run.*--overwrite"):
+    with pytest.raises(
+        ConfigError, match=r"contains the results of another run.*`existing=.replace.`"
+    ):
         evaluate_model(request(model, data, out, split="val"))
     assert json.loads((out / "metrics.json").read_text())["split"] == "test"
     evaluate_model(request(model, data, out, split="val", existing="replace"))
@@ -491,7 +493,7 @@ def test_a_split_that_cannot_choose_a_threshold_is_named(
         evaluate_model(request(model, data, tmp_path / "out", threshold_split="val"))
     with pytest.raises(DataError, match="no split 'night'"):
         evaluate_model(request(model, data, tmp_path / "out", threshold_split="night"))
-    with pytest.raises(ConfigError, match="--threshold and --threshold-split both"):
+    with pytest.raises(ConfigError, match="`threshold` and `threshold_split` exclude each other"):
         evaluate_model(request(model, data, tmp_path / "out", threshold=0.2, threshold_split="val"))
     assert not (tmp_path / "out").exists()
 
@@ -503,5 +505,5 @@ def test_views_that_are_averaged_are_told(tmp_path: Path, model: Path, data: Pat
     assert plain["roc_auc"] != turned["roc_auc"]
     assert plain["fixed_threshold"]["note"] is None
     assert turned["fixed_threshold"]["note"] == (
-        "the threshold was chosen for test-time augmentation none, turns is used"
+        "the threshold was chosen for test-time augmentation none, but turns is used"
     )

@@ -156,7 +156,7 @@ def test_other_views_than_those_of_the_stored_threshold_are_said():
     def note(choice: ThresholdChoice, *, split: str = "test") -> str | None:
         return threshold_note(choice, turned, INDEX, split=split, seen=None)
 
-    sentence = "the threshold was chosen for test-time augmentation none, turns is used"
+    sentence = "the threshold was chosen for test-time augmentation none, but turns is used"
     assert note(own_threshold(turned)) == sentence
     assert note(own_threshold(turned), split="val") == f"selection set, optimistic; {sentence}"
     assert note(given_by_hand(0.4)) is None
@@ -198,7 +198,7 @@ def test_a_threshold_that_was_there_before_keeps_its_own_note():
     assert threshold_note(own, MODEL, INDEX, split="val", seen=None) == "selection set, optimistic"
     assert threshold_note(own, MODEL, INDEX, split="test", seen=None) is None
     hand = given_by_hand(0.4)
-    assert (hand.value, hand.source) == (0.4, "given by hand")
+    assert (hand.value, hand.source) == (0.4, "set by the user")
     assert threshold_note(hand, MODEL, INDEX, split="test", seen=None) is None
     otsu = own_threshold(FLOOR)
     assert (otsu.value, otsu.source) == (0.5, "Otsu of each image")

@@ -79,7 +79,7 @@ def test_a_given_threshold_wins_over_the_stored_one(detector: Detector):
 def test_without_any_threshold_there_are_scores_but_no_mask():
     prediction = make_detector().predict(make_image(64, 64, 3), make_image(64, 64, 3, seed=1))
     assert prediction.score.max() > 0.0
-    with pytest.raises(ConfigError, match=r"--threshold.*changedet calibrate.*validation"):
+    with pytest.raises(ConfigError, match=r"`threshold`.*changedet calibrate.*validation"):
         _ = prediction.mask
 
 

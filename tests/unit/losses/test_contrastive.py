@@ -103,7 +103,7 @@ def test_class_weights_balance_the_classes(share):
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, math.nan])
 def test_a_share_without_one_of_the_classes_names_the_setting(share):
-    with pytest.raises(ConfigError, match=r"set loss\.changed_share by hand"):
+    with pytest.raises(ConfigError, match=r"set loss\.changed_share \(0"):
         WeightedDoubleMargin("l2", changed_share=share)
 
 

@@ -111,5 +111,5 @@ def test_a_loss_of_weight_0_is_left_out():
     ],
 )
 def test_a_sum_without_a_weight_is_refused(terms):
-    with pytest.raises(ConfigError, match=r"loss\.terms must give at least one loss a weight"):
+    with pytest.raises(ConfigError, match=r"loss\.terms must have at least one weight above 0"):
         PixelLossSum(terms)

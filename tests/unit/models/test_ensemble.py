@@ -54,7 +54,7 @@ def test_an_ensemble_takes_what_every_member_can_take(networks):
 def test_what_makes_no_ensemble_is_refused(networks):
     with pytest.raises(ConfigError, match="two models or more, got 1"):
         Ensemble(networks[:1])
-    with pytest.raises(ConfigError, match="cannot be one itself"):
+    with pytest.raises(ConfigError, match="cannot be an ensemble itself"):
         Ensemble([networks[0], Ensemble(networks)])
     four = create_model("dasnet", **TINY, head_width=8, in_channels=4)
     with pytest.raises(ConfigError, match="models of 3 and 4 channels"):

@@ -163,7 +163,7 @@ def test_plain_weights_are_no_model(tmp_path):
         ({"options": {"encoder": "test_efficientnet", "depth": 3}}, "has no option 'depth'"),
         ({"options": {"encoder": "test_efficientnet", "head_width": "wide"}}, "cannot be rebuilt"),
         ({"format_version": 99}, "format 99 is newer than 2"),
-        ({"threshold": 40}, r"threshold must be a score in \[0, 1\], got 40"),
+        ({"threshold": 40}, r"`threshold` must be a score in \[0, 1\], got 40"),
         ({"threshold": "high"}, "model card that cannot be read"),
         ({"surprise": 1}, "model card that cannot be read"),
         ({"normalisation": [1, 2]}, "model card that cannot be read"),
@@ -205,7 +205,9 @@ def test_the_card_must_be_of_the_model(tmp_path, card):
 
 
 def test_another_ending_is_refused(tmp_path, model, card):
-    with pytest.raises(ConfigError, match=r"a model file is a \.safetensors, got 'model\.pth'"):
+    with pytest.raises(
+        ConfigError, match=r"a model file must end in \.safetensors, got 'model\.pth'"
+    ):
         save_model(tmp_path / "model.pth", model, card)
 
 

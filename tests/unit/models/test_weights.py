@@ -178,7 +178,7 @@ class TestHub:
         with pytest.raises(CheckpointError) as caught:
             initialise_encoder(TimmEncoder("resnet18"), source=True)
         message = str(caught.value)
-        assert "encoder 'resnet18' cannot be fetched" in message
+        assert "encoder 'resnet18' cannot be downloaded" in message
         assert "local .safetensors or .pth" in message
         assert "changedet[lite0]" in message
         assert "\n" not in message
@@ -196,7 +196,7 @@ class TestHub:
 
         encoder = TimmEncoder("resnet18")
         monkeypatch.setattr(timm, "create_model", interrupted)
-        with pytest.raises(CheckpointError, match=r"cannot be fetched from the hub \(reset"):
+        with pytest.raises(CheckpointError, match=r"cannot be downloaded from the hub \(reset"):
             initialise_encoder(encoder, source=True)
 
     def test_an_earlier_download_needs_no_network(

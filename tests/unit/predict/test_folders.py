@@ -165,7 +165,7 @@ def test_finished_pairs_are_passed_over_and_the_others_done(finished: SceneReque
     results, messages = said(finished)
     assert [stem for stem, _ in results] == ["north"]
     assert isinstance(results[0].outcome, SceneReport)
-    assert "east: already there, passed over (--overwrite replaces it)" in messages
+    assert 'east: skipped, results exist (`existing="replace"` replaces them)' in messages
 
 
 def test_finished_pairs_are_done_again_when_told(finished: SceneRequest) -> None:
@@ -178,30 +178,32 @@ def test_finished_pairs_are_done_again_when_told(finished: SceneRequest) -> None
 @pytest.mark.parametrize(
     ("options", "name"),
     [
-        ({"threshold": 0.9}, "--threshold"),
-        ({"test_time": "turns"}, "--test-time"),
-        ({"bands": (3, 2, 1)}, "--bands"),
-        ({"stretch": (0.0, 9.0)}, "--stretch"),
-        ({"resampling": "cubic"}, "--resampling"),
-        ({"coregister": "global"}, "--coregister"),
-        ({"tile_px": 32}, "--tile"),
-        ({"overlap_px": 8}, "--overlap"),
-        ({"region": "500000,5399950,500060,5400000"}, "--aoi"),
-        ({"polygons": PolygonOptions(min_area=9.0)}, "--min-area"),
-        ({"polygons": PolygonOptions(format="geojson")}, "--polygons"),
-        ({"polygons": PolygonOptions(simplify_px=1.0)}, "--simplify"),
+        ({"threshold": 0.9}, "threshold"),
+        ({"test_time": "turns"}, "test_time"),
+        ({"bands": (3, 2, 1)}, "bands"),
+        ({"stretch": (0.0, 9.0)}, "stretch"),
+        ({"resampling": "cubic"}, "resampling"),
+        ({"coregister": "global"}, "coregister"),
+        ({"tile_px": 32}, "tile_px"),
+        ({"overlap_px": 8}, "overlap_px"),
+        ({"region": "500000,5399950,500060,5400000"}, "region"),
+        ({"polygons": PolygonOptions(min_area=9.0)}, "polygons.min_area"),
+        ({"polygons": PolygonOptions(format="geojson")}, "polygons.format"),
+        ({"polygons": PolygonOptions(simplify_px=1.0)}, "polygons.simplify_px"),
     ],
 )
 def test_results_of_other_settings_are_not_passed_over(
     finished: SceneRequest, options: dict[str, object], name: str
 ) -> None:
-    with pytest.raises(ConfigError, match=f"differs in {name} .of east, north.; --overwrite"):
+    with pytest.raises(
+        ConfigError, match=f"other settings: `{name}` .east, north.; use `existing=.replace.`"
+    ):
         predict_scenes(replace(finished, **options))  # type: ignore[arg-type]
 
 
 def test_results_of_another_model_are_not_passed_over(finished: SceneRequest) -> None:
     finished.model.write_bytes(b"trained anew")
-    with pytest.raises(ConfigError, match="differs in --model "):
+    with pytest.raises(ConfigError, match="other settings: `model` "):
         predict_scenes(finished)
 
 
@@ -226,14 +228,14 @@ def test_results_of_versions_without_test_time_augmentation_count_as_made_withou
         assert summary["request"].pop("test_time") == "none"
         path.write_text(json.dumps(summary))
     assert list(predict_scenes(finished)) == []
-    with pytest.raises(ConfigError, match="differs in --test-time"):
+    with pytest.raises(ConfigError, match="other settings: `test_time` "):
         predict_scenes(replace(finished, test_time="flips"))
 
 
 def test_a_raster_that_was_replaced_since_is_named(finished: SceneRequest) -> None:
     raster(Path(finished.after) / "north.tif", seed=7)
     os.utime(Path(finished.after) / "north.tif", (1.6e9, 1.6e9))
-    with pytest.raises(ConfigError, match=r"differs in the content of after \(of north\)"):
+    with pytest.raises(ConfigError, match=r"other settings: the content of after \(north\)"):
         predict_scenes(finished)
 
 
@@ -241,13 +243,13 @@ def test_a_finished_raster_that_became_unreadable_counts_as_replaced(
     finished: SceneRequest,
 ) -> None:
     (Path(finished.before) / "east.tif").write_bytes(b"no raster")
-    with pytest.raises(ConfigError, match=r"the content of before \(of east\)"):
+    with pytest.raises(ConfigError, match=r"the content of before \(east\)"):
         predict_scenes(finished)
 
 
 def test_results_from_another_place_are_not_passed_over(finished: SceneRequest) -> None:
     elsewhere = shutil.copytree(finished.before, finished.out.parent / "A2")
-    with pytest.raises(ConfigError, match=r"differs in the raster before \(of east, north\)"):
+    with pytest.raises(ConfigError, match=r"other settings: the raster before \(east, north\)"):
         predict_scenes(replace(finished, before=str(elsewhere)))
 
 
@@ -266,7 +268,7 @@ def test_an_area_of_interest_that_was_redrawn_is_named(request_: SceneRequest) -
     assert all(isinstance(outcome, SceneReport) for _, outcome in predict_scenes(request))
     assert list(predict_scenes(request)) == []
     draw(0.0004)
-    with pytest.raises(ConfigError, match=r"the content of .*area.geojson \(of east, north\)"):
+    with pytest.raises(ConfigError, match=r"the content of .*area.geojson \(east, north\)"):
         predict_scenes(request)
 
 
@@ -275,7 +277,7 @@ def test_results_that_do_not_say_how_they_were_made_are_not_passed_over(
     finished: SceneRequest, content: str
 ) -> None:
     (finished.out / "east" / "summary.json").write_text(content)
-    with pytest.raises(ConfigError, match=r"does not tell how they were made \(of east\)"):
+    with pytest.raises(ConfigError, match=r"unknown, as summary\.json cannot be read \(east\)"):
         predict_scenes(finished)
 
 
@@ -301,10 +303,10 @@ def test_what_would_hit_every_pair_stops_at_once(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tile_px": 33}, "--tile"),
-        ({"overlap_px": 64}, "--overlap"),
+        ({"tile_px": 33}, "tile_px"),
+        ({"overlap_px": 64}, "overlap_px"),
         ({"threshold": 2.0}, "threshold"),
-        ({"batch_size": 0}, "--batch-size"),
+        ({"batch_size": 0}, "`batch_size`"),
     ],
 )
 def test_options_that_no_pair_can_take_are_refused_before_the_first_one(
@@ -329,7 +331,7 @@ def test_pictures_beside_the_rasters_are_counted_and_left_alone(
         (folder / name).touch()
     results, messages = said(request_)
     assert [stem for stem, _ in results] == list(STEMS)
-    assert messages == [f"{folder}: 2 image(s) that are no TIFF are ignored"]
+    assert messages == [f"{folder}: 2 image(s) other than TIFFs are ignored"]
 
 
 @pytest.mark.parametrize(
@@ -338,7 +340,7 @@ def test_pictures_beside_the_rasters_are_counted_and_left_alone(
         (lambda a, b: raster(a / "east.tiff"), "east.tif and east.tiff have the same stem"),
         (lambda a, b: (b / "north.tif").unlink(), "no partner in the other folder: north"),
         (lambda a, b: [path.rename(path.with_suffix(".jp2")) for path in b.iterdir()], "no TIFFs"),
-        (lambda a, b: shutil.rmtree(b), "is a folder and .* is none"),
+        (lambda a, b: shutil.rmtree(b), "is a folder and .* is not;"),
     ],
 )
 def test_folders_that_do_not_match_are_refused(

@@ -154,13 +154,13 @@ def test_a_threshold_given_by_hand_wins_and_is_said(tmp_path: Path, model: Path)
     )
     assert report.pairs[0].changed_share == 1.0
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert summary["threshold"] == {"score": 0.0, "distance": 0.0, "source": "given by hand"}
+    assert summary["threshold"] == {"score": 0.0, "distance": 0.0, "source": "set by the user"}
 
 
 def test_a_model_without_threshold_asks_for_one(tmp_path: Path, model_without_threshold: Path):
     before, after = write_pair(tmp_path)
     out = tmp_path / "out"
-    with pytest.raises(ConfigError, match=r"bare.*--threshold.*validation.*changedet calibrate"):
+    with pytest.raises(ConfigError, match=r"bare.*`threshold`.*validation.*changedet calibrate"):
         predict_files(before, after, model=model_without_threshold, out=out)
     assert not out.exists()
     predict_files(
@@ -181,7 +181,9 @@ def test_another_runs_results_are_kept_unless_told(tmp_path: Path, model: Path):
     out = tmp_path / "out"
     predict_files(before, after, model=model, out=out, device="cpu")
     first = (out / "score.png").read_bytes()
-    with pytest.raises(ConfigError, match=r"holds the results of another run.*--overwrite"):
+    with pytest.raises(
+        ConfigError, match=r"contains the results of another run.*`existing=.replace.`"
+    ):
         predict_files(after, after, model=model, out=out, device="cpu")
     assert (out / "score.png").read_bytes() == first
     predict_files(after, after, model=model, out=out, device="cpu", existing="replace")
@@ -226,7 +228,9 @@ def test_a_wrong_path_is_named(tmp_path: Path, model: Path, gone: str):
 
 def test_a_folder_and_a_file_do_not_make_a_pair(tmp_path: Path, model: Path):
     first, second = write_folders(tmp_path, ("a",))
-    with pytest.raises(DataError, match=r"B is a folder and .*a\.png a file; give two images, or"):
+    with pytest.raises(
+        DataError, match=r"B is a folder and .*a\.png is a file; give two images, or"
+    ):
         predict_files(first / "a.png", second, model=model, out=tmp_path / "out")
 
 
@@ -251,7 +255,7 @@ def test_two_images_of_one_stem_in_a_folder_are_refused(tmp_path: Path, model: P
 def test_an_empty_folder_is_refused(tmp_path: Path, model: Path):
     first, _ = write_folders(tmp_path, ("a",))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="empty holds no images"):
+    with pytest.raises(DataError, match="empty has no images"):
         predict_files(first, tmp_path / "empty", model=model, out=tmp_path / "out")
 
 
@@ -289,7 +293,9 @@ def test_rasters_among_pictures_are_refused(tmp_path: Path, model: Path):
     first, second = write_folders(tmp_path, ("a",))
     write_image(first / "b.tif")
     write_image(second / "b.png")
-    with pytest.raises(DataError, match=r"b\.tif is a raster among pictures.*folders of their own"):
+    with pytest.raises(
+        DataError, match=r"b\.tif is a TIFF among PNG or JPEG images.*folders of their own"
+    ):
         predict_files(first, second, model=model, out=tmp_path / "out", device="cpu")
     assert not (tmp_path / "out").exists()
 

@@ -148,7 +148,7 @@ def test_the_mask_is_the_score_cut_at_the_threshold(tmp_path: Path, run):
     report = run(threshold=0.011)
     score = read(tmp_path / "out" / "score.tif")
     np.testing.assert_array_equal(read(tmp_path / "out" / "mask.tif"), score >= np.float32(0.011))
-    assert report.threshold_source == "given by hand"
+    assert report.threshold_source == "set by the user"
 
 
 def test_the_summary_holds_inputs_coverage_shift_speed_and_memory(tmp_path: Path, run):
@@ -262,7 +262,7 @@ def test_a_killed_run_leaves_nothing_visible_and_goes_on(
     said: list[str] = []
     begun: list[TilesDone] = []
     report = run("killed", say=said.append, progress=begun.append)
-    assert any("going on with an unfinished run" in text for text in said)
+    assert any("resuming an unfinished run" in text for text in said)
     tiles = report.content["tiles"]
     assert tiles["resumed"] == begun[0].done > 0
     assert tiles["resumed"] + tiles["scored"] + tiles["empty"] == tiles["count"]
@@ -301,7 +301,7 @@ def test_a_shift_is_measured_warned_of_and_corrected(tmp_path: Path, run):
     assert plain.shift is not None
     assert plain.shift.down_px == pytest.approx(3.0, abs=0.2)
     assert plain.shift.right_px == pytest.approx(-2.0, abs=0.2)
-    assert any("--coregister" in text for text in said)
+    assert any('`coregister="global"`' in text for text in said)
     run("corrected", after=shifted, coregister="global", say=said.append)
     mask = read(tmp_path / "corrected" / "mask.tif")
     inner = np.s_[10:-10, 10:-10]
@@ -327,7 +327,7 @@ def test_polygon_options_reach_the_file(tmp_path: Path, run):
 def test_earlier_results_are_replaced_only_when_told(tmp_path: Path, run):
     run()
     before = (tmp_path / "out" / "summary.json").stat().st_mtime_ns
-    with pytest.raises(ConfigError, match="--overwrite"):
+    with pytest.raises(ConfigError, match='`existing="replace"`'):
         run()
     run(existing="replace", threshold=0.5)
     assert (tmp_path / "out" / "summary.json").stat().st_mtime_ns > before
@@ -418,13 +418,15 @@ def test_another_area_in_the_same_file_starts_anew(tmp_path: Path, run):
     begun: list[TilesDone] = []
     run(region=str(tmp_path / "area.geojson"), say=said.append, progress=begun.append)
     assert begun[0].done == 0
-    assert any("discarded, for these have changed: --aoi" in text for text in said)
+    assert any(
+        "discarding the unfinished run: these settings changed: `region`" in text for text in said
+    )
     assert np.isnan(read(tmp_path / "out" / "score.tif")[0, 0])
 
 
 def test_two_runs_cannot_work_in_one_folder(tmp_path: Path, run):
     def second(tiles: TilesDone) -> None:
-        with pytest.raises(ConfigError, match=r"another run is writing to --out"):
+        with pytest.raises(ConfigError, match=r"another run is writing to .*`out`"):
             run()
 
     run(progress=second)
@@ -495,7 +497,7 @@ def test_a_kill_while_results_are_moved_is_made_good_by_the_next_run(
 
 def test_an_area_that_holds_no_pixel_is_refused(tmp_path: Path, run):
     left, top = UTM @ (70.1, 50.1)
-    with pytest.raises(DataError, match=r"holds no pixel's centre.*--aoi-crs"):
+    with pytest.raises(DataError, match=r"contains no pixel centre.*`region_crs`"):
         run(region=f"{left},{top - 0.2},{left + 0.2},{top}")
     assert not (tmp_path / "out").exists()
 
@@ -511,7 +513,7 @@ def test_an_area_that_reaches_out_of_the_scene_is_said(tmp_path: Path, run):
 
 def test_a_place_that_cannot_be_written_is_found_out_first(tmp_path: Path, run):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="cannot write to --out"):
+    with pytest.raises(StorageError, match=r"cannot write to .*`out`"):
         run("file/out", model=tmp_path / "gone.safetensors")
 
 
@@ -567,7 +569,10 @@ def test_another_test_time_augmentation_starts_anew_and_is_named(tmp_path: Path,
     begun: list[TilesDone] = []
     report = run(test_time="flips", say=said.append, progress=begun.append)
     assert begun[0].done == 0
-    assert any("discarded, for these have changed: --test-time" in text for text in said)
+    assert any(
+        "discarding the unfinished run: these settings changed: `test_time`" in text
+        for text in said
+    )
     assert report.content["request"]["test_time"] == "flips"
     killed(run, out="again", test_time="flips")
     run("again", test_time="flips", progress=begun.append)
@@ -632,7 +637,7 @@ def test_a_scene_may_be_asked_for_by_names(
     np.testing.assert_array_equal(
         read(tmp_path / "named" / "mask.tif"), read(tmp_path / "asked" / "mask.tif")
     )
-    with pytest.raises(ConfigError, match="no such option: treshold; did you mean 'threshold'"):
+    with pytest.raises(ConfigError, match="unknown setting 'treshold'; did you mean 'threshold'"):
         predict_scene(*pair, model=model, out=tmp_path / "typo", treshold=0.4)
     with pytest.raises(ConfigError, match="needs two rasters"):
         predict_scene(pair[0], model=model, out=tmp_path / "one")

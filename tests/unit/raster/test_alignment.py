@@ -203,7 +203,7 @@ def test_rasters_that_cannot_be_laid_over_each_other_are_refused(
     before = write_raster("b.tif", BLANK, crs="+proj=ortho +lat_0=0 +lon_0=0", transform=globe)
     world = Affine(9.0, 0, -180, 0, -4.5, 90)
     message = refusal(before, write_raster("a.tif", BLANK, crs="EPSG:4326", transform=world))
-    assert "cannot be laid onto the CRS of" in message
+    assert "cannot be transformed to the CRS of" in message
     assert "gdalwarp -t_srs CRS -te -8000000 -8000000 8000000 8000000" in message
 
 

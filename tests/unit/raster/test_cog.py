@@ -275,7 +275,7 @@ def test_a_file_that_reads_back_differently_never_gets_its_name(
     with score_file(tmp_path, np.zeros((700, 600), np.float32)) as file:
         monkeypatch.setattr(rasterio.shutil, "copy", lose_a_block)
         for message in write_both(file, tmp_path / "out"):
-            assert "does not hold what was written to it; is the disk full?" in message
+            assert "does not contain what was written to it; is the disk full?" in message
     assert list((tmp_path / "out").iterdir()) == []
 
 

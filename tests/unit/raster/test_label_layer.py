@@ -129,7 +129,7 @@ def test_without_georeference_the_sizes_must_agree(label):
     [
         (np.zeros((3, 8, 8), np.uint8), {}, "one band, got 3.*gdal_translate -b 1"),
         (np.zeros((8, 8), np.float32), {}, "whole numbers, got float32.*-ot Byte"),
-        (np.zeros((8, 16), np.uint8), {"compress": "jpeg"}, "JPEG compression smears"),
+        (np.zeros((8, 16), np.uint8), {"compress": "jpeg"}, "JPEG compression alters"),
     ],
 )
 def test_what_is_no_label_is_refused_with_a_remedy(label, values, options, message):

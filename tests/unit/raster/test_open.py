@@ -187,7 +187,7 @@ def test_a_file_of_layers_is_refused_with_their_names(
                 profile.pop(key, None)
             with rasterio.open(path, "w", append_subdataset=True, **profile) as target:
                 target.write(source.read())
-    with pytest.raises(ImageError, match=r"no bands of its own; name one of its layers.*:one"):
+    with pytest.raises(ImageError, match=r"no bands of its own; use one of its layers.*:one"):
         open_raster(str(path))
 
 

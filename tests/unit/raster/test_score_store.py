@@ -77,7 +77,7 @@ def test_every_band_of_several_holds_what_a_file_of_its_own_would(tmp_path: Path
 def test_a_file_of_another_number_of_bands_is_refused(tmp_path: Path):
     path = tmp_path / "scores.raw"
     ScoreFile.create(path, GeoGrid(None, Affine.identity(), 36, 7)).close()
-    with pytest.raises(DataError, match="does not hold 12x7 scores in 3 bands; remove"):
+    with pytest.raises(DataError, match="does not contain 12x7 scores in 3 bands; remove"):
         ScoreFile.open(path, GRID, bands=3)
 
 
@@ -129,14 +129,14 @@ def test_a_file_of_another_size_is_refused(tmp_path: Path, content: bytes):
     path = tmp_path / "scores.raw"
     ScoreFile.create(path, GRID).close()
     path.write_bytes(content)
-    with pytest.raises(DataError, match="does not hold 12x7 scores; remove"):
+    with pytest.raises(DataError, match="does not contain 12x7 scores; remove"):
         ScoreFile.open(path, GRID)
 
 
 def test_a_file_of_another_shape_and_the_same_size_is_refused(tmp_path: Path):
     path = tmp_path / "scores.raw"
     ScoreFile.create(path, GRID).close()
-    with pytest.raises(DataError, match="does not hold 7x12 scores"):
+    with pytest.raises(DataError, match="does not contain 7x12 scores"):
         ScoreFile.open(path, GeoGrid(None, Affine.identity(), 7, 12))
 
 

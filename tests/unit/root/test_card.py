@@ -139,7 +139,8 @@ def test_other_sentences_of_format_1_keep_their_words(tmp_path, sentence, select
     card = read_card(write(tmp_path / "m.safetensors", format_1(threshold_source=sentence)))
     expected = Selection("other", text=sentence) if selection is None else selection
     assert card.threshold_selection == (expected or None)
-    assert card.threshold_source == (sentence or None)
+    ours = selection is not None and selection != "" and selection.kind in ("user", "conversion")
+    assert card.threshold_source == (selection.describe() if ours else sentence or None)
 
 
 def test_in_the_oldest_files_the_threshold_was_chosen_with_the_weights(tmp_path):
@@ -177,7 +178,7 @@ def test_the_released_file_tells_what_it_told_in_format_1():
         ({"format_version": "two"}, "card that cannot be read"),
         ({"threshold": "0.5"}, r"threshold: Input should be a valid number"),
         ({"threshold": True}, r"threshold: Input should be a valid number"),
-        ({"threshold": 1.5}, r"threshold must be a score in \[0, 1\], got 1\.5"),
+        ({"threshold": 1.5}, r"`threshold` must be a score in \[0, 1\], got 1\.5"),
         ({"tile_px": 64.5}, "tile_px: Input should be a valid integer"),
         ({"options": []}, "options: Input should be an object"),
         ({"architecture": None}, "architecture: Input should be a valid string"),
@@ -229,7 +230,7 @@ def test_what_is_no_card_at_all_is_refused(tmp_path, text):
         ("std_before", [1.0, 0.0, 1.0], "must be finite and above 0"),
         ("std_after", [1.0, -1.0, 1.0], "must be finite and above 0"),
         ("std_after", [1.0, float("nan"), 1.0], "must be finite and above 0"),
-        ("std_after", [1.0, 1.0], "as many channels"),
+        ("std_after", [1.0, 1.0], "same number of channels"),
     ],
 )
 def test_statistics_that_no_image_can_be_normalised_by_are_refused(

@@ -120,7 +120,7 @@ def test_an_unknown_kind_and_other_json_are_refused(tmp_path: Path):
     with pytest.raises(ResultsError, match="unknown kind 3"):
         read_results(path)
     path.write_text('{"type": "Feature"}')
-    with pytest.raises(ResultsError, match="holds no changedet results"):
+    with pytest.raises(ResultsError, match="contains no changedet results"):
         read_results(path)
 
 

@@ -77,14 +77,16 @@ def test_an_error_leaves_an_earlier_result_untouched(tmp_path: Path):
 @pytest.mark.parametrize("existing", ["refuse", "replace"])
 def test_a_folder_of_other_files_is_never_touched(tmp_path: Path, existing: Existing):
     (tmp_path / "thesis.doc").write_text("years of work")
-    with pytest.raises(ConfigError, match=r"holds other files \(no done\.json among them\)"):
+    with pytest.raises(ConfigError, match=r"contains other files \(no done\.json among them\)"):
         write_results(tmp_path, "one", existing)
     assert names(tmp_path) == ["thesis.doc"]
 
 
 def test_an_earlier_result_is_refused_unless_told(tmp_path: Path):
     write_results(tmp_path / "out", "one")
-    with pytest.raises(ConfigError, match=r"holds the results of another run.*--overwrite"):
+    with pytest.raises(
+        ConfigError, match=r"contains the results of another run.*`existing=.replace.`"
+    ):
         write_results(tmp_path / "out", "two")
 
 

@@ -126,8 +126,8 @@ def test_files_of_an_earlier_layout_are_upgraded(path: Path):
     ("content", "message"),
     [
         ("{", "cannot be read as JSON .*damaged"),
-        ("[]", "holds no results"),
-        ('{"kind": "sample", "schema_version": 1}', "does not hold sample results .KeyError"),
+        ("[]", "has no results"),
+        ('{"kind": "sample", "schema_version": 1}', "does not contain sample results .KeyError"),
         ('{"kind": "sample", "schema_version": 3}', "has schema version 3, .* update changedet"),
         ('{"kind": "sample", "schema_version": "2"}', "has schema version 2"),
         ('{"kind": "other", "schema_version": 2}', "of the kind 'other', not sample"),

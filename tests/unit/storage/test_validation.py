@@ -40,8 +40,8 @@ def faults(tree):
             "unknown key 'zzzz'; there are: title, shapes, frame, weights, grids, layers",
         ),
         ({"title": 7}, "title must be text, got 7; put it in quotes"),
-        ({"frame": 7}, "frame: must hold keys (kind, length), got 7"),
-        (7, "must hold keys (title, shapes, frame, weights, grids, layers), got 7"),
+        ({"frame": 7}, "frame: must contain keys (kind, length), got 7"),
+        (7, "must contain keys (title, shapes, frame, weights, grids, layers), got 7"),
         # The tag that chooses the class of a shape is no part of the place.
         (
             {"shapes": [{"kind": "circle", "radius": 1, "raduis": 2}]},

@@ -9,7 +9,7 @@ from changedet.storage.yaml import parse_yaml
     ["a: 1\nb: 2\na: 3", "x: {a: 1, a: 1}", "- {1: a, 1: b}", "a: &m {}\nb: {<<: *m, <<: *m}"],
 )
 def test_a_key_that_is_there_twice_is_refused_with_its_place(text):
-    with pytest.raises(yaml.YAMLError, match=r"is there twice; remove one(.|\n)*line"):
+    with pytest.raises(yaml.YAMLError, match=r"occurs twice; remove one(.|\n)*line"):
         parse_yaml(text)
 
 

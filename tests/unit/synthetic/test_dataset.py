@@ -135,7 +135,9 @@ def test_a_folder_that_holds_something_is_refused(tmp_path):
 def test_an_earlier_sample_is_replaced_only_if_asked(tmp_path):
     out = tmp_path / "s"
     write_sample(out, **(SMALL | {"train": 5}))
-    with pytest.raises(DataError, match=r"an earlier sample; replace it with --overwrite"):
+    with pytest.raises(
+        DataError, match=r"an earlier sample; use `existing=.replace.` to replace it"
+    ):
         write_sample(out, **SMALL)
     write_sample(out, **SMALL, seed=1, existing="replace")
     write_sample(tmp_path / "fresh", **SMALL, seed=1)

@@ -41,7 +41,9 @@ def test_a_model_gets_the_settings_that_it_has():
     ],
 )
 def test_a_setting_of_another_model_is_refused(name, option, value):
-    with pytest.raises(ConfigError, match=f"model.{option} is no setting of {name}, got {value!r}"):
+    with pytest.raises(
+        ConfigError, match=f"model.{option} is not a setting of {name}, got {value!r}"
+    ):
         settings(model={"name": name, option: value})
 
 
@@ -82,5 +84,5 @@ def test_an_unknown_loss_is_named():
 
 def test_a_loss_without_any_weight_is_refused():
     config = pyramid(loss={"terms": {"bce": 0.0}})
-    with pytest.raises(ConfigError, match="at least one loss a weight"):
+    with pytest.raises(ConfigError, match="at least one weight above 0"):
         build_loss(config.loss, config.model, changed_share=0.1)

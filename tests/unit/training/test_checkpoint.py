@@ -48,5 +48,5 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
 def test_a_file_of_plain_tensors_is_no_checkpoint(tmp_path):
     save_file({"x": torch.zeros(1)}, tmp_path / "plain.safetensors")
     model, optimizer = make()
-    with pytest.raises(CheckpointError, match="no training checkpoint"):
+    with pytest.raises(CheckpointError, match="not a training checkpoint"):
         load_checkpoint(tmp_path / "plain.safetensors", model=model, optimizer=optimizer)

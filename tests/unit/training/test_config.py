@@ -83,9 +83,9 @@ def test_an_override_is_read_as_yaml():
         ("training.epochs=0", r"training\.epochs: .*greater than or equal to 1, got 0"),
         ("model.distance=l3", r"model\.distance: .*'l2' or 'cosine', got 'l3'"),
         ("loss.changed_share=0", r"loss\.changed_share: .*greater than 0"),
-        ("epochs", r"--set takes section\.key=value, got 'epochs'"),
+        ("epochs", r"must be section\.key=value, got 'epochs'"),
         ("training.epochs=[", "is not a YAML value"),
-        ("name.x=1", "'name' holds a value, not a section"),
+        ("name.x=1", "'name' is a value, not a section"),
     ],
 )
 def test_a_faulty_override_is_one_clear_line(override, message):
@@ -115,7 +115,7 @@ def test_a_file_can_extend_a_recipe_and_a_neighbour(tmp_path):
 def test_files_that_extend_each_other_are_refused(tmp_path):
     for name, other in (("a", "b"), ("b", "a")):
         (tmp_path / f"{name}.yaml").write_text(f"extends: {other}.yaml\n")
-    with pytest.raises(ConfigError, match="in a circle"):
+    with pytest.raises(ConfigError, match="extends is circular"):
         load_config(tmp_path / "a.yaml")
 
 
@@ -125,9 +125,9 @@ def test_files_that_extend_each_other_are_refused(tmp_path):
         (b"a: [", "not valid YAML"),
         (b"- 1", "got list"),
         (b"\xff\xfe\x00", "cannot read settings"),
-        (b"training: {seed: 1, epochs: 2, seed: 3}", "'seed' is there twice; remove one"),
+        (b"training: {seed: 1, epochs: 2, seed: 3}", "'seed' occurs twice; remove one"),
         (b"!!map [1]", "not valid YAML"),
-        (b"training: {seed: 1}\ntraining: {epochs: 2}", "'training' is there twice"),
+        (b"training: {seed: 1}\ntraining: {epochs: 2}", "'training' occurs twice"),
     ],
 )
 def test_a_file_that_is_no_settings_file_is_refused(tmp_path, content, message):

@@ -94,7 +94,7 @@ def test_the_defaults_are_those_of_the_network(name):
         ({"atention": "none"}, r"model: unknown key 'atention'; did you mean 'attention'\?"),
         (
             {"name": "siamese_pyramid", "attention": "none"},
-            r"model\.attention is no setting of siamese_pyramid, got 'none'; leave it out, or "
+            r"model\.attention is not a setting of siamese_pyramid, got 'none'; remove it, or "
             r"choose another model\.name \(settings of siamese_pyramid: encoder, .*drop_path\)",
         ),
         (
@@ -128,7 +128,9 @@ def test_settings_are_hashed_as_they_were_when_all_networks_shared_a_section():
 
 
 def test_another_value_than_the_default_of_an_option_of_others_is_a_mistake_in_them_too():
-    with pytest.raises(ConfigError, match=r"model\.fusion is no setting of dasnet_v2, got 'both'"):
+    with pytest.raises(
+        ConfigError, match=r"model\.fusion is not a setting of dasnet_v2, got 'both'"
+    ):
         parse(**{**FORMER, "fusion": "both"})
 
 
@@ -256,12 +258,12 @@ def test_a_new_rows_options_are_validated():
         parse(name="brightness", gain=0)
     with pytest.raises(ConfigError, match=r"model\.pooling: .*'mean' or 'max', got 'min'"):
         parse(name="brightness", pooling="min")
-    with pytest.raises(ConfigError, match=r"model\.gain is no setting of dasnet, got 2"):
+    with pytest.raises(ConfigError, match=r"model\.gain is not a setting of dasnet, got 2"):
         parse(name="dasnet", gain=2)
-    with pytest.raises(ConfigError, match=r"model\.distance is no setting of brightness"):
+    with pytest.raises(ConfigError, match=r"model\.distance is not a setting of brightness"):
         parse(name="brightness", distance="cosine")
     tree = {"model": {"name": "brightness", "pooling": "max"}, "data": {"tile_px": 512}}
-    with pytest.raises(ConfigError, match=r"leave data\.tile_px out$"):
+    with pytest.raises(ConfigError, match=r"remove data\.tile_px$"):
         tile_px(parse_config(tree, origin="settings.yaml"))
 
 

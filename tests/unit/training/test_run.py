@@ -337,7 +337,7 @@ def test_an_ensemble_is_refused_as_a_start_before_the_data_is_read(finished_run,
     path = tmp_path / "both.safetensors"
     of_both = replace(card, architecture="ensemble", options=ensemble.options)
     save_model(path, ensemble, of_both)
-    with pytest.raises(ConfigError, match="an ensemble, which is not trained further"):
+    with pytest.raises(ConfigError, match="an ensemble, which cannot be trained further"):
         train(tmp_path / "run", tmp_path / "no_data", init=path)
 
 
@@ -374,13 +374,13 @@ def test_training_learns_the_tiny_task(pairs_folder, tmp_path):
 
 
 def test_a_folder_with_another_run_is_refused(finished_run, pairs_folder):
-    with pytest.raises(ConfigError, match="already holds a run; go on with --resume"):
+    with pytest.raises(ConfigError, match='already contains a run; use `mode="resume"`'):
         train(finished_run, pairs_folder)
 
 
 def test_overwrite_spares_a_folder_that_is_no_run(pairs_folder, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(ConfigError, match="holds no run that could be replaced"):
+    with pytest.raises(ConfigError, match="contains no run that could be replaced"):
         train(tmp_path, pairs_folder, mode="overwrite")
     assert (tmp_path / "thesis.txt").is_file()
 
@@ -398,7 +398,7 @@ def test_a_resumed_run_keeps_its_settings(finished_run):
 
 
 def test_resuming_where_no_run_is_says_so(tmp_path):
-    with pytest.raises(ConfigError, match="holds no run to resume"):
+    with pytest.raises(ConfigError, match="contains no run to resume"):
         resume(tmp_path)
 
 
@@ -420,13 +420,13 @@ def test_a_cut_checkpoint_is_refused(finished_run, tmp_path):
 
 
 def test_data_is_needed_for_a_new_run(tmp_path):
-    with pytest.raises(ConfigError, match="--data DIR"):
+    with pytest.raises(ConfigError, match="`data=DIR`"):
         run_training(TrainRequest(out=tmp_path / "run"))
 
 
 def test_labels_without_change_name_the_setting(own_pairs_folder, tmp_path, blank_labels):
     blank_labels(own_pairs_folder / "train")
-    with pytest.raises(DataError, match=r"--set loss\.changed_share"):
+    with pytest.raises(DataError, match=r"`loss\.changed_share=0\.1`"):
         train(tmp_path / "run", own_pairs_folder)
     assert not (tmp_path / "run").exists()
     outcome = train(
@@ -441,7 +441,7 @@ def test_a_validation_split_without_change_names_the_setting(
     own_pairs_folder, tmp_path, blank_labels
 ):
     blank_labels(own_pairs_folder / "val")
-    with pytest.raises(DataError, match=r"--set data\.val_split"):
+    with pytest.raises(DataError, match=r"`data\.val_split=NAME`"):
         train(tmp_path / "run", own_pairs_folder)
     assert not (tmp_path / "run").exists()
 
@@ -483,7 +483,7 @@ def test_views_coarser_than_training_ever_sees_are_said(own_pairs_folder, settin
     config = load_config("default", overrides=[*TINY, *settings])
     said: list[str] = []
     measure_dataset(own_pairs_folder, index_pairs(own_pairs_folder), config, say=said.append)
-    notes = [line for line in said if "judges images at 0.5 of their size" in line]
+    notes = [line for line in said if "scores images at 0.5 of their size" in line]
     if reached is None:
         assert not notes
     else:
@@ -493,7 +493,9 @@ def test_views_coarser_than_training_ever_sees_are_said(own_pairs_folder, settin
 
 def test_a_run_without_a_checkpoint_is_not_offered_to_be_resumed(pairs_folder, tmp_path):
     (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(ConfigError, match="without a checkpoint; replace it with --overwrite"):
+    with pytest.raises(
+        ConfigError, match='without a checkpoint; use `mode="overwrite"` to replace it'
+    ):
         train(tmp_path, pairs_folder)
 
 
@@ -559,5 +561,5 @@ def test_weights_that_are_not_there_cost_nobody_an_earlier_run(pairs_folder, tmp
 
 
 def test_a_start_epoch_past_the_end_is_refused(pairs_folder, tmp_path):
-    with pytest.raises(ConfigError, match=r"--start-epoch must be in \[1, 2\]"):
+    with pytest.raises(ConfigError, match=r"`start_epoch` must be in \[1, 2\]"):
         train(tmp_path / "run", pairs_folder, start_epoch=3)

@@ -65,7 +65,7 @@ def test_a_box_whose_system_is_unknown_or_cannot_be_used_is_refused():
         read_region("1,2,3,4", crs=UTM, text_crs="EPSG:1")
     with pytest.raises(ConfigError, match="give the box in pixels"):
         read_region("1,2,3,4", crs=None, text_crs=DEGREES)
-    with pytest.raises(DataError, match="the bounding box 1,80,2,95: lies where"):
+    with pytest.raises(DataError, match="the bounding box 1,80,2,95: is outside the area where"):
         read_region("1,80,2,95", crs=UTM, text_crs=DEGREES)
 
 
@@ -110,7 +110,7 @@ def test_several_layers_of_polygons_are_listed_until_one_is_chosen(tmp_path):
         read_region(str(path), crs=UTM)
     with pytest.raises(DataError, match=r"'planned'\); name the one that is meant in labels_layer"):
         read_label_polygons(path, crs=UTM, bounds=bounds, key="labels_layer")
-    with pytest.raises(DataError, match="no layer of polygons named 'field'; it has 'a', 'my f"):
+    with pytest.raises(DataError, match="no polygon layer 'field'; it has 'a', 'my f"):
         read_label_polygons(path, crs=UTM, bounds=bounds, layer="field")
     (chosen,) = read_label_polygons(path, crs=UTM, bounds=bounds, layer="my fields")
     assert chosen.area == 3.0
@@ -130,7 +130,7 @@ def test_labels_may_be_empty_but_an_area_of_interest_may_not(tmp_path):
     empty = save(tmp_path / "a.gpkg", [], kind="Polygon")
     assert read_label_polygons(empty, crs=UTM, bounds=(0, 0, 9, 9)) == []
     assert polygon_place(empty, crs=UTM) is None
-    with pytest.raises(DataError, match="no polygons in it"):
+    with pytest.raises(DataError, match="it has no polygons"):
         read_region(str(empty), crs=UTM)
 
 
@@ -149,10 +149,10 @@ def test_files_that_cannot_serve_are_refused_with_a_reason(tmp_path):
     with pytest.raises(DataError, match=r"bad.gpkg: cannot be read"):
         read_region(str(tmp_path / "bad.gpkg"), crs=UTM)
     points = save(tmp_path / "points.gpkg", [shapely.Point(0, 0)])
-    with pytest.raises(DataError, match="no polygons in it"):
+    with pytest.raises(DataError, match="it has no polygons"):
         read_region(str(points), crs=UTM)
     lines = save(tmp_path / "lines.gpkg", [shapely.LineString([(0, 0), (1, 1)])], kind="LineString")
-    with pytest.raises(DataError, match="no polygons in it"):
+    with pytest.raises(DataError, match="it has no polygons"):
         read_region(str(lines), crs=UTM)
     placed = save(tmp_path / "placed.gpkg", [shapely.box(0, 0, 1, 1)])
     with pytest.raises(DataError, match=r"is in WGS 84 / UTM zone 33N, but the rasters have no"):
@@ -191,7 +191,7 @@ def test_a_scene_without_labels_has_none_but_a_file_without_polygons_is_refused(
     path = save(tmp_path / "a.gpkg", [shapely.box(0, 0, 1, 1)])
     assert read_label_polygons(path, crs=UTM, bounds=(50, 50, 60, 60)) == []
     points = save(tmp_path / "b.gpkg", [shapely.Point(0, 0)])
-    with pytest.raises(DataError, match="no polygons in it"):
+    with pytest.raises(DataError, match="it has no polygons"):
         read_label_polygons(points, crs=UTM, bounds=(50, 50, 60, 60))
 
 

@@ -86,7 +86,7 @@ class LabelEncoding:
             side = "below" if 0 in self.changed else "from"
             text = f"JPEG grey, {side} {self.grey_threshold} = changed"
         elif self.kind == "empty":
-            text = "all masks are 0 = unchanged, none tells which value means changed"
+            text = "all masks are 0 = unchanged, so the value for changed is unknown"
         elif self.kind == "polygons":
             text = "inside a polygon = changed"
         elif self.kind == "declared":
@@ -121,8 +121,8 @@ class LabelEncoding:
             return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
-                f"the stored label encoding is damaged ({error}): {dict(fields)}; "
-                "take another copy of the file"
+                f"the stored label encoding is damaged ({error}): {dict(fields)}; copy the file "
+                "again"
             ) from error
 
     def _meaning(self, values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -158,7 +158,9 @@ def decide_encoding(
         DataError: If the masks contradict each other or their values cannot be understood.
     """
     if not masks:
-        raise DataError("there is no label to tell the encoding from; add masks to the data set")
+        raise DataError(
+            "there are no labels to determine the encoding from; add masks to the data set"
+        )
     if changed_values is not None and ignore_value in changed_values:
         raise DataError(
             f"data.ignore_value {ignore_value} is also one of data.changed_values "
@@ -207,7 +209,7 @@ def _polygon_encoding(
 ) -> LabelEncoding:
     if ignore_value is not None or changed_values is not None:
         raise DataError(
-            "the labels are polygons, which hold no values: leave out data.ignore_value and "
+            "the labels are polygons, which have no values: remove data.ignore_value and "
             "data.changed_values"
         )
     return LabelEncoding("polygons", (1,), (0,))
@@ -218,16 +220,16 @@ def _jpeg_encoding(
 ) -> LabelEncoding:
     if ignore_value is not None or changed_values not in (None, (0,), (255,)):
         raise DataError(
-            "some labels are JPEG, in which values are smeared, so that only dark and bright can "
-            "be told apart: data.ignore_value must be left out and data.changed_values be left "
-            "out, [255] or [0]"
+            "some labels are JPEG, which alters values, so only dark and bright can be "
+            "distinguished: remove data.ignore_value, and set data.changed_values to [255] or [0] "
+            "or remove it"
         )
     grey = [mask for mask in masks if mask.middle_share > _MAX_MIDDLE_SHARE]
     if grey:
         share = max(mask.middle_share for mask in grey)
         raise DataError(
             f"{_named(grey)}: {share:.0%} of the pixels of this JPEG are neither black nor white; "
-            "is this an image instead of a label?"
+            "is this an image rather than a label?"
         )
     others = [mask for mask in masks if mask.kind not in ("jpeg", "bit")]
     odd = [mask for mask in others if not set(mask.counts) <= {0, 255}]
@@ -271,8 +273,8 @@ def _two_valued_encoding(masks: Sequence[MaskHistogram], ignore_value: int | Non
     only = others[0]
     if not coloured and only not in _USUAL_CHANGED and not any(0 in m.counts for m in masks):
         raise DataError(
-            f"{_named(masks)}: {only} is the only value in the labels, so it cannot be told "
-            "whether it means changed; declare data.changed_values"
+            f"{_named(masks)}: {only} is the only value in the labels, so it is unknown whether it "
+            "means changed; set data.changed_values"
         )
     kind: LabelKind = "colour" if coloured else "binary"
     return LabelEncoding(kind, (only,), unchanged, ignore_value=ignore_value)
@@ -283,19 +285,19 @@ def _undeclared(masks: Sequence[MaskHistogram], others: list[int], values: list[
         colours = _few_values([f"#{value:06x}" for value in values])
         return DataError(
             f"{_named(masks)}: colours {colours}, but only black and one other colour are "
-            "understood; convert the labels to grey PNG of 0 and 255"
+            "supported; convert the labels to grey PNG of 0 and 255"
         )
     first = next((mask for mask in masks if len(set(mask.counts) & set(others)) > 1), None)
     if first is None and others == [1, 255]:
         by_value = [next(m for m in masks if value in m.counts) for value in others]
         return DataError(
             f"the labels contradict each other: {by_value[0].path} is 0/1 and {by_value[1].path} "
-            "is 0/255; make them alike, or declare data.changed_values or data.ignore_value"
+            "is 0/255; use one encoding, or set data.changed_values or data.ignore_value"
         )
     holders = [first] if first else [next(m for m in masks if v in m.counts) for v in others]
     return DataError(
-        f"{_named(holders)}: values {_few_values(values)} in labels that are no JPEG, and "
-        "which of them mean changed is not known; declare data.changed_values or data.ignore_value"
+        f"{_named(holders)}: values {_few_values(values)} in labels other than JPEG, and it is "
+        "unknown which of them mean changed; set data.changed_values or data.ignore_value"
     )
 
 

@@ -122,8 +122,8 @@ def inspect_mask(path: Path) -> MaskHistogram:
     distinct, numbers = np.unique(values, return_counts=True)
     if distinct.size > _MAX_DISTINCT:
         raise ImageError(
-            f"{path}: {distinct.size} different values are too many for a mask; "
-            "is this an image instead of a label?"
+            f"{path}: {distinct.size} different values are too many for a mask; is this an image "
+            "rather than a label?"
         )
     counts = {int(value): int(number) for value, number in zip(distinct, numbers, strict=True)}
     return MaskHistogram(path, height, width, kind, counts)
@@ -152,8 +152,8 @@ def _from_rgb(path: Path, bands: npt.NDArray[np.uint8], *, is_jpeg: bool) -> Raw
     if is_jpeg:
         if np.mean(spread > _JPEG_COLOUR_NOISE) > _JPEG_COLOURED_SHARE:
             raise ImageError(
-                f"{path}: the mask is a coloured JPEG, in which colours are smeared; "
-                "convert it to a grey PNG of 0 and 255"
+                f"{path}: the mask is a coloured JPEG, which alters colours; convert it to a grey "
+                "PNG of 0 and 255"
             )
         # The middle of three channels: exact where they are equal, robust where they are not.
         return RawMask(np.sort(bands, axis=2)[:, :, 1], "jpeg")

@@ -60,7 +60,7 @@ class LabelScan:
         """Share of changed pixels, in [0, 1], over some of the scanned pairs (the train split)."""
         unknown = next((pair for pair in pairs if pair not in self.counts), None)
         if unknown is not None:
-            raise DataError(f"{unknown.source} is none of the scanned pairs")
+            raise DataError(f"{unknown.source} is not one of the scanned pairs")
         return changed_share(self.counts[pair] for pair in pairs)
 
 
@@ -108,13 +108,13 @@ def read_label(path: Path, encoding: LabelEncoding) -> npt.NDArray[np.uint8]:
         follows = raw.kind in ("jpeg", "bit") or bool(np.isin(raw.values, (0, 255)).all())
     if not follows:
         raise DataError(
-            f"{path}: {'a JPEG' if raw.kind == 'jpeg' else 'other values'} among labels that are "
-            f"encoded as: {encoding.describe()}; look at it with: changedet data check"
+            f"{path}: {'a JPEG' if raw.kind == 'jpeg' else 'other values'} among labels encoded as "
+            f"{encoding.describe()}; check the data with: changedet data check"
         )
     try:
         return encoding.decode(raw.values)
     except DataError as error:
-        raise DataError(f"{path}: {error}; look at it with: changedet data check") from error
+        raise DataError(f"{path}: {error}; check the data with: changedet data check") from error
 
 
 def notes_on(masks: Sequence[MaskHistogram], encoding: LabelEncoding) -> tuple[str, ...]:
@@ -130,10 +130,10 @@ def notes_on(masks: Sequence[MaskHistogram], encoding: LabelEncoding) -> tuple[s
     seen = {value for mask in masks for value in mask.counts}
     if encoding.kind == "declared":
         notes += [
-            f"the declared changed value {value} occurs in no label"
+            f"the changed value {value} does not occur in any label"
             for value in encoding.changed
             if value not in seen
         ]
     if encoding.ignore_value is not None and encoding.ignore_value not in seen:
-        notes.append(f"the declared ignore value {encoding.ignore_value} occurs in no label")
+        notes.append(f"the ignore value {encoding.ignore_value} does not occur in any label")
     return tuple(notes)

@@ -39,10 +39,10 @@ def check_labels(entry: RasterEntry, grid: GeoGrid) -> list[str]:
     if entry.area is not None and not read_area(entry.area, grid):
         place = _place(entry.area, grid, layer=None)
         raise DataError(
-            f"{entry.area}: the area does not meet the scene: "
+            f"{entry.area}: the area does not overlap the scene: "
             f"{'it is empty' if place is None else f'it covers {place}'}, the scene covers "
-            f"{_describe(grid)}; give the area of this scene, or correct a wrong CRS with "
-            "ogr2ogr -a_srs"
+            f"{_describe(grid)}; give the area of this scene, or correct a wrong CRS with ogr2ogr "
+            "-a_srs"
         )
     return notes
 
@@ -72,22 +72,23 @@ def check_classes(entry: RasterEntry, grid: GeoGrid, masks: Iterable[MaskHistogr
     name = without_secrets(entry.labels)
     known = "; if nothing changed there: unchanged: true in the scene's entry" if only == 0 else ""
     raise DataError(
-        f"{name}: its nodata value is {nodata:g} and all else is {only}, so nothing in it is known "
-        f"to be {lost}; if {nodata:g} means {lost}: gdal_edit.py -unsetnodata {name}{known}"
+        f"{name}: its nodata value is {nodata:g} and all other values are {only}, so nothing in it "
+        f"is known to be {lost}; if {nodata:g} means {lost}: gdal_edit.py -unsetnodata "
+        f"{name}{known}"
     )
 
 
 def _check_raster(entry: RasterEntry, grid: GeoGrid) -> list[str]:
     if entry.labels_layer is not None:
         raise DataError(
-            f"labels_layer names a layer of polygons, but {without_secrets(entry.labels)} is a "
-            "raster; leave it out"
+            f"labels_layer is the name of a polygon layer, but {without_secrets(entry.labels)} is "
+            "a raster; remove labels_layer"
         )
     layer = RasterLayer(entry.labels, grid)
     # None: without georeference, sizes are compared instead.
     if do_meet(layer.extent, grid) is False:
         raise DataError(
-            f"{without_secrets(entry.labels)}: the labels do not meet the scene: they cover "
+            f"{without_secrets(entry.labels)}: the labels do not overlap the scene: they cover "
             f"{_describe(layer.extent)}, the scene covers {_describe(grid)}; give the labels of "
             "this scene, or correct a wrong CRS with gdal_edit.py -a_srs"
         )
@@ -98,18 +99,18 @@ def _check_polygons(entry: RasterEntry, grid: GeoGrid) -> list[str]:
     number = len(read_labelled(entry.labels, grid, layer=entry.labels_layer))
     if number and entry.unchanged:
         raise DataError(
-            f"the entry says unchanged: true, but {number} polygons of {entry.labels} meet the "
-            "scene; leave unchanged out, or correct the labels"
+            f"the entry has unchanged: true, but {number} polygons of {entry.labels} overlap the "
+            "scene; remove unchanged, or correct the labels"
         )
     if number:
         return []
     if entry.unchanged:
-        return ["all of it counts as unchanged, as its entry says"]
+        return ["all of it counts as unchanged, according to its entry"]
     place = _place(entry.labels, grid, layer=entry.labels_layer)
     if place is None:
-        return [f"{entry.labels} is empty, so all of the scene counts as unchanged"]
+        return [f"{entry.labels} is empty, so the whole scene counts as unchanged"]
     raise DataError(
-        f"{entry.labels}: none of its polygons meets the scene: they cover {place}, the scene "
+        f"{entry.labels}: none of its polygons overlaps the scene: they cover {place}, the scene "
         f"covers {_describe(grid)}; give the labels of this scene, correct a wrong CRS with "
         "ogr2ogr -a_srs, or write unchanged: true into the scene's entry if nothing changed there"
     )

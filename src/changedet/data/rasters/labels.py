@@ -78,7 +78,7 @@ def _read_polygons(
 ) -> list[Any]:
     name = without_secrets(location)
     if layer_kind(location) != "polygons":
-        raise DataError(f"{name}: expected polygons ({', '.join(SUFFIXES)}); give such a file")
+        raise DataError(f"{name}: expected a polygon file ({', '.join(SUFFIXES)})")
     if "://" in location or location.startswith("/vsi"):
         raise DataError(f"{name}: polygons are read from local files; download it")
     with WARNING_FILTERS:

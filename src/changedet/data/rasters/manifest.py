@@ -33,7 +33,7 @@ LAYOUT: Final = "scenes"
 MANIFEST: Final = "scenes.yaml"
 SPLITS: Final = tuple(SPLIT_NAMES)
 #: Shown before the rasters are surveyed, which may take minutes.
-READING_SCENES: Final = "reading the scenes once, for the split, the labels and the statistics"
+READING_SCENES: Final = "reading the scenes once for the split, the labels and the statistics"
 
 _SUFFIXES = (".yaml", ".yml")
 # http://, s3:// and GDAL's own file systems.
@@ -176,12 +176,12 @@ class _ManifestFile(_Part):
         names = Counter(scene.name for scene in self.scenes)
         twice = [name for name, times in names.items() if times > 1]
         if twice:
-            raise ValueError(f"two scenes are named {twice[0]!r}; give each a name of its own")
+            raise ValueError(f"two scenes are named {twice[0]!r}; give each its own name")
         for_both = self.bands is not None and len(self.bands) == len(self.bands_after or self.bands)
         if self.bands_after is not None and not for_both:
             raise ValueError(
                 f"bands_after lists {len(self.bands_after)} bands and bands "
-                f"{len(self.bands) if self.bands else 'none'}; list as many for both dates"
+                f"{len(self.bands) if self.bands else 'none'}; list the same number for both dates"
             )
         return self
 

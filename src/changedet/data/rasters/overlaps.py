@@ -29,7 +29,7 @@ def find_overlaps(scenes: Sequence[LabelledRaster], *, gap_px: int) -> list[str]
         if len(splits) == 1 and None not in splits:
             continue
         names = f"{first.entry.name} and {second.entry.name}"
-        remedy = "give both the same split in the manifest"
+        remedy = "assign both to the same split in the manifest"
         if do_meet(first.grid, second.grid):
             warnings.append(
                 f"{names} overlap on the ground, so the same place may be in two splits; {remedy}"

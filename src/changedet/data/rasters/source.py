@@ -240,8 +240,8 @@ class RasterBlock:
     def _check_channels(self, channels: int) -> None:
         if channels != self.scene.channels:
             raise ConfigError(
-                f"the scenes are read with {self.scene.channels} bands, {channels} are asked for; "
-                "index them with as many"
+                f"the scenes are read with {self.scene.channels} bands, but {channels} are "
+                "requested; index them with that many"
             )
 
 

@@ -83,8 +83,8 @@ def survey_rasters(path: Path, *, channels: int) -> Survey:
     labelled = [block for block in blocks if block.whole.counted]
     if len(labelled) < len(blocks):
         found.notes.append(
-            f"{len(blocks) - len(labelled)} of {len(blocks)} blocks hold no labelled pixel "
-            "(no image, or outside of the labelled area) and are left out"
+            f"{len(blocks) - len(labelled)} of {len(blocks)} blocks have no labelled pixel (no "
+            "image, or outside the labelled area) and are skipped"
         )
     if not labelled:
         found.faults.append(f"{path}: no pixel has both an image and a label; check the files")
@@ -119,8 +119,8 @@ def _open_scene(
     bands_after, type_after = _probe(entry.after, wanted_after, channels=channels)
     if type_after != pixel_type:
         raise DataError(
-            f"{entry.before} holds {pixel_type} and {entry.after} {type_after} values; convert "
-            "one of them (gdal_translate -ot ... -scale ...)"
+            f"{entry.before} has {pixel_type} and {entry.after} {type_after} values; convert one "
+            "of them (gdal_translate -ot ... -scale ...)"
         )
     both = (bands, bands_after)
     with open_rasters(entry, channels=channels, pixel_type=pixel_type, bands=both) as pair:
@@ -137,12 +137,12 @@ def _probe(
     with open_raster(location) as dataset:
         try:
             bands = choose_bands(
-                dataset, wanted, channels=channels, location=location, option="bands"
+                dataset, wanted, channels=channels, location=location, setting="bands"
             )
         except ConfigError as error:
             raise ConfigError(
-                f"{error} (in the manifest: bands: [1, 2, ...]; another number of bands: changedet "
-                "data check --channels N, changedet train --set model.in_channels=N)"
+                f"{error} (in the manifest: bands: [1, 2, ...]; another number of bands: "
+                "`channels=N` to check, `model.in_channels=N` to train)"
             ) from error
         names = {dataset.dtypes[band - 1] for band in bands}
     name = names.pop() if len(names) == 1 else "float32"
@@ -190,8 +190,8 @@ def _measure(scene: LabelledRaster, pixels: RasterPixels) -> Measured:
         )
     if values.size > _MOST_LABEL_VALUES:
         raise DataError(
-            f"{location}: {values.size} different values are too many for a label; "
-            "is this an image instead?"
+            f"{location}: {values.size} different values are too many for a label; is this an "
+            "image?"
         )
     counts = dict(zip(values.tolist(), numbers.tolist(), strict=True))
     height, width = pixels.counted.shape
@@ -228,7 +228,7 @@ def _deal(manifest: Manifest, blocks: Sequence[RawBlock], found: Survey) -> None
         found.faults.append(
             f"{manifest.path}: the scenes give {len(free)} block(s) of up to {rule.block_px} px "
             f"with labels, too few to split into {', '.join(rule.shares)}; lower split.block_px, "
-            "or name the split of each scene"
+            "or set the split of each scene"
         )
         return
     usual = _usual_values(blocks)
@@ -239,7 +239,7 @@ def _deal(manifest: Manifest, blocks: Sequence[RawBlock], found: Survey) -> None
         found.faults.append(
             f"{manifest.path}: only {left} of {len(free)} blocks are left after the inset of "
             f"{rule.gap_px} px, too few to split into {', '.join(rule.shares)}; lower "
-            "split.gap_px, or name the split of each scene"
+            "split.gap_px, or set the split of each scene"
         )
         return
     dealt = iter(deal(candidates, rule.shares, seed=rule.seed))

@@ -237,20 +237,20 @@ def _label_warnings(found: Survey, counts: dict[tuple[str, str], MaskCount]) -> 
         full = [name for name, count in own.items() if count.changed and not count.unchanged]
         if full:
             warnings.append(
-                f"{split}: {len(full)} of {len(own)} labels are changed all over: {first_few(full)}"
+                f"{split}: {len(full)} of {len(own)} labels are 100 % changed: {first_few(full)}"
             )
     val = [count for (split, _), count in counts.items() if split == "val"]
     if val and changed_share(val) == 0:
         warnings.append(
-            "no pixel of the validation labels is changed, so no model can be chosen on them; put "
-            "pairs with changes into val, or train with another data.val_split"
+            "no pixel of the validation labels is changed, so no model can be selected on them; "
+            "put pairs with changes into val, or train with another data.val_split"
         )
     train = [count for (split, _), count in counts.items() if split == "train"]
     if train and changed_share(train) in (0, 1):
         everything = "every" if changed_share(train) else "no"
         warnings.append(
             f"{everything} pixel of the training labels is changed, so a weighted loss cannot be "
-            "balanced; give loss.changed_share by hand to train on this"
+            "balanced; set loss.changed_share to train on this"
         )
     return warnings
 
@@ -263,7 +263,7 @@ def _recurring_names(found: Survey) -> list[str]:
         return []
     return [
         f"{len(recurring)} names are in more than one split ({first_few(recurring)}): fine if each "
-        "split is numbered anew, a leak if they are the same places"
+        "split has its own numbering, a leak if they are the same places"
     ]
 
 

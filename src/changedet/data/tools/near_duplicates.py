@@ -184,7 +184,7 @@ def _shrink(
 ) -> tuple[npt.NDArray[np.float32], tuple[bytes | None, bytes | None]]:
     decoded = read_pair(pair, encoding=encoding, channels=channels)
     if not np.isfinite(decoded.before).all() or not np.isfinite(decoded.after).all():
-        raise DataError(f"{pair.source} holds values that are no numbers; fill or mask them")
+        raise DataError(f"{pair.source} has NaN values; fill or mask them")
     grey = np.stack([thumbnail(decoded.before), thumbnail(decoded.after)])
     return grey, (_digest(decoded.before), _digest(decoded.after))
 

@@ -123,8 +123,8 @@ def prepare(
 def _require_outside(root: Path, out: Path | None) -> None:
     if out is not None and out.resolve().is_relative_to(root.resolve()):
         raise DataError(
-            f"{out} lies in the source {root}, which is left alone; choose a folder outside it, "
-            "or write into it on purpose with --in-place"
+            f"{out} is inside the source {root}, which is not changed; choose a folder outside it, "
+            "or use `out=None` to write into it"
         )
     if out is not None:
         content_of(out, error=DataError)
@@ -134,7 +134,7 @@ def _step(pair: PairPaths, split: str, *, root: Path, out: Path | None, images: 
     label = pair.require_label()
     if out is None:
         if not label.is_relative_to(root):
-            raise DataError(f"{label} lies outside {root}; write to another folder with --out")
+            raise DataError(f"{label} is outside {root}; write to another folder with `out`")
         beside = label.parent.parent if label.parent != root else root
         return _Step(pair, pair.before, pair.after, beside / PREPARED_FOLDER / f"{label.stem}.png")
     mask = out / split / PREPARED_FOLDER / f"{pair.name}.png"
@@ -164,7 +164,7 @@ def _line(paths: Sequence[str], *, of: Path) -> str:
     odd = next((mark for mark in "\t\n\r\\" if mark in text), None)
     if odd is not None:
         raise DataError(
-            f"{of} cannot hold {', '.join(paths)}: {odd!r} has a meaning there; rename the file"
+            f"{of} cannot contain {', '.join(paths)}: {odd!r} has a meaning there; rename the file"
         )
     separator = "\t" if any(mark.isspace() for mark in text) else " "
     # A line that begins with "#" would be a comment.
@@ -177,8 +177,8 @@ def _require_distinct(steps: Sequence[_Step]) -> None:
         label = step.pair.require_label()
         if source_of.setdefault(step.mask, label) != label:
             raise DataError(
-                f"{source_of[step.mask]} and {label} would both become {step.mask}; "
-                "write to another folder with --out"
+                f"{source_of[step.mask]} and {label} would both become {step.mask}; write to "
+                "another folder with `out`"
             )
 
 
@@ -186,8 +186,8 @@ def _require_new(paths: Sequence[Path]) -> None:
     there = [path for path in paths if path.exists()]
     if there:
         raise DataError(
-            f"{there[0]} exists{f' (and {len(there) - 1} more)' if len(there) > 1 else ''}; "
-            "replace prepared files with --overwrite or choose another folder"
+            f"{there[0]} exists{f' (and {len(there) - 1} more)' if len(there) > 1 else ''}; set "
+            '`existing="replace"` to replace prepared files, or choose another folder'
         )
 
 
@@ -203,9 +203,9 @@ def _prepared_lists(folder: Path) -> dict[str, Path]:
 
 
 def _notes(encoding: LabelEncoding, stale: Sequence[Path]) -> list[str]:
-    notes = [f"{path} is from an earlier run and still counts; remove it" for path in stale]
+    notes = [f"{path} is left from an earlier run and is still read; remove it" for path in stale]
     if encoding.ignore_value is not None:
         notes.append(
-            "ignored pixels are 255 in the prepared masks: set data.ignore_value to 255 there"
+            "ignored pixels are 255 in the prepared masks: set data.ignore_value=255 to use them"
         )
     return notes

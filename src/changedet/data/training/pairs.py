@@ -75,7 +75,7 @@ class PairDataset(Dataset[PairSample]):
         crops_per_pair: int = 1,
     ) -> None:
         if not pairs:
-            raise DataError("there are no pairs to train on; see which splits the data has")
+            raise DataError("there are no pairs to train on; check which splits the data set has")
         if crop_px < 1:
             raise ConfigError(f"crop_px must be at least 1, got {crop_px}")
         if seed < 0:
@@ -86,7 +86,9 @@ class PairDataset(Dataset[PairSample]):
             raise ConfigError(f"cache must be 'none' or 'memory', got {cache!r}")
         for pair in pairs:
             if not pair.is_labelled:
-                raise DataError(f"pair {pair.name!r} has no label; training needs one for each")
+                raise DataError(
+                    f"pair {pair.name!r} has no label; training needs a label for every pair"
+                )
         self._pairs = tuple(pairs)
         self._encoding = encoding
         self._crop_px = crop_px

@@ -65,9 +65,9 @@ def open_methods(request: AccuracyRequest, *, say: Callable[[str], None]) -> lis
         except ChangeDetError as error:
             if spec == _DEEP and request.encoder_weights is not None:
                 raise
-            say(f"{spec} is left out: {error}")
+            say(f"{spec} is skipped: {error}")
     if not opened:
-        raise ConfigError("none of the untrained methods can be used here; give a model file")
+        raise ConfigError("none of the untrained methods can be used here; pass a model file")
     times = Counter(source.title for source in opened)
     return [
         _weighed(source, source.title if times[source.title] == 1 else source.spec)
@@ -88,10 +88,12 @@ def _open(request: AccuracyRequest, spec: str, *, channels: int | None) -> Score
 
 def _check_options(request: AccuracyRequest, asked: Sequence[str]) -> None:
     if request.test_time is not None and all(map(is_baseline, asked)):
-        raise ConfigError("--test-time is for models and none is given; leave it out")
+        raise ConfigError("`test_time` applies to models only, and none is given; remove it")
     is_deep = request.baselines == "all" or _DEEP in asked
     if request.encoder_weights is not None and not is_deep:
-        raise ConfigError(f"--encoder-weights is for {_DEEP}, which is not judged; leave it out")
+        raise ConfigError(
+            f"`encoder_weights` applies to {_DEEP} only, which is not evaluated here; remove it"
+        )
 
 
 def _check_thresholds(request: AccuracyRequest, sources: list[ScoreSource]) -> None:
@@ -100,8 +102,8 @@ def _check_thresholds(request: AccuracyRequest, sources: list[ScoreSource]) -> N
     lacking = next((source for source in sources if source.detector.threshold is None), None)
     if lacking is not None:
         raise ConfigError(
-            f"{lacking.spec} holds no threshold; let a split choose one (--threshold split "
-            "--threshold-split val)"
+            f"{lacking.spec} has no threshold; have one chosen on another split "
+            '(`threshold="split"` and `threshold_split="val"`)'
         )
 
 

@@ -18,9 +18,9 @@ from changedet.storage.results import Record
 
 #: How images are compared, for reports.
 METHOD = (
-    "each date shrunk to 16 x 16 grey cells; correlation in all eight turns and mirrorings, of one "
-    "date of each pair in the same frame, or of both dates with frames shifted by up to half of "
-    "their side"
+    "each date reduced to 16 x 16 grey cells; correlation over all eight rotations and "
+    "reflections, of one date of each pair in the same frame, or of both dates with frames "
+    "shifted by up to half of their side"
 )
 Role = Literal["training", "threshold"]
 
@@ -121,7 +121,7 @@ def find_repeats(
     }
     if not roles:
         return Repeats(limit=limit, images=len(pairs), splits=())
-    say("looking for near-duplicates between the splits")
+    say("searching for near-duplicates between the splits")
     own = make_thumbnails(pairs, encoding=data.encoding, channels=channels)
     splits = []
     for name, role in roles.items():

@@ -88,7 +88,7 @@ def _threshold_rule(report: AccuracyResults) -> str:
         return "each method at its own threshold"
     chosen_on = report.data.threshold_split
     if chosen_on == report.data.split:
-        return "thresholds chosen on these very images"
+        return "thresholds chosen on these same images"
     return f"thresholds chosen on split {chosen_on}, applied unchanged"
 
 
@@ -172,7 +172,7 @@ def _repeats(report: AccuracyResults) -> list[Block]:
         return [
             Note(
                 "The data set has no other split to compare with, so near-duplicates of training "
-                "images could not be looked for.",
+                "images could not be searched.",
                 "warning",
             )
         ]
@@ -181,7 +181,7 @@ def _repeats(report: AccuracyResults) -> list[Block]:
     ]
     blocks.append(
         Table(
-            "Images that the reported split shares with others",
+            "Images shared by the reported split and others",
             ("split", "used for", "images", "repeated here", "identical", "shifted frames"),
             [
                 [
@@ -200,7 +200,7 @@ def _repeats(report: AccuracyResults) -> list[Block]:
     if repeats.repeats_of_training:
         blocks += [_without(report, number) for number in range(len(report.methods[0].views))]
     elif repeats.repeats_of_training is None:
-        blocks.append(Note("No training split is known, so nothing could be left out.", "warning"))
+        blocks.append(Note("No training split is known, so nothing could be removed.", "warning"))
     return blocks
 
 
@@ -274,8 +274,8 @@ def _cost(report: AccuracyResults) -> Table:
             "file in MB",
         ),
         rows,
-        note="GFLOP are counted, 2 x MAC, of all views of test-time augmentation together; "
-        "a dash: not a network of ours, nothing is stored",
+        note="GFLOP are counted, 2 x MAC, over all views of test-time augmentation; a dash: not a "
+        "network of this package, nothing is stored",
     )
 
 

@@ -73,8 +73,8 @@ class AccuracyRequest:
         """
         if not self.methods and self.baselines == "none":
             raise ConfigError(
-                "there is nothing to judge; give a model file, baseline:NAME or leave out "
-                "--no-baselines"
+                "there is nothing to evaluate; give a model file or baseline:NAME, or remove "
+                '`baselines="none"`'
             )
         specs = [full_name(spec) for spec in self.methods]
         repeated = sorted({spec for spec in specs if specs.count(spec) > 1})
@@ -82,11 +82,12 @@ class AccuracyRequest:
             raise ConfigError(f"{repeated[0]} is given more than once; name every method once")
         if self.gsd_m is not None and not 0.0 < self.gsd_m < float("inf"):
             raise ConfigError(
-                f"--gsd is the side of a pixel in metres, above 0, got {self.gsd_m:g}"
+                f"`gsd_m` is the side of a pixel in metres and must be above 0, got {self.gsd_m:g}"
             )
         if not 0.0 < self.duplicate_limit <= 1.0:
             raise ConfigError(
-                f"--duplicate-limit is a correlation in (0, 1], got {self.duplicate_limit:g}"
+                "`duplicate_limit` is a correlation and must be in (0, 1], got "
+                f"{self.duplicate_limit:g}"
             )
         if self.resamples < 1 or self.seed < 0:
             raise ConfigError(

@@ -88,8 +88,8 @@ class BenchmarkData:
         for name in sorted(splits):
             if self.scan.share_of(self.index.split(name)) == 0.0:
                 raise DataError(
-                    f"split {name!r} of {request.data} holds no changed pixel, so nothing can be "
-                    "found there; choose another one"
+                    f"split {name!r} of {request.data} has no changed pixel, so nothing can be "
+                    "detected there; choose another one"
                 )
 
     @property
