@@ -300,7 +300,7 @@ def _prepare_folder(request: AblationRequest, plan: AblationPlan) -> None:
     if before.choosing != plan.choosing:
         raise ConfigError(
             f"the rows in {out} were trained on, or their models chosen by, other pairs (data set, "
-            "splits, or pairs added or removed); choose another folder, or set "
+            "splits, or pairs added or removed); choose another folder, or use "
             '`mode="overwrite"`'
         )
     for run in plan.runs:

@@ -168,7 +168,7 @@ def _refuse_any(differences: Mapping[str, list[str]], out: Path) -> None:
     if stems:
         what = "; ".join(f"{name} ({first_few(where)})" for name, where in stems.items())
         raise ConfigError(
-            f"existing results in {out} were made with other settings: {what}; set "
+            f"existing results in {out} were made with other settings: {what}; use "
             '`existing="replace"` to recompute all, choose another folder (`out`), or remove '
             "the folders of these pairs"
         )

@@ -280,7 +280,7 @@ def _tell_alignment(
         tell("this shift is corrected")
     elif shift.length_px > LARGE_SHIFT_PX:
         tell(
-            f"warning: the dates lie {shift.length_px:.1f} px apart, which looks like change; set "
+            f"warning: the dates lie {shift.length_px:.1f} px apart, which looks like change; use "
             '`coregister="global"` to correct it'
         )
 

@@ -94,9 +94,7 @@ def overlay(
         DataError: If the image is not (H, W, 3) or the mask has another size.
     """
     if after.ndim != 3 or after.shape[2] != 3 or after.dtype != np.uint8:
-        raise DataError(
-            f"the after image must be uint8 (H, W, 3), got {after.dtype} {after.shape}"
-        )
+        raise DataError(f"the after image must be uint8 (H, W, 3), got {after.dtype} {after.shape}")
     is_changed = _checked_mask(mask, after.shape[:2])
     inside = is_changed & ~_outline(is_changed)
     tint = np.array(colour, dtype=np.float64)

@@ -66,7 +66,7 @@ def check_result_folder(out: Path, *, marker: str, existing: Existing) -> None:
         )
     if existing == "refuse":
         raise ConfigError(
-            f"{out} contains the results of another run ({marker}); choose another folder, or set "
+            f"{out} contains the results of another run ({marker}); choose another folder, or use "
             '`existing="replace"` to replace them'
         )
 

@@ -693,8 +693,8 @@ def test_rows_that_would_be_judged_otherwise_are_refused(changed, pairs_folder, 
             {"test_split": "train"},
             "`test_split=train` is the split that rows are trained on, so it cannot test them",
         ),
-        ({"mode": "resume"}, "no ablation"),
-        ({"mode": "overwrite"}, "no ablation"),
+        ({"mode": "resume"}, "do not belong to an ablation"),
+        ({"mode": "overwrite"}, "do not belong to an ablation"),
     ],
 )
 def test_a_wrong_request_is_refused_before_anything_is_written(
@@ -738,7 +738,7 @@ def test_a_baseline_that_cannot_be_judged_is_shown_with_its_reason(
     failed = [baseline.name for baseline in outcome.results.baselines if baseline.judgement is None]
     assert failed == ["cva"]
     assert outcome.problems == ()
-    assert "untrained: cva (not judged: not installed)" in (out / "report.md").read_text()
+    assert "untrained: cva (not evaluated: not installed)" in (out / "report.md").read_text()
     steps.done.clear()
     steps.fails = lambda name, job: None
     ablate(out, pairs_folder, table, rows=("cosine",), baselines="all", mode="resume")

@@ -90,7 +90,7 @@ def test_a_dumped_table_reads_back_the_same():
         ("set:", "sett:", "did you mean 'set'"),
         ("against: one", "againts: one", "claims[0]: unknown key 'againts'; did you mean 'agai"),
         ("base:", "bse:", ": unknown key 'bse'; did you mean 'base'"),
-        ("against: one", "against: onne", "a row 'onne' that is not there; did you mean 'one'"),
+        ("against: one", "against: onne", "a row 'onne' that does not exist; did you mean 'one'"),
         ("kind: difference", "kind: diference", "claims[0]"),
         ("difference: 0.01", "difference: 0.0", "the claimed difference must be non-zero"),
         ("name: two", "name: one", "the row name 'one' occurs twice"),

@@ -84,7 +84,7 @@ def test_weights_come_from_a_file_too(deep, tmp_path):
 
 
 def test_weights_that_cannot_be_had_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"weights of tf_efficientnet_lite0.*'resnet18'"):
+    with pytest.raises(ConfigError, match=r"'package' exist for tf_efficientnet_lite0.*'resnet18'"):
         DeepFeatures(encoder="resnet18")
     with pytest.raises(ConfigError, match="not a timm model"):
         DeepFeatures(encoder="resnet_18", weights="none")

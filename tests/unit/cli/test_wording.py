@@ -93,7 +93,7 @@ def test_every_setting_in_a_message_is_an_option_or_a_setting_of_a_recipe() -> N
     ("message", "shown"),
     [
         ("`tile_px` must be a multiple of 32, got 100", "--tile must be a multiple of 32, got 100"),
-        ('use `existing="replace"` to replace them', "set --overwrite to replace them"),
+        ('use `existing="replace"` to replace them', "use --overwrite to replace them"),
         ('resume with `mode="resume"`', "resume with --resume"),
         ('or `mode="overwrite"`', "or --overwrite"),
         ('`threshold_split="val"`', "--threshold-split val"),

@@ -56,7 +56,7 @@ def test_a_benchmark_gives_its_name_and_says_how_the_numbers_differ(tmp_path):
 
     assert index.name == "CLCD"
     assert "CLCD as published has train 360" in index.notes[0]
-    assert "here are train 2" in index.notes[0]
+    assert "but this one has train 2" in index.notes[0]
 
 
 def test_a_benchmark_in_another_layout_is_an_error(tmp_path):

@@ -144,7 +144,7 @@ def test_a_truncated_file_is_an_error_with_its_path(tmp_path, suffix, share):
     assert str(path) in str(error.value)
 
 
-@pytest.mark.parametrize(("content", "word"), [(b"", "empty"), (b"GeoJSON", "understood")])
+@pytest.mark.parametrize(("content", "word"), [(b"", "empty"), (b"GeoJSON", "supported")])
 def test_a_file_that_is_no_image_is_an_error(tmp_path, content, word):
     path = tmp_path / "image.png"
     path.write_bytes(content)

@@ -84,7 +84,7 @@ def test_without_splits_the_beginning_of_the_stems_tells_them(tmp_path):
     index = index_pairs(tmp_path)
 
     assert names(index) == {"train": ["train_1", "train_2"], "val": ["val_1"], "test": ["test-9"]}
-    assert "beginning of the names (train 2, val 1, test 1)" in index.notes[0]
+    assert "prefix of the names (train 2, val 1, test 1)" in index.notes[0]
 
 
 def test_without_splits_a_hash_draws_70_15_15_and_it_is_said(tmp_path):
@@ -148,7 +148,7 @@ def test_a_split_without_labels_is_left_out_and_it_is_said(tmp_path):
     index = index_pairs(tmp_path)
 
     assert list(index.splits) == ["train"]
-    assert index.notes == ("test has no label folder and is left out",)
+    assert index.notes == ("test has no label folder and is skipped",)
 
 
 def test_no_labels_at_all_is_an_error(tmp_path):
@@ -233,7 +233,7 @@ def test_a_split_folder_of_something_else_is_left_out_and_it_is_said(tmp_path):
     tree(tmp_path / "train")
     touch(tmp_path, "test/readme.md")
 
-    assert "test holds no folders of two dates and is left out" in index_pairs(tmp_path).notes[0]
+    assert "test has no folders of two dates and is skipped" in index_pairs(tmp_path).notes[0]
 
 
 def test_the_folder_above_the_data_set_gets_a_hint(tmp_path):

@@ -142,7 +142,7 @@ def test_the_share_of_one_split_is_taken_from_its_masks_alone(masks):
     assert scan.share_of(masks.pairs[:1]) == pytest.approx(CHANGED.mean())
     assert scan.share_of(masks.pairs[1:]) == 0.0
     stranger = PairPaths("x", masks.folder, masks.folder, masks.folder / "x.png")
-    with pytest.raises(DataError, match=r"x\.png is none of the scanned"):
+    with pytest.raises(DataError, match=r"x\.png is not one of the scanned"):
         scan.share_of([stranger])
 
 
@@ -319,7 +319,7 @@ def test_inverted_masks_can_be_declared(masks, dark):
 def test_exact_values_cannot_be_declared_for_jpeg(masks, settings):
     masks.add("a.jpg", np.kron(grey(), np.ones((8, 8), np.uint8)))
 
-    with pytest.raises(DataError, match="smeared"):
+    with pytest.raises(DataError, match="JPEG, which alters values"):
         scan_labels(masks.pairs, **settings)
 
 

@@ -167,7 +167,7 @@ def test_lists_of_an_earlier_run_that_remain_are_told(tmp_path):
     with pytest.raises(DataError, match=r"test1\.txt exists"):
         prepare(source, out)
     done = prepare(source, out, existing="replace")
-    assert any("test1.txt is from an earlier run" in note for note in done.notes)
+    assert any("test1.txt is left from an earlier run" in note for note in done.notes)
 
 
 @pytest.mark.parametrize("inside", [".", "prepared", "train/new"])

@@ -153,7 +153,7 @@ def test_blocks_without_an_image_are_left_out(write_scene):
     restore(scene, "after.tif", after, nodata=0)
     index = index_pairs(scene.folder)
 
-    assert "12 of 20 blocks hold no labelled pixel" in " ".join(index.notes)
+    assert "12 of 20 blocks have no labelled pixel" in " ".join(index.notes)
     assert min(block.window.left for block in index.pairs) >= 192
 
 
@@ -397,7 +397,7 @@ def test_bands_are_chosen_in_the_manifest(write_scene):
     pair = read_pair(block, encoding=scan_labels(index.pairs).encoding)
 
     assert np.array_equal(pair.before, scene.before[place_of(block)][..., [4, 0, 1]])
-    with pytest.raises(ConfigError, match="read with 3 bands, 4 are asked for"):
+    with pytest.raises(ConfigError, match="read with 3 bands, but 4 are requested"):
         read_pair(block, encoding=scan_labels(index.pairs).encoding, channels=4)
 
 
@@ -476,9 +476,9 @@ def test_a_check_reports_scenes_and_all_their_faults(write_scene):
 
 def test_scenes_are_not_prepared_and_are_no_benchmark(write_scene, tmp_path):
     scene = write_scene()
-    with pytest.raises(DataError, match="scenes, which are used as they are"):
+    with pytest.raises(DataError, match="scenes, which need no preparation"):
         prepare(scene.folder, tmp_path.parent / "elsewhere")
-    with pytest.raises(ConfigError, match="lists scenes, CDD is none"):
+    with pytest.raises(ConfigError, match=r"benchmark \(CDD\) cannot be combined with a raster"):
         index_pairs(scene.folder, benchmark="CDD")
 
 

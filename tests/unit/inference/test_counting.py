@@ -112,7 +112,7 @@ def test_an_empty_list_is_refused():
 def test_a_label_of_another_size_is_refused():
     before, after, _ = make_sample(32, 32)
     label = np.zeros((32, 30), dtype=np.uint8)
-    with pytest.raises(DataError, match=r"pair 1: .*one size.*\(32, 32\) and \(32, 30\)"):
+    with pytest.raises(DataError, match=r"pair 1: .*same size.*\(32, 32\) and \(32, 30\)"):
         count([make_sample(32, 32), DecodedPair(before, after, label)])
 
 

@@ -132,7 +132,7 @@ def test_loading_what_is_no_model_says_so(tmp_path: Path):
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        (make_image(64, 64, 3), make_image(64, 60, 3), r"one size, got 64x64 before and 60x64"),
+        (make_image(64, 64, 3), make_image(64, 60, 3), r"same size, got 64x64 before and 60x64"),
         (make_image(64, 64, 3), make_image(64, 64, 4), r"\(height, width, 3\), got \(64, 64, 4\)"),
         (make_image(64, 64), make_image(64, 64), r"\(height, width, 3\), got \(64, 64\)"),
         (make_image(0, 64, 3), make_image(0, 64, 3), r"got \(0, 64, 3\)"),

@@ -200,15 +200,15 @@ def test_only_text_can_name_a_floor():
         (
             "floor:cva",
             {"test_time": "flips"},
-            "--test-time applies to models only; floor:cva is a baseline",
+            "`test_time` applies to models only; floor:cva is a baseline",
         ),
         ("floor:cva", {"device": "gpu"}, "unknown device 'gpu'"),
-        ("m.safetensors", {"channels": 4}, "--channels applies to baselines only.*Remove it"),
-        ("m.safetensors", {"encoder": "test_efficientnet"}, "--encoder applies to baselines only"),
+        ("m.safetensors", {"channels": 4}, "`channels` applies to baselines only.*Remove it"),
+        ("m.safetensors", {"encoder": "test_efficientnet"}, "`encoder` applies to baselines only"),
         (
             "m.safetensors",
             {"encoder_weights": "hub"},
-            "--encoder-weights applies to baselines only",
+            "`encoder_weights` applies to baselines only",
         ),
     ],
 )

@@ -540,7 +540,7 @@ def test_bands_of_the_training_are_read_unless_others_are_asked_for(run, trained
     report = run("trained")
     assert report.content["inputs"]["before"]["bands"] == [3, 2, 1]
     assert report.content["inputs"]["after"]["bands"] == [3, 2, 1]
-    assert any("bands 3,2,1 are read, as in training" in n for n in report.content["notes"])
+    assert any("reading bands 3,2,1, as in training" in n for n in report.content["notes"])
 
     asked = run("asked", bands=(1, 2, 3))
     assert asked.content["inputs"]["before"]["bands"] == [1, 2, 3]
@@ -549,7 +549,9 @@ def test_bands_of_the_training_are_read_unless_others_are_asked_for(run, trained
     trained_on_bands((3, 2, 1), (1, 3, 2))
     report = run("two")
     assert report.content["inputs"]["after"]["bands"] == [1, 3, 2]
-    assert any("bands 3,2,1 (after: 1,3,2) are read" in n for n in report.content["notes"])
+    assert any(
+        "reading bands 3,2,1 (after: 1,3,2), as in training" in n for n in report.content["notes"]
+    )
 
 
 def test_rasters_without_the_bands_of_the_training_are_warned_of(run, trained_on_bands):
@@ -559,7 +561,7 @@ def test_rasters_without_the_bands_of_the_training_are_warned_of(run, trained_on
     warning = next(note for note in report.content["notes"] if note.startswith("warning"))
     assert "bands 3,2,1 (after: 5,2,1)" in warning
     assert "after.tif has 3" in warning
-    assert "--bands" in warning
+    assert "`bands`" in warning
 
 
 @pytest.mark.usefixtures("saves_at_once")

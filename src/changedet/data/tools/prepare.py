@@ -186,7 +186,7 @@ def _require_new(paths: Sequence[Path]) -> None:
     there = [path for path in paths if path.exists()]
     if there:
         raise DataError(
-            f"{there[0]} exists{f' (and {len(there) - 1} more)' if len(there) > 1 else ''}; set "
+            f"{there[0]} exists{f' (and {len(there) - 1} more)' if len(there) > 1 else ''}; use "
             '`existing="replace"` to replace prepared files, or choose another folder'
         )
 
