@@ -258,7 +258,7 @@ def test_a_split_without_change_gives_nulls_instead_of_figures(tmp_path: Path, m
     said: list[str] = []
     asked = request(bare, data, tmp_path / "out", panels=1)
     metrics = evaluate_model(asked, say=said.append).to_dict()
-    assert said[-1].startswith("WARNING: the labels of the split 'test' hold no changed pixel")
+    assert said[-1].startswith("WARNING: the labels of the split 'test' have no changed pixel")
     assert metrics["best_threshold"]["max_f1"] is None
     assert metrics["roc_auc"] is None
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
