@@ -196,3 +196,14 @@ def _published_results(monkeypatch: pytest.MonkeyPatch) -> None:
         assert read_results(path).to_json() == path.read_text(encoding="utf-8")
 
     monkeypatch.setattr(Results, "write", checked)
+
+
+@pytest.fixture
+def blank_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save charts without drawing them, which takes longer than a tiny network's training."""
+    from matplotlib.figure import Figure
+
+    def save(figure: Figure, file: Any, *, format: str) -> None:
+        Image.new("L", (1, 1)).save(file, format)
+
+    monkeypatch.setattr(Figure, "savefig", save)

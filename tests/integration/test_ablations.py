@@ -1,10 +1,12 @@
 """Ablations on tiny data: rows, failures, resuming, reports. Steps run in this process."""
 
+import contextlib
 import csv
 import json
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ from changedet.cli.ablate import with_commands
 from changedet.errors import ConfigError, DataError, StorageError, TrainingError
 from stand_ins import TINY_NETWORK
 
+pytestmark = pytest.mark.usefixtures("blank_charts")
 TABLE = """
 title: Two distances
 base: default
@@ -70,15 +73,6 @@ class StepsHere:
         return [f"{Path(p).parent.name}/{Path(p).name}" for name, p in self.done if name == kind]
 
 
-@pytest.fixture
-def steps(monkeypatch) -> StepsHere:
-    here = StepsHere()
-    monkeypatch.setattr(
-        StepProcesses, "run", lambda self, name, job, log: here.run(self, name, job, log=log)
-    )
-    return here
-
-
 @pytest.fixture(scope="module")
 def table(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("table") / "table.yaml"
@@ -98,17 +92,46 @@ def ablate(out: Path, data: Path, table: str, *, tiny=TINY, overrides=(), say=No
     return run_ablation(with_commands(asked), say=say or (lambda message: None))
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, pairs_folder, table) -> tuple[Path, AblationOutcome, list[str]]:
-    """Two good rows and a faulty one, with baselines."""
-    out = tmp_path_factory.mktemp("ablation") / "out"
-    here, said = StepsHere(), []
+@contextlib.contextmanager
+def steps_here() -> Iterator[StepsHere]:
+    """Let all steps of the block be done in this process."""
+    here = StepsHere()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             StepProcesses, "run", lambda self, name, job, log: here.run(self, name, job, log=log)
         )
+        yield here
+
+
+@pytest.fixture
+def steps() -> Iterator[StepsHere]:
+    with steps_here() as here:
+        yield here
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, pairs_folder, table) -> tuple[Path, AblationOutcome, list[str]]:
+    """Two good rows and a faulty one, with baselines."""
+    out = tmp_path_factory.mktemp("ablation") / "out"
+    said: list[str] = []
+    with steps_here():
         outcome = ablate(out, pairs_folder, table, baselines="all", shown=2, say=said.append)
     return out, outcome, said
+
+
+@pytest.fixture(scope="module")
+def two_rows(tmp_path_factory, pairs_folder, table) -> Path:
+    """An ablation of both good rows, without baselines. Do not change it."""
+    out = tmp_path_factory.mktemp("ablation") / "out"
+    with steps_here():
+        ablate(out, pairs_folder, table, rows=("l2", "cosine"))
+    return out
+
+
+@pytest.fixture
+def trained(two_rows, tmp_path) -> Path:
+    """The same, for tests that go on with it."""
+    return Path(shutil.copytree(two_rows, tmp_path / "out"))
 
 
 def test_a_row_with_an_unknown_option_is_said_first_and_the_others_run(finished):
@@ -226,8 +249,6 @@ def test_tables_hold_a_line_for_each_row_and_run(finished):
 def test_resuming_a_finished_ablation_trains_nothing_and_adds_what_is_new(
     finished, pairs_folder, table, steps, tmp_path
 ):
-    import shutil
-
     out = tmp_path / "copy"
     shutil.copytree(finished[0], out)
     said: list[str] = []
@@ -393,8 +414,6 @@ def test_a_budget_after_a_validation_ends_the_run_and_its_best_one_counts(
 def test_without_a_test_split_there_is_the_optimistic_protocol_alone_and_a_warning(
     own_pairs_folder, table, steps, tmp_path
 ):
-    import shutil
-
     shutil.rmtree(own_pairs_folder / "test")
     said: list[str] = []
     out = tmp_path / "out"
@@ -500,19 +519,18 @@ def test_a_row_is_judged_as_the_first_of_the_table_even_if_that_is_not_asked_for
 
 
 def test_a_training_without_its_facts_is_a_problem_and_the_others_are_reported(
-    pairs_folder, table, steps, tmp_path
+    trained, pairs_folder, table, steps
 ):
-    out = tmp_path / "out"
-    ablate(out, pairs_folder, table, rows=("l2", "cosine"))
-    (out / "runs" / "l2" / "seed_0" / "training" / "run.json").unlink()
-    outcome = ablate(out, pairs_folder, table, rows=("l2",), shown=2, mode="resume")
+    (trained / "runs" / "l2" / "seed_0" / "training" / "run.json").unlink()
+    outcome = ablate(trained, pairs_folder, table, rows=("l2",), shown=2, mode="resume")
     assert "row l2, seed 0: its training is damaged" in outcome.problems[0]
     assert len(outcome.results.row("cosine").runs) == 1
 
 
-def test_a_damaged_baseline_is_shown_as_such_and_judged_again(pairs_folder, table, steps, tmp_path):
-    out = tmp_path / "out"
-    ablate(out, pairs_folder, table, rows=("cosine",), baselines="all")
+def test_a_damaged_baseline_is_shown_as_such_and_judged_again(
+    finished, pairs_folder, table, steps, tmp_path
+):
+    out = Path(shutil.copytree(finished[0], tmp_path / "out"))
     judgement = out / "baselines" / "cva" / "judgement.json"
     judgement.write_text("{}")
     outcome = report_ablation(out)
@@ -521,8 +539,7 @@ def test_a_damaged_baseline_is_shown_as_such_and_judged_again(pairs_folder, tabl
     ]
     assert damaged == ["cva"]
     assert "not judged: its results are damaged" in (out / "report.md").read_text()
-    steps.done.clear()
-    request = {"rows": ("cosine",), "baselines": "all", "mode": "resume"}
+    request = {"rows": ("cosine",), "baselines": "all", "shown": 2, "mode": "resume"}
     outcome = ablate(out, pairs_folder, table, **request)
     assert [source for _, source in steps.done] == ["baseline:cva"]
     assert all(baseline.judgement for baseline in outcome.results.baselines)
@@ -558,19 +575,15 @@ def test_resuming_what_was_never_begun_begins_it(pairs_folder, table, steps, tmp
 
 
 def test_stopped_while_judging_again_the_rest_is_judged_the_next_time(
-    own_pairs_folder, table, steps, tmp_path
+    trained, pairs_folder, table, steps
 ):
-    out = tmp_path / "out"
-    ablate(out, own_pairs_folder, table, rows=("l2", "cosine"))
-
     def stop(name, job) -> str | None:
         signal.raise_signal(signal.SIGINT)
         return None
 
     steps.fails = stop
-    steps.done.clear()
     request = {"rows": ("l2", "cosine"), "shown": 2, "mode": "resume"}
-    outcome = ablate(out, own_pairs_folder, table, **request)
+    outcome = ablate(trained, pairs_folder, table, **request)
     assert outcome.stopped_by == signal.SIGINT
     assert len(steps.done) == 1
     # One of them has other pictures than the other: neither is reported as if it had not.
@@ -578,20 +591,17 @@ def test_stopped_while_judging_again_the_rest_is_judged_the_next_time(
     assert all("other pairs" in problem for problem in outcome.problems)
     steps.fails = lambda name, job: None
     steps.done.clear()
-    ablate(out, own_pairs_folder, table, **request)
+    ablate(trained, pairs_folder, table, **request)
     assert [Path(source).parts[-4] for _, source in steps.done] == ["l2", "cosine"]
 
 
-def test_a_damaged_run_is_a_problem_and_hides_no_other(pairs_folder, table, steps, tmp_path):
-    out = tmp_path / "out"
-    ablate(out, pairs_folder, table, rows=("l2", "cosine"))
-    judgement = out / "runs" / "l2" / "seed_0" / "judgement.json"
+def test_a_damaged_run_is_a_problem_and_hides_no_other(trained, pairs_folder, table, steps):
+    judgement = trained / "runs" / "l2" / "seed_0" / "judgement.json"
     judgement.write_text('{"scores": {"seed": {}}}')
-    outcome = report_ablation(out)
+    outcome = report_ablation(trained)
     assert len(outcome.results.row("cosine").runs) == 1
     assert "row l2, seed 0: its results are damaged" in outcome.problems[0]
-    steps.done.clear()
-    outcome = ablate(out, pairs_folder, table, rows=("l2",), mode="resume")
+    outcome = ablate(trained, pairs_folder, table, rows=("l2",), mode="resume")
     assert [name for name, _ in steps.done] == ["judge"]
     assert outcome.problems == ()
 
@@ -716,32 +726,30 @@ def test_a_split_that_is_not_there_and_a_file_as_folder_are_refused(pairs_folder
         ablate(tmp_path / "file", pairs_folder, table)
 
 
-def test_overwriting_replaces_what_is_the_ablations_own(pairs_folder, table, steps, tmp_path):
-    out = tmp_path / "out"
-    ablate(out, pairs_folder, table, rows=("cosine",))
-    (out / "precious.txt").write_text("mine")
+def test_overwriting_replaces_what_is_the_ablations_own(trained, pairs_folder, table, steps):
+    (trained / "precious.txt").write_text("mine")
     steps.fails = lambda name, job: "no"
-    outcome = ablate(out, pairs_folder, table, rows=("l2",), mode="overwrite")
+    outcome = ablate(trained, pairs_folder, table, rows=("l2",), mode="overwrite")
     assert not outcome.results.row("cosine").runs
-    assert not (out / "runs" / "cosine").exists()
-    assert (out / "precious.txt").is_file()
+    assert not (trained / "runs" / "cosine").exists()
+    assert (trained / "precious.txt").is_file()
 
 
 def test_a_baseline_that_cannot_be_judged_is_shown_with_its_reason(
-    pairs_folder, table, steps, tmp_path
+    trained, pairs_folder, table, steps
 ):
-    out = tmp_path / "out"
     steps.fails = lambda name, job: "not installed" if job["folder"].endswith("cva") else None
     said = []
-    outcome = ablate(out, pairs_folder, table, rows=("cosine",), baselines="all", say=said.append)
+    request = {"rows": ("cosine",), "baselines": "all", "mode": "resume"}
+    outcome = ablate(trained, pairs_folder, table, say=said.append, **request)
     assert "untrained method cva not evaluated: not installed" in said
     failed = [baseline.name for baseline in outcome.results.baselines if baseline.judgement is None]
     assert failed == ["cva"]
     assert outcome.problems == ()
-    assert "untrained: cva (not evaluated: not installed)" in (out / "report.md").read_text()
+    assert "untrained: cva (not evaluated: not installed)" in (trained / "report.md").read_text()
     steps.done.clear()
     steps.fails = lambda name, job: None
-    ablate(out, pairs_folder, table, rows=("cosine",), baselines="all", mode="resume")
+    ablate(trained, pairs_folder, table, **request)
     assert [source for _, source in steps.done] == ["baseline:cva"]
 
 
@@ -755,25 +763,6 @@ def test_damaged_results_are_named(pairs_folder, tmp_path):
         read_judgement(tmp_path)
     with pytest.raises(StorageError, match=r"train\.csv cannot be read"):
         read_logs(tmp_path)
-
-
-def test_a_mistake_within_a_step_is_one_line_and_its_exit_status(caplog, monkeypatch):
-    job = {
-        "folder": "x",
-        "source": "baseline:diference",
-        "device": "cpu",
-        "label": {},
-        "splits": {},
-    }
-    assert step.main(["judge", json.dumps(job)]) == 2
-    assert "diference" in caplog.messages[-1]
-    assert "\n" not in caplog.messages[-1]
-
-    def interrupt(**job) -> int:
-        raise KeyboardInterrupt
-
-    monkeypatch.setitem(step._STEPS, "judge", interrupt)
-    assert step.main(["judge", "{}"]) == 130
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
 from changedet.training.run import TrainRequest, run_training
 from stand_ins import TINY_NETWORK
 
+pytestmark = pytest.mark.usefixtures("blank_charts")
 TINY = (
     *TINY_NETWORK,
     "training.epochs=1",

@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 
 import changedet
 from changedet.card import read_card
-from changedet.data.index import index_pairs
 from changedet.errors import (
     CheckpointError,
     ConfigError,
@@ -26,11 +25,10 @@ from changedet.models.ensemble import Ensemble
 from changedet.models.model_file import load_model, save_model
 from changedet.models.registry import create_model
 from changedet.training.callbacks import TrainingCallback
-from changedet.training.config import load_config
-from changedet.training.dataset_statistics import measure_dataset
 from changedet.training.run import TrainOutcome, TrainRequest, run_training
 from stand_ins import TINY_NETWORK
 
+pytestmark = pytest.mark.usefixtures("blank_charts")
 TINY = (
     *TINY_NETWORK,
     "training.epochs=2",
@@ -360,6 +358,7 @@ def test_training_learns_the_tiny_task(pairs_folder, tmp_path):
     overrides = [
         *jitter,
         "training.epochs=20",
+        "training.checkpoint_every=100",
         "training.validate_every=100",
         "training.validate_every_epochs=10",
         "optimizer.lr=3e-3",
@@ -387,7 +386,7 @@ def test_overwrite_spares_a_folder_that_is_no_run(pairs_folder, tmp_path):
 
 def test_overwrite_replaces_a_run(finished_run, pairs_folder, tmp_path):
     out = tmp_path / "run"
-    train(out, pairs_folder, overrides=["training.seed=9"])
+    train(out, pairs_folder, overrides=["training.seed=9", "training.epochs=1"])
     train(out, pairs_folder, mode="overwrite")
     assert_same_run(finished_run, out)
 
@@ -456,39 +455,6 @@ def test_a_crop_larger_than_the_images_is_said(own_pairs_folder, tmp_path):
     )
     run_training(request, say=said.append)
     assert any("data.crop_px is 96" in line and "64x64" in line for line in said)
-
-
-@pytest.mark.parametrize(("low", "is_said"), [(0.5, False), (0.4, True)])
-def test_a_zoom_beyond_the_whole_image_is_said(own_pairs_folder, low, is_said):
-    config = load_config("default", overrides=[*TINY, f"augmentation.scale=[{low}, 1.0]"])
-    said: list[str] = []
-    measure_dataset(own_pairs_folder, index_pairs(own_pairs_folder), config, say=said.append)
-    # Images of 64 px and crops of 32.
-    assert any("are seen whole at 0.5" in line for line in said) is is_said
-
-
-@pytest.mark.parametrize(
-    ("settings", "reached"),
-    [
-        # Images of 64 px and crops of 32: a crop can hold the whole image at half of its size.
-        (("augmentation.scale=[0.5, 1.0]", "data.test_time=scales"), None),
-        (("augmentation.scale=[0.75, 1.0]", "data.test_time=scales"), "0.75"),
-        (("augmentation.scale=[0.5, 1.0]", "data.crop_px=48", "data.test_time=scales"), "0.75"),
-        (("augmentation.scale=[0.5, 1.0]", "data.crop_px=96", "data.test_time=coarse"), "1"),
-        (("augmentation.scale=null", "data.test_time=scales"), "1"),
-        (("data.test_time=turns",), None),
-    ],
-)
-def test_views_coarser_than_training_ever_sees_are_said(own_pairs_folder, settings, reached):
-    config = load_config("default", overrides=[*TINY, *settings])
-    said: list[str] = []
-    measure_dataset(own_pairs_folder, index_pairs(own_pairs_folder), config, say=said.append)
-    notes = [line for line in said if "scores images at 0.5 of their size" in line]
-    if reached is None:
-        assert not notes
-    else:
-        assert len(notes) == 1
-        assert f"training shows none below {reached};" in notes[0]
 
 
 def test_a_run_without_a_checkpoint_is_not_offered_to_be_resumed(pairs_folder, tmp_path):

@@ -11,6 +11,8 @@ from changedet.selection import Selection
 from changedet.types import Normalisation
 from stand_ins import untrained_network
 
+pytestmark = pytest.mark.usefixtures("blank_charts")
+
 
 def write_model(path: Path, threshold: float | None) -> Path:
     network = untrained_network("dasnet_v2")

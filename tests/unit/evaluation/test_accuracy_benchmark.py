@@ -27,6 +27,7 @@ from changedet.storage.results import to_plain
 from changedet.types import Normalisation
 from stand_ins import untrained_network
 
+pytestmark = pytest.mark.usefixtures("blank_charts")
 SIDE = 64
 SPLITS = {"train": 2, "val": 2, "test": 3}
 

@@ -29,6 +29,7 @@ from changedet.selection import Selection
 from changedet.types import Normalisation
 from stand_ins import untrained_network
 
+pytestmark = pytest.mark.usefixtures("blank_charts")
 STATS = Normalisation((120.0,) * 3, (120.0,) * 3, (60.0,) * 3, (60.0,) * 3)
 THRESHOLD = 0.3
 

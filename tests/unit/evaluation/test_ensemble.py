@@ -18,6 +18,7 @@ from changedet.selection import Selection
 from changedet.types import Normalisation, Precision
 from stand_ins import untrained_network
 
+pytestmark = pytest.mark.usefixtures("blank_charts")
 CHOSEN = Selection("training", data="town", split="val", images=9, epoch=3, batch=1)
 LATER = replace(CHOSEN, epoch=7)
 CARD = ModelCard(

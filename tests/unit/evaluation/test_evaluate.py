@@ -24,6 +24,7 @@ from changedet.selection import Selection
 from changedet.types import Normalisation
 from stand_ins import untrained_network
 
+pytestmark = pytest.mark.usefixtures("blank_charts")
 THRESHOLD = 0.2
 SPLITS = {"train": 2, "val": 3, "test": 4}
 
@@ -171,9 +172,16 @@ def test_a_figure_that_is_undefined_stays_empty(tmp_path: Path, model: Path):
     assert (row["f1"], row["precision"], row["recall"], row["tn"]) == ("", "", "", "1600")
 
 
-def test_curve_and_panels_are_written(tmp_path: Path, model: Path, data: Path):
-    out = tmp_path / "out"
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory, model: Path, data: Path) -> Path:
+    """Results with pictures: made before a test has blank charts."""
+    out = tmp_path_factory.mktemp("judged") / "out"
     evaluate_model(request(model, data, out, panels=3))
+    return out
+
+
+def test_curve_and_panels_are_written(judged: Path, model: Path, data: Path):
+    out = judged
     assert sorted(path.name for path in out.iterdir()) == [
         "metrics.json",
         "panels",

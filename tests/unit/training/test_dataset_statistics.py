@@ -1,0 +1,41 @@
+"""What the measuring of a data set says before a training."""
+
+import pytest
+
+from changedet.data.index import index_pairs
+from changedet.training.config import load_config
+from changedet.training.dataset_statistics import measure_dataset
+from stand_ins import TINY_NETWORK
+
+
+@pytest.mark.parametrize(("low", "is_said"), [(0.5, False), (0.4, True)])
+def test_a_zoom_beyond_the_whole_image_is_said(own_pairs_folder, low, is_said):
+    config = load_config("default", overrides=[*TINY_NETWORK, f"augmentation.scale=[{low}, 1.0]"])
+    said: list[str] = []
+    measure_dataset(own_pairs_folder, index_pairs(own_pairs_folder), config, say=said.append)
+    # Images of 64 px and crops of 32.
+    assert any("are seen whole at 0.5" in line for line in said) is is_said
+
+
+@pytest.mark.parametrize(
+    ("settings", "reached"),
+    [
+        # Images of 64 px and crops of 32: a crop can hold the whole image at half of its size.
+        (("augmentation.scale=[0.5, 1.0]", "data.test_time=scales"), None),
+        (("augmentation.scale=[0.75, 1.0]", "data.test_time=scales"), "0.75"),
+        (("augmentation.scale=[0.5, 1.0]", "data.crop_px=48", "data.test_time=scales"), "0.75"),
+        (("augmentation.scale=[0.5, 1.0]", "data.crop_px=96", "data.test_time=coarse"), "1"),
+        (("augmentation.scale=null", "data.test_time=scales"), "1"),
+        (("data.test_time=turns",), None),
+    ],
+)
+def test_views_coarser_than_training_ever_sees_are_said(own_pairs_folder, settings, reached):
+    config = load_config("default", overrides=[*TINY_NETWORK, *settings])
+    said: list[str] = []
+    measure_dataset(own_pairs_folder, index_pairs(own_pairs_folder), config, say=said.append)
+    notes = [line for line in said if "judges images at 0.5 of their size" in line]
+    if reached is None:
+        assert not notes
+    else:
+        assert len(notes) == 1
+        assert f"training shows none below {reached};" in notes[0]
