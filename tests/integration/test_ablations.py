@@ -538,7 +538,7 @@ def test_a_damaged_baseline_is_shown_as_such_and_judged_again(
         baseline.name for baseline in outcome.results.baselines if baseline.judgement is None
     ]
     assert damaged == ["cva"]
-    assert "not judged: its results are damaged" in (out / "report.md").read_text()
+    assert "not evaluated: its results are damaged" in (out / "report.md").read_text()
     request = {"rows": ("cosine",), "baselines": "all", "shown": 2, "mode": "resume"}
     outcome = ablate(out, pairs_folder, table, **request)
     assert [source for _, source in steps.done] == ["baseline:cva"]

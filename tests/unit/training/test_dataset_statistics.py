@@ -33,7 +33,7 @@ def test_views_coarser_than_training_ever_sees_are_said(own_pairs_folder, settin
     config = load_config("default", overrides=[*TINY_NETWORK, *settings])
     said: list[str] = []
     measure_dataset(own_pairs_folder, index_pairs(own_pairs_folder), config, say=said.append)
-    notes = [line for line in said if "judges images at 0.5 of their size" in line]
+    notes = [line for line in said if "scores images at 0.5 of their size" in line]
     if reached is None:
         assert not notes
     else:
