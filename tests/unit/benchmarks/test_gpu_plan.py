@@ -131,6 +131,8 @@ def test_a_model_is_handed_on_in_pieces_that_make_it_up(run):
 def test_ctrl_c_ends_the_plan_and_its_part(run, tmp_path):
     (run.work / "orders.json").write_text(json.dumps({"speed": "sleep"}))
     code = (
+        # Where the tests run in the background, Ctrl-C is ignored and that is inherited.
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys\nfrom pathlib import Path\nfrom gpu.plan import Plan, run_plan\n"
         f"sys.exit(run_plan(Plan(3600, ('speed', 'memory'), Path({str(tmp_path)!r}), "
         f"Path({str(run.out)!r}), Path({str(run.work)!r}), "

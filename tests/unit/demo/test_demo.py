@@ -29,7 +29,9 @@ SMALL = (
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory) -> tuple[Path, DemoReport]:
     out = tmp_path_factory.mktemp("demo") / "demo"
-    request = DemoRequest(out=out, overrides=SMALL, counts=(4, 3, 2), device="cpu")
+    request = DemoRequest(
+        out=out, overrides=SMALL, counts=(4, 3, 2), device="cpu", commands="changedet train & so on"
+    )
     return out, run_demo(request)
 
 
@@ -39,7 +41,7 @@ def test_the_page_shows_figures_pictures_and_how_to_go_on(demo):
     assert report.page == out / "summary.html"
     assert page.count("<img") >= 7
     assert "plain image difference" in page
-    assert "changedet train demo" in page
+    assert "changedet train &amp; so on" in page
     assert f"{report.contenders[0].result.f1:.4f}" in page
 
 
@@ -83,3 +85,5 @@ def test_the_command_prints_the_comparison_and_the_page(tmp_path):
     assert result.exit_code == 0, result.output
     assert "plain image difference" in result.output
     assert "summary.html" in result.output.replace("\n", "")
+    page = (tmp_path / "demo" / "summary.html").read_text(encoding="utf-8")
+    assert "changedet train demo --data PAIRS" in page

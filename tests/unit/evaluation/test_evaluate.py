@@ -252,7 +252,7 @@ def test_without_a_threshold_there_is_no_fixed_threshold_figure_but_a_reason(
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["fixed_threshold"] is None
     assert "no threshold" in metrics["reason"]
-    assert "--threshold" in metrics["reason"]
+    assert "`threshold`" in metrics["reason"]
     assert metrics["best_threshold"]["max_f1"] > 0.0
     assert metrics["pictures_threshold"] == metrics["best_threshold"]["threshold"]
     assert len(list((tmp_path / "out" / "panels").iterdir())) == 2

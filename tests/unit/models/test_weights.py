@@ -150,7 +150,7 @@ class TestPackage:
         check_has(encoder, stored)
 
     def test_other_encoders_are_refused(self):
-        with pytest.raises(ConfigError, match=r"weights of tf_efficientnet_lite0, .*'resnet18'"):
+        with pytest.raises(ConfigError, match=r"exist for tf_efficientnet_lite0, .*'resnet18'"):
             initialise_encoder(TimmEncoder("resnet18"), source="package")
 
     def test_without_it_the_extra_is_named(self, monkeypatch):
