@@ -5,6 +5,9 @@ RUN := .venv/bin
 STAMP := .venv/.installed
 # Without compiled bytecode each start imports torch for fifteen seconds instead of three.
 export UV_COMPILE_BYTECODE := 1
+# Where this is set, as in many containers, every process of the tests would compile our files anew,
+# and pytest would rewrite the assertions of all tests in every run.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo test check smoke format constraints clean
 

@@ -4,6 +4,7 @@ import functools
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -196,6 +197,14 @@ def _published_results(monkeypatch: pytest.MonkeyPatch) -> None:
         assert read_results(path).to_json() == path.read_text(encoding="utf-8")
 
     monkeypatch.setattr(Results, "write", checked)
+
+
+@pytest.fixture
+def few_shift_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure the shift of a scene on six tiles instead of 25, which is most of the work."""
+    from changedet.predict import job
+
+    monkeypatch.setattr(job, "estimate_shift", partial(job.estimate_shift, tiles=6))
 
 
 @pytest.fixture

@@ -140,10 +140,10 @@ def test_workers_and_resuming_leave_a_run_on_scenes_as_it_is(scene, tmp_path):
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
-def test_the_first_convolution_is_fitted_to_four_bands_by_timms_rule(scene, tmp_path):
+def test_the_first_convolution_is_fitted_to_four_bands_by_timms_rule(write_scene, tmp_path):
     train(
         tmp_path / "run",
-        scene.folder,
+        write_scene(shape=(192, 192), bands=4, dtype="uint16").folder,
         "model.encoder=tf_efficientnet_lite0",
         "model.encoder_weights=package",
         # So slow that the weights stay what they were at the start.

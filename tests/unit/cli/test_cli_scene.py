@@ -24,6 +24,7 @@ from changedet.types import Normalisation
 from changedet.vector.files import PolygonSummary
 from stand_ins import untrained_network
 
+pytestmark = pytest.mark.usefixtures("few_shift_tiles")
 UTM = Affine(1.0, 0.0, 500_000.0, 0.0, -1.0, 5_400_000.0)
 
 

@@ -31,6 +31,7 @@ from changedet.types import Normalisation
 from changedet.vector.files import PolygonOptions
 from stand_ins import Difference
 
+pytestmark = pytest.mark.usefixtures("few_shift_tiles")
 UTM = Affine(1.0, 0.0, 500_000.0, 0.0, -1.0, 5_400_000.0)
 STATS = Normalisation((0.0,) * 3, (0.0,) * 3, (255.0,) * 3, (255.0,) * 3)
 STEMS = ("east", "north")

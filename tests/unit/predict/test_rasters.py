@@ -26,6 +26,7 @@ from changedet.types import Normalisation, TestTime
 from changedet.vector.files import PolygonOptions
 from stand_ins import Difference, untrained_network
 
+pytestmark = pytest.mark.usefixtures("few_shift_tiles")
 UTM = Affine(2.0, 0.0, 500_000.0, 0.0, -2.0, 5_400_000.0)
 HEIGHT, WIDTH = 220, 260
 CHANGE = np.s_[60:100, 80:140]
