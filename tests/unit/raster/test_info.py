@@ -138,8 +138,13 @@ def test_a_checksum_of_a_large_file_reads_little_of_it(
 
 
 def test_a_file_on_the_disk_that_points_to_a_server_is_told_apart_by_its_pixels(
-    tmp_path: Path, write_raster: Callable[..., str], serving: Callable[..., Any]
+    tmp_path: Path,
+    write_raster: Callable[..., str],
+    serving: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    # GDAL looks for files beside the raster and waits this long for some of the answers.
+    monkeypatch.setenv("GDAL_HTTP_LOW_SPEED_TIME", "1")
     vrt = tmp_path / "scene.vrt"
     with serving(Path(write_raster("a.tif", BLANK)).read_bytes()) as (address, _):
         with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
