@@ -115,6 +115,10 @@ class TorchScorer:
         """Bring an array to the device."""
         return torch.from_numpy(values).to(self.device)
 
+    def clip(self, scores: Tensor) -> None:
+        """Limit scores to [0, 1] in place."""
+        scores.clamp_(0.0, 1.0)
+
     def to_host(self, scores: Tensor) -> NDArray[np.float32]:
         """Bring scores to main memory."""
         return scores.cpu().numpy()

@@ -16,7 +16,7 @@ from changedet.raster.grid import blend_weights, starts
 Scores: TypeAlias = NDArray[np.float32]
 Mask: TypeAlias = NDArray[np.bool_]
 #: Scores in the memory of whatever computed them: a NumPy array or a tensor on a device. All that
-#: is asked of it is slicing, ``*``, ``+=``, ``reshape`` and ``clip``.
+#: is asked of it is slicing, ``*``, ``+=`` and ``reshape``.
 Resident: TypeAlias = Any
 
 
@@ -134,6 +134,9 @@ class Memory(Protocol):
     def resident(self, values: NDArray[np.float32]) -> Resident:
         """Bring an array there."""
 
+    def clip(self, scores: Resident) -> None:
+        """Limit scores to [0, 1] in place; NaN stays."""
+
 
 class MainMemory:
     """Arrays of NumPy."""
@@ -145,6 +148,10 @@ class MainMemory:
     def resident(self, values: Scores) -> Scores:
         """Give the array itself."""
         return values
+
+    def clip(self, scores: Scores) -> None:
+        """Limit scores to [0, 1] in place; NaN stays."""
+        np.clip(scores, 0.0, 1.0, out=scores)
 
 
 class RowBlender:
@@ -170,7 +177,7 @@ class RowBlender:
         memory: Memory | None = None,
     ) -> None:
         self._plan = plan
-        memory = memory or MainMemory()
+        self._memory = memory = memory or MainMemory()
         self._row_weights, self._column_weights = (
             memory.resident(
                 blend_weights(length, size=size, overlap=plan.overlap_px).astype(np.float32)
@@ -220,7 +227,7 @@ class RowBlender:
         last = max(first, min(self._plan.finished_below(row), target.bottom))
         scores = self._scores[:, first - self._top : last - self._top]
         # The blend may leave [0, 1] by a rounding error.
-        scores[...] = scores.clip(0.0, 1.0)
+        self._memory.clip(scores)
         return first - target.top, scores
 
     def go_on(self, row: int) -> None:
