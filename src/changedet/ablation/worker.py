@@ -24,7 +24,8 @@ from changedet.data.labels.scan import LabelEncoding
 from changedet.errors import ChangeDetError
 from changedet.evaluation.cost import measure_cost
 from changedet.inference.devices import resolve_device
-from changedet.inference.score_source import open_source
+from changedet.inference.opening import open_detector
+from changedet.inference.score_source import source_of
 from changedet.training.callbacks import LogRow, TrainingCallback, ValidationEvent
 from changedet.training.run import TrainRequest, run_training
 
@@ -92,7 +93,7 @@ def judge(
     Returns:
         Exit status 0.
     """
-    opened = open_source(source, device=device, channels=channels)
+    opened = source_of(open_detector(source, device=device, channels=channels))
     judged = JudgedSplits(
         **{**splits, "data": Path(splits["data"]), "shown": tuple(splits["shown"])}
     )

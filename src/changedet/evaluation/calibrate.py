@@ -21,7 +21,7 @@ from changedet.inference.counting import ScoredPair
 from changedet.inference.detector import Detector
 from changedet.inference.devices import resolve_device
 from changedet.inference.memory import keep_freed_memory
-from changedet.inference.score_source import model_source
+from changedet.inference.score_source import source_of
 from changedet.inference.torch_scorer import TorchScorer
 from changedet.metrics.confusion import Confusion, confusion_at
 from changedet.metrics.curve import average_precision
@@ -239,7 +239,7 @@ def _count_both(
             progress(done, passes * len(split.pairs))
 
     def count(detector: Detector) -> ScoreHistogram:
-        source = model_source(detector)
+        source = source_of(detector)
         return source.count(
             source.reader(split.encoding).read_ahead(split.pairs),
             mode=request.mode,

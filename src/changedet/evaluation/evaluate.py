@@ -38,7 +38,8 @@ from changedet.evaluation.threshold import (
     threshold_note,
 )
 from changedet.inference.counting import ScoredPair
-from changedet.inference.score_source import ScoreSource, open_source
+from changedet.inference.opening import open_detector
+from changedet.inference.score_source import ScoreSource, source_of
 from changedet.metrics.confusion import per_image
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.protocol import (
@@ -128,13 +129,15 @@ def evaluate_model(
         StorageError: If the results cannot be written.
     """
     _check_request(request)
-    source = open_source(
-        request.model,
-        device=request.device,
-        test_time=request.test_time,
-        channels=request.channels,
-        encoder=request.encoder,
-        encoder_weights=request.encoder_weights,
+    source = source_of(
+        open_detector(
+            request.model,
+            device=request.device,
+            test_time=request.test_time,
+            channels=request.channels,
+            encoder=request.encoder,
+            encoder_weights=request.encoder_weights,
+        )
     )
     if find_manifest(request.data) is not None:
         say(READING_SCENES)

@@ -1,4 +1,4 @@
-"""A model file or a baseline under evaluation, opened by its name."""
+"""A model file or a baseline under evaluation, with the name that it has in reports."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from changedet.baselines.registry import full_name
 from changedet.data.reading import PairReader
 from changedet.inference.baseline_scorer import BaselineMethod
 from changedet.inference.counting import count_scores
 from changedet.inference.memory import keep_freed_memory
-from changedet.inference.opening import open_detector
 from changedet.inference.tiling import WHOLE_PX, overlap_of, score_pairs
 
 if TYPE_CHECKING:
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from changedet.inference.counting import OnScore
     from changedet.inference.detector import Detector
     from changedet.metrics.histogram import ScoreHistogram
-    from changedet.types import Mode, Normalisation, PixelType, TestTime
+    from changedet.types import Mode, Normalisation, PixelType
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,55 +106,18 @@ class ScoreSource:
         return self.detector.tile_px if tile_px is None else tile_px
 
 
-def open_source(
-    spec: str | Path,
-    *,
-    device: str = "auto",
-    test_time: TestTime | None = None,
-    channels: int | None = None,
-    encoder: str | None = None,
-    encoder_weights: str | None = None,
-) -> ScoreSource:
-    """Open a model file, or a baseline by its name.
+def source_of(detector: Detector) -> ScoreSource:
+    """Name what a detector was opened with: a model after its file, a baseline after its method.
 
     Args:
-        spec: Path of a model file, or ``baseline:NAME`` with a name of
-            :func:`changedet.baselines.registry.list_baselines` (``floor:NAME`` means the same).
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        test_time: Views of a tile that a model averages, instead of its own choice.
-        channels: Channels of the images, for a baseline; None: 3.
-        encoder: timm's name of a baseline's encoder; None: EfficientNet-Lite0.
-        encoder_weights: ``package``, ``hub``, ``none`` or a file; None: ``package``.
-
-    Raises:
-        ConfigError: If there is no such baseline or device, or an option does not fit the source.
-        CheckpointError: If the model file or the encoder's weights cannot be used.
-        MissingExtraError: If the encoder's weights are a package that is not installed.
+        detector: As :func:`changedet.inference.opening.open_detector` opens it.
     """
-    detector = open_detector(
-        spec,
-        device=device,
-        test_time=test_time,
-        channels=channels,
-        encoder=encoder,
-        encoder_weights=encoder_weights,
-    )
-    if not isinstance(detector.scorer, BaselineMethod):
-        return model_source(detector)
     keep_freed_memory(detector.device_name)
-    title = detector.scorer.baseline.title
-    return ScoreSource(
-        spec=full_name(str(spec)),
-        title=title,
-        kind="baseline",
-        detector=detector,
+    if isinstance(detector.scorer, BaselineMethod):
+        title = detector.scorer.baseline.title
         # Under the former key "floor" for one more version.
-        metadata={**detector.metadata, "floor": detector.metadata["baseline"], "title": title},
-    )
-
-
-def model_source(detector: Detector) -> ScoreSource:
-    """Make a source of a loaded model, named after its file."""
-    keep_freed_memory(detector.device_name)
+        names = {"floor": detector.metadata["baseline"], "title": title}
+        metadata = {**detector.metadata, **names}
+        return ScoreSource(detector.card.architecture, title, "baseline", detector, metadata)
     path = detector.path or Path(detector.card.architecture)
     return ScoreSource(str(path), path.name, "model", detector, detector.metadata)

@@ -18,7 +18,8 @@ from changedet.evaluation.benchmark.request import AccuracyRequest
 from changedet.evaluation.benchmark.results import object_figures
 from changedet.evaluation.cost import measure_cost
 from changedet.inference.detector import load
-from changedet.inference.score_source import open_source
+from changedet.inference.opening import open_detector
+from changedet.inference.score_source import source_of
 from changedet.metrics.objects import ObjectCounter, object_result
 from changedet.metrics.protocol import SELECTION_SET_NOTE, choose_threshold
 from changedet.models.model_file import save_model
@@ -110,7 +111,7 @@ def test_figures_are_those_of_scoring_and_counting_by_hand(tmp_path, data, model
         "image difference",
     ]
     for entry, spec in zip(found["methods"], (str(model), "baseline:difference"), strict=True):
-        source = open_source(spec, device="cpu")
+        source = source_of(open_detector(spec, device="cpu"))
         for view, mode, tile_px in zip(entry["views"], ("grid", "whole"), (256, None), strict=True):
             how = {"mode": mode, "tile_px": tile_px}
             threshold = choose_threshold(source.count(read_split(data, "val"), **how))
@@ -215,9 +216,9 @@ def test_the_weights_of_the_deep_baseline_can_be_chosen(tmp_path, data, monkeypa
 
     def spy(spec, **options):
         opened.append((spec, options["encoder_weights"]))
-        return open_source(spec, **options)
+        return open_detector(spec, **options)
 
-    monkeypatch.setattr(methods_module, "open_source", spy)
+    monkeypatch.setattr(methods_module, "open_detector", spy)
     monkeypatch.setattr(methods_module, "list_baselines", lambda: ["difference", "deep_difference"])
     report = measure_accuracy(request(data, tmp_path / "out", encoder_weights="none"))
     assert opened == [("baseline:difference", None), ("baseline:deep_difference", "none")]

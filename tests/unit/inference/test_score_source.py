@@ -9,7 +9,8 @@ from changedet.data.labelled import DecodedPair
 from changedet.errors import CheckpointError, ConfigError, DataError
 from changedet.inference.counting import count_scores
 from changedet.inference.detector import load
-from changedet.inference.score_source import open_source
+from changedet.inference.opening import open_detector
+from changedet.inference.score_source import ScoreSource, source_of
 from changedet.metrics.confusion import confusion_at
 from changedet.models.model_file import save_model
 from changedet.selection import Selection
@@ -36,6 +37,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     save_model(path, network, card)
     return path
+
+
+def open_source(spec, **options) -> ScoreSource:
+    return source_of(open_detector(spec, **options))
 
 
 def make_pair(seed: int = 0, height: int = 48, width: int = 40) -> tuple[np.ndarray, np.ndarray]:

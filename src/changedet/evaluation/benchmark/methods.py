@@ -14,7 +14,8 @@ from changedet.baselines.registry import (
 from changedet.errors import ChangeDetError, ConfigError
 from changedet.evaluation.benchmark.request import AccuracyRequest
 from changedet.evaluation.cost import Cost, measure_cost
-from changedet.inference.score_source import ScoreSource, open_source
+from changedet.inference.opening import open_detector
+from changedet.inference.score_source import ScoreSource, source_of
 
 #: Height and width of the pair whose operations are counted.
 COST_SIDE_PX = 256
@@ -77,12 +78,14 @@ def open_methods(request: AccuracyRequest, *, say: Callable[[str], None]) -> lis
 
 def _open(request: AccuracyRequest, spec: str, *, channels: int | None) -> ScoreSource:
     """Open a method with those of the options that are for its kind."""
-    return open_source(
-        spec,
-        device=request.device,
-        test_time=None if is_baseline(spec) else request.test_time,
-        channels=channels,
-        encoder_weights=request.encoder_weights if spec == _DEEP else None,
+    return source_of(
+        open_detector(
+            spec,
+            device=request.device,
+            test_time=None if is_baseline(spec) else request.test_time,
+            channels=channels,
+            encoder_weights=request.encoder_weights if spec == _DEEP else None,
+        )
     )
 
 
