@@ -12,6 +12,7 @@ from changedet.errors import ChangeDetError, ConfigError
 if TYPE_CHECKING:
     from changedet.predict.request import SceneReport, SceneRequest
     from changedet.types import TestTime
+    from changedet.vector.files import AreaLimit
 
 _INTERRUPTED = 130
 _FAILED = 1
@@ -30,8 +31,6 @@ _PARAMETERS_OF_SCENES = (
     "fill_holes",
     "simplify",
 )
-# Change this small is often noise, and an outline of it means little.
-_MANY_TINY = 1 / 3
 
 
 def predict(
@@ -112,14 +111,21 @@ def predict(
         Literal["gpkg", "geoparquet", "geojson"], typer.Option(help="Format of the polygons.")
     ] = "gpkg",
     min_area: Annotated[
-        float,
+        float | None,
         typer.Option(
-            min=0.0, help="Remove polygons smaller than this, in m2 (pixels without CRS)."
+            min=0.0,
+            help="Remove smaller polygons, in m2 (pixels without CRS); 0 keeps all.  "
+            "[default: 16 px]",
         ),
-    ] = 0.0,
+    ] = None,
     fill_holes: Annotated[
-        float, typer.Option(min=0.0, help="Fill holes up to this area, in m2 (pixels without CRS).")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Fill holes up to this area, in m2 (pixels without CRS); 0 keeps all.  "
+            "[default: 16 px]",
+        ),
+    ] = None,
     simplify: Annotated[
         float, typer.Option(min=0.0, help="Simplify outlines, tolerance in pixels.")
     ] = 0.0,
@@ -302,22 +308,43 @@ def _findings(report: "SceneReport", request: "SceneRequest") -> list[str]:
     counts, polygons = report.counts, report.polygons
     known = counts.changed + counts.unchanged
     area = "" if polygons.area_m2 is None else f", {polygons.area_m2:,.0f} m2"
-    dropped = f" ({polygons.dropped} smaller ones removed)" if polygons.dropped else ""
+    by_request = polygons.dropped if request.polygons.min_area is not None else 0
+    dropped = f" ({by_request} smaller ones removed)" if by_request else ""
     lines = [
         f"{100 * counts.changed / known:.2f} % changed{_without_data(report, request)}; "
         f"{polygons.count} polygons{area}{dropped}"
     ]
-    if request.polygons.min_area == 0 and polygons.tiny > _MANY_TINY * polygons.count:
-        lines.append(
-            f"{polygons.tiny} of {polygons.count} polygons have fewer than 5 pixels; "
-            "--min-area removes small ones"
-        )
+    if clean_up := _clean_up(report, request):
+        lines.append(clean_up)
     memory = report.peak_memory_mb
     lines.append(
         f"{report.mpx_per_s:.2f} Mpx/s over {report.seconds:.0f} s"
         + ("" if memory is None else f", peak memory {memory:,.0f} MB")
     )
     return lines
+
+
+def _clean_up(report: "SceneReport", request: "SceneRequest") -> str:
+    """Say what is not in the polygon file though nobody asked for that; empty: nothing."""
+    smallest, holes = report.polygons.min_area, report.polygons.fill_holes
+    parts, options = [], []
+    if request.polygons.min_area is None and smallest is not None:
+        parts.append(f"patches below {_size(smallest)} left out ({report.polygons.dropped})")
+        options.append("--min-area 0")
+    if request.polygons.fill_holes is None and holes is not None:
+        parts.append(f"holes up to {_size(holes)} filled")
+        options.append("--fill-holes 0")
+    if not parts:
+        return ""
+    keeps = "keeps" if len(options) == 1 else "keep"
+    return f"in the polygons, {', '.join(parts)}; {' '.join(options)} {keeps} all"
+
+
+def _size(limit: "AreaLimit") -> str:
+    if limit.unit == "m2" or limit.area_m2 is None:
+        return f"{limit.value:g} {limit.unit}"
+    area = f"{limit.area_m2:,.0f}" if limit.area_m2 >= 100 else f"{limit.area_m2:.3g}"
+    return f"{limit.value:g} px ({area} m2)"
 
 
 def _without_data(report: "SceneReport", request: "SceneRequest") -> str:

@@ -240,6 +240,20 @@ class PixelCounts(Record):
     all: int
 
 
+class AreaFacts(Record):
+    """An area to which others are compared.
+
+    Attributes:
+        value: The area, in ``unit``.
+        unit: What was measured: m2 on the ellipsoid, or pixels.
+        area_m2: The same area in the middle of the scene; null without CRS.
+    """
+
+    value: float
+    unit: Literal["m2", "px"]
+    area_m2: float | None
+
+
 class PolygonFacts(Record):
     """What is in the polygon file.
 
@@ -249,6 +263,8 @@ class PolygonFacts(Record):
         area_m2: Their area, as written; null without CRS.
         dropped: Number of polygons that were too small.
         tiny: Number of polygons that were written and have fewer than 5 pixels.
+        min_area: Smaller polygons were dropped.
+        fill_holes: Holes up to this area were filled.
     """
 
     file: str
@@ -256,6 +272,8 @@ class PolygonFacts(Record):
     area_m2: float | None
     dropped: int
     tiny: int
+    min_area: AreaFacts | None = None
+    fill_holes: AreaFacts | None = None
 
 
 class Speed(Record):

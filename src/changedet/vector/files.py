@@ -15,10 +15,11 @@ from changedet.vector.geojson import GeoJsonLayer
 from changedet.vector.geopackage import GeoPackageLayer
 from changedet.vector.geoparquet import GeoParquetLayer
 from changedet.vector.outlines import Change
-from changedet.vector.selection import Format, PolygonOptions, Selection
+from changedet.vector.selection import AreaLimit, Format, PolygonOptions, Selection
 from changedet.vector.table import Layer, columns_of
 
 __all__ = [
+    "AreaLimit",
     "Format",
     "PolygonOptions",
     "PolygonSummary",
@@ -46,12 +47,16 @@ class PolygonSummary:
         area_m2: Their area, as written; None without CRS.
         dropped: Number of polygons that were too small.
         tiny: Number of polygons that were written and have fewer than 5 pixels.
+        min_area: Smaller polygons were dropped; None: it is not known.
+        fill_holes: Holes up to this were filled; None: it is not known.
     """
 
     count: int
     area_m2: float | None
     dropped: int
     tiny: int = 0
+    min_area: AreaLimit | None = None
+    fill_holes: AreaLimit | None = None
 
 
 def file_name(format: Format) -> str:
@@ -72,7 +77,7 @@ def check_polygon_options(options: PolygonOptions, grid: GeoGrid) -> None:
         )
     for name in ("min_area", "fill_holes", "simplify_px"):
         value = getattr(options, name)
-        if not 0 <= value < float("inf"):
+        if value is not None and not 0 <= value < float("inf"):
             raise ConfigError(f"{name} must be 0 or more, got {value}")
     if options.format == "geojson" and grid.crs is None:
         raise ConfigError(
@@ -150,4 +155,11 @@ def _write_all(
         count += len(table.geometry)
         tiny += int((table.pixels < _TINY_PIXELS).sum())
         area += float(table.area.sum())
-    return PolygonSummary(count, None if grid.crs is None else area, selection.dropped, tiny)
+    return PolygonSummary(
+        count,
+        None if grid.crs is None else area,
+        selection.dropped,
+        tiny,
+        min_area=selection.min_area,
+        fill_holes=selection.fill_holes,
+    )

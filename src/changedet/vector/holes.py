@@ -7,7 +7,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-Measure: TypeAlias = Callable[[NDArray[np.object_]], NDArray[np.float64]]
+#: Says of each polygon, (N,), whether its area is within a limit.
+Test: TypeAlias = Callable[[NDArray[np.object_]], NDArray[np.bool_]]
 
 
 class HoleFiller:
@@ -17,17 +18,15 @@ class HoleFiller:
     polygons a point is remembered, nothing else.
     """
 
-    def __init__(self, limit: float, *, smallest: float, measure: Measure) -> None:
+    def __init__(self, *, is_small: Test, is_kept: Test) -> None:
         """Set the limits.
 
         Args:
-            limit: Holes up to this area are filled.
-            smallest: Polygons of less area do not count as lying in a hole, filled or not.
-            measure: Gives areas of polygons, in the unit of both.
+            is_small: Holes of such an area are filled.
+            is_kept: Polygons of any other area do not count as lying in a hole, filled or not.
         """
-        self._limit = limit
-        self._smallest = smallest
-        self._measure = measure
+        self._is_small = is_small
+        self._is_kept = is_kept
         self._islands: list[shapely.STRtree] = []
 
     def fill(self, polygons: NDArray[np.object_]) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
@@ -41,7 +40,7 @@ class HoleFiller:
         is_hole = np.append([False], owner[1:] == owner[:-1])
         holes = shapely.polygons(rings[is_hole])
         closes = np.zeros(len(rings), dtype=bool)
-        closes[is_hole] = (self._measure(holes) <= self._limit) & ~self._are_inhabited(holes)
+        closes[is_hole] = self._is_small(holes) & ~self._are_inhabited(holes)
         for number in np.unique(owner[closes]):
             exterior, *left = rings[(owner == number) & ~closes]
             filled[with_holes[number]] = shapely.Polygon(exterior, left)
@@ -49,8 +48,8 @@ class HoleFiller:
         return filled, is_changed
 
     def _remember(self, polygons: NDArray[np.object_]) -> None:
-        area = self._measure(shapely.polygons(shapely.get_exterior_ring(polygons)))
-        fits = (area <= self._limit) & (area >= self._smallest)
+        whole = shapely.polygons(shapely.get_exterior_ring(polygons))
+        fits = self._is_small(whole) & self._is_kept(whole)
         if fits.any():
             self._islands.append(shapely.STRtree(shapely.point_on_surface(polygons[fits])))
 

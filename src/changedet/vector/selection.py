@@ -1,6 +1,7 @@
 """Decide which polygons of a scene are kept, and in which shape."""
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,16 +11,23 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from changedet.raster.geo_grid import GeoGrid
+from changedet.raster.geo_grid import GeoGrid, Window
 from changedet.vector.area import areas_m2
-from changedet.vector.holes import HoleFiller, Measure
+from changedet.vector.holes import HoleFiller
 from changedet.vector.outlines import Change
 from changedet.vector.simplify import simplify_tables
 from changedet.vector.table import PolygonTable, batches
 
 Format: TypeAlias = Literal["gpkg", "geoparquet", "geojson"]
 
+Measure: TypeAlias = Callable[[NDArray[np.object_]], NDArray[np.float64]]
+
+#: Limit of both areas where none is given, in pixels: patches and holes below 4 x 4 pixels are as
+#: often noise of the outline as change.
+DEFAULT_AREA_PX: Final = 16.0
 _BATCH: Final = 20_000
+# Areas of outlines along pixel edges are whole numbers of pixels but for rounding.
+_AREA_DIGITS: Final = 6
 
 
 @dataclass(frozen=True)
@@ -29,15 +37,31 @@ class PolygonOptions:
     Attributes:
         format: Of the file.
         min_area: Polygons of less area are dropped; measured after holes are filled, before the
-            outline is simplified.
+            outline is simplified. None: :data:`DEFAULT_AREA_PX` pixels; 0 keeps all.
         fill_holes: Holes up to this area are filled, unless a polygon that is kept lies inside.
+            None: :data:`DEFAULT_AREA_PX` pixels; 0 keeps all.
         simplify_px: Tolerance in pixels, see :func:`changedet.vector.simplify.simplify`.
     """
 
     format: Format = "gpkg"
-    min_area: float = 0.0
-    fill_holes: float = 0.0
+    min_area: float | None = None
+    fill_holes: float | None = None
     simplify_px: float = 0.0
+
+
+@dataclass(frozen=True)
+class AreaLimit:
+    """An area to which others are compared.
+
+    Attributes:
+        value: The area, in ``unit``.
+        unit: What is measured: m² on the ellipsoid, or pixels.
+        area_m2: The same area in the middle of the scene; None without CRS.
+    """
+
+    value: float
+    unit: Literal["m2", "px"]
+    area_m2: float | None
 
 
 class Selection:
@@ -45,13 +69,19 @@ class Selection:
 
     Attributes:
         dropped: Number of polygons that were too small so far.
+        min_area: Polygons below this are dropped.
+        fill_holes: Holes up to this are filled.
     """
 
     def __init__(self, grid: GeoGrid, options: PolygonOptions) -> None:
         self.dropped = 0
-        self._options = options
+        self._simplify_px = options.simplify_px
         self._pixel_area = abs(grid.transform.determinant)
-        self._measure = _measure(grid.crs, self._pixel_area)
+        self._area: Measure = self._in_pixels
+        if grid.crs is not None:
+            self._area = partial(areas_m2, crs=grid.crs)
+        self.min_area = self._limit(options.min_area, grid)
+        self.fill_holes = self._limit(options.fill_holes, grid)
 
     def tables(self, changes: Iterable[Change], *, folder: Path) -> Iterator[PolygonTable]:
         """Give what is kept, in the order of the changes, with its final shape and area.
@@ -64,32 +94,48 @@ class Selection:
             StorageError: If temporary files cannot be written.
         """
         kept = self._keep(batches(changes, _BATCH))
-        if not self._options.simplify_px:
+        if not self._simplify_px:
             return kept
         # The size of the triangles that are cut off is an area, so this holds for any pixel shape.
-        tolerance = self._options.simplify_px * self._pixel_area**0.5
+        tolerance = self._simplify_px * self._pixel_area**0.5
         simplified = simplify_tables(kept, tolerance=tolerance, folder=folder)
-        return (table._replace(area=self._measure(table.geometry)) for table in simplified)
+        return (table._replace(area=self._area(table.geometry)) for table in simplified)
 
     def _keep(self, tables: Iterable[PolygonTable]) -> Iterator[PolygonTable]:
-        options = self._options
-        filler = HoleFiller(options.fill_holes, smallest=options.min_area, measure=self._measure)
+        smallest, largest_hole = self.min_area, self.fill_holes
+        filler = HoleFiller(
+            is_small=lambda holes: self._measure(holes, largest_hole.unit) <= largest_hole.value,
+            is_kept=lambda whole: self._measure(whole, smallest.unit) >= smallest.value,
+        )
         for table in tables:
-            if options.fill_holes:
+            if largest_hole.value:
                 filled, is_changed = filler.fill(table.geometry)
                 area = table.area.copy()
-                area[is_changed] = self._measure(filled[is_changed])
+                area[is_changed] = self._area(filled[is_changed])
                 table = table._replace(geometry=filled, area=area)
-            kept = table.area >= options.min_area
+            # Geodesic areas are there already, and costly.
+            sizes = table.area if smallest.unit == "m2" else self._in_pixels(table.geometry)
+            kept = sizes >= smallest.value
             self.dropped += int((~kept).sum())
             if kept.any():
                 yield table.take(kept)
 
+    def _measure(
+        self, geometries: NDArray[np.object_], unit: Literal["m2", "px"]
+    ) -> NDArray[np.float64]:
+        return self._area(geometries) if unit == "m2" else self._in_pixels(geometries)
 
-def _measure(crs: str | None, pixel_area: float) -> Measure:
-    """Say how areas are measured."""
+    def _in_pixels(self, geometries: NDArray[np.object_]) -> NDArray[np.float64]:
+        pixels = shapely.area(geometries) / self._pixel_area
+        return np.asarray(np.round(pixels, _AREA_DIGITS), dtype=np.float64)
 
-    def in_pixels(geometries: NDArray[np.object_]) -> NDArray[np.float64]:
-        return np.asarray(shapely.area(geometries) / pixel_area, dtype=np.float64)
-
-    return in_pixels if crs is None else partial(areas_m2, crs=crs)
+    def _limit(self, asked: float | None, grid: GeoGrid) -> AreaLimit:
+        """Settle a limit: the default is counted in pixels, so that it suits any GSD."""
+        if asked is not None and grid.crs is not None:
+            return AreaLimit(asked, "m2", asked)
+        pixels = DEFAULT_AREA_PX if asked is None else asked
+        if grid.crs is None:
+            return AreaLimit(pixels, "px", None)
+        middle = grid.crop(Window(grid.height // 2, grid.width // 2, 1, 1))
+        area = pixels * float(self._area(np.array([shapely.box(*middle.bounds)], dtype=object))[0])
+        return AreaLimit(pixels, "px", area if math.isfinite(area) else None)

@@ -21,7 +21,7 @@ from changedet.predict.request import SceneReport, SceneRequest
 from changedet.raster.cog import MaskCounts
 from changedet.raster.pair import Coverage
 from changedet.types import Normalisation
-from changedet.vector.files import PolygonSummary
+from changedet.vector.files import AreaLimit, PolygonSummary
 from stand_ins import untrained_network
 
 pytestmark = pytest.mark.usefixtures("few_shift_tiles")
@@ -334,7 +334,7 @@ def test_the_share_without_data_is_printed_where_there_is_one(tmp_path: Path, pr
     assert "without data" not in printed
 
 
-def report(*, changed: int = 50, nodata: int = 0, count: int = 0, tiny: int = 0) -> SceneReport:
+def report(*, changed: int = 50, nodata: int = 0, dropped: int = 0) -> SceneReport:
     return SceneReport(
         out=Path("out"),
         threshold=0.5,
@@ -342,7 +342,13 @@ def report(*, changed: int = 50, nodata: int = 0, count: int = 0, tiny: int = 0)
         counts=MaskCounts(changed=changed, unchanged=100_000 - changed, nodata=nodata),
         coverage=Coverage(1.0, 1.0),
         shift=None,
-        polygons=PolygonSummary(count=count, area_m2=1234.5, dropped=0, tiny=tiny),
+        polygons=PolygonSummary(
+            count=2,
+            area_m2=1234.5,
+            dropped=dropped,
+            min_area=AreaLimit(16.0, "px", 1600.0),
+            fill_holes=AreaLimit(16.0, "px", 1600.0),
+        ),
         seconds=2.0,
         mpx_per_s=0.5,
         peak_memory_mb=None,
@@ -364,7 +370,7 @@ def say_of(tmp_path: Path, predict, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_very_small_share_without_data_is_not_called_zero(say_of):
-    assert "0.05 % changed, less than 0.1 % without data; 0 poly" in say_of(report(nodata=9))
+    assert "0.05 % changed, less than 0.1 % without data; 2 poly" in say_of(report(nodata=9))
 
 
 def test_what_lies_outside_the_area_of_interest_is_not_called_missing(say_of):
@@ -372,12 +378,15 @@ def test_what_lies_outside_the_area_of_interest_is_not_called_missing(say_of):
     assert ", 50.0 % without data or outside the area of interest; " in printed
 
 
-def test_many_tiny_polygons_are_hinted_at_unless_small_ones_are_left_out(say_of):
-    hint = "35 of 100 polygons have fewer than 5 pixels; --min-area removes small ones"
-    assert hint in say_of(report(count=100, tiny=35)).splitlines()
-    assert "fewer than 5" not in say_of(report(count=100, tiny=35), "--min-area", "2")
-    assert "fewer than 5" not in say_of(report(count=99, tiny=33))
-    assert "fewer than 5" not in say_of(report(count=0, tiny=0))
+def test_what_is_left_out_of_the_polygons_by_default_is_said_and_how_to_keep_it(say_of):
+    assert (
+        "in the polygons, patches below 16 px (1,600 m2) left out (35), holes up to 16 px "
+        "(1,600 m2) filled; --min-area 0 --fill-holes 0 keep all"
+    ) in say_of(report(dropped=35)).splitlines()
+    printed = say_of(report(dropped=35), "--min-area", "2000")
+    assert "2 polygons, 1,234 m2 (35 smaller ones removed)" in printed
+    assert "holes up to 16 px (1,600 m2) filled; --fill-holes 0 keeps all" in printed
+    assert "in the polygons" not in say_of(report(), "--min-area", "0", "--fill-holes", "0")
 
 
 def test_a_bad_pair_is_told_at_the_end_and_the_others_are_done(tmp_path: Path, predict):

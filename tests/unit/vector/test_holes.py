@@ -6,7 +6,10 @@ from changedet.vector.holes import HoleFiller
 
 
 def filler(limit, smallest=0.0) -> HoleFiller:
-    return HoleFiller(limit, smallest=smallest, measure=shapely.area)
+    return HoleFiller(
+        is_small=lambda polygons: shapely.area(polygons) <= limit,
+        is_kept=lambda polygons: shapely.area(polygons) >= smallest,
+    )
 
 
 def ring(outer, *holes) -> shapely.Polygon:

@@ -65,7 +65,7 @@ def read(path):
 
 
 def write(tmp_path, changes, grid, **options):
-    options = PolygonOptions(**options)
+    options = PolygonOptions(**{"min_area": 0.0, "fill_holes": 0.0, **options})
     path = tmp_path / file_name(options.format)
     return path, write_polygons(iter(changes), path, grid=grid, options=options)
 
@@ -289,7 +289,7 @@ mask = np.zeros((300, 300), np.uint8)
 mask[::2, ::3] = 1
 outliner = Outliner(grid)
 changes = outliner.add(mask, mask.astype(np.float32)) + outliner.finish()
-options = PolygonOptions(format={kind!r}, simplify_px={simplify_px})
+options = PolygonOptions(format={kind!r}, min_area=0.0, simplify_px={simplify_px})
 try:
     write_polygons(changes, Path({str(tmp_path / "a.gpkg")!r}), grid=grid, options=options)
 except StorageError as error:
@@ -337,3 +337,46 @@ def test_without_crs_holes_are_filled_by_their_size_in_pixels(tmp_path):
     for limit, area in ((3.9, 396), (4.0, 400)):
         path, _ = write(tmp_path, changes, grid, fill_holes=limit)
         assert shapely.area(read(path)[0]).tolist() == [16, area, 1]
+
+
+@pytest.mark.parametrize("crs", [UTM, pyproj.CRS("EPSG:4326"), None])
+def test_patches_and_holes_below_sixteen_pixels_are_left_out_unless_asked_for(tmp_path, crs):
+    """The same pixels whatever the CRS, at large coordinates, too."""
+    mask = np.zeros((40, 60), dtype=np.uint8)
+    mask[0:3, 0:5] = 1  # 15 pixels
+    mask[0:4, 10:14] = 1  # 16 pixels
+    mask[10:30, 10:30] = 1
+    mask[12:16, 12:16] = 0  # a hole of 16 pixels
+    mask[20:24, 20:25] = 0  # one of 20, with an island of 2
+    mask[22, 22:24] = 1
+    scale = 1e-5 if crs is not None and crs.is_geographic else 0.3
+    grid = GeoGrid(
+        None if crs is None else crs.to_wkt(),
+        Affine(scale, 0, 178.123 if scale < 0.1 else 712_345.6, 0, -scale, 58.321),
+        *mask.shape,
+    )
+    changes = changes_of(mask, grid)
+    path, summary = write(tmp_path, changes, grid, min_area=None, fill_holes=None)
+    geometry, columns, _ = read(path)
+    assert columns["pixels"].tolist() == [16, 400 - 16 - 20]
+    pixels = shapely.area(geometry) / scale**2
+    assert pixels.tolist() == pytest.approx([16, 400 - 20], rel=1e-4)
+    assert summary.dropped == 2
+    assert (summary.min_area.value, summary.min_area.unit) == (16.0, "px")
+    assert (summary.fill_holes.value, summary.fill_holes.unit) == (16.0, "px")
+    if crs is None:
+        assert summary.min_area.area_m2 is None
+    else:
+        assert summary.min_area.area_m2 == pytest.approx(columns["area_m2"][0], rel=1e-3)
+    assert write(tmp_path, changes, grid)[1].count == 4
+
+
+def test_a_limit_in_square_metres_goes_with_the_default_of_the_other_in_pixels(tmp_path):
+    changes, grid = scene()
+    # Pixels of 0.25 m2: 16 of them are 4 m2, the hole has 4 pixels.
+    path, summary = write(tmp_path, changes, grid, min_area=3.9, fill_holes=None)
+    assert shapely.get_num_interior_rings(read(path)[0]).tolist() == [0, 0]
+    assert (summary.min_area.value, summary.min_area.unit) == (3.9, "m2")
+    path, summary = write(tmp_path, changes, grid, min_area=None, fill_holes=0.9)
+    assert shapely.get_num_interior_rings(read(path)[0]).tolist() == [0, 1]
+    assert summary.fill_holes.area_m2 == 0.9
