@@ -1,12 +1,13 @@
 """``changedet predict``: turn two rasters, or pairs of images, into change maps."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from changedet.cli.options import BaselineEncoderWeightsOption, DeviceOption, TestTimeOption
-from changedet.cli.wording import error_line
+from changedet.cli.wording import error_line, say
 from changedet.errors import ChangeDetError, ConfigError
 
 if TYPE_CHECKING:
@@ -266,11 +267,13 @@ def _check_aoi_crs(aoi_crs: str | None, *, aoi: str | None) -> None:
 def _predict_scene(request: "SceneRequest") -> None:
     from changedet.cli.scene_progress import scene_progress
     from changedet.predict.rasters import predict_scene
+    from changedet.predict.remarks import warnings_of
 
     with scene_progress() as display:
         report = predict_scene(request, say=display.say, progress=display.update)
     for line in _findings(report, request):
         typer.echo(line)
+    _repeat_warnings(warnings_of(report.remarks))
     typer.echo(f"threshold {report.threshold:.4f} ({report.threshold_source})")
     typer.echo(f"results: {report.out}")
 
@@ -278,8 +281,10 @@ def _predict_scene(request: "SceneRequest") -> None:
 def _predict_folders(request: "SceneRequest") -> None:
     from changedet.cli.scene_progress import scene_progress
     from changedet.predict.folders import predict_scenes
+    from changedet.predict.remarks import warnings_of
 
     failures: dict[str, ChangeDetError] = {}
+    warnings: list[str] = []
     threshold = None
     try:
         with scene_progress() as display:
@@ -291,9 +296,11 @@ def _predict_folders(request: "SceneRequest") -> None:
                         continue
                     for line in _findings(outcome, request):
                         typer.echo(f"{stem}: {line}")
+                    warnings += (f"{stem}: {text}" for text in warnings_of(outcome.remarks))
                     threshold = f"{outcome.threshold:.4f} ({outcome.threshold_source})"
     finally:
         # Hours may have passed since, so they are listed where they are seen.
+        _repeat_warnings(warnings)
         for stem, error in failures.items():
             typer.echo(f"changedet: {stem}: {error_line(error)}", err=True)
     if threshold is not None:
@@ -301,6 +308,15 @@ def _predict_folders(request: "SceneRequest") -> None:
     typer.echo(f"results: {request.out}")
     if failures:
         raise typer.Exit(_FAILED)
+
+
+def _repeat_warnings(texts: Sequence[str]) -> None:
+    """List once more, where it is seen, what may make the results wrong."""
+    if texts:
+        count = "1 warning" if len(texts) == 1 else f"{len(texts)} warnings"
+        typer.echo(f"{count}:", err=True)
+    for text in texts:
+        say(f"  {text}")
 
 
 def _findings(report: "SceneReport", request: "SceneRequest") -> list[str]:

@@ -1,6 +1,5 @@
 """Everything that is settled, checked and measured before the first tile is scored."""
 
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from typing import Any, NamedTuple
 
@@ -12,6 +11,14 @@ from changedet.errors import DataError
 from changedet.inference.detector import Detector
 from changedet.inference.scorer import FittedScorer, SceneFitted, Scorer
 from changedet.predict.registration import estimate_shift
+from changedet.predict.remarks import (
+    Remarks,
+    remark_on_area,
+    remark_on_missing_bands,
+    remark_on_tiles,
+    remarks_on_alignment,
+    remarks_on_reading,
+)
 from changedet.predict.request import SceneRequest
 from changedet.predict.tiling import TileEffect, Tiling, measure_tile_effect
 from changedet.raster.geo_grid import GeoGrid, Window
@@ -25,8 +32,6 @@ from changedet.raster.value_types import ANY_TYPE
 from changedet.vector.files import check_polygon_options
 from changedet.vector.regions import read_region, region_sha256
 
-#: From this residual shift on, in pixels, the user is warned.
-LARGE_SHIFT_PX = 1.0
 #: From this share on an area counts as whole: edges of files are rounded.
 _WHOLE = 0.999
 #: Windows in which a scene is measured.
@@ -86,10 +91,7 @@ class SceneJob(NamedTuple):
 
 
 def open_pair(
-    request: SceneRequest,
-    detector: Detector,
-    *,
-    tell: Callable[[str], None] = lambda message: None,
+    request: SceneRequest, detector: Detector, *, remarks: Remarks | None = None
 ) -> RasterPair:
     """Open both rasters in the way that suits the model.
 
@@ -99,16 +101,17 @@ def open_pair(
     Args:
         request: As asked.
         detector: The model.
-        tell: Gets which bands were chosen for the user.
+        remarks: Gets which bands were chosen for the user, and how the rasters are read.
 
     Raises:
         ConfigError: If the bands or values asked for do not fit the rasters or the model.
         DataError: If a raster cannot be read, or the two do not fit each other.
     """
-    bands, bands_after = _choose_bands(request, detector, tell=tell)
+    remarks = remarks or Remarks()
+    bands, bands_after = _choose_bands(request, detector, remarks=remarks)
     is_fitted = isinstance(detector.scorer, SceneFitted)
     pixel_type = ANY_TYPE if is_fitted else detector.card.pixel_type
-    return RasterPair(
+    pair = RasterPair(
         request.before,
         request.after,
         PairOptions(
@@ -120,10 +123,12 @@ def open_pair(
             resampling=request.resampling,
         ),
     )
+    remarks.add(*remarks_on_reading(pair.facts))
+    return pair
 
 
 def _choose_bands(
-    request: SceneRequest, detector: Detector, *, tell: Callable[[str], None]
+    request: SceneRequest, detector: Detector, *, remarks: Remarks
 ) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
     asked = (request.bands, request.bands_after)
     known = detector.card.source_bands
@@ -137,12 +142,12 @@ def _choose_bands(
         with open_raster(location) as raster:
             count = raster.count
         if max(bands) > count:
-            tell(
-                f"warning: the model was trained on bands {listed} of its rasters, but "
-                f"{without_secrets(location)} has {count}; set `bands` to choose which to read"
-            )
+            name = without_secrets(location)
+            remarks.add(remark_on_missing_bands(listed, raster=name, count=count))
             return asked
-    tell(f"reading bands {listed}, as in training; set `bands` to choose others")
+    remarks.tell(
+        f"reading bands {listed}, as in training; set `bands` to choose others", topic="values"
+    )
     return known, known_after
 
 
@@ -153,7 +158,7 @@ def prepare(
     *,
     threshold: float,
     tiling: Tiling,
-    tell: Callable[[str], None],
+    remarks: Remarks,
     stack: ExitStack,
 ) -> SceneJob:
     """Measure the shift, choose the tiles and the area; say what the user must know.
@@ -164,7 +169,7 @@ def prepare(
         opened: Both rasters.
         threshold: Score from which on a pixel counts as changed.
         tiling: Tiles and batches.
-        tell: Gets coverage, shift and warnings.
+        remarks: Gets coverage, shift and warnings.
         stack: Closes what is opened here.
 
     Raises:
@@ -173,7 +178,7 @@ def prepare(
     """
     grid = opened.grid
     check_polygon_options(request.polygons, grid)
-    geometry = _region(request, grid, tell=tell)
+    geometry = _region(request, grid, remarks=remarks)
     region = None if geometry is None else RegionMask(geometry.__geo_interface__, grid)
     target = grid.window if region is None else region.window
     if region is not None and not region.read(target).any():
@@ -182,13 +187,15 @@ def prepare(
             "coordinates and CRS (`region_crs`)"
         )
     shift = estimate_shift(opened.read, grid)
-    _tell_alignment(opened, shift, coregister=request.coregister, tell=tell)
+    remarks.add(
+        *remarks_on_alignment(opened.coverage, grid.shape, shift, coregister=request.coregister)
+    )
     pair = opened
     if request.coregister == "global" and shift is not None:
         pair = stack.enter_context(closing(opened.with_shift((shift.down_px, shift.right_px))))
     scorer, model = detector.scorer, detector.metadata
     if isinstance(scorer, SceneFitted):
-        scorer = _fit(scorer, pair, target, region=region, tell=tell)
+        scorer = _fit(scorer, pair, target, region=region, remarks=remarks)
         model = {**model, "measured": scorer.measured}
     effect = None
     if detector.scorer.fixed_tile and tiling.tile_px != detector.tile_px:
@@ -200,7 +207,7 @@ def prepare(
             used_px=tiling.tile_px,
             threshold=threshold,
         )
-        _tell_tile_effect(effect, detector, tiling, tell=tell)
+        remarks.add(remark_on_tiles(effect, detector, tiling))
     return SceneJob(
         request=request,
         detector=detector,
@@ -224,7 +231,7 @@ def _fit(
     target: Window,
     *,
     region: RegionMask | None,
-    tell: Callable[[str], None],
+    remarks: Remarks,
 ) -> FittedScorer:
     """Measure what will be scored: the common area, or the area of interest."""
 
@@ -234,7 +241,7 @@ def _fit(
             return pixels
         return pixels._replace(valid=pixels.valid & region.read(window))
 
-    return method.fit(read, target.cut(_WINDOW_PX), say=tell)
+    return method.fit(read, target.cut(_WINDOW_PX), say=remarks.tell)
 
 
 def _identity(raster: RasterInfo) -> list[object]:
@@ -242,60 +249,11 @@ def _identity(raster: RasterInfo) -> list[object]:
     return [raster.name, raster.size_bytes, raster.changed_at]
 
 
-def _region(
-    request: SceneRequest, grid: GeoGrid, *, tell: Callable[[str], None]
-) -> shapely.Geometry | None:
+def _region(request: SceneRequest, grid: GeoGrid, *, remarks: Remarks) -> shapely.Geometry | None:
     if request.region is None:
         return None
     geometry = read_region(request.region, crs=grid.crs, text_crs=request.region_crs)
     inside = geometry.intersection(shapely.box(*grid.bounds)).area / geometry.area
     if inside < _WHOLE:
-        tell(f"{100 * (1 - inside):.1f} % of the area of interest lies outside the common area")
+        remarks.add(remark_on_area(1 - inside))
     return geometry
-
-
-def _tell_alignment(
-    pair: RasterPair,
-    shift: ShiftEstimate | None,
-    *,
-    coregister: str,
-    tell: Callable[[str], None],
-) -> None:
-    height, width = pair.grid.shape
-    tell(
-        f"common area {width}x{height} px: {100 * pair.coverage.before:.1f} % of before, "
-        f"{100 * pair.coverage.after:.1f} % of after"
-    )
-    if shift is None:
-        tell(
-            "the shift between the dates could not be measured (too little overlap, or tiles that "
-            "disagree)"
-        )
-        return
-    tell(
-        f"residual shift of after: {shift.right_px:+.2f} px right, {shift.down_px:+.2f} px down "
-        f"(spread {shift.spread_px:.2f} px, {shift.tiles_used} of {shift.tiles_tried} tiles)"
-    )
-    if coregister == "global":
-        tell("this shift is corrected")
-    elif shift.length_px > LARGE_SHIFT_PX:
-        tell(
-            f"warning: the dates lie {shift.length_px:.1f} px apart, which looks like change; use "
-            '`coregister="global"` to correct it'
-        )
-
-
-def _tell_tile_effect(
-    effect: TileEffect | None, detector: Detector, tiling: Tiling, *, tell: Callable[[str], None]
-) -> None:
-    start = (
-        f"warning: the model uses attention and was trained on tiles of {detector.tile_px} px, not "
-        f"of {tiling.tile_px}"
-    )
-    if effect is None:
-        tell(f"{start}; the scene is too small to measure the difference")
-        return
-    tell(
-        f"{start}: scores differ by {effect.mean_difference:.4f} on average, "
-        f"{100 * effect.flipped_share:.2f} % of the sampled pixels cross the threshold"
-    )

@@ -17,6 +17,7 @@ from changedet.inference.provenance import settle_threshold
 from changedet.predict.flow import TileCounts, TileProgress, score_scene
 from changedet.predict.job import SceneJob, open_pair, prepare
 from changedet.predict.journal import Journal
+from changedet.predict.remarks import Remarks
 from changedet.predict.request import (
     Option,
     SceneReport,
@@ -111,29 +112,28 @@ def predict_scene(
             overlap_px=request.overlap_px,
             batch_size=request.batch_size,
         )
-        notes: list[str] = []
-
-        def tell(message: str) -> None:
-            notes.append(message)
-            say(message)
-
+        remarks = Remarks(say)
         stack.enter_context(gdal_environment())
-        opened = stack.enter_context(closing(open_pair(request, detector, tell=tell)))
-        for note in opened.notes:
-            tell(note)
+        opened = stack.enter_context(closing(open_pair(request, detector, remarks=remarks)))
         job = prepare(
-            request, detector, opened, threshold=threshold, tiling=tiling, tell=tell, stack=stack
+            request,
+            detector,
+            opened,
+            threshold=threshold,
+            tiling=tiling,
+            remarks=remarks,
+            stack=stack,
         )
         # A baseline has its threshold from the scene that it has measured now.
         _, source = settle_threshold(job.scorer.card, request.threshold, model=name)
         started = time.monotonic()
-        scores, tiles = _score(job, folder, tell=tell, progress=progress)
+        scores, tiles = _score(job, folder, tell=remarks.tell, progress=progress)
         seconds = time.monotonic() - started
         with closing(scores):
             say("writing the change map and the polygons")
             counts, polygons = _write_products(job, scores, folder)
         found = Found(counts, polygons, tiles, seconds)
-        summary = summarise(job, source=source, found=found, notes=notes)
+        summary = summarise(job, source=source, found=found, remarks=remarks.told)
         write_item(job, folder.products, summary)
         summary.write(folder.products / SUMMARY)
         folder.publish()
@@ -148,6 +148,7 @@ def predict_scene(
         seconds=seconds,
         mpx_per_s=summary.speed.mpx_per_s,
         peak_memory_mb=summary.peak_memory_mb,
+        remarks=summary.remarks,
         content=summary.to_dict(),
     )
 

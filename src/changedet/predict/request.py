@@ -9,6 +9,7 @@ from changedet.choices import nearest
 from changedet.errors import ConfigError
 from changedet.inference.detector import Detector
 from changedet.inference.opening import open_detector
+from changedet.predict.remarks import Remark
 from changedet.raster.bands import count_common_bands
 from changedet.raster.cog import MaskCounts
 from changedet.raster.pair import Coverage
@@ -97,6 +98,8 @@ class SceneReport:
         seconds: Time that reading, scoring and writing the scores took.
         mpx_per_s: Scene pixels scored a second in that time, in millions.
         peak_memory_mb: Largest resident memory of the process so far, in 10^6 bytes, if known.
+        remarks: What the user was told; :func:`changedet.predict.remarks.warnings_of` gives the
+            warnings.
         content: All of it as it stands in ``summary.json``.
     """
 
@@ -110,6 +113,7 @@ class SceneReport:
     seconds: float
     mpx_per_s: float
     peak_memory_mb: float | None
+    remarks: tuple[Remark, ...]
     content: dict[str, Any]
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple, get_args
@@ -11,6 +11,7 @@ from changedet._version import __version__
 from changedet.inference.memory import peak_process_memory
 from changedet.predict.flow import TileCounts
 from changedet.predict.job import SceneJob
+from changedet.predict.remarks import Remark
 from changedet.predict.request import SceneRequest
 from changedet.predict.stac import crs_code, make_item
 from changedet.predict.summary import (
@@ -82,14 +83,16 @@ def request_settings(
     return settings
 
 
-def summarise(job: SceneJob, *, source: str, found: Found, notes: list[str]) -> SceneSummary:
+def summarise(
+    job: SceneJob, *, source: str, found: Found, remarks: Sequence[Remark]
+) -> SceneSummary:
     """Gather everything worth knowing of a prediction.
 
     Args:
         job: What was settled before.
         source: Who chose the threshold.
         found: What is in the products.
-        notes: Messages that the user got.
+        remarks: What the user was told.
     """
     pixels = job.grid.height * job.grid.width
     pair, counts = job.pair, found.counts
@@ -142,7 +145,8 @@ def summarise(job: SceneJob, *, source: str, found: Found, notes: list[str]) -> 
             mpx_per_s=share * pixels / 1e6 / max(found.seconds, 1e-9),
         ),
         peak_memory_mb=None if peak is None else peak / 1e6,
-        notes=tuple(notes),
+        notes=tuple(remark.sentence for remark in remarks),
+        remarks=tuple(remarks),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 from pydantic import ConfigDict
 
+from changedet.predict.remarks import Remark
 from changedet.raster.align import Coverage
 from changedet.raster.shift import ShiftEstimate
 from changedet.storage.results import Figure, NumberOrNone, PlainJson, Record, Results, to_plain
@@ -308,6 +309,7 @@ class SceneSummary(Results):
         speed: How long it took.
         peak_memory_mb: Largest resident memory of the process, in 10^6 bytes, if it is known.
         notes: Messages that the user got.
+        remarks: The same with what each is about, and whether it is a warning.
     """
 
     kind: Literal["scene"] = "scene"
@@ -332,3 +334,4 @@ class SceneSummary(Results):
     speed: Speed
     peak_memory_mb: float | None
     notes: tuple[str, ...]
+    remarks: tuple[Remark, ...] = ()

@@ -16,6 +16,7 @@ from changedet.raster.align import Coverage, find_overlap
 from changedet.raster.alignment import require_comparable, require_placed
 from changedet.raster.bands import choose_bands
 from changedet.raster.environment import gdal_environment
+from changedet.raster.facts import PairFacts
 from changedet.raster.geo_grid import GeoGrid, Window
 from changedet.raster.info import RasterInfo, read_info
 from changedet.raster.open import open_raster
@@ -88,7 +89,7 @@ class RasterPair:
         before: What is known of the earlier raster.
         after: What is known of the later one.
         coverage: Shares of the rasters that are common.
-        notes: What the user should know, a sentence each.
+        facts: What the user should know of how they are read.
         stretch_used: Limits of the stretch of each date (None: not stretched), or None.
 
     Raises:
@@ -118,7 +119,7 @@ class RasterPair:
             self._plan = self._make_plan(overlap.window)
             self._limits = self._find_limits(needed)
         self.stretch_used = self._limits if any(needed) else None
-        self.notes = tuple(self._make_notes())
+        self.facts = self._find_facts()
 
     def read(self, window: Window) -> PairPixels:
         """Read a window of ``grid``; the same pixels come out whatever window holds them.
@@ -149,7 +150,7 @@ class RasterPair:
         other._opened, other._is_closed = [], False
         with gdal_environment():
             other._plan = other._make_plan(self._plan.window)
-        other.notes = tuple(other._make_notes())
+        other.facts = other._find_facts()
         return other
 
     def close(self) -> None:
@@ -211,24 +212,22 @@ class RasterPair:
             on_failure.pop_all()
         return before, after
 
-    def _make_notes(self) -> list[str]:
-        notes = []
-        if self.grid.crs is None:
-            notes.append("neither raster has a CRS: they are compared pixel by pixel")
-        if self._plan.offset is None:
-            notes.append(
-                f"{self.after.name} is resampled ({self._options.resampling}) onto the grid "
-                f"of {self.before.name}"
-            )
-        if self._options.stretch is not None and self.stretch_used is None:
-            notes.append("`stretch` has no effect: both rasters have 8-bit values")
-        for raster in (self.before, self.after):
-            if self._options.pixel_type not in ("uint8", ANY_TYPE, raster.dtype):
-                notes.append(
-                    f"the model was trained on {self._options.pixel_type}; {raster.name} has "
-                    f"{raster.dtype} values, which are used as they are"
-                )
-        return notes
+    def _find_facts(self) -> PairFacts:
+        trained_on = self._options.pixel_type
+        types = [(raster.name, raster.dtype) for raster in (self.before, self.after)]
+        return PairFacts(
+            before=self.before.name,
+            after=self.after.name,
+            has_crs=self.grid.crs is not None,
+            resampled=self._options.resampling if self._plan.offset is None else None,
+            is_stretch_unused=self._options.stretch is not None and self.stretch_used is None,
+            trained_on=trained_on,
+            other_types=tuple(
+                (name, dtype)
+                for name, dtype in types
+                if trained_on not in ("uint8", ANY_TYPE, dtype)
+            ),
+        )
 
 
 def _close_own(opened: Iterable[PairReaders]) -> None:

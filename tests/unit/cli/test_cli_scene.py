@@ -17,6 +17,7 @@ from changedet.cli import scene_progress
 from changedet.errors import DataError, StorageError
 from changedet.models.model_file import save_model
 from changedet.predict.flow import TilesDone
+from changedet.predict.remarks import Remark, note, warning
 from changedet.predict.request import SceneReport, SceneRequest
 from changedet.raster.cog import MaskCounts
 from changedet.raster.pair import Coverage
@@ -334,7 +335,13 @@ def test_the_share_without_data_is_printed_where_there_is_one(tmp_path: Path, pr
     assert "without data" not in printed
 
 
-def report(*, changed: int = 50, nodata: int = 0, dropped: int = 0) -> SceneReport:
+def report(
+    *,
+    changed: int = 50,
+    nodata: int = 0,
+    dropped: int = 0,
+    remarks: tuple[Remark, ...] = (),
+) -> SceneReport:
     return SceneReport(
         out=Path("out"),
         threshold=0.5,
@@ -352,6 +359,7 @@ def report(*, changed: int = 50, nodata: int = 0, dropped: int = 0) -> SceneRepo
         seconds=2.0,
         mpx_per_s=0.5,
         peak_memory_mb=None,
+        remarks=remarks,
         content={},
     )
 
@@ -387,6 +395,25 @@ def test_what_is_left_out_of_the_polygons_by_default_is_said_and_how_to_keep_it(
     assert "2 polygons, 1,234 m2 (35 smaller ones removed)" in printed
     assert "holes up to 16 px (1,600 m2) filled; --fill-holes 0 keeps all" in printed
     assert "in the polygons" not in say_of(report(), "--min-area", "0", "--fill-holes", "0")
+
+
+def test_warnings_are_repeated_at_the_end(tmp_path: Path, predict, monkeypatch):
+    told = (note("place", "a note"), warning("values", "set `bands`"), warning("place", "far"))
+    made_up = report(remarks=told)
+    monkeypatch.setattr("changedet.predict.rasters.predict_scene", lambda *_, **__: made_up)
+    _, _, errors = predict("a.tif", "b.tif", "--out", tmp_path / "out")
+    assert errors.splitlines() == ["2 warnings:", "  set --bands", "  far"]
+
+
+def test_warnings_of_two_folders_carry_the_name_of_their_scene(
+    tmp_path: Path, predict, monkeypatch
+):
+    made_up = report(remarks=(warning("values", "dark"),))
+    results = [("east", made_up), ("west", report())]
+    monkeypatch.setattr("changedet.predict.folders.predict_scenes", lambda *_, **__: results)
+    (tmp_path / "east.tif").touch()
+    _, _, errors = predict(tmp_path, tmp_path, "--out", tmp_path / "out")
+    assert errors.splitlines() == ["1 warning:", "  east: dark"]
 
 
 def test_a_bad_pair_is_told_at_the_end_and_the_others_are_done(tmp_path: Path, predict):

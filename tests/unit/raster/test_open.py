@@ -15,6 +15,7 @@ from changedet.raster.environment import CACHE_BYTES, gdal_environment
 from changedet.raster.geo_grid import Window
 from changedet.raster.open import gdal_path, is_remote, open_raster, reading_error, without_secrets
 from changedet.raster.pair import PairOptions, RasterPair
+from changedet.raster.remarks import remarks_on_reading
 
 
 @pytest.fixture
@@ -142,7 +143,7 @@ def test_no_message_about_a_signed_address_tells_its_secrets(
         signed = address.replace("//", "//me:pw@") + "?sig=Q"
         messages = []
         with RasterPair(cog, signed, PairOptions(shift_px=(0.5, 0.0))) as pair:
-            messages.extend(pair.notes)
+            messages.extend(remark.text for remark in remarks_on_reading(pair.facts))
             handler.is_broken = True
             with pytest.raises(ImageError) as caught:
                 pair.read(Window(1200, 1200, 100, 100))

@@ -22,6 +22,7 @@ from changedet.data.survey import Survey
 from changedet.errors import ChangeDetError, ConfigError, DataError
 from changedet.raster.bands import choose_bands
 from changedet.raster.open import open_raster, without_secrets
+from changedet.raster.remarks import remarks_on_reading
 from changedet.types import PixelType
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _open_scene(
     both = (bands, bands_after)
     with open_rasters(entry, channels=channels, pixel_type=pixel_type, bands=both) as pair:
         scene = LabelledRaster(entry, channels, pixel_type, both, pair.grid)
-        notes = pair.notes
+        notes = tuple(remark.sentence for remark in remarks_on_reading(pair.facts))
     # Faults of the labels are to be known before everything is read.
     return scene, (*notes, *check_labels(entry, scene.grid))
 

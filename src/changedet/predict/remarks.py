@@ -1,0 +1,58 @@
+"""What is said about a pair where a model comes in; see :mod:`changedet.raster.remarks`."""
+
+from changedet.inference.detector import Detector
+from changedet.predict.tiling import TileEffect, Tiling
+from changedet.raster.remarks import (
+    Remark,
+    Remarks,
+    note,
+    remarks_on_alignment,
+    remarks_on_reading,
+    warning,
+    warnings_of,
+)
+
+__all__ = (
+    "Remark",
+    "Remarks",
+    "note",
+    "remark_on_area",
+    "remark_on_missing_bands",
+    "remark_on_tiles",
+    "remarks_on_alignment",
+    "remarks_on_reading",
+    "warning",
+    "warnings_of",
+)
+
+
+def remark_on_area(share_outside: float) -> Remark:
+    """Say that part of the area of interest, a share in [0, 1], has no pixels."""
+    return note(
+        "area",
+        f"{100 * share_outside:.1f} % of the area of interest lies outside the common area",
+    )
+
+
+def remark_on_tiles(effect: TileEffect | None, detector: Detector, tiling: Tiling) -> Remark:
+    """Say what tiles of another size than the training's change."""
+    start = (
+        f"the model uses attention and was trained on tiles of {detector.tile_px} px, not of "
+        f"{tiling.tile_px}"
+    )
+    if effect is None:
+        return warning("model", f"{start}; the scene is too small to measure the difference")
+    return warning(
+        "model",
+        f"{start}: scores differ by {effect.mean_difference:.4f} on average, "
+        f"{100 * effect.flipped_share:.2f} % of the sampled pixels cross the threshold",
+    )
+
+
+def remark_on_missing_bands(listed: str, *, raster: str, count: int) -> Remark:
+    """Say that a raster lacks the bands that the model was trained on."""
+    return warning(
+        "values",
+        f"the model was trained on bands {listed} of its rasters, but {raster} has {count}; set "
+        "`bands` to choose which to read",
+    )

@@ -1,0 +1,36 @@
+"""What was noticed about a pair of rasters, as facts; sentences are made of them elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from changedet.raster.read_plan import ResamplingMethod
+
+
+@dataclass(frozen=True)
+class PairFacts:
+    """What the user should know of how two rasters are read.
+
+    A place that drops or changes something (a CRS, bands, values) records it here;
+    :mod:`changedet.predict.remarks` says it.
+
+    Attributes:
+        before: Name of the earlier raster, without secrets.
+        after: The same of the later one.
+        has_crs: Whether the common area has a CRS.
+        resampled: How ``after`` is resampled; None: its pixels lie on those of ``before``.
+        is_stretch_unused: Whether a stretch was asked for that has nothing to do.
+        trained_on: Type of the values that the model takes.
+        other_types: Name and type of each raster that holds values of another type, which are
+            used as they are.
+    """
+
+    before: str
+    after: str
+    has_crs: bool = True
+    resampled: ResamplingMethod | None = None
+    is_stretch_unused: bool = False
+    trained_on: str = "uint8"
+    other_types: tuple[tuple[str, str], ...] = ()
