@@ -531,3 +531,33 @@ def test_weights_that_are_not_there_cost_nobody_an_earlier_run(pairs_folder, tmp
 def test_a_start_epoch_past_the_end_is_refused(pairs_folder, tmp_path):
     with pytest.raises(ConfigError, match=r"`start_epoch` must be in \[1, 2\]"):
         train(tmp_path / "run", pairs_folder, start_epoch=3)
+
+
+def test_resuming_at_an_epoch_keeps_weights_optimiser_and_best_score(pairs_folder, tmp_path):
+    out = tmp_path / "run"
+    table = ["schedule.kind=table", "schedule.steps=[[1, 0.01], [2, 1.0e-12]]"]
+    train(out, pairs_folder, overrides=table)
+    before, log = weights(out), rows(out / "logs" / "train.csv")
+    best = max(float(row["max_f1"]) for row in rows(out / "logs" / "validation.csv"))
+    outcome = resume(out, start_epoch=2)
+    again = rows(out / "logs" / "train.csv")[len(log) :]
+    # The second epoch once more: its batches, its learning rate, steps that count on.
+    assert [(row["epoch"], row["batch"]) for row in again] == [("2", str(b)) for b in (1, 2, 3, 4)]
+    assert {float(row["learning_rate"]) for row in again} == {1e-12}
+    assert [int(row["step"]) for row in again] == [9, 10, 11, 12]
+    after = weights(out)
+    for name in before:
+        if name.startswith("model.") and "running" not in name and "num_batches" not in name:
+            assert torch.allclose(before[name], after[name], atol=1e-6), name
+    assert {float(after[name]) for name in after if name.endswith(".step")} == {12.0}
+    assert outcome.progress.best_f_score >= best
+
+
+def test_resuming_at_an_epoch_past_the_end_is_refused(finished_run):
+    with pytest.raises(ConfigError, match=r"`start_epoch` must be in \[1, 2\]"):
+        resume(finished_run, start_epoch=3)
+
+
+def test_another_recipe_than_the_run_s_is_refused_by_its_name(finished_run):
+    with pytest.raises(ConfigError, match="leave out the recipe"):
+        resume(finished_run, recipe="dasnet_v2_cosine")

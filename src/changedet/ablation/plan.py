@@ -21,7 +21,7 @@ from changedet.data.labels.scan import LabelScan, scan_labels
 from changedet.data.rasters.manifest import READING_SCENES, find_manifest
 from changedet.errors import ConfigError, TrainingError
 from changedet.training.build import build_schedule
-from changedet.training.config import ExperimentConfig, tile_px
+from changedet.training.config import ExperimentConfig, check_overrides, tile_px
 from changedet.training.model_config import former_settings
 
 _SEED = "training.seed"
@@ -208,6 +208,7 @@ def _plan_run(request: AblationRequest, table: AblationTable, row: Row, *, seed:
         if _SEED in row.changes:
             raise ConfigError(f"`{_SEED}` is the same for all rows; remove it and set `seeds`")
         config = row_config(table, row, overrides=request.overrides, last=last)
+        check_overrides(config, request.overrides)
         build_schedule(config)
         tile_px(config)
     except ConfigError as error:

@@ -19,6 +19,7 @@ from changedet.cli.predict import predict
 from changedet.cli.recipes import recipes
 from changedet.cli.schema import schema
 from changedet.cli.train import train
+from changedet.cli.train_arguments import TrainCommand
 from changedet.cli.wording import error_line
 from changedet.errors import ChangeDetError
 
@@ -50,8 +51,8 @@ def _root(
     """What changed between these two satellite or aerial images?"""
 
 
+app.command(cls=TrainCommand)(train)
 for command in (
-    train,
     evaluate,
     calibrate,
     ensemble,

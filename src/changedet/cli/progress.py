@@ -13,7 +13,7 @@ from changedet.training.checkpoint import TrainingPosition
 
 
 class TrainingDisplay(TrainingCallback):
-    """A bar on a terminal; on anything else (a log file) a plain line for each log row."""
+    """A plain line for each log row and validation, and on a terminal a bar below them."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -75,16 +75,15 @@ class TrainingDisplay(TrainingCallback):
             )
 
     def on_log(self, row: LogRow) -> None:
-        """Show the loss, and off a terminal a line (the learning rate goes there: spec 4)."""
+        """Print a line with the learning rate and the losses (spec 4), above the bar if any."""
         if self._task is not None:
             self._bar.update(self._task, loss=f"{row.losses['loss']:.4f}")
-        if not self.console.is_terminal:
-            terms = " ".join(f"{name} {value:.4f}" for name, value in row.losses.items())
-            self.say(
-                f"epoch {row.epoch} batch {row.batch} lr {row.learning_rate:.3g} {terms} "
-                f"f-score {_score(row.f_score)} best {_score(row.best_f_score)} "
-                f"{self._rate():.1f} pairs/s"
-            )
+        terms = " ".join(f"{name} {value:.4f}" for name, value in row.losses.items())
+        self.say(
+            f"epoch {row.epoch} batch {row.batch} lr {row.learning_rate:.3g} {terms} "
+            f"f-score {_score(row.f_score)} best {_score(row.best_f_score)} "
+            f"{self._rate():.1f} pairs/s"
+        )
         self._restart_clock()
 
     def on_validation(self, event: ValidationEvent) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from changedet.cli.options import DeviceOption
+from changedet.cli.train_arguments import with_short_forms
 
 
 def train(
@@ -22,16 +23,30 @@ def train(
         list[str] | None,
         typer.Option("--set", help="Change a setting: optimizer.lr=1e-4 (repeatable)."),
     ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Short for --set training.epochs=N.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Short for --set training.batch_size=N.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Short for --set optimizer.lr=X.")] = None,
     init: Annotated[Path | None, typer.Option(help="Model file to start training from.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Resume from the last checkpoint of the run.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Resume from the last checkpoint of the run; --resume RUN: of that run.",
+        ),
     ] = False,
     start_epoch: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "--start-epoch", "--start_epoch", min=1, help="Epoch at which the schedule starts."
+            "--start-epoch",
+            "--start_epoch",
+            min=1,
+            help="Epoch at which training and its schedule start; also with --resume.",
         ),
-    ] = 1,
+    ] = None,
     device: DeviceOption = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier run in the folder.")
@@ -45,7 +60,9 @@ def train(
         out=out,
         data=data,
         recipe=config,
-        overrides=tuple(overrides or ()),
+        overrides=with_short_forms(
+            overrides or (), {"--epochs": epochs, "--batch-size": batch_size, "--lr": lr}
+        ),
         init=init,
         start_epoch=start_epoch,
         device=device,
@@ -60,6 +77,10 @@ def train(
             err=True,
         )
         raise typer.Exit(128 + outcome.signal)
-    best = outcome.progress.best_f_score
-    typer.echo(f"best max-F1 on validation {best:.4f} (selection set, optimistic)")
+    progress = outcome.progress
+    _, epoch, batch = Path(progress.best_files[-1]).stem.split("_")
+    typer.echo(
+        f"best max-F1 on validation {progress.best_f_score:.4f}, epoch {epoch}, batch {batch} "
+        "(selection set, optimistic)"
+    )
     typer.echo(f"model: {out / 'best.safetensors'}")

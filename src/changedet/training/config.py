@@ -205,6 +205,24 @@ def load_config(source: str | Path, *, overrides: Iterable[str] = ()) -> Experim
     return parse_config(tree, origin=str(source))
 
 
+def check_overrides(config: ExperimentConfig, overrides: Iterable[str]) -> None:
+    """Refuse a change that the other settings leave without effect.
+
+    Args:
+        config: The settings with the changes applied.
+        overrides: The changes, ``section.key=value``.
+
+    Raises:
+        ConfigError: If the learning rate is set although a table states it epoch by epoch.
+    """
+    keys = {override.partition("=")[0].strip() for override in overrides}
+    if config.schedule.kind == "table" and "optimizer.lr" in keys:
+        raise ConfigError(
+            "`optimizer.lr` has no effect here, because schedule.steps states the learning rate "
+            "of every epoch; change schedule.steps, or set `schedule.kind=constant` as well"
+        )
+
+
 def parse_config(tree: Mapping[str, Any], *, origin: str) -> ExperimentConfig:
     """Validate settings.
 

@@ -34,6 +34,7 @@ from changedet.training.callbacks import TrainingCallback
 from changedet.training.checkpoint import TrainingPosition, load_checkpoint
 from changedet.training.config import (
     ExperimentConfig,
+    check_overrides,
     dump_config,
     load_config,
     tile_px,
@@ -45,6 +46,7 @@ from changedet.training.dataset_statistics import (
     measure_dataset,
 )
 from changedet.training.logs import RunRecords
+from changedet.training.run_folder import CHECKPOINTS, LAST, RECORD, SETTINGS, is_run
 from changedet.training.signals import signals_to
 from changedet.training.trainer import Interrupted, Trainer, TrainingParts
 from changedet.training.validation import RunValidator, make_exporter
@@ -52,8 +54,6 @@ from changedet.training.validation import RunValidator, make_exporter
 #: Settings that a resumed run may change without becoming another experiment.
 _FREE_ON_RESUME = ("training.epochs", "data.workers", "data.cache", "training.keep_best")
 DEFAULT_RECIPE = "default"
-#: What was measured on the data once; also the file that tells a run.
-RECORD = "run.json"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ class TrainRequest:
         recipe: Recipe name or YAML file; None: the default recipe, or the run's own on resume.
         overrides: ``section.key=value`` changes to it.
         init: Model file whose weights training starts from.
-        start_epoch: Epoch, from 1, at which the schedule starts.
+        start_epoch: Epoch, from 1, at which the schedule starts; a resumed run keeps its weights,
+            optimiser and best score and goes on with the beginning of that epoch. None: epoch 1,
+            or where the resumed run stopped.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         mode: What to do about a run that is already in ``out``.
     """
@@ -76,7 +78,7 @@ class TrainRequest:
     recipe: str | None = None
     overrides: tuple[str, ...] = ()
     init: Path | None = None
-    start_epoch: int = 1
+    start_epoch: int | None = None
     device: str = "auto"
     mode: Literal["new", "resume", "overwrite"] = "new"
 
@@ -121,11 +123,11 @@ def run_training(
     decay = config.training.ema_decay
     average = None if decay is None else AveragedModel(model, decay=decay)
     judged = model if average is None else average.module
-    progress = TrainingPosition(epoch=request.start_epoch)
-    last = request.out / "checkpoints" / "last.safetensors"
+    progress = TrainingPosition(epoch=request.start_epoch or 1)
     if request.mode == "resume":
+        last = request.out / CHECKPOINTS / LAST
         progress = load_checkpoint(last, model=model, optimizer=optimizer, average=average)
-        say(f"resuming at epoch {progress.epoch}, batch {progress.batch}")
+        say(_move_to_epoch(progress, request.start_epoch))
     # Only now, when all that the user can have wrong is read, is an earlier run replaced.
     if request.mode != "resume":
         remove_entries(request.out, _RUN_ENTRIES)
@@ -191,12 +193,12 @@ def _prepare(
 ) -> tuple[ExperimentConfig, DatasetStatistics, PairIndex]:
     """Settle settings, data and statistics; nothing is written."""
     if request.mode == "resume":
-        if request.init is not None or request.start_epoch != 1:
+        if request.init is not None:
             raise ConfigError(
-                '`mode="resume"` continues from the run\'s own weights and epoch; remove `init` '
-                "and `start_epoch`"
+                '`mode="resume"` continues from the run\'s own weights; remove `init`'
             )
         config, facts = _stored_run(request)
+        _check_start_epoch(request, config)
         index = _index(facts.data, config, say=say)
         check_scenes_unchanged(facts, index, config)
     else:
@@ -218,12 +220,30 @@ def _prepare(
     return config, facts, index
 
 
-def _check_start(request: TrainRequest, config: ExperimentConfig) -> None:
-    if not 1 <= request.start_epoch <= config.training.epochs:
+def _check_start_epoch(request: TrainRequest, config: ExperimentConfig) -> None:
+    if request.start_epoch is not None and not 1 <= request.start_epoch <= config.training.epochs:
         raise ConfigError(
             f"`start_epoch` must be in [1, {config.training.epochs}] (training.epochs), got "
             f"{request.start_epoch}"
         )
+
+
+def _move_to_epoch(progress: TrainingPosition, epoch: int | None) -> str:
+    """Move a resumed position to the beginning of an epoch, if one is asked for; say where it is.
+
+    Steps and log rows count on, and the best score and models stay, so that nothing that was found
+    is lost when epochs are trained again.
+    """
+    where = f"epoch {progress.epoch}, batch {progress.batch}"
+    if epoch is None:
+        return f"resuming at {where}"
+    progress.epoch, progress.batch, progress.validated_batch = epoch, 0, 0
+    return f"resuming with the weights of {where}, at the beginning of epoch {epoch}"
+
+
+def _check_start(request: TrainRequest, config: ExperimentConfig) -> None:
+    _check_start_epoch(request, config)
+    check_overrides(config, request.overrides)
     # Read before the data: a wrong file must not be found out after minutes of measuring.
     if request.init is not None and read_card(request.init).architecture == Ensemble.architecture:
         raise ConfigError(
@@ -268,23 +288,23 @@ def _check_folder(request: TrainRequest) -> None:
     if held and request.mode == "new":
         raise ConfigError(f"{out} already contains {_held(out)}, or choose another folder")
     # A wrong folder must not cost anybody what else it holds.
-    if held and request.mode == "overwrite" and not (out / RECORD).is_file():
+    if held and request.mode == "overwrite" and not is_run(out):
         raise ConfigError(f"{out} contains no run that could be replaced; choose another folder")
 
 
 def _held(out: Path) -> str:
-    if not (out / RECORD).is_file():
+    if not is_run(out):
         return "files that are not a run; move them away"
-    if not (out / "checkpoints" / "last.safetensors").is_file():
+    if not (out / CHECKPOINTS / LAST).is_file():
         return 'a run without a checkpoint; use `mode="overwrite"` to replace it'
     return 'a run; use `mode="resume"` to resume it, `mode="overwrite"` to replace it'
 
 
-_RUN_ENTRIES = ("checkpoints", "logs", "validation", "best.safetensors", "config.yaml", RECORD)
+_RUN_ENTRIES = (CHECKPOINTS, "logs", "validation", "best.safetensors", SETTINGS, RECORD)
 
 
 def _write_run(request: TrainRequest, config: ExperimentConfig, facts: DatasetStatistics) -> None:
-    write_text(request.out / "config.yaml", dump_config(config))
+    write_text(request.out / SETTINGS, dump_config(config))
     TrainingRecord(
         **dict(facts),
         package_version=__version__,
@@ -296,7 +316,7 @@ def _write_run(request: TrainRequest, config: ExperimentConfig, facts: DatasetSt
 def _stored_run(request: TrainRequest) -> tuple[ExperimentConfig, DatasetStatistics]:
     try:
         record = TrainingRecord.read(request.out / RECORD)
-        stored = load_config(request.out / "config.yaml")
+        stored = load_config(request.out / SETTINGS)
     except (ResultsError, ConfigError) as error:
         raise ConfigError(
             f'{request.out} contains no run to resume ({error}); start it without `mode="resume"`'
@@ -314,14 +334,15 @@ def _resumed_config(request: TrainRequest, stored: ExperimentConfig) -> Experime
     if request.recipe is not None:
         asked = load_config(request.recipe, overrides=request.overrides)
     else:
-        asked = load_config(request.out / "config.yaml", overrides=request.overrides)
+        asked = load_config(request.out / SETTINGS, overrides=request.overrides)
     old, new = _flat(stored.model_dump(mode="json")), _flat(asked.model_dump(mode="json"))
     changed = [key for key in new if new[key] != old.get(key) and key not in _FREE_ON_RESUME]
     if changed:
         differences = "; ".join(f"{key} was {old.get(key)!r}, now {new[key]!r}" for key in changed)
+        remedy = "remove these changes" if request.recipe is None else "leave out the recipe"
         raise ConfigError(
-            f"a resumed run keeps its settings: {differences}; remove these changes, or start a "
-            "new run with `init`"
+            f"a resumed run keeps its settings: {differences}; {remedy}, or start a new run with "
+            "`init`"
         )
     return asked
 
