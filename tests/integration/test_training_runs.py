@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -257,6 +258,17 @@ def test_the_encoders_statistics_need_8_bit_images_of_three_bands(pairs_folder, 
 def test_a_crop_of_which_one_pixel_would_be_left_is_refused(pairs_folder, tmp_path):
     with pytest.raises(ConfigError, match=r"data.crop_px must be at least 64 .* got 32"):
         train_pyramid(tmp_path, pairs_folder, overrides=["data.crop_px=32"])
+
+
+def test_a_crop_that_the_network_cannot_take_is_refused_with_one_it_can(pairs_folder, tmp_path):
+    with pytest.raises(ConfigError, match=r"multiple of 32.* got 100; set it to 96 or 128.*=96`"):
+        train_pyramid(tmp_path, pairs_folder, overrides=["data.crop_px=100"])
+
+
+def test_a_missing_validation_split_is_named_with_its_setting(own_pairs_folder, tmp_path):
+    shutil.rmtree(own_pairs_folder / "val")
+    with pytest.raises(DataError, match=r"no split 'val'; .*train, test \(`data.val_split=NAME`"):
+        train_pyramid(tmp_path, own_pairs_folder)
 
 
 def test_worker_processes_change_nothing(finished_run, pairs_folder, tmp_path):

@@ -63,15 +63,20 @@ class PairIndex:
         """Pairs of all splits, in the order of the splits."""
         return tuple(pair for pairs in self.splits.values() for pair in pairs)
 
-    def split(self, name: str) -> tuple[LabelledPair, ...]:
+    def split(self, name: str, *, setting: str = "split") -> tuple[LabelledPair, ...]:
         """Pairs of one split.
+
+        Args:
+            name: Of the split.
+            setting: Name of the setting that chose it, for the message.
 
         Raises:
             DataError: If there is no such split.
         """
         if name not in self.splits:
             raise DataError(
-                f"{self.root} has no split {name!r}; choose one of: {', '.join(self.splits)}"
+                f"{self.root} has no split {name!r}; choose one of: {', '.join(self.splits)} "
+                f"(`{setting}=NAME`), or add the folder or list of that split"
             )
         return self.splits[name]
 

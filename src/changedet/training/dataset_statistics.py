@@ -9,6 +9,7 @@ from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding, scan_labels
 from changedet.data.rasters.provenance import difference, record_blocks
 from changedet.data.statistics import measure_normalisation
+from changedet.data.tools.leaks import Leak, describe_leaks, find_leaks
 from changedet.errors import ConfigError, DataError
 from changedet.inference.views import views
 from changedet.losses.registry import loss_row
@@ -33,6 +34,7 @@ class DatasetStatistics(Record):
         source_bands: Bands of the rasters, counted from 1, if they were chosen.
         source_bands_after: Those of the second date where they differ.
         blocks: Blocks of scenes that train and validate; null for pairs of files.
+        leaks: Pairs of other splits that were found among the training pairs.
     """
 
     data: Path
@@ -44,6 +46,7 @@ class DatasetStatistics(Record):
     source_bands: tuple[int, ...] | None = None
     source_bands_after: tuple[int, ...] | None = None
     blocks: PlainJson | None = None
+    leaks: tuple[Leak, ...] = ()
 
 
 class TrainingRecord(DatasetStatistics, Results):
@@ -91,6 +94,15 @@ def measure_dataset(
         )
     for note in _size_notes(config, pairs[0]):
         say(note)
+    leaks = find_leaks(
+        index.splits,
+        train_split=config.data.train_split,
+        encoding=scan.encoding,
+        channels=config.model.in_channels,
+    )
+    numbers = {split: len(members) for split, members in index.splits.items()}
+    for sentence in describe_leaks(leaks, pairs=numbers):
+        say(f"WARNING: {sentence}")
     normalisation = _normalisation(pairs, index, config)
     scenes = index.scenes
     return DatasetStatistics(
@@ -101,6 +113,7 @@ def measure_dataset(
         normalisation=normalisation,
         pixel_type=index.pixel_type,
         blocks=_blocks(index, config),
+        leaks=leaks,
         source_bands=None if scenes is None else scenes.bands,
         source_bands_after=None if scenes is None else scenes.bands_after,
     )

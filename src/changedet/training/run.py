@@ -253,12 +253,19 @@ def _check_start(request: TrainRequest, config: ExperimentConfig) -> None:
 
 
 def _check_crop(model: EncoderModel, config: ExperimentConfig) -> None:
-    """Refuse crops that are too small for the network."""
-    least = model.least_crop_px
-    if config.data.crop_px < least:
+    """Refuse crops that the network cannot take."""
+    least, stride, crop_px = model.least_crop_px, model.stride, config.data.crop_px
+    if crop_px < least:
         raise ConfigError(
             f"data.crop_px must be at least {least} for encoder {config.model.encoder} (stride "
-            f"{model.stride}), got {config.data.crop_px}"
+            f"{stride}), got {crop_px}"
+        )
+    if crop_px % stride:
+        below = max(least, crop_px - crop_px % stride)
+        raise ConfigError(
+            f"data.crop_px must be a multiple of {stride}, the stride of encoder "
+            f"{config.model.encoder}, got {crop_px}; set it to {below} or "
+            f"{crop_px - crop_px % stride + stride}, for example `data.crop_px={below}`"
         )
 
 
@@ -266,8 +273,8 @@ def _index(root: Path, config: ExperimentConfig, *, say: Callable[[str], None]) 
     if find_manifest(root) is not None:
         say(READING_SCENES)
     index = index_pairs(root, benchmark=config.data.benchmark, channels=config.model.in_channels)
-    for split in (config.data.train_split, config.data.val_split):
-        index.split(split)
+    index.split(config.data.train_split, setting="data.train_split")
+    index.split(config.data.val_split, setting="data.val_split")
     return index
 
 

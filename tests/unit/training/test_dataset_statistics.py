@@ -1,5 +1,7 @@
 """What the measuring of a data set says before a training."""
 
+import shutil
+
 import pytest
 
 from changedet.data.index import index_pairs
@@ -39,3 +41,18 @@ def test_views_coarser_than_training_ever_sees_are_said(own_pairs_folder, settin
     else:
         assert len(notes) == 1
         assert f"training shows none below {reached};" in notes[0]
+
+
+def test_training_pairs_in_another_split_are_said_and_kept(own_pairs_folder):
+    for part in ("A", "B"):
+        shutil.copy(own_pairs_folder / f"train/{part}/000.png", own_pairs_folder / f"val/{part}/")
+    config = load_config("default", overrides=TINY_NETWORK)
+    said: list[str] = []
+    facts = measure_dataset(
+        own_pairs_folder, index_pairs(own_pairs_folder), config, say=said.append
+    )
+    assert [leak.name for leak in facts.leaks] == ["000"]
+    [warning] = [line for line in said if line.startswith("WARNING: leak: val: 1 of 2 pairs")]
+    assert "000 = 000" in warning
+    # As it stands in the run's record.
+    assert type(facts).model_validate_json(facts.model_dump_json()).leaks == facts.leaks
