@@ -268,7 +268,7 @@ def test_a_crop_that_the_network_cannot_take_is_refused_with_one_it_can(pairs_fo
 def test_a_missing_validation_split_is_named_with_its_setting(own_pairs_folder, tmp_path):
     shutil.rmtree(own_pairs_folder / "val")
     with pytest.raises(DataError, match=r"no split 'val'; .*train, test \(`data.val_split=NAME`"):
-        train_pyramid(tmp_path, own_pairs_folder)
+        train_pyramid(tmp_path / "run", own_pairs_folder)
 
 
 def test_worker_processes_change_nothing(finished_run, pairs_folder, tmp_path):
