@@ -74,3 +74,16 @@ def untrained_network(
         for _ in range(10):
             network(*torch.randn(2, 2, in_channels, 32, 32))
     return network.eval()
+
+
+class Broken(Difference):
+    """Stands in for a network that went wrong: a score of every tile is no finite number."""
+
+    def __init__(self, value: float, **options: int) -> None:
+        super().__init__(**options)
+        self.value = value
+
+    def score(self, difference: Tensor) -> Tensor:
+        scores = difference.clone()
+        scores[..., 0, 0] = self.value
+        return scores

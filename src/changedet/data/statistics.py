@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import reduce
 from operator import add
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from changedet.data.parallel import map_in_order
 from changedet.errors import DataError
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from changedet.data.pixel_sums import Sums
 
 Scale = Literal["mean", "mean_std"]
+#: A band that varies less than this, as a share of its mean, holds rounding errors only.
+_CONSTANT: Final = 1e-6
 
 
 def measure_normalisation(
@@ -49,7 +51,11 @@ def measure_normalisation(
     after: Sums = reduce(add, (second for _, second in both))
     order = slice(None, None, -1) if bands == "bgr" else slice(None)
     ones = (1.0,) * channels
-    if scale == "mean_std" and min(*before.deviations, *after.deviations) == 0:
+    if scale == "mean_std" and any(
+        deviation <= _CONSTANT * abs(mean)
+        for sums in (before, after)
+        for mean, deviation in zip(sums.means, sums.deviations, strict=True)
+    ):
         raise DataError(
             "a band has the same value in all training images of a date, so its standard "
             "deviation is 0; check the images or set the scale to 'mean'"

@@ -247,15 +247,13 @@ def _count_both(
             on_score=count_up,
         )
 
-    old = None
+    old, source = None, str(request.model)
     if passes > 1:
-        old = count(Detector(TorchScorer(model, card, device=request.device), path=request.model))
+        scorer = TorchScorer(model, card, device=request.device, source=source)
+        old = count(Detector(scorer, path=request.model))
     model.load_state_dict(rounded)
-    new = count(
-        Detector(
-            TorchScorer(model, card, device=request.device, test_time=test_time), path=request.model
-        )
-    )
+    scorer = TorchScorer(model, card, device=request.device, test_time=test_time, source=source)
+    new = count(Detector(scorer, path=request.model))
     return new if old is None else old, new
 
 

@@ -193,7 +193,8 @@ def load(path: str | Path, *, device: str = "auto", test_time: TestTime | None =
     from changedet.models.model_file import load_model
 
     model, card = load_model(path)
-    return Detector(TorchScorer(model, card, device=device, test_time=test_time), path=Path(path))
+    scorer = TorchScorer(model, card, device=device, test_time=test_time, source=str(path))
+    return Detector(scorer, path=Path(path))
 
 
 def _checked_type(image: Image, date: str, pixel_type: PixelType) -> Image:

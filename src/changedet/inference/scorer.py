@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
+from changedet.errors import CheckpointError, DataError
 from changedet.raster.tile_plan import MainMemory, Memory, Resident
 
 if TYPE_CHECKING:
@@ -70,6 +72,36 @@ class Scorer(Memory, Protocol):
 
     def to_host(self, scores: Resident) -> NDArray[np.float32]:
         """Bring scores to main memory."""
+
+
+def checked_scores(scores: Resident, scorer: Scorer) -> Resident:
+    """Let scores through that are numbers, of which a threshold can say something.
+
+    A score that is none would count as unchanged, and in a scene as missing data.
+
+    Args:
+        scores: Of a batch of tiles, as the scorer gave them.
+        scorer: Who gave them, for the message.
+
+    Raises:
+        CheckpointError: If one is NaN or infinite; DataError if the scorer has no weights that
+            could be the reason.
+    """
+    # NaN and infinity spread to the range; this is one number to fetch from a device.
+    if math.isfinite(float(scores.max() - scores.min())):
+        return scores
+    architecture = scorer.card.architecture
+    fault = "scores that are not finite numbers (NaN or infinite)"
+    if architecture.startswith("baseline:"):
+        raise DataError(
+            f"{architecture} gives {fault} on these pixel values; check them with gdalinfo -stats, "
+            "or choose other bands (`bands`)"
+        )
+    name = getattr(scorer, "source", None) or f"the model ({architecture})"
+    raise CheckpointError(
+        f"{name} gives {fault}: its weights are damaged, its training diverged, or the pixel "
+        "values are far beyond those it was trained on; use another model"
+    )
 
 
 class HostScorer(MainMemory):

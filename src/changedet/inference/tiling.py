@@ -7,7 +7,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from changedet.errors import ConfigError
-from changedet.inference.scorer import Image, Scorer
+from changedet.inference.scorer import Image, Scorer, checked_scores
 from changedet.raster.geo_grid import Window
 from changedet.raster.grid import default_overlap, mirror_to, round_up
 from changedet.raster.tile_plan import Resident, RowBlender, TilePlan
@@ -157,8 +157,11 @@ def _pieces(score_map: _Map[Any], before: Image, after: Image) -> Iterator[_Piec
 
 def _score_into(scorer: Scorer, pieces: list[_Piece]) -> None:
     """Score a batch of tiles and blend each into its map."""
-    scores = scorer.score_resident(
-        [piece.before for piece in pieces], [piece.after for piece in pieces]
+    scores = checked_scores(
+        scorer.score_resident(
+            [piece.before for piece in pieces], [piece.after for piece in pieces]
+        ),
+        scorer,
     )
     for piece, score in zip(pieces, scores, strict=True):
         piece.score_map.add(piece.row, piece.column, score)

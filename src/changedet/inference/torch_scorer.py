@@ -44,6 +44,7 @@ class TorchScorer:
         test_time: Which views of a tile are scored and averaged, see
             :func:`changedet.inference.views.views`. They go through the network one after the
             other, so memory does not grow with their number.
+        source: What it came from, for messages.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class TorchScorer:
         *,
         device: str | torch.device = "auto",
         test_time: TestTime | None = None,
+        source: str | None = None,
     ) -> None:
         """Move a network to a device and make it ready.
 
@@ -61,6 +63,7 @@ class TorchScorer:
             card: What is known of it.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
             test_time: Test-time augmentation, instead of the one in the card.
+            source: What it came from, such as the path of its file, for messages.
 
         Raises:
             ConfigError: If the device is unknown or absent, or there is no such test-time
@@ -71,6 +74,7 @@ class TorchScorer:
         self.device = resolve_device(device) if isinstance(device, str) else device
         self.model = model.to(self.device).to(memory_format=torch.channels_last)
         self.card = card
+        self.source = source
         self._views = views(self.test_time)
 
     @property

@@ -158,7 +158,7 @@ def load_model(
 
     Raises:
         CheckpointError: If it is no model file, is cut short, or its weights are of another
-            network.
+            network or no finite numbers.
     """
     card = read_card(path)
     try:
@@ -172,6 +172,17 @@ def load_model(
         raise CheckpointError(
             f"{path} does not have the weights of the network that its card names: it "
             f"{first_few(differences, separator='; ')}; copy the file again"
+        )
+    broken = [
+        name
+        for name, value in tensors.items()
+        if value.is_floating_point() and not torch.isfinite(value).all()
+    ]
+    if broken:
+        raise CheckpointError(
+            f"{path} has weights that are not finite numbers (NaN or infinite) in "
+            f"{first_few(broken)}: its training diverged or the file is damaged; use another model "
+            "file"
         )
     model.load_state_dict(tensors)
     return model.to(device).eval(), replace(card, options=model.options)

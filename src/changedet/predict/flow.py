@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from changedet.data.parallel import load_ahead
-from changedet.inference.scorer import Image, Scorer
+from changedet.inference.scorer import Image, Scorer, checked_scores
 from changedet.predict.journal import Journal
 from changedet.raster.geo_grid import Window
 from changedet.raster.grid import mirror_to
@@ -107,6 +107,7 @@ def score_scene(
 
     Raises:
         DataError: If a raster cannot be read.
+        CheckpointError: If a score is no finite number.
         StorageError: If the scores cannot be written.
     """
     rows = range(journal.next_row, plan.rows.stop)
@@ -131,7 +132,7 @@ def score_scene(
             for batch in batches:
                 scores: Scores = np.empty((0, *plan.tile_shape), np.float32)
                 if batch.columns:
-                    scores = scorer.score(batch.before, batch.after)
+                    scores = checked_scores(scorer.score(batch.before, batch.after), scorer)
                 writer.put(batch, scores)
                 scored += len(batch.columns)
                 done += len(batch.run.columns)

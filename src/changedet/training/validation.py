@@ -67,7 +67,7 @@ class RunValidator:
 
         card = describe_model(self.model, self.config, self.facts)
         histogram = count_scores(
-            TorchScorer(self.model, card, device=self.device),
+            TorchScorer(self.model, card, device=self.device, source="the network in training"),
             reader.read_ahead(self.pairs),
             batch_size=max(8, self.config.training.batch_size),
             mode=self.config.data.evaluation,

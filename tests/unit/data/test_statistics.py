@@ -119,3 +119,15 @@ def test_wide_sums_of_nothing_add_nothing():
     nothing, some = WideSums.of(np.zeros((0, 2))), WideSums.of(np.ones((3, 2)))
     assert nothing + nothing == nothing
     assert nothing + some == some + nothing == some
+
+
+def test_rounding_errors_of_a_constant_band_are_no_variation():
+    class Constant:
+        """A date of float values that are all 0.1."""
+
+        def sum_pixels(self, *, channels):
+            sums = WideSums(1000, (0.1,) * channels, (1000 * 1e-20,) * channels)
+            return sums, sums
+
+    with pytest.raises(DataError, match="set the scale to 'mean'"):
+        measure_normalisation([Constant()])

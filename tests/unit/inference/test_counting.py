@@ -7,7 +7,7 @@ from torch import Tensor
 
 from changedet.card import ModelCard
 from changedet.data.labelled import DecodedPair
-from changedet.errors import ConfigError, DataError
+from changedet.errors import CheckpointError, ConfigError, DataError
 from changedet.inference.counting import count_scores
 from changedet.inference.scorer import HostScorer
 from changedet.inference.tiling import overlap_of
@@ -15,7 +15,7 @@ from changedet.inference.torch_scorer import TorchScorer
 from changedet.metrics.confusion import confusion_at, per_image
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.types import ChangeOutput, Normalisation
-from stand_ins import Difference, output_of
+from stand_ins import Broken, Difference, output_of
 
 PLAIN = Normalisation((0.0,), (0.0,), (255.0,), (255.0,))
 
@@ -152,3 +152,29 @@ def test_views_are_averaged_when_asked_for():
     samples = [make_sample(32, 32)]
     plain, turned = count(samples, model=Row()), count(samples, model=Row(), test_time="flips")
     assert not np.array_equal(plain.changed, turned.changed)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_no_numbers_are_an_error_of_the_model(value: float):
+    scorer = TorchScorer(
+        Broken(value, in_channels=1),
+        ModelCard("stand-in", {}, PLAIN),
+        device="cpu",
+        source="run/best.safetensors",
+    )
+    with pytest.raises(CheckpointError, match=r"^run/best\.safetensors gives scores .*NaN"):
+        count_scores(scorer, [make_sample(32, 32)], tile_px=32)
+
+
+def test_scores_of_a_baseline_that_are_no_numbers_are_an_error():
+    class Undefined(HostScorer):
+        """A method that divides by zero."""
+
+        card = ModelCard("baseline:ir_mad", {}, PLAIN)
+        in_channels, stride, fixed_tile, test_time = 1, 1, False, "none"
+
+        def score(self, before, after):
+            return np.full((len(before), *before[0].shape[:2]), np.nan, np.float32)
+
+    with pytest.raises(DataError, match=r"^baseline:ir_mad gives scores .* choose other bands"):
+        count_scores(Undefined(), [make_sample(32, 32)], tile_px=32)

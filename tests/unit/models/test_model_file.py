@@ -335,14 +335,15 @@ def test_int8_quarters_the_file_and_moves_no_weight_by_more_than_half_a_step(
         assert torch.equal(dict(loaded.named_buffers())[name], value), name
 
 
-def test_int8_leaves_a_weight_that_is_no_number_as_it_is(tmp_path, model, card):
+def test_int8_leaves_a_weight_that_is_no_number_as_it_is(tmp_path, card):
+    model = make_model()
     weight = model.encoder.backbone.conv_stem.weight
     with torch.no_grad():
         weight[0, 0, 0, 0] = math.inf
         weight[1, 0, 0, 0] = math.nan
     save_model(tmp_path / "m.safetensors", model, card, precision="int8")
-    loaded, _ = load_model(tmp_path / "m.safetensors")
-    kept = dict(loaded.named_parameters())["encoder.backbone.conv_stem.weight"]
+    stored = safetensors.torch.load_file(tmp_path / "m.safetensors")
+    kept = stored["encoder.backbone.conv_stem.weight"]
     assert torch.equal(kept.isfinite(), weight.isfinite())
 
 
@@ -383,3 +384,21 @@ def test_test_time_augmentation_is_kept_and_files_without_it_have_none(tmp_path,
         CheckpointError, match=r"test_time: Input should be 'none', .*update changedet"
     ):
         read_card(path)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_no_numbers_are_refused(path, value):
+    tensors = safetensors.torch.load_file(path)
+    name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
+    tensors[name].view(-1)[0] = value
+    rewrite(path, tensors=tensors)
+    with pytest.raises(CheckpointError, match=f"not finite numbers .* in {name}"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("std", [0.0, -1.0, math.nan, math.inf])
+def test_statistics_that_nothing_can_be_divided_by_are_refused(path, std):
+    stated = dataclasses.asdict(CDD_NORMALISATION)
+    rewrite(path, normalisation={**stated, "std_after": (std, 1.0, 1.0)})
+    with pytest.raises(CheckpointError, match="standard deviations of both dates must be finite"):
+        load_model(path)

@@ -12,7 +12,7 @@ from affine import Affine
 from rasterio.warp import Resampling, calculate_default_transform, reproject
 
 from changedet.card import ModelCard
-from changedet.errors import ConfigError, DataError, StorageError
+from changedet.errors import CheckpointError, ConfigError, DataError, StorageError
 from changedet.inference import opening as opening_module
 from changedet.inference.detector import Detector
 from changedet.inference.scorer import HostScorer
@@ -24,7 +24,7 @@ from changedet.predict.request import SceneReport, SceneRequest
 from changedet.selection import Selection
 from changedet.types import Normalisation, TestTime
 from changedet.vector.files import PolygonOptions
-from stand_ins import Difference, untrained_network
+from stand_ins import Broken, Difference, untrained_network
 
 pytestmark = pytest.mark.usefixtures("few_shift_tiles")
 UTM = Affine(2.0, 0.0, 500_000.0, 0.0, -2.0, 5_400_000.0)
@@ -646,3 +646,14 @@ def test_a_scene_may_be_asked_for_by_names(
         predict_scene(pair[0], model=model, out=tmp_path / "one")
     with pytest.raises(ConfigError, match="neither a model nor a detector"):
         predict_scene(*pair, out=tmp_path / "none")
+
+
+def test_scores_that_are_no_numbers_are_an_error_and_nothing_is_published(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    card = ModelCard("stub", {}, STATS, tile_px=64, threshold=0.3)
+    scorer = TorchScorer(Broken(np.nan), card, device="cpu", source="stub.safetensors")
+    monkeypatch.setattr(opening_module, "load", lambda *_, **__: Detector(scorer))
+    with pytest.raises(CheckpointError, match=r"^stub\.safetensors gives scores"):
+        run()
+    assert not (tmp_path / "out").exists()
