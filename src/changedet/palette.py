@@ -15,6 +15,25 @@ HIT_COLOUR: Final[Colour] = (168, 240, 190)
 MISS_COLOUR: Final[Colour] = (64, 156, 255)
 FALSE_ALARM_COLOUR: Final[Colour] = (255, 128, 20)
 IGNORED_COLOUR: Final[Colour] = (128, 128, 128)
+#: Outlines on an image and what is around them: bright on dark, seen with any colour vision.
+OUTLINE_COLOUR: Final[Colour] = (255, 221, 20)
+OUTLINE_HALO_COLOUR: Final[Colour] = (16, 16, 20)
+#: Where there is no image.
+NODATA_COLOUR: Final[Colour] = (160, 160, 160)
+#: Scores from 0 to 1 in even steps: viridis (matplotlib, CC0), ever brighter and without a
+#: meeting of red and green.
+SCORE_RAMP: Final[tuple[Colour, ...]] = (
+    (68, 1, 84),
+    (72, 40, 120),
+    (62, 74, 137),
+    (49, 104, 142),
+    (38, 130, 142),
+    (31, 158, 137),
+    (53, 183, 121),
+    (109, 205, 89),
+    (180, 222, 44),
+    (253, 231, 37),
+)
 #: A label in a panel.
 LABEL_CHANGED_COLOUR: Final[Colour] = (244, 244, 240)
 LABEL_UNCHANGED_COLOUR: Final[Colour] = (26, 28, 34)

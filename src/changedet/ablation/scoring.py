@@ -38,7 +38,8 @@ from changedet.metrics.curve import average_precision, max_f1, roc_auc
 from changedet.metrics.histogram import PAPER_THRESHOLDS, ScoreHistogram
 from changedet.metrics.protocol import SELECTION_SET_NOTE, choose_threshold
 from changedet.rendering.display import as_rgb
-from changedet.rendering.pictures import Pixels, heatmap, label_picture, write_png
+from changedet.rendering.pictures import heatmap, label_picture, write_png
+from changedet.rendering.tiles import Pixels
 from changedet.storage.results import Figure as Number
 from changedet.storage.results import Record, Rows
 from changedet.types import Mode

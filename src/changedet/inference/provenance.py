@@ -1,6 +1,5 @@
 """What a report says of the model and of the threshold that were used."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ from changedet.baselines.registry import baseline_name, is_baseline
 from changedet.card import ModelCard, check_threshold
 from changedet.errors import ConfigError
 from changedet.selection import Selection
+from changedet.storage.checksum import file_sha256
 
 
 def settle_threshold(card: ModelCard, given: float | None, *, model: str) -> tuple[float, str]:
@@ -45,13 +45,9 @@ def model_metadata(path: Path | None, card: ModelCard) -> dict[str, Any]:
     """
     if is_baseline(card.architecture):
         return {"baseline": baseline_name(card.architecture), **card.options}
-    checksum = None
-    if path is not None:
-        with path.open("rb") as file:
-            checksum = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "file": None if path is None else path.name,
-        "sha256": checksum,
+        "sha256": None if path is None else file_sha256(path),
         "architecture": card.architecture,
         "options": card.options,
         "data": card.data_name,

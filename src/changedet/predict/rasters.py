@@ -17,6 +17,7 @@ from changedet.inference.provenance import settle_threshold
 from changedet.predict.flow import TileCounts, TileProgress, score_scene
 from changedet.predict.job import SceneJob, open_pair, prepare
 from changedet.predict.journal import Journal
+from changedet.predict.preview import OutlineMap, write_preview
 from changedet.predict.remarks import Remarks
 from changedet.predict.request import (
     Option,
@@ -26,7 +27,7 @@ from changedet.predict.request import (
     make_request,
     spoken,
 )
-from changedet.predict.results import MASK, SCORE, Found, summarise, write_item
+from changedet.predict.results import MASK, PREVIEW, SCORE, Found, summarise, write_item
 from changedet.predict.summary import SUMMARY
 from changedet.predict.tiling import choose_tiling
 from changedet.predict.work_folder import WorkFolder, work_folder
@@ -80,9 +81,9 @@ def predict_scene(
     name: ``predict_scene("a.tif", "b.tif", model="model.safetensors", out="result")``. A detector
     can serve any number of scenes; without one, the model file is read for each.
 
-    Writes ``score.tif``, ``mask.tif``, polygons, ``item.json`` and ``summary.json`` to
-    ``request.out``; they appear there when all are complete. A killed run resumes from its
-    finished rows of tiles when it is started again with the same request.
+    Writes ``score.tif``, ``mask.tif``, polygons, ``preview.png``, ``item.json`` and
+    ``summary.json`` to ``request.out``; they appear there when all are complete. A killed run
+    resumes from its finished rows of tiles when it is started again with the same request.
 
     Args:
         before: The rasters, the model and the options; or the raster of the first date.
@@ -248,9 +249,15 @@ def _write_products(
     write_score_cog(scores, place / SCORE, tags=tags)
     write_styles(place)
     options = job.request.polygons
+    outlines = OutlineMap(job.grid)
     polygons = write_polygons(
-        _changes(job, scores), place / file_name(options.format), grid=job.grid, options=options
+        _changes(job, scores),
+        place / file_name(options.format),
+        grid=job.grid,
+        options=options,
+        watch=outlines.add,
     )
+    write_preview(job, score=place / SCORE, outlines=outlines, path=place / PREVIEW)
     return counts, polygons
 
 

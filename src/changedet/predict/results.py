@@ -32,6 +32,7 @@ from changedet.raster.cog import MaskCounts
 from changedet.raster.info import RasterInfo
 from changedet.raster.open import without_secrets
 from changedet.storage.atomic import write_text
+from changedet.storage.checksum import file_sha256
 from changedet.storage.results import to_plain
 from changedet.types import MAX_DISTANCE, TestTime
 from changedet.vector.files import Format, PolygonSummary, file_name
@@ -39,9 +40,10 @@ from changedet.vector.files import Format, PolygonSummary, file_name
 SCORE: Final = "score.tif"
 MASK: Final = "mask.tif"
 ITEM: Final = "item.json"
+PREVIEW: Final = "preview.png"
 #: Everything that a prediction may write, and files that a GIS puts next to it.
 PRODUCTS: Final = (
-    *(SUMMARY, SCORE, MASK, ITEM),
+    *(SUMMARY, SCORE, MASK, ITEM, PREVIEW),
     *(file_name(kind) for kind in get_args(Format)),
     *("score.qml", "mask.qml", "polygons.qml"),
     *("score.tif.aux.xml", "mask.tif.aux.xml"),
@@ -161,10 +163,17 @@ def write_item(job: SceneJob, work: Path, summary: SceneSummary) -> None:
         StorageError: If it cannot be written.
     """
     polygons = file_name(job.request.polygons.format)
+    assets = {
+        "score": work / SCORE,
+        "mask": work / MASK,
+        "polygons": work / polygons,
+        "preview": work / PREVIEW,
+    }
     item = make_item(
         identifier=job.request.out.absolute().name,
         grid=job.grid,
-        assets={"score": work / SCORE, "mask": work / MASK, "polygons": work / polygons},
+        assets=assets,
+        checksums={name: file_sha256(path) for name, path in assets.items()},
         inputs=(job.pair.before, job.pair.after),
         created=datetime.fromisoformat(summary.created),
         properties={

@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pystac
 from pyproj import CRS
+from pystac.extensions.classification import Classification, ClassificationExtension
+from pystac.extensions.file import FileExtension
 from pystac.extensions.projection import ProjectionExtension
 
 from changedet._version import __version__
+from changedet.palette import CHANGED_COLOUR, NODATA_COLOUR, PAPER, to_hex
 from changedet.predict.footprint import footprint
+from changedet.raster.cog import MASK_NODATA
 from changedet.storage.results import to_plain
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from changedet.raster.geo_grid import GeoGrid
     from changedet.raster.info import RasterInfo
 
@@ -28,12 +31,23 @@ _MEDIA_TYPES: Final[dict[str, str]] = {
     ".parquet": "application/vnd.apache.parquet",
     ".geojson": pystac.MediaType.GEOJSON,
     ".json": pystac.MediaType.JSON,
+    ".png": pystac.MediaType.PNG,
 }
 _TITLES: Final = {
     "score": "Change score, 0 to 1",
     "mask": "Change mask: 1 changed, 0 unchanged, 255 no data",
     "polygons": "Outlines of the changes",
+    "preview": "Before, after, change score and outlines at a glance",
 }
+_ROLES: Final = {"preview": ["overview"]}
+# Value, name, meaning and colour of the pixels of the mask.
+_CLASSES: Final = (
+    (0, "unchanged", "no change detected", PAPER),
+    (1, "changed", "change detected", CHANGED_COLOUR),
+    (MASK_NODATA, "nodata", "no data in one of the dates", NODATA_COLOUR),
+)
+# Multihash: the code of SHA-256 and the length of its digest in bytes, before the digest.
+_SHA256: Final = "1220"
 # Common metadata of STAC 1.1.
 _PIXELS: Final[dict[str, dict[str, object]]] = {
     "score": {"data_type": "float32", "nodata": "nan"},
@@ -49,6 +63,7 @@ def make_item(
     inputs: tuple[RasterInfo, RasterInfo],
     created: datetime,
     properties: Mapping[str, Any],
+    checksums: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Describe the products of one scene.
 
@@ -64,6 +79,7 @@ def make_item(
         inputs: What is known of ``before`` and ``after``.
         created: When the products were made, with time zone.
         properties: More of them; what has no number (NaN) becomes null.
+        checksums: SHA-256 of the product files in hexadecimal, by what they are.
 
     Returns:
         STAC Item of plain JSON types.
@@ -94,6 +110,13 @@ def make_item(
     }
     for name, path in assets.items():
         item.add_asset(name, _asset(name, path))
+        checksum = (checksums or {}).get(name)
+        if checksum is not None:
+            FileExtension.ext(item.assets[name], add_if_missing=True).checksum = _SHA256 + checksum
+    if "mask" in assets:
+        _add_classes(item)
+    for date, facts in zip(("before", "after"), inputs, strict=True):
+        item.add_link(pystac.Link("derived_from", _address(facts), title=date))
     plain: dict[str, Any] = to_plain(item.to_dict(include_self_link=False, transform_hrefs=False))
     return plain
 
@@ -126,9 +149,31 @@ def _asset(name: str, path: Path) -> pystac.Asset:
         href=f"./{path.name}",
         title=_TITLES.get(name),
         media_type=_MEDIA_TYPES.get(path.suffix.lower()),
-        roles=["data"],
+        roles=_ROLES.get(name, ["data"]),
         extra_fields=dict(_PIXELS.get(name, {})),
     )
+
+
+def _add_classes(item: pystac.Item) -> None:
+    """Say what the values of the mask mean."""
+    classes = []
+    for value, name, description, colour in _CLASSES:
+        entry = Classification.create(
+            value=value,
+            name=name,
+            description=description,
+            color_hint=to_hex(colour).removeprefix("#").upper(),
+        )
+        if value == MASK_NODATA:
+            entry.properties["nodata"] = True
+        classes.append(entry)
+    ClassificationExtension.ext(item.assets["mask"], add_if_missing=True).classes = classes
+
+
+def _address(facts: RasterInfo) -> str:
+    """Name an input so that it is found from wherever the item lies; without secrets."""
+    path = Path(facts.name)
+    return path.absolute().as_uri() if path.exists() else facts.name
 
 
 def _facts(facts: RasterInfo) -> dict[str, object]:

@@ -15,6 +15,7 @@ import rasterio
 import rasterio.shutil
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
+from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 
@@ -119,6 +120,31 @@ def write_score_cog(scores: ScoreFile, path: Path, *, tags: Mapping[str, str]) -
         _copy(source, product, PREDICTOR="YES", OVERVIEW_RESAMPLING="AVERAGE")
         _compare(product, scores, lambda values: values)
         _publish(product, path)
+
+
+def read_reduced(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Read a raster of scores that :func:`write_score_cog` wrote at a lower resolution.
+
+    Args:
+        path: Of the GeoTIFF.
+        shape: Height and width of the result.
+
+    Returns:
+        Average scores, (h, w); NaN where no pixel has data.
+
+    Raises:
+        StorageError: If the file cannot be read.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(_name(path)) as dataset:
+                scores: NDArray[np.float32] = dataset.read(
+                    1, out_shape=shape, resampling=Resampling.average
+                )
+    except _GDAL_ERRORS as error:
+        raise StorageError(f"cannot read {path}: {_reason(error)}") from error
+    return scores
 
 
 def write_mask_cog(

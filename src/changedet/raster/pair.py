@@ -138,6 +138,30 @@ class RasterPair:
             _finish(before, valid, self._limits[0]), _finish(after, valid, self._limits[1]), valid
         )
 
+    def read_reduced(self, window: Window, *, longest_px: int) -> PairPixels:
+        """Read a window of ``grid`` at a lower resolution, from overviews if there are any.
+
+        Memory does not grow with the window. Up to one pixel of the result is cut off at the
+        right and at the bottom.
+
+        Args:
+            window: Inside ``grid``.
+            longest_px: The longer side of the result has at least so many pixels, and less than
+                twice as many, if the window has them.
+
+        Raises:
+            ImageError: If a file is damaged or its server fails.
+        """
+        step = max(1, min(max(window.shape) // longest_px, min(window.shape)))
+        height, width = (side // step * step for side in window.shape)
+        with gdal_environment():
+            readers = self._readers()
+            before, after = readers.reduced(Window(window.top, window.left, height, width), step)
+        valid = before.valid & after.valid
+        return PairPixels(
+            _finish(before, valid, self._limits[0]), _finish(after, valid, self._limits[1]), valid
+        )
+
     def with_shift(self, shift_px: tuple[float, float]) -> RasterPair:
         """Give the same pair on the same grid with another correction, to be closed by itself.
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from affine import Affine
 
 from changedet.raster.geo_grid import Window
 from changedet.raster.open import open_raster
 from changedet.raster.pixels import Pixels, PixelSource
+from changedet.raster.read_plan import plan_reading
 from changedet.raster.warp import WarpedView
 
 if TYPE_CHECKING:
@@ -41,6 +44,43 @@ class PairReaders:
             return self._view.read(window)
         place = window.moved(self._plan.window.top, self._plan.window.left)
         return _read_within(self._after, place.moved(*self._plan.offset))
+
+    def reduced(self, window: Window, step: int) -> tuple[Pixels, Pixels]:
+        """Read a window of the common area, averaging ``step`` pixels along each axis.
+
+        Args:
+            window: Its sides are multiples of ``step``.
+            step: Pixels of the grid along each axis that become one.
+
+        Returns:
+            Both dates, (C, h / step, w / step).
+        """
+        plan = self._plan
+        place = window.moved(plan.window.top, plan.window.left)
+        before = self._before.read(place, decimation=step)
+        if plan.offset is not None or plan.before.crs is None:
+            # A shift that was corrected leaves the raster; less than a pixel of the result.
+            down, right = plan.offset or (0, 0)
+            top = min(max(place.top + down, 0), plan.after.height - place.height)
+            left = min(max(place.left + right, 0), plan.after.width - place.width)
+            moved = Window(top, left, *place.shape)
+            return before, self._after.read(moved, decimation=step)
+        shift = plan.origin[0] - plan.window.top, plan.origin[1] - plan.window.left
+        transform = plan.before.transform @ Affine.translation(place.left, place.top)
+        coarse = replace(
+            plan.before,
+            transform=transform @ Affine.scale(step),
+            height=place.height // step,
+            width=place.width // step,
+        )
+        reduced = plan_reading(
+            coarse,
+            plan.after,
+            Window(0, 0, *coarse.shape),
+            resampling=plan.resampling,
+            shift_px=(shift[0] / step, shift[1] / step),
+        )
+        return before, WarpedView(self._after, reduced).read(reduced.window)
 
     def close(self) -> None:
         """Close both files and free what belongs to them."""

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from changedet.data.images import encode_image
 from changedet.errors import DataError
 from changedet.palette import (
-    FAINT_INK,
     FALSE_ALARM_COLOUR,
     HIT_COLOUR,
     IGNORED_COLOUR,
-    INK,
     LABEL_CHANGED_COLOUR,
     LABEL_UNCHANGED_COLOUR,
     MISS_COLOUR,
     OVERLAY_COLOUR,
-    PAPER,
     Colour,
 )
+from changedet.rendering.tiles import Legend, Pixels, Tile, draw_tiles, strip_frame
 from changedet.storage.atomic import write_bytes
 from changedet.types import IGNORED
-
-Pixels: TypeAlias = NDArray[np.uint8]
-Legend: TypeAlias = tuple[tuple[str, Colour], ...]
 
 #: What the colours of :func:`outcome` mean, in the order of a legend.
 OUTCOME_LEGEND: Legend = (
@@ -45,16 +38,9 @@ LABEL_LEGEND: Legend = (
     ("ignored", IGNORED_COLOUR),
 )
 
-_MARGIN_PX = 12
-_GAP_PX = 8
-_TEXT_PX = 16
-_NOTE_PX = 13
-_NOTE_LINE_PX = 18
-_KEY_PX = 11
-_TITLE_PX = 19
-_LINE_PX = 24
-_MIN_COLUMN_PX = 230
-_BAR_PX = 10
+# Brightness of an image, and opacity of the colours on it, so that light colours stand out.
+_GROUND = 0.6
+_TINT = 0.5
 
 
 def heatmap(score: NDArray[np.floating]) -> Pixels:
@@ -127,6 +113,34 @@ def outcome(mask: NDArray[np.bool_], label: Pixels) -> Pixels:
     return colours
 
 
+def outcome_on(after: Pixels, mask: NDArray[np.bool_], label: Pixels) -> Pixels:
+    """Outline hits, misses and false alarms on the later image, in grey and darker.
+
+    Args:
+        after: The later image, (H, W, 3).
+        mask: Detected change, (H, W).
+        label: Decoded label, (H, W), 0 unchanged, 1 changed, 255 ignored.
+
+    Returns:
+        Colours, (H, W, 3), see :data:`OUTCOME_LEGEND`; what is correctly unchanged is the image.
+
+    Raises:
+        DataError: If the sizes differ.
+    """
+    colours = outcome(mask, label)
+    is_shown = _checked_mask(mask, label.shape) | (label != 0)
+    ground = after.astype(np.float64).mean(axis=2, keepdims=True) * _GROUND
+    picture = np.where(is_shown[..., None], ground + (colours - ground) * _TINT, ground)
+    # Each kind has its own outline, also where it meets another.
+    kind = np.where(label == IGNORED, 5, is_shown * (1 + 2 * (label == 1) + (mask != 0)))
+    edge = np.zeros(label.shape, np.bool_)
+    for value in (2, 3, 4):
+        edge |= _outline(kind == value)
+    picture[edge] = colours[edge]
+    drawn: Pixels = np.rint(picture).astype(np.uint8)
+    return drawn
+
+
 def label_picture(label: Pixels) -> Pixels:
     """Colour a decoded label (H, W), see :data:`LABEL_LEGEND`."""
     colours = np.empty((*label.shape, 3), dtype=np.uint8)
@@ -174,18 +188,20 @@ def panel(
             raise DataError(
                 f"{name} {array.shape} and after {after.shape} must have the same height and width"
             )
-    tiles = [_Tile("Before", before, "photo"), _Tile("After", after, "photo")]
-    heat = _Tile("Change score", heatmap(score), "photo", has_bar=True)
+    tiles = [Tile("Before", before, "photo"), Tile("After", after, "photo")]
+    ramp = heatmap(np.linspace(0.0, 1.0, 256)[None])
+    heat = Tile("Change score", heatmap(score), "photo", ramp=ramp)
     if label is None:
         drawn = overlay(after, mask)
         note = f"{mask.mean():.3f} of the area detected as changed"
-        tiles += [heat, _Tile("Detected change", drawn, "photo", note=note)]
+        tiles += [heat, Tile("Detected change", drawn, "photo", note=note)]
     else:
-        truth = _Tile("Label", label_picture(label), "classes", legend=_used(LABEL_LEGEND, label))
-        result = _Tile("Detection against label", outcome(mask, label), "classes")
-        result = result._replace(legend=_used(OUTCOME_LEGEND, label))
+        truth = Tile("Label", label_picture(label), "classes", legend=_used(LABEL_LEGEND, label))
+        result = Tile("Detection against label", outcome_on(after, mask, label), "classes")
+        result = result._replace(legend=_used(OUTCOME_LEGEND[:3] + OUTCOME_LEGEND[4:], label))
         tiles += [truth._replace(note=_changed_share(label)), heat, result]
-    return _draw(tiles, threshold=threshold, title=title, tile_px=tile_px)
+    frame = strip_frame(shape, count=len(tiles), tile_px=tile_px)
+    return draw_tiles(tiles, frame, threshold=threshold, title=title)
 
 
 def encode_png(image: Pixels | NDArray[np.bool_] | NDArray[np.uint16]) -> bytes:
@@ -229,15 +245,6 @@ def write_score_png(path: Path, score: NDArray[np.floating]) -> None:
     write_bytes(path, encode_png(values.astype(np.uint16)))
 
 
-class _Tile(NamedTuple):
-    caption: str
-    image: Pixels
-    kind: Literal["photo", "classes"]
-    has_bar: bool = False
-    legend: Legend = ()
-    note: str = ""
-
-
 def _used(legend: Legend, label: Pixels) -> Legend:
     has_ignored = bool((label == IGNORED).any())
     return tuple(entry for entry in legend if has_ignored or entry[0] != "ignored")
@@ -247,95 +254,6 @@ def _changed_share(label: Pixels) -> str:
     counted = int((label != IGNORED).sum())
     share = f"{(label == 1).sum() / counted:.3f}" if counted else "nothing"
     return f"{share} of the area labelled as changed"
-
-
-def _draw(
-    tiles: list[_Tile], *, threshold: float | None, title: str | None, tile_px: int
-) -> Pixels:
-    height, width = tiles[0].image.shape[:2]
-    scale = tile_px / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    # A tall, narrow image leaves room for its caption and legend all the same.
-    column = max(size[0], _MIN_COLUMN_PX)
-    top = _MARGIN_PX + (_LINE_PX + 4 if title else 0)
-    strip = Image.new(
-        "RGB",
-        (
-            2 * _MARGIN_PX + len(tiles) * column + (len(tiles) - 1) * _GAP_PX,
-            top + _LINE_PX + size[1] + 2 * _LINE_PX + _MARGIN_PX,
-        ),
-        PAPER,
-    )
-    draw = ImageDraw.Draw(strip)
-    if title:
-        draw.text((_MARGIN_PX, _MARGIN_PX - 2), title, fill=INK, font=_font(_TITLE_PX))
-    for index, tile in enumerate(tiles):
-        x = _MARGIN_PX + index * (column + _GAP_PX)
-        draw.text((x, top), tile.caption, fill=INK, font=_font(_TEXT_PX))
-        strip.paste(_scaled(tile, size), (x, top + _LINE_PX))
-        foot = top + _LINE_PX + size[1] + 6
-        if tile.has_bar:
-            _draw_bar(strip, (x, foot), width=column, threshold=threshold)
-        foot = _draw_legend(draw, (x, foot), legend=tile.legend, width=column)
-        draw.text((x, foot), tile.note, fill=FAINT_INK, font=_font(_NOTE_PX))
-    return np.array(strip)
-
-
-def _scaled(tile: _Tile, size: tuple[int, int]) -> Image.Image:
-    """Fit a tile: classes stay crisp when enlarged, and are averaged when shrunk, as photos are."""
-    height, width = tile.image.shape[:2]
-    grows = size[0] >= width and size[1] >= height
-    if tile.kind == "classes":
-        resampling = Image.Resampling.NEAREST if grows else Image.Resampling.BOX
-    else:
-        resampling = Image.Resampling.BICUBIC if grows else Image.Resampling.LANCZOS
-    return Image.fromarray(tile.image).resize(size, resampling)
-
-
-def _draw_bar(
-    strip: Image.Image, corner: tuple[int, int], *, width: int, threshold: float | None
-) -> None:
-    """Draw the colours of the score from 0 to 1, and a mark at the threshold."""
-    x, y = corner
-    ramp = heatmap(np.linspace(0.0, 1.0, width)[None])
-    strip.paste(Image.fromarray(np.repeat(ramp, _BAR_PX, axis=0)), (x, y))
-    draw = ImageDraw.Draw(strip)
-    font = _font(_NOTE_PX)
-    below = y + _BAR_PX + 3
-    draw.text((x, below), "0 same", fill=FAINT_INK, font=font)
-    draw.text((x + width, below), "1 changed", fill=FAINT_INK, font=font, anchor="ra")
-    if threshold is None:
-        return
-    mark = x + round(threshold * (width - 1))
-    draw.rectangle((mark - 1, y - 3, mark + 1, y + _BAR_PX + 2), fill=INK, outline=PAPER)
-    text = f"threshold {threshold:.3f}"
-    # The words stay clear of those at both ends, the mark itself does not move.
-    half = draw.textlength(text, font=font) / 2
-    leftmost = x + draw.textlength("0 same", font=font) + _GAP_PX + half
-    rightmost = x + width - draw.textlength("1 changed", font=font) - _GAP_PX - half
-    middle = min(max(mark, leftmost), rightmost)
-    draw.text((middle, below), text, fill=INK, font=font, anchor="ma")
-
-
-def _draw_legend(
-    draw: ImageDraw.ImageDraw, corner: tuple[int, int], *, legend: Legend, width: int
-) -> int:
-    """Draw colour keys, line after line within the width; return the y below them."""
-    x, y = corner
-    font = _font(_NOTE_PX)
-    for name, colour in legend:
-        length = _KEY_PX + 4 + round(draw.textlength(name, font=font))
-        if x + length > corner[0] + width:
-            x, y = corner[0], y + _NOTE_LINE_PX
-        draw.rectangle((x, y + 2, x + _KEY_PX, y + 2 + _KEY_PX), fill=colour, outline=INK)
-        draw.text((x + _KEY_PX + 4, y), name, fill=INK, font=font)
-        x += length + _GAP_PX + 2
-    return y + _NOTE_LINE_PX if legend else y
-
-
-def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    # The font that comes with Pillow: the same strip on every machine.
-    return ImageFont.load_default(size_px)
 
 
 def _jet_table() -> Pixels:

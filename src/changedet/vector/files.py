@@ -2,10 +2,13 @@
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from changedet._optional import require
 from changedet.errors import ConfigError
@@ -27,6 +30,9 @@ __all__ = [
     "file_name",
     "write_polygons",
 ]
+
+#: Gets polygons, (N,), as they are written.
+Watch: TypeAlias = Callable[[NDArray[np.object_]], None]
 
 _NAMES: Final[dict[Format, str]] = {
     "gpkg": "polygons.gpkg",
@@ -89,7 +95,12 @@ def check_polygon_options(options: PolygonOptions, grid: GeoGrid) -> None:
 
 
 def write_polygons(
-    changes: Iterable[Change], path: Path, *, grid: GeoGrid, options: PolygonOptions
+    changes: Iterable[Change],
+    path: Path,
+    *,
+    grid: GeoGrid,
+    options: PolygonOptions,
+    watch: Watch = lambda polygons: None,
 ) -> PolygonSummary:
     """Write polygons with their figures; columns see :data:`changedet.vector.table.COLUMNS`.
 
@@ -101,6 +112,7 @@ def write_polygons(
         path: The file, see :func:`file_name`.
         grid: Where the polygons come from: their CRS and the size of a pixel.
         options: Format and filters.
+        watch: Gets the polygons that are written, batch by batch.
 
     Raises:
         ConfigError: If the options do not go together, see :func:`check_polygon_options`.
@@ -115,7 +127,7 @@ def write_polygons(
             temporary.unlink(missing_ok=True)
             layer = _open_layer(temporary, options.format, crs=grid.crs)
         with contextlib.closing(layer):
-            summary = _write_all(changes, layer, path=path, grid=grid, options=options)
+            summary = _write_all(changes, layer, path=path, grid=grid, options=options, watch=watch)
             with storing(path):
                 layer.complete()
         with storing(path):
@@ -145,6 +157,7 @@ def _write_all(
     path: Path,
     grid: GeoGrid,
     options: PolygonOptions,
+    watch: Watch,
 ) -> PolygonSummary:
     selection = Selection(grid, options)
     count, tiny, area = 0, 0, 0.0
@@ -152,6 +165,7 @@ def _write_all(
         columns = columns_of(table, first_id=count + 1, crs=grid.crs)
         with storing(path):
             layer.write(table.geometry, columns)
+        watch(table.geometry)
         count += len(table.geometry)
         tiny += int((table.pixels < _TINY_PIXELS).sum())
         area += float(table.area.sum())

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ import pyogrio
 import pytest
 import rasterio
 from affine import Affine
+from PIL import Image
 from rasterio.warp import Resampling, calculate_default_transform, reproject
 
 from changedet.card import ModelCard
@@ -18,9 +20,11 @@ from changedet.inference.detector import Detector
 from changedet.inference.scorer import HostScorer
 from changedet.inference.torch_scorer import TorchScorer
 from changedet.models.model_file import save_model
+from changedet.palette import OUTLINE_COLOUR
 from changedet.predict.flow import TilesDone
 from changedet.predict.rasters import predict_scene
 from changedet.predict.request import SceneReport, SceneRequest
+from changedet.rendering.preview import preview_frame
 from changedet.selection import Selection
 from changedet.types import Normalisation, TestTime
 from changedet.vector.files import PolygonOptions
@@ -35,6 +39,7 @@ ALL = {
     "score.tif",
     "mask.tif",
     "polygons.gpkg",
+    "preview.png",
     "item.json",
     "summary.json",
     "score.qml",
@@ -145,6 +150,22 @@ def test_a_pair_gives_every_product_with_the_georeference_of_before(tmp_path: Pa
     assert report.polygons.area_m2 == pytest.approx(truth().sum() * 4, rel=2e-3)
 
 
+def test_the_preview_outlines_the_change_at_its_place(tmp_path: Path, run):
+    run()
+    with Image.open(tmp_path / "out" / "preview.png") as image:
+        picture = np.asarray(image)
+    width, height = (frame := preview_frame((HEIGHT, WIDTH))).size
+    left, top = frame.corner(3)
+    lines = (picture[top:, left : left + width] == np.array(OUTLINE_COLOUR)).all(axis=-1)
+    # Without the key below the picture.
+    lines = lines[: height + 27]
+    rows, columns = (np.flatnonzero(lines.any(axis=axis)) for axis in (1, 0))
+    scale = width / WIDTH
+    # The picture begins somewhere below its caption.
+    assert rows[-1] - rows[0] == pytest.approx(40 * scale, abs=2)
+    assert columns[[0, -1]] == pytest.approx(np.array([80, 140]) * scale, abs=2)
+
+
 def test_the_mask_is_the_score_cut_at_the_threshold(tmp_path: Path, run):
     report = run(threshold=0.011)
     score = read(tmp_path / "out" / "score.tif")
@@ -174,7 +195,12 @@ def test_the_summary_holds_inputs_coverage_shift_speed_and_memory(tmp_path: Path
     assert summary["notes"] == [text for text in said if not text.startswith("writing")]
     assert any(f"common area {WIDTH}x{HEIGHT} px: 100.0 % of before" in text for text in said)
     item = json.loads((tmp_path / "out" / "item.json").read_text())
-    assert {"score", "mask", "polygons"} <= item["assets"].keys()
+    assert {"score", "mask", "polygons", "preview"} == item["assets"].keys()
+    for asset in item["assets"].values():
+        path = tmp_path / "out" / asset["href"]
+        assert asset["file:checksum"] == f"1220{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    origins = [link["href"] for link in item["links"] if link["rel"] == "derived_from"]
+    assert [origin.rsplit("/", 1)[1] for origin in origins] == ["before.tif", "after.tif"]
     assert item["properties"]["changedet:model"] == summary["model"]
 
 

@@ -1,5 +1,7 @@
+import hashlib
 import json
 import math
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -15,6 +17,7 @@ from changedet._version import __version__
 from changedet.predict.stac import make_item
 from changedet.raster.geo_grid import GeoGrid
 from changedet.raster.info import RasterInfo
+from changedet.storage.checksum import file_sha256
 
 TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)
 GRID = GeoGrid("EPSG:32632", TRANSFORM, 300, 200)
@@ -109,6 +112,49 @@ def test_assets_are_named_relative_to_the_item_with_their_kind():
     assert (assets["mask"]["data_type"], assets["mask"]["nodata"]) == ("uint8", 255)
     assert "type" not in assets["style"]
     assert all(asset["roles"] == ["data"] for asset in assets.values())
+
+
+def test_the_preview_is_an_overview():
+    preview = item(assets={"preview": Path("out/preview.png")})["assets"]["preview"]
+    assert preview["roles"] == ["overview"]
+    assert preview["type"] == "image/png"
+
+
+def test_the_item_names_both_inputs_as_what_it_was_derived_from(tmp_path: Path):
+    (tmp_path / "before.tif").touch()
+    before = replace(BEFORE, location=str(tmp_path / "before.tif"))
+    after = replace(AFTER, location="https://me:secret@host/after.tif?key=1")
+    links = item(inputs=(before, after))["links"]
+    assert [(link["rel"], link["title"], link["href"]) for link in links] == [
+        ("derived_from", "before", (tmp_path / "before.tif").as_uri()),
+        ("derived_from", "after", "https://host/after.tif"),
+    ]
+
+
+def test_the_values_of_the_mask_are_named_as_the_classification_extension_asks():
+    content = item()
+    assert any("/classification/v2" in uri for uri in content["stac_extensions"])
+    classes = content["assets"]["mask"]["classification:classes"]
+    assert [entry["value"] for entry in classes] == [0, 1, 255]
+    assert [entry.get("nodata", False) for entry in classes] == [False, False, True]
+    for entry in classes:
+        # The rules of the extension's schema.
+        assert re.fullmatch(r"[0-9A-Za-z-_]+", entry["name"])
+        assert re.fullmatch(r"[0-9A-Fa-f]{6}", entry["color_hint"])
+        assert entry["description"]
+    assert "classification:classes" not in content["assets"]["score"]
+    assert not any("/classification/" in uri for uri in item(assets={})["stac_extensions"])
+
+
+def test_a_checksum_is_a_multihash_of_sha_256(tmp_path: Path):
+    path = tmp_path / "mask.tif"
+    path.write_bytes(b"abc")
+    digest = hashlib.sha256(b"abc").hexdigest()
+    content = item(checksums={"mask": file_sha256(path)})
+    assert content["assets"]["mask"]["file:checksum"] == f"1220{digest}"
+    assert "file:checksum" not in content["assets"]["score"]
+    assert any("/file/v2" in uri for uri in content["stac_extensions"])
+    validate(content)
 
 
 @pytest.mark.parametrize(

@@ -462,3 +462,66 @@ def test_handles_of_threads_that_have_ended_are_closed(
             thread.join()
             counts.append(len(list(opened.iterdir())))
     assert len(set(counts)) == 1
+
+
+def blocks(values: np.ndarray, step: int) -> np.ndarray:
+    """Average blocks of (h, w, C)."""
+    height, width = (side // step for side in values.shape[:2])
+    cut = values[: height * step, : width * step].astype(float)
+    return cut.reshape(height, step, width, step, -1).mean(axis=(1, 3))
+
+
+def test_a_reduced_window_holds_averages_of_both_dates(write_raster: Callable[..., str]):
+    ground = smooth((310, 290))
+    before = write_raster("b.tif", ground)
+    after = write_raster(
+        "a.tif", ground[:, 4:, 7:] + 10, transform=PLACE @ Affine.translation(7, 4)
+    )
+    with RasterPair(before, after, PairOptions(channels=1, pixel_type="float32")) as pair:
+        window = Window(3, 5, 290, 270)
+        whole, reduced = pair.read(window), pair.read_reduced(window, longest_px=70)
+    assert reduced.valid.shape == (72, 67)
+    assert reduced.valid.all()
+    np.testing.assert_allclose(reduced.before, blocks(whole.before, 4), atol=1e-3)
+    np.testing.assert_allclose(reduced.after, blocks(whole.after, 4), atol=1e-3)
+
+
+@pytest.mark.parametrize("levels", [[], [2, 4, 8]])
+def test_a_reduced_window_of_another_grid_lies_where_the_whole_one_lies(
+    write_raster: Callable[..., str], levels: list[int]
+):
+    # Smooth enough for the widths of two filters not to count, but a place off by one would.
+    ground = 5 * ndimage.gaussian_filter(smooth((600, 640)), (0, 12, 12))
+    before = write_raster("b.tif", ground)
+    after = write_raster(
+        "a.tif", ground, transform=PLACE @ Affine.translation(0.4, -0.3) @ Affine.rotation(3)
+    )
+    if levels:
+        with rasterio.open(after, "r+") as raster:
+            raster.build_overviews(levels, rasterio.enums.Resampling.average)
+    with RasterPair(before, after, PairOptions(channels=1, pixel_type="float32")) as pair:
+        window = pair.grid.window
+        whole, reduced = pair.read(window), pair.read_reduced(window, longest_px=100)
+        shifted = pair.with_shift((12.0, 0.0))
+        with shifted:
+            moved = shifted.read_reduced(window, longest_px=100)
+    expected = blocks(whole.after, 6)
+    inside = blocks(whole.valid[..., None], 6)[..., 0] == 1
+    known = inside & reduced.valid
+    off_by_one = np.abs(np.roll(expected, 1, axis=0) - expected)[known].mean()
+    assert np.abs(reduced.after - expected)[known].mean() < off_by_one / 4
+    # Twelve pixels are two of the result.
+    both = inside[2:] & moved.valid[:-2] & reduced.valid[2:]
+    assert np.abs(moved.after[:-2] - reduced.after[2:])[both].mean() < off_by_one / 4
+    assert both.mean() > 0.5
+
+
+def test_what_is_missing_in_either_date_is_missing_when_reduced(write_raster: Callable[..., str]):
+    values = np.full((1, 64, 64), 9, np.uint8)
+    values[:, :32] = 0
+    before, after = write_raster("b.tif", values, nodata=0), write_raster("a.tif", values + 1)
+    with RasterPair(before, after, PairOptions(channels=1)) as pair:
+        reduced = pair.read_reduced(pair.grid.window, longest_px=16)
+    assert not reduced.valid[:8].any()
+    assert reduced.valid[8:].all()
+    assert set(reduced.after[~reduced.valid].ravel()) == {0}
