@@ -1,18 +1,21 @@
 """Run the steps of an ablation one after the other, and stop them cleanly on Ctrl-C."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from changedet.errors import StorageError
 from changedet.training.signals import signals_to
 
 _PROGRAM = (sys.executable, "-m", "changedet.ablation.worker")
+#: Environment variable that tells a step who started it.
+PARENT: Final = "CHANGEDET_ABLATION"
 _LONGEST_REASON = 300
 
 
@@ -58,7 +61,11 @@ class StepProcesses:
             with log.open("ab") as file:
                 # Its own process session: Ctrl-C reaches it once, through this process.
                 process = subprocess.Popen(
-                    command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+                    command,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    env={**os.environ, PARENT: str(os.getpid())},
                 )
         except OSError as error:
             raise StorageError(

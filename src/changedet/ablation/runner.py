@@ -46,6 +46,7 @@ from changedet.errors import ConfigError, ResultsError, StorageError
 from changedet.evaluation.environment import software_versions
 from changedet.inference.devices import resolve_device
 from changedet.storage.atomic import write_text
+from changedet.storage.lock import only_run
 from changedet.storage.output_folder import content_of, remove_entries
 from changedet.training.config import dump_config
 from changedet.training.dataset_statistics import TrainingRecord
@@ -73,12 +74,18 @@ def run_ablation(request: AblationRequest, *, say: Say = lambda message: None) -
         say: Gets sentences for the user.
 
     Raises:
-        ConfigError: If the table or an option is wrong, or ``out`` holds something else.
+        ConfigError: If the table or an option is wrong, or ``out`` holds something else or is
+            written to by another run.
         DataError: If the data cannot be used.
         TrainingError: If nothing could be evaluated on the validation split.
         StorageError: If results cannot be written.
     """
     resolve_device(request.device)
+    with only_run(request.out):
+        return _run(request, say)
+
+
+def _run(request: AblationRequest, say: Say) -> AblationOutcome:
     plan = make_plan(request, say=say)
     _prepare_folder(request, plan)
     for sentence in (*plan.notes, *plan.problems):

@@ -6,11 +6,16 @@ measured run by run. The job is JSON; its keys are the arguments of the step.
 
 import json
 import logging
+import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from changedet.ablation.process import PARENT
 from changedet.ablation.resources import ResourceMeter
 from changedet.ablation.run_state import (
     PICTURES,
@@ -26,10 +31,13 @@ from changedet.evaluation.cost import measure_cost
 from changedet.inference.devices import resolve_device
 from changedet.inference.opening import open_detector
 from changedet.inference.score_source import source_of
+from changedet.storage.lock import only_run
 from changedet.training.callbacks import LogRow, TrainingCallback, ValidationEvent
 from changedet.training.run import TrainRequest, run_training
 
 _INTERRUPTED = 130
+_PATIENCE_S = 60.0
+_LOOK_EVERY_S = 0.5
 _logger = logging.getLogger(__name__)
 
 
@@ -64,6 +72,9 @@ def train(
     request = TrainRequest(
         out=place / TRAINING, data=Path(data), recipe=settings, device=device, mode=mode
     )
+    # Only a step that has lost its ablation can be at work there: it ends within a batch.
+    with only_run(request.out, patience_s=_PATIENCE_S):
+        pass
     outcome = run_training(request, callbacks=[_LogLines(), meter], say=_logger.info)
     if outcome.signal is None:
         meter.finish()
@@ -129,6 +140,17 @@ class _LogLines(TrainingCallback):
 _STEPS: dict[str, Callable[..., int]] = {"train": train, "judge": judge}
 
 
+def stop_without(parent: int) -> None:
+    """Stop this process as Ctrl-C does once the process that started it is no more."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK_EVERY_S)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def main(arguments: list[str]) -> int:
     """Do a step; a mistake of the user becomes one line on the error stream.
 
@@ -139,6 +161,8 @@ def main(arguments: list[str]) -> int:
         Exit status.
     """
     name, job = arguments
+    if PARENT in os.environ:
+        stop_without(int(os.environ[PARENT]))
     try:
         return _STEPS[name](**json.loads(job))
     except ChangeDetError as error:

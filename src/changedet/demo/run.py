@@ -36,7 +36,13 @@ from changedet.rendering.page import (
     Table,
     write_summary,
 )
-from changedet.storage.output_folder import content_of, remove_entries
+from changedet.storage.lock import only_run
+from changedet.storage.output_folder import (
+    content_of,
+    half_made,
+    is_half_made,
+    remove_entries,
+)
 from changedet.synthetic.dataset import write_sample
 from changedet.training.build import build_seeded_model
 from changedet.training.callbacks import TrainingCallback
@@ -105,7 +111,15 @@ def run_demo(
         ConfigError: If ``out`` holds something else.
         TrainingError: If the training was stopped.
     """
-    _prepare_folder(request)
+    with only_run(request.out):
+        _prepare_folder(request)
+        with half_made(request.out):
+            return _run(request, callbacks, say)
+
+
+def _run(
+    request: DemoRequest, callbacks: Sequence[TrainingCallback], say: Callable[[str], None]
+) -> DemoReport:
     out, clock = request.out, _Clock()
     config = load_config(RECIPE, overrides=request.overrides)
     train, val, test = request.counts
@@ -156,7 +170,8 @@ def _prepare_folder(request: DemoRequest) -> None:
     out = request.out
     names = [path.name for path in content_of(out)]
     foreign = [name for name in names if name not in _ENTRIES]
-    if foreign or (names and request.existing == "refuse"):
+    is_kept = request.existing == "refuse" and not is_half_made(out)
+    if foreign or (names and is_kept):
         held = f"contains other files ({foreign[0]})" if foreign else "contains an earlier demo"
         remedy = "choose another folder" if foreign else 'use `existing="replace"` to replace it'
         raise ConfigError(f"{out} {held}; {remedy}")

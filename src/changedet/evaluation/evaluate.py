@@ -47,7 +47,7 @@ from changedet.metrics.protocol import (
     fixed_threshold_metrics,
 )
 from changedet.rendering.plots import write_precision_recall_curve
-from changedet.storage.output_folder import Existing, check_result_folder, result_folder
+from changedet.storage.output_folder import Existing, claimed, result_folder
 from changedet.types import Mode, Progress, TestTime
 
 #: The file that tells a finished evaluation.
@@ -129,6 +129,13 @@ def evaluate_model(
         StorageError: If the results cannot be written.
     """
     _check_request(request)
+    with claimed(request.out, marker=METRICS, existing=request.existing):
+        return _evaluate(request, say=say, progress=progress)
+
+
+def _evaluate(
+    request: EvaluationRequest, *, say: Callable[[str], None], progress: Progress | None
+) -> EvaluationResults:
     source = source_of(
         open_detector(
             request.model,
@@ -165,13 +172,12 @@ def evaluate_model(
     choice, histogram = _count(judged, encoding=encoding, progress=progress)
     seconds = time.monotonic() - started
     results = _judge(judged, choice, histogram, encoding=encoding, seconds=seconds)
-    with result_folder(request.out, marker=METRICS, existing=request.existing) as folder:
+    with result_folder(request.out, marker=METRICS) as folder:
         _write_results(folder, judged, results, histogram=histogram)
     return results
 
 
 def _check_request(request: EvaluationRequest) -> None:
-    check_result_folder(request.out, marker=METRICS, existing=request.existing)
     if request.threshold is not None:
         check_threshold(request.threshold)
         if request.threshold_split is not None:

@@ -30,7 +30,12 @@ from changedet.predict.summary import (
 )
 from changedet.rendering.display import as_rgb
 from changedet.rendering.pictures import heatmap, overlay, write_png, write_score_png
-from changedet.storage.output_folder import Existing, check_result_folder, result_folder
+from changedet.storage.output_folder import (
+    Existing,
+    check_result_folder,
+    claimed,
+    result_folder,
+)
 from changedet.storage.text import first_few
 from changedet.types import MAX_DISTANCE, Progress, TestTime
 
@@ -157,7 +162,10 @@ def predict_files(
         "tile_px": detector.tile_px,
         "test_time": detector.test_time,
     }
-    with result_folder(out, marker=SUMMARY, existing=existing) as folder:
+    with (
+        claimed(out, marker=SUMMARY, existing=existing),
+        result_folder(out, marker=SUMMARY) as folder,
+    ):
         single = before.is_file()
         found: list[PredictedPair] = []
         for pair, image, prediction in _predictions(

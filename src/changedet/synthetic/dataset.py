@@ -4,7 +4,7 @@ Between the two dates the season, the sun, the air and the camera differ, fields
 cars move, none of which is labelled; what is built, dug or torn down is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal
@@ -16,7 +16,8 @@ from PIL import Image
 from changedet._version import __version__
 from changedet.data.labelled import DecodedPair
 from changedet.errors import ConfigError, DataError, StorageError
-from changedet.storage.output_folder import content_of
+from changedet.storage.lock import only_run
+from changedet.storage.output_folder import content_of, half_made, is_half_made
 from changedet.synthetic.camera import draw_exposure, expose
 from changedet.synthetic.canvas import draw_relief
 from changedet.synthetic.changes import apply_changes
@@ -121,26 +122,41 @@ def write_sample(
     if seed < 0:
         raise ConfigError(f"seed must be 0 or more, got {seed}")
     _check_size(size_px)
+    content_of(out, error=DataError)
     try:
-        _make_room(out, existing)
-        # Written first, so that an interrupted sample is known for what it is.
-        (out / _README).write_text(_describe(counts, seed=seed, size_px=size_px), encoding="utf-8")
-        done = 0
-        for place, (split, count) in enumerate(counts.items()):
-            for part in _PARTS:
-                (out / split / part).mkdir(parents=True, exist_ok=True)
-            for index in range(count):
-                stream = np.random.SeedSequence([seed, place, index])
-                pair_seed = int(stream.generate_state(1, np.uint64)[0])
-                _write_pair(out / split, index, generate_pair(pair_seed, size_px=size_px))
-                done += 1
-                if progress is not None:
-                    progress(done, sum(counts.values()))
+        with only_run(out):
+            _make_room(out, existing)
+            with half_made(out):
+                # Written first, so that an interrupted sample is known for what it is.
+                readme = _describe(counts, seed=seed, size_px=size_px)
+                (out / _README).write_text(readme, encoding="utf-8")
+                _write_pairs(out, counts, seed=seed, size_px=size_px, progress=progress)
     except OSError as error:
         raise StorageError(
             f"cannot write the sample to {out}: {error.strerror or error}; "
             "make room or choose another folder"
         ) from error
+
+
+def _write_pairs(
+    out: Path,
+    counts: Mapping[str, int],
+    *,
+    seed: int,
+    size_px: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    done = 0
+    for place, (split, count) in enumerate(counts.items()):
+        for part in _PARTS:
+            (out / split / part).mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            stream = np.random.SeedSequence([seed, place, index])
+            pair_seed = int(stream.generate_state(1, np.uint64)[0])
+            _write_pair(out / split, index, generate_pair(pair_seed, size_px=size_px))
+            done += 1
+            if progress is not None:
+                progress(done, sum(counts.values()))
 
 
 def _make_room(out: Path, existing: Literal["refuse", "replace"]) -> None:
@@ -150,7 +166,8 @@ def _make_room(out: Path, existing: Literal["refuse", "replace"]) -> None:
         return
     readme = out / _README
     is_sample = readme.is_file() and readme.read_bytes().startswith(_GENERATED_BY.encode())
-    if existing == "refuse" or not is_sample:
+    is_kept = existing == "refuse" and not is_half_made(out)
+    if is_kept or not is_sample:
         held = "an earlier sample" if is_sample else "something else"
         cure = 'use `existing="replace"` to replace it or ' if is_sample else ""
         raise DataError(f"{out} is not empty: it contains {held}; {cure}choose another folder")

@@ -18,7 +18,8 @@ from changedet.inference.memory import keep_freed_memory
 from changedet.models.base import ChangeModel, EncoderModel
 from changedet.models.ensemble import Ensemble
 from changedet.models.model_file import load_model
-from changedet.storage.atomic import write_text
+from changedet.storage.atomic import remove_parts, write_text
+from changedet.storage.lock import only_run
 from changedet.storage.output_folder import content_of, remove_entries
 from changedet.training.averaging import AveragedModel
 from changedet.training.build import (
@@ -104,11 +105,21 @@ def run_training(
         say: Gets sentences for the user.
 
     Raises:
-        ConfigError: For a faulty setting, or a folder that holds another run.
+        ConfigError: For a faulty setting, or a folder that holds another run or that one is
+            writing to now.
         DataError: For data that cannot be trained on.
         TrainingError: If the loss is not finite.
         StorageError: If results cannot be written.
     """
+    with only_run(request.out):
+        for name in _FILLED:
+            remove_parts(request.out / name)
+        return _run(request, callbacks, say)
+
+
+def _run(
+    request: TrainRequest, callbacks: Sequence[TrainingCallback], say: Callable[[str], None]
+) -> TrainOutcome:
     device = resolve_device(request.device)
     keep_freed_memory(str(device))
     config, facts, index = _prepare(request, say=say)
@@ -292,11 +303,23 @@ def _initialise(model: ChangeModel, path: Path) -> None:
 def _check_folder(request: TrainRequest) -> None:
     out = request.out
     held = content_of(out)
-    if held and request.mode == "new":
+    if held and request.mode == "new" and not _is_stillborn(out, held):
         raise ConfigError(f"{out} already contains {_held(out)}, or choose another folder")
     # A wrong folder must not cost anybody what else it holds.
     if held and request.mode == "overwrite" and not is_run(out):
         raise ConfigError(f"{out} contains no run that could be replaced; choose another folder")
+
+
+def _is_stillborn(out: Path, held: Sequence[Path]) -> bool:
+    """Tell whether a run was killed before there was anything in the folder to go on with."""
+    models = (out / "best.safetensors", out / CHECKPOINTS / LAST)
+    if not {path.name for path in held} <= {*_RUN_ENTRIES}:
+        return False
+    try:
+        TrainingRecord.read(out / RECORD)
+    except ResultsError:
+        return False
+    return not any(model.exists() for model in models)
 
 
 def _held(out: Path) -> str:
@@ -307,17 +330,19 @@ def _held(out: Path) -> str:
     return 'a run; use `mode="resume"` to resume it, `mode="overwrite"` to replace it'
 
 
-_RUN_ENTRIES = (CHECKPOINTS, "logs", "validation", "best.safetensors", SETTINGS, RECORD)
+_FILLED = (CHECKPOINTS, "logs", "validation")
+_RUN_ENTRIES = (*_FILLED, "best.safetensors", SETTINGS, RECORD)
 
 
 def _write_run(request: TrainRequest, config: ExperimentConfig, facts: DatasetStatistics) -> None:
-    write_text(request.out / SETTINGS, dump_config(config))
     TrainingRecord(
         **dict(facts),
         package_version=__version__,
         torch_version=str(torch.__version__),
         threads=torch.get_num_threads(),
     ).write(request.out / RECORD)
+    # Behind the file that tells a run: what a kill leaves is known for what it is.
+    write_text(request.out / SETTINGS, dump_config(config))
 
 
 def _stored_run(request: TrainRequest) -> tuple[ExperimentConfig, DatasetStatistics]:

@@ -1,13 +1,24 @@
+import contextlib
 from pathlib import Path
 
 import pytest
 
 from changedet.errors import ConfigError, DataError, StorageError
-from changedet.storage.output_folder import Existing, content_of, result_folder
+from changedet.storage.output_folder import (
+    Existing,
+    claimed,
+    content_of,
+    half_made,
+    is_half_made,
+    result_folder,
+)
 
 
 def write_results(out: Path, text: str, existing: Existing = "refuse") -> None:
-    with result_folder(out, marker="done.json", existing=existing) as folder:
+    with (
+        claimed(out, marker="done.json", existing=existing),
+        result_folder(out, marker="done.json") as folder,
+    ):
         assert not (out / "value.txt").exists() or (out / "value.txt").read_text() != text
         (folder / "value.txt").write_text(text)
         (folder / "inner").mkdir()
@@ -64,7 +75,10 @@ def test_an_error_leaves_an_earlier_result_untouched(tmp_path: Path):
     write_results(out, "one")
 
     def fail() -> None:
-        with result_folder(out, marker="done.json", existing="replace") as folder:
+        with (
+            claimed(out, marker="done.json", existing="replace"),
+            result_folder(out, marker="done.json") as folder,
+        ):
             (folder / "value.txt").write_text("half")
             raise KeyboardInterrupt
 
@@ -119,5 +133,57 @@ def test_what_a_killed_run_left_behind_does_not_stand_in_the_way(tmp_path: Path)
 
 def test_a_place_that_cannot_be_written_is_an_error_of_storage(tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StorageError, match=r"cannot write results to .*out: "):
+    with pytest.raises(StorageError, match=r"cannot write to .*out "):
         write_results(tmp_path / "file" / "out", "one")
+
+
+def test_the_folder_is_kept_from_other_runs_from_the_first_look_on(tmp_path: Path):
+    out = tmp_path / "out"
+    with (
+        claimed(out, marker="done.json", existing="refuse"),
+        pytest.raises(ConfigError, match=r"another run is writing to .*out "),
+    ):
+        write_results(out, "two")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("moved", range(5))
+@pytest.mark.parametrize("earlier", ["one", None])
+def test_a_kill_while_results_are_moved_is_made_good_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, earlier: str | None, moved: int
+):
+    out = tmp_path / "out"
+    if earlier is not None:
+        write_results(out, earlier)
+    rename, done = Path.rename, []
+
+    def fail_late(path: Path, target: Path) -> Path:
+        done.append(path)
+        if len(done) > moved:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail_late)
+    # Six moves: the old marker, folder and file aside, the new ones in; three without old ones.
+    with contextlib.suppress(KeyboardInterrupt):
+        write_results(out, "two", existing="replace")
+    monkeypatch.undo()
+    with pytest.raises(ConfigError, match="results of another run"):
+        write_results(out, "three")
+    assert names(out) == RESULT
+    assert (out / "value.txt").read_text() == (out / "inner" / "more.txt").read_text() == "two"
+
+
+def test_a_half_made_folder_is_known_until_it_is_whole(tmp_path: Path):
+    def fail() -> None:
+        with half_made(tmp_path):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert is_half_made(tmp_path)
+    assert content_of(tmp_path) == []
+    with half_made(tmp_path):
+        pass
+    assert not is_half_made(tmp_path)
+    assert names(tmp_path) == []

@@ -17,7 +17,8 @@ from changedet.data.pair import PairPaths
 from changedet.data.parallel import map_in_order
 from changedet.errors import DataError
 from changedet.storage.atomic import write_bytes, write_text
-from changedet.storage.output_folder import content_of
+from changedet.storage.lock import only_run
+from changedet.storage.output_folder import content_of, half_made, is_half_made
 from changedet.types import Progress
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def prepare(
     """Turn the labels of a data set into 0/1 single-channel PNG and list the pairs.
 
     Masks go to ``SPLIT/OUT1/NAME.png`` (in place: to ``OUT1`` beside the labels' folder), lists to
-    ``train1.txt``, ``val1.txt``, ``test1.txt``. The lists come last, so a broken run leaves none.
+    ``train1.txt``, ``val1.txt``, ``test1.txt``. The lists come last, so a broken run leaves none;
+    the next run replaces what else it left.
     Prepared files of an earlier run are not read as a source where there are others. Ignored
     pixels become 255.
 
@@ -102,14 +104,15 @@ def prepare(
     every = [step for own in steps.values() for step in own]
     _require_distinct(every)
     earlier = [path for path in _prepared_lists(folder).values() if path.exists()]
-    if existing == "refuse":
+    if existing == "refuse" and not is_half_made(folder):
         _require_new([*earlier, *(step.mask for step in every)])
     stale = [path for path in earlier if path not in lists.values()]
     scan = scan_labels(index.pairs, ignore_value=ignore_value, changed_values=changed_values)
-    for _ in map_in_order(partial(_write, encoding=scan.encoding), every, progress=progress):
-        pass
-    for split, path in lists.items():
-        write_text(path, "".join(f"{line}\n" for line in lines[split]))
+    with only_run(folder), half_made(folder):
+        for _ in map_in_order(partial(_write, encoding=scan.encoding), every, progress=progress):
+            pass
+        for split, path in lists.items():
+            write_text(path, "".join(f"{line}\n" for line in lines[split]))
     return Prepared(
         folder=folder,
         lists=lists,

@@ -26,7 +26,7 @@ from changedet.inference.score_source import ScoreSource
 from changedet.metrics.objects import object_result
 from changedet.metrics.protocol import choose_threshold, fixed_threshold_metrics
 from changedet.selection import Selection
-from changedet.storage.output_folder import check_result_folder, result_folder
+from changedet.storage.output_folder import claimed, result_folder
 from changedet.types import Progress
 
 #: The file that tells a finished benchmark.
@@ -59,9 +59,15 @@ def measure_accuracy(
         CheckpointError: If a model file cannot be used.
         StorageError: If the results cannot be written.
     """
-    started = time.monotonic()
     request.check()
-    check_result_folder(request.out, marker=ACCURACY, existing=request.existing)
+    with claimed(request.out, marker=ACCURACY, existing=request.existing):
+        return _measure(request, say=say, progress=progress)
+
+
+def _measure(
+    request: AccuracyRequest, *, say: Callable[[str], None], progress: Progress | None
+) -> AccuracyResults:
+    started = time.monotonic()
     left_out: list[str] = []
     methods = open_methods(request, say=left_out.append)
     for sentence in left_out:
@@ -96,7 +102,7 @@ def measure_accuracy(
         origin=_origin(request, first),
         seconds=round(time.monotonic() - started, 3),
     )
-    with result_folder(request.out, marker=ACCURACY, existing=request.existing) as folder:
+    with result_folder(request.out, marker=ACCURACY) as folder:
         write_report(folder, report)
         report.write(folder / ACCURACY)
     return report
