@@ -88,3 +88,19 @@ def test_ctrl_c_saves_and_says_how_to_go_on(pairs_folder, tmp_path):
     assert f"resume with: changedet train --out {out} --resume" in program.err
     assert "Traceback" not in program.err
     assert "resuming at epoch" in finish(start(out, "--resume"))
+
+
+def test_a_second_run_in_the_same_folder_is_refused(pairs_folder, tmp_path):
+    out = tmp_path / "run"
+    program = new_run(out, pairs_folder)
+    wait_for_rows(out, 1, program)
+    for again in (start(out, "--resume"), new_run(out, pairs_folder)):
+        assert again.wait() == 2
+        assert again.err == (
+            f"changedet: another run is writing to {out} (--out); wait for it, or choose another "
+            "folder\n"
+        )
+    program.kill()
+    (out / "checkpoints" / ".best_9_9.safetensors.part").write_text("half")
+    finish(start(out, "--resume"))
+    assert not list(out.rglob(".*"))

@@ -20,7 +20,7 @@ from changedet.models.ensemble import Ensemble
 from changedet.models.model_file import load_model
 from changedet.storage.atomic import remove_parts, write_text
 from changedet.storage.lock import only_run
-from changedet.storage.output_folder import content_of, remove_entries
+from changedet.storage.output_folder import remove_entries
 from changedet.training.averaging import AveragedModel
 from changedet.training.build import (
     build_augmentation,
@@ -47,7 +47,15 @@ from changedet.training.dataset_statistics import (
     measure_dataset,
 )
 from changedet.training.logs import RunRecords
-from changedet.training.run_folder import CHECKPOINTS, LAST, RECORD, SETTINGS, is_run
+from changedet.training.run_folder import (
+    CHECKPOINTS,
+    FILLED,
+    LAST,
+    RECORD,
+    RUN_ENTRIES,
+    SETTINGS,
+    check_free,
+)
 from changedet.training.signals import signals_to
 from changedet.training.trainer import Interrupted, Trainer, TrainingParts
 from changedet.training.validation import RunValidator, make_exporter
@@ -112,7 +120,7 @@ def run_training(
         StorageError: If results cannot be written.
     """
     with only_run(request.out):
-        for name in _FILLED:
+        for name in FILLED:
             remove_parts(request.out / name)
         return _run(request, callbacks, say)
 
@@ -141,7 +149,7 @@ def _run(
         say(_move_to_epoch(progress, request.start_epoch))
     # Only now, when all that the user can have wrong is read, is an earlier run replaced.
     if request.mode != "resume":
-        remove_entries(request.out, _RUN_ENTRIES)
+        remove_entries(request.out, RUN_ENTRIES)
     _write_run(request, config, facts)
     if config.training.compile:
         model.compile()
@@ -219,7 +227,7 @@ def _prepare(
             )
         config = load_config(request.recipe or DEFAULT_RECIPE, overrides=request.overrides)
         _check_start(request, config)
-        _check_folder(request)
+        check_free(request.out, mode=request.mode)
         build_schedule(config)
         tile_px(config)
         build_augmentation(config, pixel_type="uint8")
@@ -298,40 +306,6 @@ def _initialise(model: ChangeModel, path: Path) -> None:
             f"{path} is a {card.architecture} with {card.options}, which does not fit the "
             f"settings' {model.architecture} with {model.options}; use settings of the same model"
         ) from error
-
-
-def _check_folder(request: TrainRequest) -> None:
-    out = request.out
-    held = content_of(out)
-    if held and request.mode == "new" and not _is_stillborn(out, held):
-        raise ConfigError(f"{out} already contains {_held(out)}, or choose another folder")
-    # A wrong folder must not cost anybody what else it holds.
-    if held and request.mode == "overwrite" and not is_run(out):
-        raise ConfigError(f"{out} contains no run that could be replaced; choose another folder")
-
-
-def _is_stillborn(out: Path, held: Sequence[Path]) -> bool:
-    """Tell whether a run was killed before there was anything in the folder to go on with."""
-    models = (out / "best.safetensors", out / CHECKPOINTS / LAST)
-    if not {path.name for path in held} <= {*_RUN_ENTRIES}:
-        return False
-    try:
-        TrainingRecord.read(out / RECORD)
-    except ResultsError:
-        return False
-    return not any(model.exists() for model in models)
-
-
-def _held(out: Path) -> str:
-    if not is_run(out):
-        return "files that are not a run; move them away"
-    if not (out / CHECKPOINTS / LAST).is_file():
-        return 'a run without a checkpoint; use `mode="overwrite"` to replace it'
-    return 'a run; use `mode="resume"` to resume it, `mode="overwrite"` to replace it'
-
-
-_FILLED = (CHECKPOINTS, "logs", "validation")
-_RUN_ENTRIES = (*_FILLED, "best.safetensors", SETTINGS, RECORD)
 
 
 def _write_run(request: TrainRequest, config: ExperimentConfig, facts: DatasetStatistics) -> None:

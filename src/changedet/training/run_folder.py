@@ -1,9 +1,12 @@
 """Where a training run keeps what resuming needs, and how a run is found; imports no torch."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
-from changedet.errors import ConfigError
+from changedet.errors import ConfigError, ResultsError
+from changedet.storage.output_folder import content_of
+from changedet.storage.results import read_content
 
 #: What was measured on the data once; also the file that tells a run.
 RECORD: Final = "run.json"
@@ -12,6 +15,11 @@ SETTINGS: Final = "config.yaml"
 CHECKPOINTS: Final = "checkpoints"
 #: Weights, optimiser and position that an interrupted run resumes from.
 LAST: Final = "last.safetensors"
+#: Folders that a run fills as it goes on.
+FILLED: Final = (CHECKPOINTS, "logs", "validation")
+_BEST: Final = "best.safetensors"
+#: All that a run writes; what tells it goes last.
+RUN_ENTRIES: Final = (*FILLED, _BEST, SETTINGS, RECORD)
 
 
 def is_run(folder: Path) -> bool:
@@ -54,3 +62,41 @@ def find_run(path: Path) -> Path:
         )
     # As the user wrote it, where that shows the folder.
     return path.parent.parent if path.parent.name == CHECKPOINTS else run
+
+
+def check_free(out: Path, *, mode: Literal["new", "overwrite"]) -> None:
+    """Refuse a folder that a new run must not write to.
+
+    Args:
+        out: The folder; it need not exist.
+        mode: Whether it may replace a run that is there. One that was killed before its first
+            checkpoint is replaced anyway.
+
+    Raises:
+        ConfigError: If it is a file, or holds something else.
+    """
+    held = content_of(out)
+    if held and mode == "new" and not _is_stillborn(out, held):
+        raise ConfigError(f"{out} already contains {_held(out)}, or choose another folder")
+    # A wrong folder must not cost anybody what else it holds.
+    if held and mode == "overwrite" and not is_run(out):
+        raise ConfigError(f"{out} contains no run that could be replaced; choose another folder")
+
+
+def _is_stillborn(out: Path, held: Sequence[Path]) -> bool:
+    """Tell whether a run was killed before there was anything in the folder to go on with."""
+    if not {path.name for path in held} <= {*RUN_ENTRIES}:
+        return False
+    try:
+        is_run_of_ours = read_content(out / RECORD).get("kind") == "training"
+    except ResultsError:
+        return False
+    return is_run_of_ours and not ((out / _BEST).exists() or (out / CHECKPOINTS / LAST).exists())
+
+
+def _held(out: Path) -> str:
+    if not is_run(out):
+        return "files that are not a run; move them away"
+    if not (out / CHECKPOINTS / LAST).is_file():
+        return 'a run without a checkpoint; use `mode="overwrite"` to replace it'
+    return 'a run; use `mode="resume"` to resume it, `mode="overwrite"` to replace it'
