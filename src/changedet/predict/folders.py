@@ -227,7 +227,9 @@ def _version(location: str) -> list[int | str | None]:
 
 def _region_sha256(request: SceneRequest, crs: str | None) -> str:
     """Tell one state of the area of interest from another, as it stands in a summary."""
-    geometry = read_region(request.region or "", crs=crs, text_crs=request.region_crs)
+    geometry = read_region(
+        request.region or "", crs=crs, text_crs=request.region_crs, tell=lambda message: None
+    )
     return region_sha256(geometry)
 
 

@@ -41,8 +41,10 @@ class HoleFiller:
         holes = shapely.polygons(rings[is_hole])
         closes = np.zeros(len(rings), dtype=bool)
         closes[is_hole] = self._is_small(holes) & ~self._are_inhabited(holes)
+        first = np.searchsorted(owner, np.arange(len(with_holes) + 1))
         for number in np.unique(owner[closes]):
-            exterior, *left = rings[(owner == number) & ~closes]
+            own = slice(first[number], first[number + 1])
+            exterior, *left = rings[own][~closes[own]]
             filled[with_holes[number]] = shapely.Polygon(exterior, left)
             is_changed[with_holes[number]] = True
         return filled, is_changed

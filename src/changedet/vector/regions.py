@@ -1,7 +1,9 @@
 """Areas of interest and label polygons, as given by the user."""
 
 import hashlib
+import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,19 @@ import pyproj.exceptions
 import shapely
 
 from changedet.errors import ConfigError
+from changedet.vector.repair import united
 from changedet.vector.vector_file import SUFFIXES, Bounds, read_polygons, reproject
 
+logger = logging.getLogger(__name__)
 
-def read_region(text: str, *, crs: str | None, text_crs: str | None = None) -> shapely.Geometry:
+
+def read_region(
+    text: str,
+    *,
+    crs: str | None,
+    text_crs: str | None = None,
+    tell: Callable[[str], None] = logger.warning,
+) -> shapely.Geometry:
     """Read an area of interest: a bounding box or a file with polygons.
 
     Args:
@@ -21,6 +32,7 @@ def read_region(text: str, *, crs: str | None, text_crs: str | None = None) -> s
             with one layer of polygons, which are united.
         crs: CRS to give it in, that of the rasters; None: pixel coordinates.
         text_crs: CRS of the bounding box, if it is another one.
+        tell: Gets what was repaired in a file.
 
     Returns:
         Valid polygon or multipolygon in ``crs``.
@@ -33,7 +45,7 @@ def read_region(text: str, *, crs: str | None, text_crs: str | None = None) -> s
     """
     text = text.strip()
     if Path(text).suffix.lower() in SUFFIXES:
-        return shapely.union_all(read_polygons(Path(text), crs=crs))
+        return united(read_polygons(Path(text), crs=crs, tell=tell), name=text)
     box = np.array([shapely.box(*_bounding_box(text))], dtype=object)
     if text_crs is not None:
         if crs is None:

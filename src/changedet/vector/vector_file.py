@@ -1,29 +1,39 @@
 """Read polygons from vector files, in a given CRS."""
 
+import contextlib
+import logging
 import shlex
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pyogrio
 import pyogrio.errors
 import pyogrio.raw
 import pyproj
+import pyproj.exceptions
 import shapely
 from numpy.typing import NDArray
 
 from changedet.errors import DataError
+from changedet.vector.repair import parse_polygons, valid_polygons
+
+logger = logging.getLogger(__name__)
 
 #: Left, bottom, right and top.
 Bounds: TypeAlias = tuple[float, float, float, float]
 
 #: Endings of vector files that are read.
 SUFFIXES: Final = (".gpkg", ".geojson", ".json", ".shp")
-_POLYGONAL: Final = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 # Edges are divided into this many pieces per extent, as what is straight in one system is not in
 # another.
 _PIECES: Final = 64
+# Polygons with a long way around get fewer pieces, so that they do not grow without bounds.
+_PIECES_AROUND: Final = 16 * _PIECES
+# Names of fields and layers; no byte is unknown to it, and none of the names matters.
+_ENCODING: Final = "latin-1"
 
 
 def read_polygons(
@@ -33,6 +43,7 @@ def read_polygons(
     bounds: Bounds | None = None,
     layer: str | None = None,
     key: str | None = None,
+    tell: Callable[[str], None] = logger.warning,
 ) -> NDArray[np.object_]:
     """Read the polygons of a GeoPackage, GeoJSON file or shapefile.
 
@@ -42,29 +53,28 @@ def read_polygons(
         bounds: Take only what meets this box, in ``crs``.
         layer: Layer that holds them; None: the only layer of polygons.
         key: What the user can name the layer by, for the message; None: nothing.
+        tell: Gets what was repaired.
 
     Returns:
-        Valid polygons, (N,), multipolygons as their parts; none where nothing lies in the box.
+        Valid polygons, (N,), multipolygons and collections as their parts; none where nothing lies
+        in the box.
 
     Raises:
         DataError: If there is no such file, it cannot be read, has several layers of polygons and
             none is chosen, has features but no polygons (without a box: no polygons), lacks a CRS,
-            or has one where there should be none.
+            or has one where there should be none; if coordinates are no place, or polygons cross
+            themselves too often to be repaired.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{path}: polygons are read from {', '.join(SUFFIXES)} files, not this one")
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path")
-    try:
+    with _reading(path):
         name = _choose_layer(path, layer, key)
-        found = _placed(path, name, crs=crs, bounds=bounds)
+        found = _placed(path, name, crs=crs, bounds=bounds, tell=tell)
         serves = len(found) > 0 or (
-            bounds is not None and (_is_empty(path, name) or len(_read(path, name, None)) > 0)
+            bounds is not None and (_is_empty(path, name) or len(_read(path, name)) > 0)
         )
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise DataError(
-            f"{path}: cannot be read ({' '.join(str(error).split())}); write the file again"
-        ) from error
     if not serves:
         raise _no_polygons(path)
     return found
@@ -80,13 +90,17 @@ def polygon_place(path: Path, *, crs: str | None, layer: str | None = None) -> s
 
     Returns:
         Their bounding box in words; None if the layer has no polygons.
+
+    Raises:
+        DataError: If it cannot be read.
     """
-    name = _choose_layer(path, layer, None)
-    geometry = _read(path, name, None)
+    with _reading(path):
+        name = _choose_layer(path, layer, None)
+        geometry = _read(path, name)
+        source = _declared_crs(path, name)
     if len(geometry) == 0:
         return None
     left, bottom, right, top = map(float, shapely.total_bounds(geometry))
-    source = _declared_crs(path, name)
     if crs is not None and source is not None:
         transformer = pyproj.Transformer.from_crs(source, crs, always_xy=True)
         moved = transformer.transform_bounds(left, bottom, right, top, densify_pts=21)
@@ -108,7 +122,8 @@ def reproject(
     """Bring geometries to another CRS, long edges as curves.
 
     Args:
-        geometry: Geometries, (N,).
+        geometry: Valid geometries, (N,): bounds speak of the shell only, while a hole outside of
+            it could be of any size.
         source: Their CRS.
         target: The CRS that is wanted.
         name: What the error calls them.
@@ -119,7 +134,9 @@ def reproject(
     if len(geometry) == 0 or pyproj.CRS(source) == pyproj.CRS(target):
         return geometry
     sides = shapely.bounds(geometry)[:, 2:] - shapely.bounds(geometry)[:, :2]
-    pieces = shapely.segmentize(geometry, np.maximum(sides.max(axis=1) / _PIECES, 1e-12))
+    around = shapely.length(geometry) / (_PIECES_AROUND + shapely.get_num_coordinates(geometry))
+    longest = np.maximum(np.maximum(sides.max(axis=1) / _PIECES, around), 1e-12)
+    pieces = shapely.segmentize(geometry, longest)
     transformer = pyproj.Transformer.from_crs(source, target, always_xy=True)
 
     def move(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -149,9 +166,7 @@ def _choose_layer(path: Path, layer: str | None, key: str | None) -> str:
     if len(names) > 1:
         # A layer of any geometry may be one of points.
         names = [
-            name
-            for name, kind in kinds.items()
-            if "Polygon" in kind or len(_read(path, name, None))
+            name for name, kind in kinds.items() if "Polygon" in kind or len(_read(path, name))
         ]
     if not names:
         raise _no_polygons(path)
@@ -171,7 +186,7 @@ def _no_polygons(path: Path) -> DataError:
 
 def _is_empty(path: Path, name: str) -> bool:
     """Tell whether a layer holds no feature at all."""
-    return bool(pyogrio.read_info(path, layer=name, force_feature_count=True)["features"] == 0)
+    return bool(_info(path, name, force_feature_count=True)["features"] == 0)
 
 
 def _may_hold_polygons(kind: str | None) -> bool:
@@ -180,7 +195,12 @@ def _may_hold_polygons(kind: str | None) -> bool:
 
 
 def _placed(
-    path: Path, name: str, *, crs: str | None, bounds: Bounds | None
+    path: Path,
+    name: str,
+    *,
+    crs: str | None,
+    bounds: Bounds | None,
+    tell: Callable[[str], None],
 ) -> NDArray[np.object_]:
     """Read a layer and bring it to the CRS."""
     source = _declared_crs(path, name)
@@ -197,41 +217,71 @@ def _placed(
     box = bounds
     if bounds is not None and crs is not None and source is not None:
         box = _box_in(source, crs, bounds)
-    geometry = _read(path, name, box)
+    # Repaired before edges are divided: only then do the holes lie within the shell.
+    polygons = valid_polygons(_read(path, name, box, tell=tell), name=str(path))
     if crs is not None and source is not None:
-        geometry = reproject(geometry, source=source, target=crs, name=str(path))
-    polygons = _valid_polygons(geometry)
+        moved = reproject(polygons, source=source, target=crs, name=str(path))
+        polygons = valid_polygons(moved, name=str(path))
     if bounds is not None:
         polygons = polygons[shapely.intersects(polygons, shapely.box(*bounds))]
     return polygons
 
 
-def _valid_polygons(geometry: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Repair what crosses itself, and give the single polygons."""
-    invalid = ~shapely.is_valid(geometry)
-    geometry = geometry.copy()
-    geometry[invalid] = shapely.make_valid(geometry[invalid], method="structure")
-    parts = shapely.get_parts(geometry)
-    # Repairing may leave collections, whose parts may be multipolygons and lines.
-    parts = shapely.get_parts(shapely.get_parts(parts))
-    is_polygon = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
-    return np.asarray(parts[is_polygon & ~shapely.is_empty(parts)], dtype=object)
-
-
 def _declared_crs(path: Path, name: str) -> str | None:
     """Give a layer's CRS, None also for GeoPackage's two kinds of undefined ones."""
-    crs = pyogrio.read_info(path, layer=name)["crs"]
+    crs = _info(path, name)["crs"]
     if crs is None or pyproj.CRS(crs).name.startswith("Undefined"):
         return None
     return str(crs)
 
 
-def _read(path: Path, name: str, box: Bounds | None) -> NDArray[np.object_]:
-    """Read a layer's polygons and multipolygons."""
-    _, _, blobs, _ = pyogrio.raw.read(path, layer=name, columns=[], bbox=box, force_2d=True)
-    geometry = np.asarray(shapely.from_wkb(blobs), dtype=object)
-    is_polygon = np.isin(shapely.get_type_id(geometry), _POLYGONAL)
-    return np.asarray(geometry[is_polygon & ~shapely.is_empty(geometry)], dtype=object)
+def _info(path: Path, name: str, **options: bool) -> dict[str, Any]:
+    found: dict[str, Any] = pyogrio.read_info(path, layer=name, encoding=_ENCODING, **options)
+    return found
+
+
+def _read(
+    path: Path,
+    name: str,
+    box: Bounds | None = None,
+    *,
+    tell: Callable[[str], None] = lambda message: None,
+) -> NDArray[np.object_]:
+    """Read a layer's polygons and multipolygons, valid or not."""
+    _, ids, blobs, _ = pyogrio.raw.read(
+        path,
+        layer=name,
+        columns=[],
+        bbox=box,
+        force_2d=True,
+        return_fids=True,
+        encoding=_ENCODING,
+    )
+    names = [f"feature {number}" for number in range(1, len(blobs) + 1)]
+    if box is not None:
+        names = [f"the feature with id {number}" for number in ids]
+    return parse_polygons(np.asarray(blobs, dtype=object), names, path=path, tell=tell)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Raise :class:`DataError` about ``path`` for whatever a damaged file makes GDAL say."""
+    try:
+        with warnings.catch_warnings():
+            # Of GDAL's remarks those that matter are found here, too.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            yield
+    except (
+        pyogrio.errors.DataSourceError,
+        pyogrio.errors.DataLayerError,
+        pyproj.exceptions.ProjError,
+        UnicodeError,
+        ValueError,
+        OverflowError,
+    ) as error:
+        raise DataError(
+            f"{path}: cannot be read ({' '.join(str(error).split())}); write the file again"
+        ) from error
 
 
 def _box_in(source: str, crs: str, bounds: Bounds) -> Bounds | None:
