@@ -217,8 +217,11 @@ def _plan_run(request: AblationRequest, table: AblationTable, row: Row, *, seed:
     if request.describe_training is not None:
         changes = (*request.overrides, *row_overrides(row), *last)
         command = request.describe_training(recipe_of(table, row), changes)
+    tree = config.model_dump(mode="json")
+    # Of no effect on the model, and unknown to ablations of earlier versions.
+    del tree["training"]["max_heatmaps"]
     decisive = {
-        "config": {**config.model_dump(mode="json"), "model": former_settings(config.model)},
+        "config": {**tree, "model": former_settings(config.model)},
         "data": str(request.data.resolve()),
         "minutes": request.minutes,
     }

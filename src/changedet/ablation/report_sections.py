@@ -12,10 +12,11 @@ from changedet.ablation.results import (
     RowResult,
     mean,
 )
-from changedet.ablation.run_state import PICTURES
+from changedet.ablation.run_state import PICTURES, Judgement
 from changedet.ablation.scoring import HEAT_MAP_MEASURES, Protocol
 from changedet.ablation.verdict import RULES
 from changedet.metrics.protocol import SELECTION_SET_NOTE
+from changedet.rendering.heatmap import colour_scale
 from changedet.rendering.page import (
     Cell,
     Headline,
@@ -238,9 +239,16 @@ def _claims(claims: Sequence[ClaimResult]) -> Table:
 
 def _heat_maps(results: AblationResults) -> list[Headlines | Table | Pictures | Note]:
     """One strip a pair: what it shows, and the score of each row's first run."""
-    shown = [(row.row.title, row.runs[0].folder) for row in results.rows if row.runs]
+    shown = [
+        (_heat_map_title(row.row.title, row.runs[0].judgement), row.runs[0].folder)
+        for row in results.rows
+        if row.runs
+    ]
     shown += [
-        (f"untrained: {baseline.judgement.title}", baseline.folder)
+        (
+            _heat_map_title(f"untrained: {baseline.judgement.title}", baseline.judgement),
+            baseline.folder,
+        )
         for baseline in results.baselines
         if baseline.judgement is not None
     ]
@@ -250,9 +258,16 @@ def _heat_maps(results: AblationResults) -> list[Headlines | Table | Pictures | 
         pair = [(kind, _picture(places[0][1], kind)) for kind in ("before", "after", "label")]
         scores = [(title, _picture(place, "score")) for title, place in places]
         items = [Picture(path, caption) for caption, path in (*pair, *scores) if path.is_file()]
-        caption = f"{name}: score from blue (0) to red (1), first seed of each row"
+        caption = (
+            f"{name}: first seed of each row. Blue: score 0; green: the threshold that validation "
+            "chose, in brackets; red: twice that or 1, and above"
+        )
         blocks.append(Pictures(items, caption=caption, layout="grid"))
     return blocks
+
+
+def _heat_map_title(title: str, judgement: Judgement) -> str:
+    return f"{title} ({colour_scale(judgement.heat_map_middle).middle:.3f})"
 
 
 def _picture(place: Path, kind: str) -> Path:

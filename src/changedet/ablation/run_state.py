@@ -76,6 +76,8 @@ class Judgement(Results):
         parameters: Trained values; null for an untrained baseline.
         gflop: 10^9 operations for a 256 x 256 pair, all views of test-time augmentation together;
             null for an untrained baseline.
+        heat_map_middle: Score that the middle colour of the heat maps stands for: the source's own
+            threshold; null: 0.5.
     """
 
     INDENT: ClassVar[int | None] = None
@@ -85,6 +87,7 @@ class Judgement(Results):
     scores: dict[Protocol, SplitScore]
     parameters: int | None = None
     gflop: float | None = None
+    heat_map_middle: float | None = None
 
     @classmethod
     def upgrade(cls, content: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from pydantic import computed_field
 
@@ -28,7 +27,7 @@ from changedet.ablation.heat_maps import (
     score_moments,
 )
 from changedet.data.index import index_pairs
-from changedet.data.labelled import DecodedPair, LabelledPair
+from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding
 from changedet.errors import DataError
 from changedet.inference.counting import OnScore, ScoredPair
@@ -38,7 +37,8 @@ from changedet.metrics.curve import average_precision, max_f1, roc_auc
 from changedet.metrics.histogram import PAPER_THRESHOLDS, ScoreHistogram
 from changedet.metrics.protocol import SELECTION_SET_NOTE, choose_threshold
 from changedet.rendering.display import as_rgb
-from changedet.rendering.pictures import heatmap, label_picture, write_png
+from changedet.rendering.heatmap import heatmap
+from changedet.rendering.pictures import label_picture, write_png
 from changedet.rendering.tiles import Pixels
 from changedet.storage.results import Figure as Number
 from changedet.storage.results import Record, Rows
@@ -181,7 +181,7 @@ def judge_source(
         name = pairs[scored.number].name
         if name in splits.shown:
             place = folder / f"{splits.shown.index(name) + 1:02d}"
-            _write_pictures(place, scored.pair, scored.score)
+            _write_pictures(place, scored, threshold=source.detector.threshold)
 
     val, false_positives = _count(source, pairs, encoding, mode=splits.mode, draw=draw)
     scores: dict[Protocol, SplitScore] = {
@@ -282,13 +282,13 @@ def _score(
     )
 
 
-def _write_pictures(place: Path, pair: DecodedPair, score: NDArray[np.float32]) -> None:
+def _write_pictures(place: Path, scored: ScoredPair, *, threshold: float | None) -> None:
     """Write a pair and its heat map, small enough for a page of many."""
     pictures = {
-        "before": as_rgb(pair.before),
-        "after": as_rgb(pair.after),
-        "label": label_picture(pair.label),
-        "score": heatmap(score),
+        "before": as_rgb(scored.pair.before),
+        "after": as_rgb(scored.pair.after),
+        "label": label_picture(scored.pair.label),
+        "score": heatmap(scored.score, threshold=threshold),
     }
     for kind, picture in pictures.items():
         write_png(place.with_name(f"{place.name}_{kind}.png"), _shrunk(picture))

@@ -121,6 +121,7 @@ def judge(
             scores=scores,
             parameters=None if cost is None else cost.parameters,
             gflop=None if cost is None else cost.gflop,
+            heat_map_middle=opened.detector.threshold,
         ),
     )
     return 0

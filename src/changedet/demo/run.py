@@ -315,7 +315,7 @@ def _predicted(prediction: PredictionReport) -> Pictures:
     items = [
         Picture(pair.before, "before"),
         Picture(pair.after, "after"),
-        Picture(prediction.out / "heatmap.png", "heatmap.png: the score, blue 0 to red 1"),
+        Picture(prediction.out / "heatmap.png", "heatmap.png: blue same, red changed"),
         Picture(prediction.out / "mask.png", "mask.png: changed pixels"),
         Picture(prediction.out / "overlay.png", "overlay.png: changed pixels on the after image"),
     ]

@@ -1,6 +1,5 @@
 """Weighted double-margin contrastive loss (spec 2)."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -8,17 +7,8 @@ from torch import Tensor, nn
 
 from changedet.errors import ConfigError
 from changedet.losses.loss_sum import LossSum, sum_over
+from changedet.losses.margins import DEFAULT_MARGINS, Margins
 from changedet.types import IGNORED, Distance
-
-
-class Margins(NamedTuple):
-    """Distances beyond which a pixel costs nothing more.
-
-    Unchanged pixels cost nothing below ``unchanged``, changed ones nothing above ``changed``.
-    """
-
-    unchanged: float
-    changed: float
 
 
 class ClassWeights(NamedTuple):
@@ -28,11 +18,6 @@ class ClassWeights(NamedTuple):
     changed: float
 
 
-#: Spec 2. Unit vectors are at most 2 apart, so the l2 margin 2.2 always pushes.
-DEFAULT_MARGINS: Mapping[Distance, Margins] = {
-    "l2": Margins(unchanged=0.3, changed=2.2),
-    "cosine": Margins(unchanged=0.1, changed=0.8),
-}
 UNWEIGHTED = ClassWeights(1.0, 1.0)
 
 

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from changedet.choices import nearest
 from changedet.errors import ConfigError
-from changedet.losses.contrastive import Margins, WeightedDoubleMargin
+from changedet.losses.contrastive import WeightedDoubleMargin
 from changedet.losses.lovasz import lovasz_hinge
+from changedet.losses.margins import Margins
 from changedet.losses.segmentation import (
     PixelLoss,
     PixelLossSum,

@@ -29,7 +29,8 @@ from changedet.predict.summary import (
     scorer_facts,
 )
 from changedet.rendering.display import as_rgb
-from changedet.rendering.pictures import heatmap, overlay, write_png, write_score_png
+from changedet.rendering.heatmap import heatmap
+from changedet.rendering.pictures import overlay, write_png, write_score_png
 from changedet.storage.output_folder import (
     Existing,
     check_result_folder,
@@ -103,9 +104,9 @@ def predict_files(
     """Write the change maps of one pair, or of all pairs in two folders.
 
     Each pair gets ``score.png`` (16 bit, round(score * 65535)), ``mask.png`` (0 or 255),
-    ``heatmap.png``, ``overlay.png`` and ``summary.json``: for two images in ``out`` itself, for
-    two folders in ``out/STEM``, with one more ``summary.json`` for all of them. ``out`` appears
-    when everything is done.
+    ``heatmap.png`` (see :func:`changedet.rendering.heatmap.heatmap`), ``overlay.png`` and
+    ``summary.json``: for two images in ``out`` itself, for two folders in ``out/STEM``, with one
+    more ``summary.json`` for all of them. ``out`` appears when everything is done.
 
     Args:
         before: Image of the first date, or a folder of such images.
@@ -281,7 +282,7 @@ def _write_pair(
     mask = prediction.mask
     write_score_png(folder / "score.png", prediction.score)
     write_png(folder / "mask.png", np.where(mask, np.uint8(255), np.uint8(0)))
-    write_png(folder / "heatmap.png", heatmap(prediction.score))
+    write_png(folder / "heatmap.png", heatmap(prediction.score, threshold=prediction.threshold))
     write_png(folder / "overlay.png", overlay(as_rgb(after), mask))
     height, width = mask.shape
     return PredictedPair(

@@ -19,6 +19,7 @@ from changedet.palette import (
     OVERLAY_COLOUR,
     Colour,
 )
+from changedet.rendering.heatmap import checked_score, heatmap
 from changedet.rendering.tiles import Legend, Pixels, Tile, draw_tiles, strip_frame
 from changedet.storage.atomic import write_bytes
 from changedet.types import IGNORED
@@ -41,25 +42,6 @@ LABEL_LEGEND: Legend = (
 # Brightness of an image, and opacity of the colours on it, so that light colours stand out.
 _GROUND = 0.6
 _TINT = 0.5
-
-
-def heatmap(score: NDArray[np.floating]) -> Pixels:
-    """Colour a score map: blue for no change over green to red for certain change (JET).
-
-    The colours span [0, 1] whatever the map holds, so that two maps can be compared (in the
-    public code, distances above 1 wrapped around, spec 7).
-
-    Args:
-        score: Change scores, (H, W), in [0, 1].
-
-    Returns:
-        Colours, (H, W, 3).
-
-    Raises:
-        DataError: If the map is not (H, W), or a score is NaN or outside [0, 1].
-    """
-    colours: Pixels = _JET[np.rint(_checked_score(score) * 255.0).astype(np.uint8)]
-    return colours
 
 
 def overlay(
@@ -172,7 +154,8 @@ def panel(
         score: Change scores, (H, W), in [0, 1].
         mask: Detected change, (H, W).
         label: Decoded label, (H, W), 0 unchanged, 1 changed, 255 ignored.
-        threshold: The score from which on a pixel counts as changed, marked on the colour bar.
+        threshold: The score from which on a pixel counts as changed: the middle of the colours, see
+            :func:`changedet.rendering.heatmap.heatmap`, marked on the colour bar.
         title: A line above the tiles, such as the name of the pair.
         tile_px: Length of a tile's longer side; larger images are shrunk, smaller ones enlarged.
 
@@ -190,7 +173,7 @@ def panel(
             )
     tiles = [Tile("Before", before, "photo"), Tile("After", after, "photo")]
     ramp = heatmap(np.linspace(0.0, 1.0, 256)[None])
-    heat = Tile("Change score", heatmap(score), "photo", ramp=ramp)
+    heat = Tile("Change score", heatmap(score, threshold=threshold), "photo", ramp=ramp)
     if label is None:
         drawn = overlay(after, mask)
         note = f"{mask.mean():.3f} of the area detected as changed"
@@ -241,7 +224,7 @@ def write_score_png(path: Path, score: NDArray[np.floating]) -> None:
         DataError: If the map is not (H, W), or a score is NaN or outside [0, 1].
         StorageError: If the file cannot be written.
     """
-    values = np.rint(_checked_score(score).astype(np.float64) * 65535.0)
+    values = np.rint(checked_score(score).astype(np.float64) * 65535.0)
     write_bytes(path, encode_png(values.astype(np.uint16)))
 
 
@@ -256,18 +239,6 @@ def _changed_share(label: Pixels) -> str:
     return f"{share} of the area labelled as changed"
 
 
-def _jet_table() -> Pixels:
-    """Build the 256 colours of JET: three overlapping trapezoids, blue to red."""
-    position = np.linspace(0.0, 1.0, 256)[:, None]
-    peaks = np.array([0.75, 0.5, 0.25])
-    table = np.clip(1.5 - 4.0 * np.abs(position - peaks), 0.0, 1.0)
-    colours: Pixels = np.rint(255.0 * table).astype(np.uint8)
-    return colours
-
-
-_JET = _jet_table()
-
-
 def _outline(is_changed: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Find the changed pixels with an unchanged neighbour on one of their four sides."""
     padded = np.pad(is_changed, 1, mode="edge")
@@ -279,13 +250,3 @@ def _checked_mask(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np
     if mask.shape != shape:
         raise DataError(f"mask {mask.shape} and image {shape} must have the same height and width")
     return mask.astype(np.bool_)
-
-
-def _checked_score(score: NDArray[np.floating]) -> NDArray[np.floating]:
-    # With NaN both comparisons are false, so NaN is refused too.
-    if score.ndim != 2 or not (score.size and score.min() >= 0.0 and score.max() <= 1.0):
-        raise DataError(
-            f"a score map must be (H, W) with scores in [0, 1] and no NaN, got {score.shape} "
-            f"from {score.min() if score.size else None} to {score.max() if score.size else None}"
-        )
-    return score

@@ -11,7 +11,7 @@ import numpy as np
 from changedet.errors import ConfigError
 from changedet.metrics.confusion import confusion_at
 from changedet.metrics.curve import average_precision, max_f1, precision_recall
-from changedet.metrics.histogram import ScoreHistogram
+from changedet.metrics.histogram import GRID_THRESHOLDS, PAPER_THRESHOLDS, ScoreHistogram
 from changedet.palette import FAINT_LINE, INK, LINES, to_hex
 from changedet.storage.atomic import write_bytes
 
@@ -97,6 +97,9 @@ def precision_recall_figure(
     hist: ScoreHistogram, *, title: str, threshold: float | None = None
 ) -> Figure:
     """Draw precision over recall of the pooled pixels, with the best F1 and lines of equal F1.
+
+    Best F1 and average precision are those of
+    :func:`changedet.metrics.protocol.best_threshold_metrics`.
 
     Without a changed pixel there is no curve, and the figure says so.
 
@@ -204,8 +207,9 @@ def _draw_equal_f1(axes: Axes) -> None:
 
 
 def _draw_curve(axes: Axes, hist: ScoreHistogram, *, threshold: float | None) -> None:
-    curve = precision_recall(hist)
-    best = max_f1(hist)
+    # The best F1 is that of the figures, over the papers' thresholds, so it lies on the curve.
+    curve = precision_recall(hist, sorted({*GRID_THRESHOLDS, *PAPER_THRESHOLDS}))
+    best = max_f1(hist, PAPER_THRESHOLDS)
     axes.plot(
         curve.recall,
         curve.precision,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from changedet.palette import FAINT_INK, INK, PAPER, Colour
+from changedet.rendering.heatmap import colour_scale
 
 Pixels: TypeAlias = NDArray[np.uint8]
 Legend: TypeAlias = tuple[tuple[str, Colour], ...]
@@ -36,7 +37,7 @@ class Tile(NamedTuple):
         caption: Above it.
         image: (H, W, 3); all of a sheet have one size.
         kind: Whether its colours are those of a photograph or of classes, which must not mix.
-        ramp: Colours of scores from 0 to 1, (1, N, 3), for a bar below it.
+        ramp: Colours of scores from the lowest to the highest, (1, N, 3), for a bar below it.
         legend: Colours and their names, below it.
         note: A few words below it.
     """
@@ -158,23 +159,25 @@ def _draw_bar(
     width: int,
     threshold: float | None,
 ) -> None:
-    """Draw the colours of the score from 0 to 1, and a mark at the threshold."""
+    """Draw the colours of the score from first to last, and a mark at the threshold."""
     x, y = corner
     strip.paste(Image.fromarray(ramp).resize((width, _BAR_PX)), (x, y))
     draw = ImageDraw.Draw(strip)
     font = _font(_NOTE_PX)
     below = y + _BAR_PX + 3
+    scale = colour_scale(threshold)
+    last = "1 changed" if scale.top == 1.0 else f"{scale.top:.2f}+ changed"
     draw.text((x, below), "0 same", fill=FAINT_INK, font=font)
-    draw.text((x + width, below), "1 changed", fill=FAINT_INK, font=font, anchor="ra")
+    draw.text((x + width, below), last, fill=FAINT_INK, font=font, anchor="ra")
     if threshold is None:
         return
-    mark = x + round(threshold * (width - 1))
+    mark = x + round(float(scale.place(np.array(threshold))) * (width - 1))
     draw.rectangle((mark - 1, y - 3, mark + 1, y + _BAR_PX + 2), fill=INK, outline=PAPER)
     text = f"threshold {threshold:.3f}"
     # The words stay clear of those at both ends, the mark itself does not move.
     half = draw.textlength(text, font=font) / 2
     leftmost = x + draw.textlength("0 same", font=font) + _GAP_PX + half
-    rightmost = x + width - draw.textlength("1 changed", font=font) - _GAP_PX - half
+    rightmost = x + width - draw.textlength(last, font=font) - _GAP_PX - half
     middle = min(max(mark, leftmost), rightmost)
     draw.text((middle, below), text, fill=INK, font=font, anchor="ma")
 

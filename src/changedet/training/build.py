@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch.utils.data import DataLoader
@@ -12,7 +12,7 @@ from changedet.data.labels.scan import LabelEncoding
 from changedet.data.training.pairs import PairDataset
 from changedet.data.training.sampling import EpochSampler
 from changedet.data.training.transforms import Augmentation, PairSample
-from changedet.losses.contrastive import Margins
+from changedet.losses.margins import Margins
 from changedet.losses.registry import LossOptions, build_pixel_losses
 from changedet.losses.supervision import BranchLoss
 from changedet.models.registry import create_model
@@ -174,13 +174,39 @@ def build_loader(
 def build_settings(config: ExperimentConfig, device: torch.device) -> TrainerSettings:
     """Make the trainer's settings for a device."""
     training = config.training
-    use_bf16 = training.precision == "bf16" or (
-        training.precision == "auto" and device.type == "cuda"
-    )
     taken = {field.name for field in fields(TrainerSettings)}
     return TrainerSettings(
-        **training.model_dump(include=taken), autocast=torch.bfloat16 if use_bf16 else None
+        **training.model_dump(include=taken),
+        autocast=choose_precision(training.precision, device).autocast,
     )
+
+
+class ComputePrecision(NamedTuple):
+    """Numbers that a network trains with, and the same in words."""
+
+    autocast: torch.dtype | None
+    text: str
+
+
+def choose_precision(
+    wanted: Literal["auto", "fp32", "bf16"], device: torch.device
+) -> ComputePrecision:
+    """Settle the precision of training: bfloat16 where the device computes with it by itself.
+
+    Older GPUs, such as the RTX 2080 Ti of the DASNet-V2 document, only emulate it, which is slower
+    than float32.
+
+    Args:
+        wanted: The setting ``training.precision``.
+        device: Where the network trains.
+    """
+    is_gpu = device.type == "cuda"
+    is_native = is_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    if wanted == "bf16" or (wanted == "auto" and is_native):
+        note = ", which this GPU only emulates" if is_gpu and not is_native else ""
+        return ComputePrecision(torch.bfloat16, f"bfloat16{note}")
+    note = ": this GPU has no native bfloat16" if is_gpu and not is_native else ""
+    return ComputePrecision(None, f"float32{note}")
 
 
 def _ignore_interrupts(worker: int) -> None:

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from changedet.choices import nearest
 from changedet.errors import ConfigError
+from changedet.losses.margins import DEFAULT_MARGINS
 from changedet.losses.registry import loss_row
 from changedet.models.registry import model_class
 from changedet.storage.validation import Section, describe
@@ -24,6 +25,8 @@ from changedet.training.model_config import (
 )
 from changedet.types import Bands, Mode, TestTime
 
+#: The loss whose margins depend on the distance.
+_CONTRASTIVE = "wdmc"
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -161,6 +164,9 @@ class TrainingConfig(Section):
     checkpoint_every: int = Field(200, ge=1)
     keep_best: int = Field(3, ge=1)
     heatmap_every: int = Field(20, ge=1, description="every n-th validation image gets one")
+    max_heatmaps: int | None = Field(
+        8, ge=0, description="most heat maps of one validation; null: no limit"
+    )
 
 
 class ExperimentConfig(Section):
@@ -241,8 +247,35 @@ def parse_config(tree: Mapping[str, Any], *, origin: str) -> ExperimentConfig:
 
 
 def dump_config(config: ExperimentConfig) -> str:
-    """Settings as YAML with every default written out."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    """Settings as YAML with every default written out, see :func:`dump_settings`."""
+    return yaml.safe_dump(dump_settings(config), sort_keys=False)
+
+
+def dump_settings(config: ExperimentConfig) -> dict[str, Any]:
+    """Settings as plain JSON types, with the margins that the distance decides in place of null."""
+    tree = config.model_dump(mode="json")
+    if config.loss.margins is None and config.loss.terms.get(_CONTRASTIVE):
+        tree["loss"]["margins"] = _margins_of(tree["model"])
+    return tree
+
+
+def _margins_of(model: Mapping[str, Any]) -> list[float] | None:
+    """Give the default margins of the distance that a network's settings name, if they name one."""
+    named = model.get("distance")
+    return next((list(own) for known, own in DEFAULT_MARGINS.items() if known == named), None)
+
+
+def _drop_default_margins(tree: dict[str, Any]) -> None:
+    """Take margins that are those of the file's own distance as not given.
+
+    Files written by :func:`dump_config` state them. Who changes the distance of such a file gets
+    the margins of the new one, as with a file that leaves them out.
+    """
+    loss, model = tree.get("loss"), tree.get("model")
+    if not isinstance(loss, dict) or not isinstance(model, dict) or "margins" not in loss:
+        return
+    if loss["margins"] == _margins_of(model):
+        del loss["margins"]
 
 
 def tile_px(config: ExperimentConfig) -> int:
@@ -281,6 +314,7 @@ def _load_tree(source: str, *, seen: tuple[str, ...]) -> dict[str, Any]:
         raise ConfigError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{source} must contain 'section: …' keys, got {type(tree).__name__}")
+    _drop_default_margins(tree)
     parent = tree.pop("extends", None)
     if parent is None:
         return tree

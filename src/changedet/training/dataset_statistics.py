@@ -56,12 +56,14 @@ class TrainingRecord(DatasetStatistics, Results):
         package_version: Version of changedet that began the run.
         torch_version: Version of PyTorch that began it.
         threads: Threads that PyTorch computed with on the CPU.
+        precision: Numbers that the network trains with, in words; null: not recorded.
     """
 
     kind: Literal["training"] = "training"
     package_version: str
     torch_version: str
     threads: int
+    precision: str | None = None
 
 
 def measure_dataset(

@@ -30,6 +30,7 @@ from changedet.training.build import (
     build_schedule,
     build_seeded_model,
     build_settings,
+    choose_precision,
 )
 from changedet.training.callbacks import TrainingCallback
 from changedet.training.checkpoint import TrainingPosition, load_checkpoint
@@ -47,6 +48,7 @@ from changedet.training.dataset_statistics import (
     measure_dataset,
 )
 from changedet.training.logs import RunRecords
+from changedet.training.opening import opening_notes
 from changedet.training.run_folder import (
     CHECKPOINTS,
     FILLED,
@@ -61,7 +63,14 @@ from changedet.training.trainer import Interrupted, Trainer, TrainingParts
 from changedet.training.validation import RunValidator, make_exporter
 
 #: Settings that a resumed run may change without becoming another experiment.
-_FREE_ON_RESUME = ("training.epochs", "data.workers", "data.cache", "training.keep_best")
+_FREE_ON_RESUME = (
+    "training.epochs",
+    "training.keep_best",
+    "training.heatmap_every",
+    "training.max_heatmaps",
+    "data.workers",
+    "data.cache",
+)
 DEFAULT_RECIPE = "default"
 
 
@@ -137,6 +146,15 @@ def _run(
     _check_crop(model, config)
     if request.init is not None:
         _initialise(model, request.init)
+    precision = choose_precision(config.training.precision, device).text
+    for note in opening_notes(
+        config,
+        model,
+        precision=precision,
+        out=request.out,
+        validation_images=len(index.split(config.data.val_split)),
+    ):
+        say(note)
     model.to(device).to(memory_format=torch.channels_last)
     optimizer = build_optimizer(config, model)
     decay = config.training.ema_decay
@@ -150,7 +168,7 @@ def _run(
     # Only now, when all that the user can have wrong is read, is an earlier run replaced.
     if request.mode != "resume":
         remove_entries(request.out, RUN_ENTRIES)
-    _write_run(request, config, facts)
+    _write_run(request, config, facts, precision=precision)
     if config.training.compile:
         model.compile()
     loader, sampler = build_loader(
@@ -308,12 +326,15 @@ def _initialise(model: ChangeModel, path: Path) -> None:
         ) from error
 
 
-def _write_run(request: TrainRequest, config: ExperimentConfig, facts: DatasetStatistics) -> None:
+def _write_run(
+    request: TrainRequest, config: ExperimentConfig, facts: DatasetStatistics, *, precision: str
+) -> None:
     TrainingRecord(
         **dict(facts),
         package_version=__version__,
         torch_version=str(torch.__version__),
         threads=torch.get_num_threads(),
+        precision=precision,
     ).write(request.out / RECORD)
     # Behind the file that tells a run: what a kill leaves is known for what it is.
     write_text(request.out / SETTINGS, dump_config(config))

@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from changedet._version import __version__
 from changedet.card import ModelCard
@@ -15,17 +17,18 @@ from changedet.inference.torch_scorer import TorchScorer
 from changedet.metrics.protocol import best_threshold_metrics, choose_threshold
 from changedet.models.base import ChangeModel
 from changedet.models.model_file import save_model
-from changedet.rendering.pictures import heatmap, write_png
+from changedet.rendering.heatmap import heatmap
+from changedet.rendering.pictures import write_png
 from changedet.selection import Selection
 from changedet.storage.results import to_plain
 from changedet.training.checkpoint import TrainingPosition
-from changedet.training.config import ExperimentConfig, tile_px
+from changedet.training.config import ExperimentConfig, TrainingConfig, dump_settings, tile_px
 from changedet.training.dataset_statistics import DatasetStatistics
 from changedet.training.trainer import StopRequested, Validation
 
 
 class RunValidator:
-    """Score a model on the validation split; heat maps of every n-th image go to ``folder``."""
+    """Score a model on the validation split; heat maps of some images go to ``folder``."""
 
     def __init__(
         self,
@@ -56,14 +59,15 @@ class RunValidator:
         reader = PairReader(
             self.facts.label, self.config.model.in_channels, self.facts.normalisation
         )
-        heatmaps = self.folder / f"{progress.epoch}_{progress.batch}_heatmaps"
+        numbers = set(choose_heatmaps(len(self.pairs), self.config.training))
+        drawn: dict[int, NDArray[np.float16]] = {}
 
-        def draw(scored: ScoredPair) -> None:
+        def keep(scored: ScoredPair) -> None:
             if self.should_stop():
                 raise StopRequested
-            if scored.number % self.config.training.heatmap_every == 0:
-                name = self.pairs[scored.number].name.replace("/", "_")
-                write_png(heatmaps / f"{name}.png", heatmap(scored.score))
+            if scored.number in numbers:
+                # Until the threshold is known; half precision is more than 256 colours need.
+                drawn[scored.number] = scored.score.astype(np.float16)
 
         card = describe_model(self.model, self.config, self.facts)
         histogram = count_scores(
@@ -71,10 +75,32 @@ class RunValidator:
             reader.read_ahead(self.pairs),
             batch_size=max(8, self.config.training.batch_size),
             mode=self.config.data.evaluation,
-            on_score=draw,
+            on_score=keep,
         )
         best = best_threshold_metrics(histogram)
-        return Validation(histogram, best.max_f1, choose_threshold(histogram), best.roc_auc)
+        threshold = choose_threshold(histogram)
+        folder = self.folder / f"{progress.epoch}_{progress.batch}_heatmaps"
+        for number, score in drawn.items():
+            name = self.pairs[number].name.replace("/", "_")
+            write_png(folder / f"{name}.png", heatmap(score, threshold=threshold))
+        return Validation(histogram, best.max_f1, threshold, best.roc_auc)
+
+
+def choose_heatmaps(images: int, settings: TrainingConfig) -> list[int]:
+    """Choose the images of the validation split that get a heat map, the same each time.
+
+    Args:
+        images: Images of the split.
+        settings: How many images there are to each map, and how many maps at most.
+
+    Returns:
+        Their numbers from 0: every n-th, or as many as there may be, evenly spread over those.
+    """
+    every = list(range(0, images, settings.heatmap_every))
+    most = settings.max_heatmaps
+    if most is None or len(every) <= most:
+        return every
+    return [every[place * len(every) // most] for place in range(most)]
 
 
 def describe_model(
@@ -94,7 +120,7 @@ def describe_model(
             "The weights are subject to the terms of the training data and of the encoder's "
             "weights."
         ),
-        recipe=config.model_dump(mode="json"),
+        recipe=dump_settings(config),
         blocks=facts.blocks,
         source_bands=facts.source_bands,
         source_bands_after=facts.source_bands_after,

@@ -13,10 +13,10 @@ from changedet.palette import (
     MISS_COLOUR,
     OVERLAY_COLOUR,
 )
+from changedet.rendering.heatmap import heatmap
 from changedet.rendering.pictures import (
     OUTCOME_LEGEND,
     encode_png,
-    heatmap,
     label_picture,
     outcome,
     overlay,
@@ -193,6 +193,14 @@ def test_title_and_threshold_are_drawn(pair):
     low, high = panel(**pair, threshold=0.2), panel(**pair, threshold=0.8)
     assert not same(low, strip)
     assert not same(low, high)
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.7])
+def test_the_panel_s_heat_map_has_the_threshold_in_the_middle_of_its_colours(pair, threshold):
+    strip = panel(**pair, threshold=threshold, tile_px=480)
+
+    shown = heatmap(np.array([[0.8]]), threshold=threshold)[0, 0]
+    assert has_colour(strip, shown)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0])

@@ -8,6 +8,7 @@ from PIL import Image
 from changedet.errors import ConfigError
 from changedet.metrics.counter import ScoreCounter
 from changedet.metrics.objects import SIZE_CLASSES, SizeRecall
+from changedet.metrics.protocol import best_threshold_metrics
 from changedet.palette import LINES, to_hex
 from changedet.rendering.plots import (
     SizeLine,
@@ -93,6 +94,18 @@ def test_the_best_f1_is_marked_where_it_is(few):
     points, label = labelled(axes, "best F1")
     assert points.tolist() == [[1.0, 0.75]]
     assert label.startswith(f"best F1 {2 * 0.75 / 1.75:.4f} at threshold 0.")
+
+
+def test_the_picture_shows_the_figures_that_are_reported(hist):
+    [axes] = precision_recall_figure(hist, title="t").axes
+
+    reported = best_threshold_metrics(hist)
+    mark, label = labelled(axes, "best F1")
+    assert mark.tolist() == [[reported.recall, reported.precision]]
+    assert label == f"best F1 {reported.max_f1:.4f} at threshold {reported.threshold:.3f}"
+    curve, area = labelled(axes, "average precision")
+    assert area == f"average precision {reported.average_precision:.4f}"
+    assert (curve == mark).all(axis=1).any()
 
 
 def test_the_chosen_threshold_is_marked_where_it_is(few):

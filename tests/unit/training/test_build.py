@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from changedet.errors import ConfigError
-from changedet.training.build import build_loss, build_model, build_optimizer
-from changedet.training.config import parse_config
+from changedet.training.build import build_loss, build_model, build_optimizer, choose_precision
+from changedet.training.config import list_recipes, load_config, parse_config
 from changedet.types import BranchOutput, ChangeMap, ChangeOutput
 
 TINY = {"encoder": "test_efficientnet", "encoder_weights": "none"}
@@ -86,3 +86,29 @@ def test_a_loss_without_any_weight_is_refused():
     config = pyramid(loss={"terms": {"bce": 0.0}})
     with pytest.raises(ConfigError, match="at least one weight above 0"):
         build_loss(config.loss, config.model, changed_share=0.1)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "is_native", "autocast", "text"),
+    [
+        ("auto", True, torch.bfloat16, "bfloat16"),
+        ("auto", False, None, "float32: this GPU has no native bfloat16"),
+        ("fp32", True, None, "float32"),
+        ("bf16", False, torch.bfloat16, "bfloat16, which this GPU only emulates"),
+    ],
+)
+def test_bfloat16_is_for_gpus_that_compute_with_it(monkeypatch, wanted, is_native, autocast, text):
+    def is_supported(*, including_emulation=True):
+        return is_native or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_supported)
+    assert choose_precision(wanted, torch.device("cuda")) == (autocast, text)
+
+
+def test_a_cpu_trains_in_float32():
+    assert choose_precision("auto", torch.device("cpu")) == (None, "float32")
+
+
+@pytest.mark.parametrize("recipe", [name for name in list_recipes() if name.startswith("dasnet")])
+def test_faithful_recipes_leave_the_precision_to_the_device(recipe):
+    assert load_config(recipe).training.precision == "auto"

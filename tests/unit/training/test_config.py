@@ -141,3 +141,32 @@ def test_the_dump_is_plain_yaml_with_every_default():
     tree = yaml.safe_load(dump_config(ExperimentConfig()))
     assert tree["training"]["keep_best"] == 3
     assert tree["augmentation"]["horizontal_flip"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("recipe", "margins"),
+    [
+        ("dasnet_v2_cosine", [0.1, 0.8]),
+        ("dasnet_v2_l2", [0.3, 2.2]),
+        ("dasnet", [0.3, 2.2]),
+        ("pyramid_small", None),
+    ],
+)
+def test_the_dump_states_the_margins_that_the_distance_decides(recipe, margins):
+    tree = yaml.safe_load(dump_config(load_config(recipe)))
+    assert tree["loss"]["margins"] == margins
+
+
+def test_another_distance_than_a_dumped_file_s_brings_its_own_margins(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(dump_config(load_config("dasnet_v2_l2")))
+    cosine = load_config(path, overrides=["model.distance=cosine"])
+    assert yaml.safe_load(dump_config(cosine))["loss"]["margins"] == [0.1, 0.8]
+
+
+def test_margins_of_one_s_own_stay(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: dasnet_v2_cosine\nloss: {margins: [0.3, 2.2]}\n")
+    assert load_config(path).loss.margins == (0.3, 2.2)
+    path.write_text("model: {distance: cosine}\nloss: {margins: [0.2, 0.9]}\n")
+    assert load_config(path, overrides=["model.distance=l2"]).loss.margins == (0.2, 0.9)
