@@ -9,7 +9,7 @@ from changedet.models.base import Features
 from changedet.models.dasnet import DASNet
 from changedet.models.decoder import UpDecoder
 from changedet.models.option_types import Channels, DropShare, Width
-from changedet.nn.blocks import Activation
+from changedet.nn.blocks import Activation, Upsampling
 from changedet.types import Attention, Branch, Distance, Head
 
 
@@ -28,6 +28,8 @@ class DASNetV2(DASNet):
         dropout: Share of channels dropped before each branch's last convolution in training.
         activation: Of the decoder: leaky as in the public code, or ReLU as the DASNet-V2 document
             states.
+        upsampling: Of the decoder: ``"transposed"`` convolutions as in the document, or
+            ``"resize"``, whose score maps are free of checkerboards.
 
     Raises:
         ConfigError: If an option has a value that does not exist.
@@ -46,6 +48,7 @@ class DASNetV2(DASNet):
         in_channels: Channels = 3,
         dropout: DropShare = 0.1,
         activation: Activation = "leaky_relu",
+        upsampling: Upsampling = "transposed",
     ) -> None:
         super().__init__(
             distance=distance,
@@ -56,8 +59,10 @@ class DASNetV2(DASNet):
             in_channels=in_channels,
             dropout=dropout,
         )
-        self.options["activation"] = activation
-        self.decoder = UpDecoder(self.head.width, stride=self.stride, activation=activation)
+        self.options |= {"activation": activation, "upsampling": upsampling}
+        self.decoder = UpDecoder(
+            self.head.width, stride=self.stride, activation=activation, upsampling=upsampling
+        )
 
     def embed(self, images: Tensor, *, branches: Sequence[Branch]) -> Features:
         """Give each branch's decoder levels, coarse to fine, the last one (B, 32, H, W)."""

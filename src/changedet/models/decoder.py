@@ -5,7 +5,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from changedet.errors import ConfigError
-from changedet.nn.blocks import Activation, UpBlock
+from changedet.nn.blocks import Activation, UpBlock, Upsampling
 
 #: Channels of the last level, and the fewest of any (spec 1.4).
 OUT_CHANNELS = 32
@@ -21,17 +21,26 @@ class UpDecoder(nn.Module):
         width: Channels of the embedding.
         stride: Image pixels per embedding pixel, a power of two.
         activation: After each block's batch norm.
+        upsampling: How a block doubles the resolution, see :class:`changedet.nn.blocks.UpBlock`.
 
     Raises:
-        ConfigError: If the stride is no power of two above 1.
+        ConfigError: If the stride is no power of two above 1, or there is no such block.
     """
 
-    def __init__(self, width: int, *, stride: int, activation: Activation) -> None:
+    def __init__(
+        self,
+        width: int,
+        *,
+        stride: int,
+        activation: Activation,
+        upsampling: Upsampling = "transposed",
+    ) -> None:
         super().__init__()
         self.channels = decoder_channels(width, stride=stride)
         sizes = (width, *self.channels)
         self.blocks = nn.ModuleList(
-            UpBlock(before, after, activation=activation) for before, after in pairwise(sizes)
+            UpBlock(before, after, activation=activation, upsampling=upsampling)
+            for before, after in pairwise(sizes)
         )
 
     def forward(self, embedding: Tensor) -> tuple[Tensor, ...]:

@@ -42,6 +42,8 @@ _FORMER_DEFAULTS: Mapping[str, object] = {
     "drop_path": 0.0,
     "output": "logit",
 }
+#: Options that came later, left out of what identifies a run where they have these defaults.
+_LATER_DEFAULTS: Mapping[str, object] = {"upsampling": "transposed"}
 
 
 class ModelConfig(Section):
@@ -107,7 +109,9 @@ def former_settings(config: ModelConfig) -> dict[str, Any]:
 
     Hashes that identify a run's settings are taken of this, so that earlier runs still match.
     """
-    return {**_FORMER_DEFAULTS, **config.model_dump(mode="json")}
+    settings = {**_FORMER_DEFAULTS, **config.model_dump(mode="json")}
+    later = _LATER_DEFAULTS.items()
+    return {key: value for key, value in settings.items() if (key, value) not in later}
 
 
 #: Any network's settings, as a field of a section.

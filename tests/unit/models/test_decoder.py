@@ -43,3 +43,20 @@ def test_levels_double_in_size_up_to_the_image():
         (2, 32, 12, 20),
         (2, 32, 24, 40),
     ]
+
+
+def test_a_resizing_decoder_draws_no_checkerboard_on_what_is_uniform():
+    embedding = torch.randn(1, 16, 1, 1).expand(1, 16, 9, 9)
+    spreads = {}
+    for upsampling in ("transposed", "resize"):
+        decoder = UpDecoder(16, stride=8, activation="leaky_relu", upsampling=upsampling).eval()
+        with torch.no_grad():
+            inside = decoder(embedding)[-1][..., 24:-24, 24:-24]
+        spreads[upsampling] = (inside.amax((2, 3)) - inside.amin((2, 3))).max().item()
+    assert spreads["resize"] < 1e-5 < 1e-3 < spreads["transposed"]
+
+
+def test_a_resizing_decoder_has_the_same_levels():
+    decoder = UpDecoder(64, stride=8, activation="relu", upsampling="resize")
+    shapes = [tuple(level.shape[1:]) for level in decoder(torch.randn(2, 64, 3, 5))]
+    assert shapes == [(32, 6, 10), (32, 12, 20), (32, 24, 40)]

@@ -18,6 +18,7 @@ def test_options_reach_the_network():
         in_channels=4,
         dropout=0.3,
         activation="relu",
+        upsampling="resize",
         **SMALL,
     )
     assert model.options == {
@@ -29,6 +30,7 @@ def test_options_reach_the_network():
         "in_channels": 4,
         "dropout": 0.3,
         "activation": "relu",
+        "upsampling": "resize",
     }
 
 
@@ -66,6 +68,7 @@ def test_the_decoder_refuses_a_stride_that_is_no_power_of_two():
         ("dasnet", {"activation": "relu"}, "model dasnet has no option 'activation'"),
         ("dasnet", {"distance": "l1"}, "distance must be one of l2, cosine, got 'l1'"),
         ("dasnet_v2", {"activation": "gelu"}, "activation must be one of"),
+        ("dasnet_v2", {"upsampling": "nearest"}, "upsampling must be one of"),
     ],
 )
 def test_what_does_not_exist_is_named_with_what_does(name, options, message):

@@ -63,6 +63,7 @@ def test_every_option_of_every_network_can_be_set(name):
             "in_channels": 4,
             "dropout": 0.25,
             "activation": "relu",
+            "upsampling": "resize",
             "fusion": "both",
             "decoder": "unet",
             "decoder_width": 40,
@@ -125,6 +126,12 @@ def test_files_with_the_options_of_all_networks_are_still_read(name):
 def test_settings_are_hashed_as_they_were_when_all_networks_shared_a_section():
     changed = {"name": "siamese_pyramid", "fusion": "both"}
     assert former_settings(parse(**changed).model) == {**FORMER, **changed}
+
+
+def test_an_option_that_came_later_changes_no_hash_unless_it_is_used():
+    assert former_settings(parse().model) == former_settings(parse(upsampling="transposed").model)
+    assert "upsampling" not in former_settings(parse().model)
+    assert former_settings(parse(upsampling="resize").model)["upsampling"] == "resize"
 
 
 def test_another_value_than_the_default_of_an_option_of_others_is_a_mistake_in_them_too():
