@@ -252,7 +252,9 @@ def _identity(raster: RasterInfo) -> list[object]:
 def _region(request: SceneRequest, grid: GeoGrid, *, remarks: Remarks) -> shapely.Geometry | None:
     if request.region is None:
         return None
-    geometry = read_region(request.region, crs=grid.crs, text_crs=request.region_crs, tell=tell)
+    geometry = read_region(
+        request.region, crs=grid.crs, text_crs=request.region_crs, tell=remarks.tell
+    )
     inside = geometry.intersection(shapely.box(*grid.bounds)).area / geometry.area
     if inside < _WHOLE:
         remarks.add(remark_on_area(1 - inside))
