@@ -77,14 +77,16 @@ def test_killed_at_several_moments_it_ends_with_the_same_bits(undisturbed, pairs
     assert kept[0] == kept[1]
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(pairs_folder, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_saves_and_says_how_to_go_on(number, pairs_folder, tmp_path):
     out = tmp_path / "run"
     program = new_run(out, pairs_folder)
     wait_for_rows(out, 2, program)
-    # Ctrl-C on a terminal reaches the workers of the loader, too.
-    os.killpg(program.pid, signal.SIGINT)
+    # Ctrl-C or the end of a terminal reach the workers of the loader, too.
+    os.killpg(program.pid, number)
     status = program.wait()
-    assert status == 130, program.err
+    assert status == 128 + number, program.err
+    assert program.err.count("stopping after this batch") == 1
     assert f"resume with: changedet train --out {out} --resume" in program.err
     assert "Traceback" not in program.err
     assert "resuming at epoch" in finish(start(out, "--resume"))

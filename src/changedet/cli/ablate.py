@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from changedet.cli.options import BaselinesOption, DeviceOption, FloorsOption
+from changedet.cli.streams import results_console
 from changedet.cli.wording import say
 
 if TYPE_CHECKING:
@@ -137,7 +138,6 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _print(outcome: "AblationOutcome", out: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     results = outcome.results
@@ -148,7 +148,7 @@ def _print(outcome: "AblationOutcome", out: Path) -> None:
         figures = [row.estimate(protocol) for protocol in results.protocols]
         shown = ["-" if f1 is None else _figure(f1.mean, f1.std) for f1 in figures]
         table.add_row(row.row.title, str(len(row.runs)), *shown)
-    Console().print(table)
+    results_console().print(table)
     for problem in outcome.problems:
         say(f"changedet: {problem}")
     typer.echo(f"report: {out / 'report.html'}")

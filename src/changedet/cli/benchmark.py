@@ -21,6 +21,7 @@ from changedet.cli.options import (
     IgnoreValueOption,
     TestTimeOption,
 )
+from changedet.cli.streams import results_console
 from changedet.cli.wording import say, with_options
 
 if TYPE_CHECKING:
@@ -83,8 +84,6 @@ def accuracy(
     ] = False,
 ) -> None:
     """Judge models by pixels and objects, as 256 tiles and whole, thresholds from another split."""
-    from rich.console import Console
-
     from changedet.cli.pair_progress import pair_progress
     from changedet.evaluation.benchmark.benchmark import measure_accuracy
     from changedet.evaluation.benchmark.request import AccuracyRequest
@@ -116,7 +115,7 @@ def accuracy(
     if as_json:
         typer.echo(report.to_json(), nl=False)
         return
-    console = Console()
+    console = results_console()
     for number in range(len(report.methods[0].views)):
         console.print(_table(report, number))
     for line in _remarks(report):

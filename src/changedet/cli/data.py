@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from changedet.cli.streams import messages_console, results_console
 from changedet.cli.wording import with_options
 
 if TYPE_CHECKING:
@@ -147,10 +148,9 @@ def check(
 
 @contextmanager
 def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True)
+    console = messages_console()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what)
         yield lambda done, total: progress.update(task, completed=done, total=total)
@@ -166,7 +166,6 @@ def _print_prepared(done: Prepared) -> None:
 
 
 def _print_report(report: CheckReport) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     typer.echo(f"{report.name}: {report.layout}, in {report.root}")
@@ -175,7 +174,7 @@ def _print_report(report: CheckReport) -> None:
     typer.echo(f"labels: {report.encoding or 'not understood'}")
     sizes = ", ".join(f"{size} ({number})" for size, number in report.sizes.items())
     typer.echo(f"sizes: {sizes or 'none could be read'}")
-    console = Console(highlight=False)
+    console = results_console()
     splits = Table("split", box=None, pad_edge=False)
     for name in ("pairs", "changed", "empty labels", "full labels"):
         splits.add_column(name, justify="right")

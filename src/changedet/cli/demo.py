@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from changedet.cli.options import DeviceOption
+from changedet.cli.streams import results_console
 
 # What the demo does, step by step.
 _COMMANDS = """\
@@ -32,7 +33,6 @@ def demo(
     ] = False,
 ) -> None:
     """Generate pairs, train a small model, evaluate it, predict one pair, write a page."""
-    from rich.console import Console
     from rich.table import Table
 
     from changedet.cli.progress import TrainingDisplay
@@ -57,5 +57,5 @@ def demo(
         result = contender.result
         figures = (result.f1, result.iou, result.precision, result.recall)
         table.add_row(contender.name, *(f"{figure:.4f}" for figure in figures))
-    Console().print(table)
+    results_console().print(table)
     typer.echo(f"{sum(report.seconds.values()):.0f} s in all; open {report.page.resolve()}")

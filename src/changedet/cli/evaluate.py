@@ -17,6 +17,7 @@ from changedet.cli.options import (
     ModeOption,
     TestTimeOption,
 )
+from changedet.cli.streams import results_console
 from changedet.cli.wording import say, with_options
 
 if TYPE_CHECKING:
@@ -81,8 +82,6 @@ def evaluate(
     ] = False,
 ) -> None:
     """Report figures at the best and at a fixed threshold, with curve, table and panels."""
-    from rich.console import Console
-
     from changedet.cli.pair_progress import pair_progress
     from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
 
@@ -111,7 +110,7 @@ def evaluate(
     if as_json:
         typer.echo(results.to_json(), nl=False)
         return
-    Console().print(_table(results, title=f"{data}, split {split}, {results.images} pairs"))
+    results_console().print(_table(results, title=f"{data}, split {split}, {results.images} pairs"))
     for line in _remarks(results):
         typer.echo(with_options(line))
     typer.echo(f"results: {out}")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from changedet.cli.streams import results_console
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -36,9 +38,10 @@ def info(
         }
         typer.echo(json.dumps(stated, indent=2))
         return
-    from rich.console import Console
 
-    Console().print(_table(card, parameters=parameters, precision=precision, title=str(file)))
+    results_console().print(
+        _table(card, parameters=parameters, precision=precision, title=str(file))
+    )
 
 
 def _table(card: "ModelCard", *, parameters: int | None, precision: str, title: str) -> "Table":

@@ -18,6 +18,7 @@ from changedet.cli.info import info
 from changedet.cli.predict import predict
 from changedet.cli.recipes import recipes
 from changedet.cli.schema import schema
+from changedet.cli.streams import ended_by_signals, guarded_streams
 from changedet.cli.train import train
 from changedet.cli.train_arguments import TrainCommand
 from changedet.cli.wording import error_line
@@ -71,8 +72,9 @@ app.add_typer(benchmark_app, name="benchmark")
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 a check failed, 2 the user's mistake."""
-    try:
-        app()
-    except ChangeDetError as error:
-        typer.echo(f"changedet: {error_line(error)}", err=True)
-        sys.exit(error.exit_code)
+    with guarded_streams(), ended_by_signals():
+        try:
+            app()
+        except ChangeDetError as error:
+            typer.echo(f"changedet: {error_line(error)}", err=True)
+            sys.exit(error.exit_code)

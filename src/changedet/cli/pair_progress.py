@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from changedet.cli.streams import messages_console
 
 
 @contextmanager
@@ -17,7 +18,7 @@ def pair_progress(what: str) -> Iterator[Callable[[int, int], None]]:
     Yields:
         A function to call with the number of pairs done and of all pairs.
     """
-    console = Console(stderr=True)
+    console = messages_console()
     bar = Progress(
         TextColumn(what),
         BarColumn(),

@@ -4,9 +4,9 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from changedet.cli.streams import messages_console
 from changedet.cli.wording import with_options
 from changedet.training.callbacks import LogRow, TrainingCallback, ValidationEvent
 from changedet.training.checkpoint import TrainingPosition
@@ -16,7 +16,7 @@ class TrainingDisplay(TrainingCallback):
     """A plain line for each log row and validation, and on a terminal a bar below them."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, soft_wrap=True, highlight=False)
+        self.console = messages_console()
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),

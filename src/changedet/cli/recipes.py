@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from changedet.cli.streams import results_console
+
 
 def recipes(
     name: Annotated[str | None, typer.Argument(help="Recipe to print with every setting.")] = None,
@@ -14,7 +16,6 @@ def recipes(
     if name is not None:
         typer.echo(dump_config(load_config(name)), nl=False)
         return
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -23,4 +24,4 @@ def recipes(
     for recipe in list_recipes():
         config = load_config(recipe)
         table.add_row(recipe, str(config.training.epochs), escape(config.description))
-    Console(soft_wrap=False).print(table)
+    results_console().print(table)

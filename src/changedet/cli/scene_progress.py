@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from changedet.cli.streams import messages_console
 from changedet.cli.wording import with_options
 from changedet.predict.flow import TilesDone
 
@@ -56,7 +57,7 @@ class SceneDisplay:
 @contextmanager
 def scene_progress() -> Iterator[SceneDisplay]:
     """Show a bar while the block runs; off a terminal only sentences are printed."""
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = messages_console()
     bar = Progress(
         TextColumn("scoring"),
         BarColumn(),

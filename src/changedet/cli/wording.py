@@ -6,6 +6,8 @@ from typing import Final
 import typer
 
 from changedet.errors import SETTING
+from changedet.storage.secrets import hidden
+from changedet.storage.text import printable
 
 # Where an option is not called like the setting.
 _OPTIONS: Final = {
@@ -54,8 +56,13 @@ def to_option(name: str, value: str | None = None) -> str:
 
 
 def with_options(message: str) -> str:
-    """Put options into a message of the library, which names settings in backticks."""
-    return SETTING.sub(lambda found: to_option(found[1], found[2]), message)
+    """Put options into a message of the library, which names settings in backticks.
+
+    Whatever names and other people's words it holds, the result can be shown: without passwords
+    and without characters that act on a terminal.
+    """
+    worded = SETTING.sub(lambda found: to_option(found[1], found[2]), message)
+    return printable(hidden(worded))
 
 
 def say(message: str) -> None:

@@ -23,12 +23,13 @@ from changedet.predict.request import SceneRequest
 from changedet.predict.tiling import TileEffect, Tiling, measure_tile_effect
 from changedet.raster.geo_grid import GeoGrid, Window
 from changedet.raster.info import RasterInfo
-from changedet.raster.open import open_raster, without_secrets
+from changedet.raster.open import open_raster
 from changedet.raster.pair import PairOptions, PairPixels, RasterPair
 from changedet.raster.region_mask import RegionMask
 from changedet.raster.shift import ShiftEstimate
 from changedet.raster.tile_plan import Mask, TilePlan
 from changedet.raster.value_types import ANY_TYPE
+from changedet.storage.secrets import without_secrets
 from changedet.vector.files import check_polygon_options
 from changedet.vector.regions import read_region, region_sha256
 

@@ -30,10 +30,10 @@ from changedet.predict.summary import (
 )
 from changedet.raster.cog import MaskCounts
 from changedet.raster.info import RasterInfo
-from changedet.raster.open import without_secrets
 from changedet.storage.atomic import write_text
 from changedet.storage.checksum import file_sha256
 from changedet.storage.results import to_plain
+from changedet.storage.secrets import without_secrets
 from changedet.types import MAX_DISTANCE, TestTime
 from changedet.vector.files import Format, PolygonSummary, file_name
 

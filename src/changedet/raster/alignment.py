@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Final
 
 from changedet.errors import DataError, ImageError
-from changedet.raster.open import without_secrets
+from changedet.storage.secrets import without_secrets
 
 if TYPE_CHECKING:
     import rasterio

@@ -8,7 +8,8 @@ from rasterio.enums import ColorInterp
 
 from changedet.errors import ConfigError
 from changedet.raster.environment import gdal_environment
-from changedet.raster.open import open_raster, without_secrets
+from changedet.raster.open import open_raster
+from changedet.storage.secrets import without_secrets
 
 if TYPE_CHECKING:
     import rasterio

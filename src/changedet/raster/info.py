@@ -18,7 +18,8 @@ from rasterio.errors import RasterioIOError
 from rasterio.windows import Window as RasterWindow
 
 from changedet.raster.environment import gdal_environment
-from changedet.raster.open import is_remote, reading_error, without_secrets
+from changedet.raster.open import is_remote, reading_error
+from changedet.storage.secrets import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

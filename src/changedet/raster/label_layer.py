@@ -16,7 +16,8 @@ from rasterio.windows import Window as RasterioWindow
 from changedet.errors import DataError, ImageError
 from changedet.raster.environment import gdal_environment
 from changedet.raster.geo_grid import GeoGrid
-from changedet.raster.open import WARNING_FILTERS, open_raster, reading_error, without_secrets
+from changedet.raster.open import WARNING_FILTERS, open_raster, reading_error
+from changedet.storage.secrets import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

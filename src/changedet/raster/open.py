@@ -11,6 +11,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from changedet.errors import ImageError
 from changedet.raster.environment import gdal_environment
+from changedet.storage.secrets import scrubbed, without_secrets
 
 _PREFIXES: Final = {
     "http": "/vsicurl/",
@@ -20,13 +21,6 @@ _PREFIXES: Final = {
     "az": "/vsiaz/",
 }
 _NETWORK: Final = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss", "/vsiswift")
-# User and password of an address; what follows its path, or the name of a GDAL handler: a query
-# (signed addresses) or options.
-_USER: Final = re.compile(r"(?<=://)[^/?#]*@")
-_QUERY: Final = re.compile(r"(\A(?:[/{]+vsi\w+)+|://[^?#]*)([?#].*)", re.DOTALL)
-# The same of any address in a text, where it ends at a space or a quotation mark.
-_USER_IN_TEXT: Final = re.compile(r"(?<=://)[^/?#\s]*@")
-_QUERY_IN_TEXT: Final = re.compile(r"(://[^?#\s'\"]*)[?#][^\s'\"]*")
 #: To be held while warning filters are changed and restored, including by rasterio when it is given
 #: arrays: they belong to the process, and two threads would leave each other's behind.
 WARNING_FILTERS: Final = threading.Lock()
@@ -46,11 +40,6 @@ def is_remote(location: str) -> bool:
     path = gdal_path(location)
     # Also through another handler: /vsizip/vsicurl/...
     return path.startswith("/vsi") and any(handler in path for handler in _NETWORK)
-
-
-def without_secrets(location: str) -> str:
-    """Leave out user, password and query (signed addresses) of an address; for all messages."""
-    return _QUERY.sub(r"\1", _USER.sub("", location))
 
 
 def open_raster(location: str) -> rasterio.DatasetReader:
@@ -84,7 +73,7 @@ def open_raster(location: str) -> rasterio.DatasetReader:
         dataset.close()
         raise ImageError(
             f"{without_secrets(location)}: has no bands of its own; use one of its layers instead "
-            f"({_scrubbed(layers, location)})"
+            f"({scrubbed(layers, location)})"
         )
     return dataset
 
@@ -96,7 +85,7 @@ def reading_error(location: str, error: BaseException) -> ImageError:
         if is_remote(location)
         else "the file is damaged or truncated; download or write it again"
     )
-    reason = _scrubbed(one_line(error), location)
+    reason = scrubbed(one_line(error), location)
     return ImageError(f"{without_secrets(location)}: pixels cannot be read ({reason}); {advice}")
 
 
@@ -107,16 +96,8 @@ def one_line(error: BaseException) -> str:
     return re.sub(r"\s+", " ", str(error)).strip().rstrip(".") or type(error).__name__
 
 
-def _scrubbed(text: str, location: str) -> str:
-    """Leave secrets out of GDAL's words, which may hold the location as a whole or in part."""
-    secrets = [*_USER.findall(location), *(query for _, query in _QUERY.findall(location))]
-    for secret in secrets:
-        text = text.replace(secret, "")
-    return _QUERY_IN_TEXT.sub(r"\1", _USER_IN_TEXT.sub("", text))
-
-
 def _why_not_open(location: str, error: RasterioIOError) -> str:
-    reason = _scrubbed(one_line(error), location)
+    reason = scrubbed(one_line(error), location)
     if is_remote(location):
         return (
             f"cannot be opened over the network ({reason}); check the address, the credentials "

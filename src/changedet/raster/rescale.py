@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from changedet.errors import DataError
 from changedet.raster.geo_grid import Window
-from changedet.raster.open import without_secrets
+from changedet.storage.secrets import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable

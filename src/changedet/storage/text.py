@@ -1,15 +1,8 @@
-"""Text of people: files of it, and many things in one message."""
+"""Texts for people: many things in one message, strange characters written out."""
 
-import codecs
+import re
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Final
-
-from changedet.errors import ChangeDetError
-
-#: Largest text file that is read as a whole.
-MOST_BYTES: Final = 64_000_000
-_UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+from typing import Final, Literal
 
 
 def first_few(values: Sequence[object], *, most: int = 3, separator: str = ", ") -> str:
@@ -28,50 +21,27 @@ def first_few(values: Sequence[object], *, most: int = 3, separator: str = ", ")
     return f"{shown}{'' if separator == ', ' else separator.rstrip()} and {rest} more"
 
 
-def is_file(path: Path) -> bool:
-    """Tell whether there is such a file; there is none of a name that no file can have."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
+# Control characters but tab and line feed, marks that turn the direction of writing around, and
+# halves of characters, as bytes that are no UTF-8 become in file names.
+_UNPRINTABLE: Final = re.compile(
+    "(\x1b\\[[0-9;]*m)|[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+    "\ud800-\udfff]"
+)
 
 
-def exists(path: Path) -> bool:
-    """Tell whether there is such a file or folder, likewise."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
-
-
-def read_text(path: Path, *, error: type[ChangeDetError]) -> str:
-    """Read a text file that a person may have written in any editor.
-
-    UTF-8, or UTF-16 with a byte order mark, which is left out.
+def printable(text: str, *, colours: Literal["hide", "keep"] = "hide") -> str:
+    r"""Write out the characters that act on a terminal: the escape character becomes ``\u001b``.
 
     Args:
-        path: The file.
-        error: Class of the error.
-
-    Raises:
-        ChangeDetError: As ``error`` says, if it cannot be read, is too large or no such text.
+        text: May hold names and words of anybody's.
+        colours: Whether escape sequences that do nothing but colour stay.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except (OSError, ValueError) as problem:
-        reason = getattr(problem, "strerror", None) or problem
-        raise error(f"cannot read {path}: {reason}; check the path") from problem
-    if len(content) > MOST_BYTES:
-        raise error(f"{path} is larger than {MOST_BYTES:,} bytes; check whether it is a text file")
-    encoding = "utf-16" if content.startswith(_UTF_16) else "utf-8-sig"
-    try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError as problem:
-        place = f"0x{content[problem.start]:02x} in line {content.count(10, 0, problem.start) + 1}"
-        raise error(
-            f"cannot read {path} as UTF-8 text (byte {place}); save it in UTF-8"
-        ) from problem
-    if "\0" in text:
-        raise error(f"{path} is no text file: it contains NUL bytes; check the file")
-    return text
+
+    def write_out(found: re.Match[str]) -> str:
+        if found[1] and colours == "keep":
+            return found[1]
+        return "".join(
+            f"\\u{ord(mark):04x}" if _UNPRINTABLE.fullmatch(mark) else mark for mark in found[0]
+        )
+
+    return _UNPRINTABLE.sub(write_out, text)

@@ -1,5 +1,6 @@
 """The only place where settings turn into objects."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -210,7 +211,17 @@ def choose_precision(
 
 
 def _ignore_interrupts(worker: int) -> None:
-    """Leave Ctrl-C to the main process, which ends the workers after it has saved."""
+    """Leave signals to the main process, which ends the workers after it has saved.
+
+    They reach the whole group of processes: Ctrl-C, a closed terminal, a queue that ends a job.
+    """
     import signal
 
+    def outlive_once(number: int, frame: object) -> None:
+        # The main process, too, ends a worker in this way if it must.
+        signal.signal(number, signal.SIG_DFL)
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, outlive_once)
+    if sys.platform != "win32":
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -1,7 +1,8 @@
-"""Take over Ctrl-C and SIGTERM for the time being."""
+"""Take over Ctrl-C, SIGTERM and SIGHUP for the time being."""
 
 import contextlib
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 
 @contextlib.contextmanager
 def signals_to(handler: Callable[[int], None], *, once: bool = False) -> Iterator[None]:
-    """Send SIGINT and SIGTERM to a handler instead of whoever had them.
+    """Send SIGINT, SIGTERM and SIGHUP to a handler instead of whoever had them.
 
-    Outside of the main thread signals stay with whoever embeds this.
+    SIGHUP (the terminal was closed) stays ignored where it is (``nohup``). Outside of the main
+    thread signals stay with whoever embeds this.
 
     Args:
         handler: Told the number of every signal.
@@ -29,9 +31,16 @@ def signals_to(handler: Callable[[int], None], *, once: bool = False) -> Iterato
         handler(number)
 
     with contextlib.suppress(ValueError):
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _taken():
             former[number] = signal.signal(number, handle)
     try:
         yield
     finally:
         give_back()
+
+
+def _taken() -> list[signal.Signals]:
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return numbers

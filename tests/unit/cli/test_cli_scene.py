@@ -474,7 +474,11 @@ def test_an_address_of_a_picture_is_read_as_a_raster(tmp_path: Path, predict):
 
 def test_the_bar_is_out_of_the_way_while_results_are_printed(monkeypatch, capsys):
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(scene_progress, "Console", partial(Console, force_terminal=True, width=80))
+    monkeypatch.setattr(
+        scene_progress,
+        "messages_console",
+        partial(Console, stderr=True, force_terminal=True, width=80),
+    )
     with scene_progress.scene_progress() as display:
         display.update(TilesDone(1, 4, 1000))
         with display.aside():

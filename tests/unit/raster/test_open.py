@@ -13,9 +13,10 @@ from rasterio.shutil import copy
 from changedet.errors import ConfigError, ImageError
 from changedet.raster.environment import CACHE_BYTES, gdal_environment
 from changedet.raster.geo_grid import Window
-from changedet.raster.open import gdal_path, is_remote, open_raster, reading_error, without_secrets
+from changedet.raster.open import gdal_path, is_remote, open_raster, reading_error
 from changedet.raster.pair import PairOptions, RasterPair
 from changedet.raster.remarks import remarks_on_reading
+from changedet.storage.secrets import without_secrets
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from changedet.data.rasters.labels import layer_kind, read_area, read_labelled
 from changedet.errors import DataError
 from changedet.raster.label_layer import RasterLayer
-from changedet.raster.open import WARNING_FILTERS, without_secrets
+from changedet.raster.open import WARNING_FILTERS
+from changedet.storage.secrets import without_secrets
 from changedet.vector.footprints import do_meet
 from changedet.vector.vector_file import describe_bounds, polygon_place
 

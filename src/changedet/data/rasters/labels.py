@@ -9,7 +9,8 @@ import numpy as np
 
 from changedet.errors import DataError
 from changedet.raster.label_layer import PolygonLayer, RasterLayer
-from changedet.raster.open import WARNING_FILTERS, without_secrets
+from changedet.raster.open import WARNING_FILTERS
+from changedet.storage.secrets import without_secrets
 from changedet.types import IGNORED
 from changedet.vector.regions import read_label_polygons
 from changedet.vector.vector_file import SUFFIXES

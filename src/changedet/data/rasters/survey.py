@@ -21,8 +21,9 @@ from changedet.data.rasters.source import LabelledRaster, RasterBlock, RasterPix
 from changedet.data.survey import Survey
 from changedet.errors import ChangeDetError, ConfigError, DataError
 from changedet.raster.bands import choose_bands
-from changedet.raster.open import open_raster, without_secrets
+from changedet.raster.open import open_raster
 from changedet.raster.remarks import remarks_on_reading
+from changedet.storage.secrets import without_secrets
 from changedet.types import PixelType
 
 if TYPE_CHECKING:
