@@ -138,7 +138,7 @@ def test_a_row_with_an_unknown_option_is_said_first_and_the_others_run(finished)
     out, outcome, said = finished
     first = next(line for line in said if line.startswith("row faulty"))
     assert "did you mean 'activation'" in first
-    assert said.index(first) < next(i for i, line in enumerate(said) if "training" in line)
+    assert said.index(first) < next(i for i, line in enumerate(said) if ": training;" in line)
     assert [len(row.runs) for row in outcome.results.rows] == [1, 1, 0]
     assert len(outcome.problems) == 1
     assert outcome.stopped_by is None
@@ -773,3 +773,62 @@ def test_real_processes_train_and_judge(pairs_folder, table, tmp_path):
     assert resources.state == "finished"
     if sys.platform == "linux":
         assert resources.peak_bytes > 1e8
+
+
+def test_rows_that_were_not_asked_for_are_left_out_of_the_report(
+    trained, pairs_folder, table, steps
+):
+    text = (trained / "report.md").read_text()
+    assert "Faulty" not in text
+    assert "faulty gains" not in text
+    assert "2 claims are about rows that were not asked for" in text
+    # The machine's file keeps all of them; asked for once, a row stays asked for.
+    assert len(json.loads((trained / "results.json").read_text())["rows"]) == 3
+    ablate(trained, pairs_folder, table, rows=("faulty", "l2"), mode="resume")
+    text = (trained / "report.md").read_text()
+    assert all(title in text for title in ("Faulty", "Cosine", "faulty gains"))
+
+
+def test_rows_that_learned_less_than_untrained_methods_are_not_judged(finished):
+    out, outcome, _ = finished
+    [result, *_] = [each for each in outcome.claims if each.claim.text == "cosine gains"]
+    best = max(
+        baseline.judgement.scores["best_threshold"].f1
+        for baseline in outcome.results.baselines
+        if baseline.judgement is not None
+    )
+    own = [outcome.results.row(name).estimate("best_threshold").mean for name in ("cosine", "l2")]
+    assert min(own) < best, "the case is gone: train less"
+    assert result.finding.verdict == "not judged"
+    assert "not judged" in (out / "report.html").read_text()
+    assert "does not beat the untrained methods" in (out / "report.md").read_text()
+
+
+def test_pairs_that_rows_were_trained_on_are_said_of_the_test_split(
+    own_pairs_folder, table, steps, tmp_path
+):
+    for kind in ("A", "B", "label"):
+        first = sorted((own_pairs_folder / "train" / kind).iterdir())[0]
+        target = sorted((own_pairs_folder / "test" / kind).iterdir())[0]
+        shutil.copyfile(first, target)
+    said: list[str] = []
+    ablate(tmp_path / "out", own_pairs_folder, table, rows=("l2",), say=said.append)
+    [leak] = [line for line in said if "leak" in line]
+    assert leak.startswith("WARNING: leak: test: 1 of ")
+    assert "leak: test" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_heat_maps_name_the_threshold_in_the_middle_of_their_colours(two_rows):
+    judgement = read_judgement(two_rows / "runs" / "l2" / "seed_0")
+    text = (two_rows / "report.md").read_text()
+    assert f"({judgement.heat_map_middle:.3f})" in text
+    assert "green: the threshold that validation chose" in text
+
+
+def test_the_best_model_of_each_row_is_placed(two_rows):
+    rows = list(csv.DictReader((two_rows / "runs.csv").read_text().splitlines()))
+    logs = read_logs(two_rows / "runs" / "l2" / "seed_0")
+    assert rows[0]["best_epoch"] == str(logs.best.epoch) == "1"
+    name = f"best_{logs.best.epoch}_{logs.best.batch}.safetensors"
+    assert (two_rows / "runs" / "l2" / "seed_0" / "training" / "checkpoints" / name).is_file()
+    assert f"epoch 1, batch {logs.best.batch}" in (two_rows / "report.md").read_text()

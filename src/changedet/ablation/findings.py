@@ -1,13 +1,14 @@
 """What the runs of an ablation say to each claim of its table."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from changedet.ablation.estimates import (
     estimate_correlation,
     estimate_difference,
 )
+from changedet.ablation.learning import NO_BASELINE, Learning
 from changedet.ablation.results import AblationResults, RowResult, RunResult
 from changedet.ablation.scoring import FIGURES, Measure, Protocol
 from changedet.ablation.table import (
@@ -25,14 +26,16 @@ from changedet.ablation.verdict import (
     judge_correlation,
     judge_difference,
     judge_lower,
+    not_judged,
     not_run,
 )
 
 #: What may differ between two rows that are one experiment all the same.
 _NAMES = ("name", "description")
 _EPOCHS = "training.epochs"
-#: Peak memory of one and the same run differs by about so much from time to time, as a share.
+#: Memory of one and the same run differs by about so much from time to time, as a share.
 _MEMORY_NOISE = 0.02
+_MEMORY = ("average_memory", "peak_memory")
 
 
 @dataclass(frozen=True)
@@ -52,16 +55,31 @@ class ClaimResult:
 
 def judge_claims(results: AblationResults) -> list[ClaimResult]:
     """Test every claim of the table; one about F1 or heat maps by each protocol there is."""
+    learning = Learning(results)
     judged: list[ClaimResult] = []
     for claim in results.table.claims:
         if isinstance(claim, DifferenceClaim | HeatMapClaim):
-            judged += [
-                ClaimResult(claim, protocol, _compare(results, claim, protocol))
-                for protocol in results.protocols
-            ]
+            for protocol in results.protocols:
+                finding = _compare(results, claim, protocol)
+                finding = _if_learned(finding, learning, claim.rows, protocol=protocol)
+                judged.append(ClaimResult(claim, protocol, finding))
         else:
             judged.append(ClaimResult(claim, None, _other(results, claim)))
     return judged
+
+
+def _if_learned(
+    finding: Finding, learning: Learning, rows: Sequence[str], *, protocol: Protocol
+) -> Finding:
+    """Take back a verdict about rows that do not beat the untrained methods."""
+    if finding.verdict == "not run":
+        return finding
+    fault = learning.fault(rows, protocol)
+    if fault is not None:
+        return not_judged(finding, fault)
+    if not learning.has_baseline(rows, protocol):
+        return replace(finding, why=f"{finding.why}; {NO_BASELINE}")
+    return finding
 
 
 def _other(
@@ -112,16 +130,22 @@ def _lower_cost(results: AblationResults, claim: CostClaim) -> Finding:
     known = [value for value in (*ours, *theirs) if value is not None]
     if len(known) < len(ours) + len(theirs):
         return not_run(f"{claim.quantity} of a run is not known")
-    memories = {run.resources.memory for row in rows for run in row.runs}
-    if claim.quantity == "peak_memory" and len(memories) > 1:
+    costs = known[: len(ours)], known[len(ours) :]
+    if claim.quantity not in _MEMORY:
+        return judge_lower(*costs, unit=unit)
+    if len({run.resources.memory for row in rows for run in row.runs}) > 1:
         return not_run("some runs were on a GPU, others were not")
-    tolerance = _MEMORY_NOISE if claim.quantity == "peak_memory" else 0.0
-    return judge_lower(known[: len(ours)], known[len(ours) :], unit=unit, tolerance=tolerance)
+    finding = judge_lower(*costs, unit=unit, tolerance=_MEMORY_NOISE)
+    batches = [row.runs[0].config.training.batch_size for row in rows]
+    if batches[0] == batches[1]:
+        return finding
+    return replace(finding, why=f"{finding.why}; with batches of {batches[0]} and {batches[1]}")
 
 
 _QUANTITIES: dict[str, tuple[Callable[[RunResult], float | None], str]] = {
     "parameters": (lambda run: _scaled(run.judgement.parameters, 1e6), "million"),
     "gflop": (lambda run: run.judgement.gflop, "GFLOP"),
+    "average_memory": (lambda run: _scaled(run.resources.average_bytes, 1e9), "GB"),
     "peak_memory": (lambda run: _scaled(run.resources.peak_bytes, 1e9), "GB"),
 }
 

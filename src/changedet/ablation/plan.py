@@ -19,6 +19,7 @@ from changedet.ablation.table import (
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labels.scan import LabelScan, scan_labels
 from changedet.data.rasters.manifest import READING_SCENES, find_manifest
+from changedet.data.tools.leaks import describe_leaks, find_leaks
 from changedet.errors import ConfigError, TrainingError
 from changedet.training.build import build_schedule
 from changedet.training.config import ExperimentConfig, check_overrides, tile_px
@@ -154,6 +155,7 @@ def make_plan(request: AblationRequest, *, say: Callable[[str], None]) -> Ablati
             "`data.val_split=NAME`"
         )
     test, notes, problems = _settle_test_split(request, index, scan, first=first)
+    notes += _leaks(index, scan, first=first, test_split=test)
     if not 0.0 < scan.share_of(index.split(first.data.train_split)) < 1.0:
         notes.append(
             f"WARNING: the labels of the split {first.data.train_split!r} have only one class, so "
@@ -289,6 +291,25 @@ def _settle_test_split(
         )
         return None, [], [problem]
     return name, [], []
+
+
+def _leaks(
+    index: PairIndex, scan: LabelScan, *, first: ExperimentConfig, test_split: str | None
+) -> list[str]:
+    """Say which pairs that rows are evaluated on are training pairs, too, as far as that is cheap.
+
+    Whether rows are compared on pairs that they have seen decides what their claims are worth.
+    """
+    judged = [first.data.val_split, *([] if test_split is None else [test_split])]
+    splits = {name: index.split(name) for name in (first.data.train_split, *judged)}
+    leaks = find_leaks(
+        splits,
+        train_split=first.data.train_split,
+        encoding=scan.encoding,
+        channels=first.model.in_channels,
+    )
+    pairs = {name: len(splits[name]) for name in judged}
+    return [f"WARNING: {sentence}" for sentence in describe_leaks(leaks, pairs=pairs)]
 
 
 def _no_test_split(reason: str, val_split: str) -> str:

@@ -44,12 +44,15 @@ _FORMER_COLUMNS = {
 REPORT_FILES = ("report.html", "report.md", "results.json", "rows.csv", "runs.csv")
 
 
-def write_report(out: Path, results: AblationResults) -> None:
+def write_report(out: Path, results: AblationResults) -> list[ClaimResult]:
     """Write ``report.html``, ``report.md``, ``results.json``, ``rows.csv`` and ``runs.csv``.
 
     Args:
         out: Folder of the ablation.
         results: What its runs left behind.
+
+    Returns:
+        The claims of its table with their verdicts.
 
     Raises:
         StorageError: If a file cannot be written.
@@ -67,6 +70,7 @@ def write_report(out: Path, results: AblationResults) -> None:
     _write_csv(out / "rows.csv", [_flat_row(results, row) for row in results.rows])
     runs = [_flat_run(results, run) for row in results.rows for run in row.runs]
     _write_csv(out / "runs.csv", runs)
+    return claims
 
 
 def _content(results: AblationResults, claims: Sequence[ClaimResult]) -> AblationFindings:
@@ -96,6 +100,7 @@ def _row(row: RowResult) -> RowFigures:
         name=row.row.name,
         title=row.row.title,
         note=row.row.note,
+        published=row.row.published,
         best_threshold=row.estimate("best_threshold"),
         fixed_threshold=row.estimate("fixed_threshold"),
         heat_maps=HeatMapFigures(
@@ -123,6 +128,8 @@ def _run(run: RunResult) -> RunFigures:
         parameters=run.judgement.parameters,
         gflop=run.judgement.gflop,
         epochs=run.logs.epochs,
+        best_epoch=None if run.logs.best is None else run.logs.best.epoch,
+        best_batch=None if run.logs.best is None else run.logs.best.batch,
         validations=len(run.logs.max_f1),
         resources=Resources(**dict(run.resources)),
         pairs_per_second=run.resources.pairs_per_second,
@@ -156,6 +163,7 @@ def _flat_row(results: AblationResults, row: RowResult) -> dict[str, Any]:
     resources = [run.resources for run in row.runs]
     flat["parameters"] = row.runs[0].judgement.parameters if row.runs else None
     flat["gflop"] = row.runs[0].judgement.gflop if row.runs else None
+    flat["average_bytes"] = mean([r.average_bytes or math.nan for r in resources])
     flat["peak_bytes"] = max((r.peak_bytes for r in resources if r.peak_bytes), default=None)
     flat["pairs_per_second"] = mean([r.pairs_per_second or math.nan for r in resources])
     for measure in HEAT_MAP_MEASURES:
@@ -175,9 +183,11 @@ def _flat_run(results: AblationResults, run: RunResult) -> dict[str, Any]:
         for name in ("threshold", "precision", "recall", "average_precision", "roc_auc"):
             flat[f"{protocol}_{name}"] = None if score is None else getattr(score, name)
     flat["epochs"] = run.logs.epochs
+    flat["best_epoch"], flat["best_batch"] = run.logs.best or (None, None)
     flat["seconds"] = run.resources.seconds
     flat["state"] = run.resources.state
     flat["pairs_per_second"] = run.resources.pairs_per_second
+    flat["average_bytes"] = run.resources.average_bytes
     flat["peak_bytes"] = run.resources.peak_bytes
     return flat
 

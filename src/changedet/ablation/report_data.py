@@ -64,6 +64,8 @@ class RunFigures(RunState):
         parameters: Trained values of the network.
         gflop: 10^9 operations for a 256 x 256 pair.
         epochs: Epochs that were begun.
+        best_epoch: Epoch in which the best validation was, counted from 1.
+        best_batch: Batches of it that were done.
         validations: Number of validations.
         resources: What the training took.
         pairs_per_second: Training speed, if it could be measured.
@@ -74,6 +76,8 @@ class RunFigures(RunState):
     parameters: int | None
     gflop: float | None
     epochs: int
+    best_epoch: int | None = None
+    best_batch: int | None = None
     validations: int
     resources: Resources
     pairs_per_second: float | None
@@ -100,6 +104,7 @@ class RowFigures(Record):
         name: Short name of the row.
         title: Its name for readers.
         note: What a reader should know.
+        published: Max-F1 that its authors report, on data of their own; null: not known.
         best_threshold: Max-F1 on the validation split, optimistic; null without a run.
         fixed_threshold: F1 on the test split; null without a run or such a split.
         heat_maps: How clean the heat maps are.
@@ -112,6 +117,7 @@ class RowFigures(Record):
     name: str
     title: str
     note: str
+    published: float | None = None
     best_threshold: Estimate | None = None
     fixed_threshold: Estimate | None = None
     heat_maps: HeatMapFigures

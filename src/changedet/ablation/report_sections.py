@@ -1,11 +1,12 @@
 """What the report of an ablation shows, in order."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from changedet.ablation.estimates import LEVEL, Estimate
 from changedet.ablation.findings import ClaimResult
+from changedet.ablation.learning import NO_BASELINE, Learning, unlearned_rows
 from changedet.ablation.results import (
     AblationResults,
     BaselineResult,
@@ -14,10 +15,11 @@ from changedet.ablation.results import (
 )
 from changedet.ablation.run_state import PICTURES, Judgement
 from changedet.ablation.scoring import HEAT_MAP_MEASURES, Protocol
-from changedet.ablation.verdict import RULES
+from changedet.ablation.verdict import RULES, Verdict
 from changedet.metrics.protocol import SELECTION_SET_NOTE
 from changedet.rendering.heatmap import colour_scale
 from changedet.rendering.page import (
+    Badge,
     Cell,
     Headline,
     Headlines,
@@ -26,8 +28,17 @@ from changedet.rendering.page import (
     Pictures,
     Section,
     Table,
+    Tone,
 )
 
+#: What each verdict is to a reader, in the order of a list.
+TONES: Mapping[Verdict, Tone] = {
+    "holds": "good",
+    "does not hold": "bad",
+    "within noise": "open",
+    "not judged": "open",
+    "not run": "faint",
+}
 _PERCENT = f"{100 * LEVEL:.0f} %"
 
 
@@ -35,10 +46,10 @@ def report_sections(results: AblationResults, claims: Sequence[ClaimResult]) -> 
     """Build the report's sections: figures, claims, what failed, heat maps, how it was made."""
     sections = [
         Section("", _opening(results, claims)),
-        Section("Accuracy", [_accuracy(results), *_row_notes(results)]),
+        Section("Accuracy", [_accuracy(results), *_row_notes(results), *_learning(results)]),
         Section("Cost", [_cost(results)]),
         Section("During training", [_course(results)]),
-        Section("Claims", [_claims(claims), *(Note(rule) for rule in RULES)]),
+        Section("Claims", _claims(results, claims)),
     ]
     if results.problems:
         table = Table("What failed", ["problem"], [[problem] for problem in results.problems])
@@ -55,14 +66,14 @@ def _opening(
     results: AblationResults, claims: Sequence[ClaimResult]
 ) -> list[Headlines | Note | Table | Pictures]:
     runs = [run for row in results.rows for run in row.runs]
-    done = sum(1 for row in results.rows if row.runs)
-    verdicts = [result.finding.verdict for result in claims]
+    done = sum(1 for row in results.asked_rows if row.runs)
+    verdicts = [result.finding.verdict for result in asked_claims(results, claims)]
     cards = [
-        Headline(f"{done} of {len(results.rows)}", "rows with a finished run"),
+        Headline(f"{done} of {len(results.asked_rows)}", "rows with a finished run"),
         Headline(len(runs), "finished runs"),
         *(
             Headline(verdicts.count(verdict), f"verdicts: {verdict}")
-            for verdict in ("holds", "does not hold", "within noise", "not run")
+            for verdict in TONES
             if verdict in verdicts
         ),
     ]
@@ -86,17 +97,20 @@ def _accuracy(results: AblationResults) -> Table:
         "best_threshold": f"max-F1, {results.val_split} ({SELECTION_SET_NOTE})",
         "fixed_threshold": f"F1, {results.test_split}",
     }
-    header = ["row", "seeds"]
+    is_published = any(row.row.published is not None for row in results.asked_rows)
+    header = ["row", "seeds", *(["published max-F1, other data"] if is_published else [])]
     for protocol in results.protocols:
         header += [names[protocol], "std over seeds", f"{_PERCENT} interval"]
     rows: list[list[Cell]] = []
-    for row in results.rows:
+    for row in results.asked_rows:
         cells: list[Cell] = [row.row.title, len(row.runs)]
+        cells += [row.row.published] if is_published else []
         for protocol in results.protocols:
             cells += _estimate_cells(row.estimate(protocol))
         rows.append(cells)
     for baseline in results.baselines:
-        rows.append([*_baseline_title(baseline), *_baseline_cells(baseline, results.protocols)])
+        cells = [*_baseline_title(baseline), *([None] if is_published else [])]
+        rows.append([*cells, *_baseline_cells(baseline, results.protocols)])
     return Table(
         "F1 of the change class, pixels of all images pooled",
         header,
@@ -134,7 +148,21 @@ def _baseline_cells(baseline: BaselineResult, protocols: Sequence[Protocol]) -> 
 
 
 def _row_notes(results: AblationResults) -> list[Note]:
-    return [Note(f"{row.row.title}: {row.row.note}") for row in results.rows if row.row.note]
+    return [Note(f"{row.row.title}: {row.row.note}") for row in results.asked_rows if row.row.note]
+
+
+def _learning(results: AblationResults) -> list[Note]:
+    """Warn of rows that do not beat the untrained methods, or that there are none to compare."""
+    if not any(row.runs for row in results.rows):
+        return []
+    learning = Learning(results)
+    if not any(baseline.judgement for baseline in results.baselines):
+        reason = f"{NO_BASELINE}, so claims are tested although rows may not have learned anything"
+        return [Note(f"WARNING: {reason}", "warning")]
+    return [
+        Note(f"{row.row.title} does not beat the untrained methods: {one.describe()}", "warning")
+        for row, one in unlearned_rows(learning, results.asked_rows, results.protocols[-1])
+    ]
 
 
 def _cost(results: AblationResults) -> Table:
@@ -145,14 +173,17 @@ def _cost(results: AblationResults) -> Table:
             "row",
             "parameters (million)",
             "GFLOP (2 x MAC)",
+            "average memory (GB)",
             "peak memory (GB)",
             "pairs/s",
             "minutes",
             "epochs",
         ],
-        [_cost_cells(row) for row in results.rows],
+        [_cost_cells(row) for row in results.asked_rows],
         note="GFLOP of all views together where a model averages several (test-time augmentation). "
-        f"Peak memory of training: {' and '.join(memories) or '-'}, the largest of the seeds. "
+        f"Memory of training: {' and '.join(memories) or '-'}. Average: over its batches (on a GPU "
+        "what PyTorch reserves, as nvidia-smi shows it), mean over the seeds. Peak: the largest of "
+        "the seeds (on a GPU what tensors took). "
         "Pairs/s without validation. Minutes and epochs of one run, mean over the seeds; a "
         "run ended by its budget counts with its best validation.",
     )
@@ -160,9 +191,10 @@ def _cost(results: AblationResults) -> Table:
 
 def _cost_cells(row: RowResult) -> list[Cell]:
     if not row.runs:
-        return [row.row.title, *[None] * 6]
+        return [row.row.title, *[None] * 7]
     first = row.runs[0].judgement
     peaks = [run.resources.peak_bytes for run in row.runs if run.resources.peak_bytes is not None]
+    average = mean([run.resources.average_bytes or math.nan for run in row.runs]) / 1e9
     speed = mean([run.resources.pairs_per_second or math.nan for run in row.runs])
     minutes = mean([run.resources.seconds / 60.0 for run in row.runs])
     epochs = mean([float(run.logs.epochs) for run in row.runs])
@@ -170,6 +202,7 @@ def _cost_cells(row: RowResult) -> list[Cell]:
         row.row.title,
         None if first.parameters is None else f"{first.parameters / 1e6:.2f}",
         None if first.gflop is None else f"{first.gflop:.2f}",
+        None if math.isnan(average) else f"{average:.2f}",
         f"{max(peaks) / 1e9:.2f}" if peaks else None,
         None if math.isnan(speed) else f"{speed:.1f}",
         f"{minutes:.1f}",
@@ -179,15 +212,30 @@ def _cost_cells(row: RowResult) -> list[Cell]:
 
 def _course(results: AblationResults) -> Table:
     rows: list[list[Cell]] = []
-    for row in results.rows:
+    for row in results.asked_rows:
         together = row.correlation()
         validations = sum(len(run.logs.max_f1) for run in row.runs)
+        best = row.runs[0].logs.best if row.runs else None
         rows.append(
-            [row.row.title, validations, together.mean, _interval(together), row.loss_spread()]
+            [
+                row.row.title,
+                validations,
+                None if best is None else f"epoch {best.epoch}, batch {best.batch}",
+                together.mean,
+                _interval(together),
+                row.loss_spread(),
+            ]
         )
     return Table(
         "Max-F1 and ROC-AUC over the validations; loss terms over the log",
-        ["row", "validations", "rank correlation", f"{_PERCENT} interval", "spread of loss terms"],
+        [
+            "row",
+            "validations",
+            "best model, first seed",
+            "rank correlation",
+            f"{_PERCENT} interval",
+            "spread of loss terms",
+        ],
         rows,
         note="Rank correlation: Spearman's, within each run, mean over the runs. Spread: largest "
         "minus smallest of the loss terms over their mean, median over the log; 0: always equal.",
@@ -196,7 +244,7 @@ def _course(results: AblationResults) -> Table:
 
 def _cleanness(results: AblationResults) -> Table:
     rows: list[list[Cell]] = []
-    for row in results.rows:
+    for row in results.asked_rows:
         cells: list[Cell] = [row.row.title]
         for measure in HEAT_MAP_MEASURES:
             cells += _figure_cells(row.estimate("best_threshold", measure))
@@ -224,17 +272,29 @@ def _figure_cells(estimate: Estimate | None) -> list[Cell]:
     return [f"{estimate.mean:.2f}", f"{estimate.low:.2f} to {estimate.high:.2f}"]
 
 
-def _claims(claims: Sequence[ClaimResult]) -> Table:
+def asked_claims(results: AblationResults, claims: Sequence[ClaimResult]) -> list[ClaimResult]:
+    """Leave out claims about rows that nobody asked for."""
+    asked = {row.row.name for row in results.asked_rows}
+    return [result for result in claims if asked.issuperset(result.claim.rows)]
+
+
+def _claims(results: AblationResults, claims: Sequence[ClaimResult]) -> list[Table | Note]:
+    asked = asked_claims(results, claims)
     rows: list[list[Cell]] = [
         [
             result.claim.text,
             "-" if result.protocol is None else result.protocol.replace("_", " "),
-            result.finding.verdict,
+            Badge(result.finding.verdict, TONES[result.finding.verdict]),
             result.finding.why,
         ]
-        for result in claims
+        for result in asked
     ]
-    return Table("Each claim against the runs", ["claim", "protocol", "verdict", "because"], rows)
+    left_out = len({result.claim.text for result in claims} - {each.claim.text for each in asked})
+    note = f"{left_out} claims are about rows that were not asked for." if left_out else ""
+    table = Table(
+        "Each claim against the runs", ["claim", "protocol", "verdict", "because"], rows, note=note
+    )
+    return [table, *(Note(rule) for rule in RULES)] if asked else []
 
 
 def _heat_maps(results: AblationResults) -> list[Headlines | Table | Pictures | Note]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from changedet.inference.memory import peak_process_memory
+from changedet.inference.memory import peak_process_memory, process_memory
 from changedet.storage.results import Record, Results
 from changedet.training.callbacks import TrainingCallback, ValidationEvent
 from changedet.training.checkpoint import TrainingPosition
@@ -28,6 +28,10 @@ class Resources(Record):
         peak_bytes: Most memory that it held at once: of the GPU where it trained on one, else of
             the process (workers that read images excluded); None where it cannot be told.
         memory: Which of the two memories that is.
+        average_bytes: Memory that it held on average, one look after each batch: on a GPU what
+            PyTorch has reserved, which is what nvidia-smi shows but for the driver's part, else
+            the process; None where it cannot be told.
+        looks: Batches in that average.
     """
 
     state: State = "begun"
@@ -36,6 +40,8 @@ class Resources(Record):
     pairs: int = 0
     peak_bytes: int | None = None
     memory: Literal["process", "gpu"] = "process"
+    average_bytes: float | None = None
+    looks: int = 0
 
     @property
     def pairs_per_second(self) -> float | None:
@@ -102,6 +108,7 @@ class ResourceMeter(TrainingCallback):
                 pairs=self.resources.pairs + pairs,
             )
         self._batch = now
+        self._look()
         is_spent = self._budget_s is not None and self.resources.seconds >= self._budget_s
         is_orphan = os.getppid() != self._parent
         if (is_spent or is_orphan) and not self._is_stopping:
@@ -124,6 +131,14 @@ class ResourceMeter(TrainingCallback):
         """Save the figures."""
         self._tick()
         self._save()
+
+    def _look(self) -> None:
+        """Let the memory of this moment enter the average."""
+        held = torch.cuda.memory_reserved() if self._on_gpu else process_memory()
+        if held is None:
+            return
+        looks, before = self.resources.looks, self.resources.average_bytes or 0.0
+        self._set(average_bytes=before + (held - before) / (looks + 1), looks=looks + 1)
 
     def _set(self, **figures: object) -> None:
         self.resources = self.resources.model_copy(update=figures)

@@ -52,6 +52,7 @@ class AblationPlanRecord(Results):
         minutes: Budget of each run; null: none.
         notes: What a reader must know of the data.
         problems: What is wrong with the data, though runs are possible.
+        asked: Rows that were asked for; null: all.
     """
 
     kind: Literal["ablation_plan"] = "ablation_plan"
@@ -63,6 +64,7 @@ class AblationPlanRecord(Results):
     minutes: float | None = None
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    asked: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +157,7 @@ class AblationResults:
         shown: Pairs whose heat maps are shown.
         notes: What a reader must know of the data.
         problems: What went wrong.
+        asked: Names of the rows that were asked for; None: all.
     """
 
     table: AblationTable
@@ -167,6 +170,16 @@ class AblationResults:
     shown: tuple[str, ...]
     notes: tuple[str, ...]
     problems: tuple[str, ...]
+    asked: tuple[str, ...] | None = None
+
+    @property
+    def asked_rows(self) -> tuple[RowResult, ...]:
+        """The rows that were asked for, or have been begun all the same."""
+        return tuple(
+            row
+            for row in self.rows
+            if self.asked is None or row.row.name in self.asked or row.runs or row.open
+        )
 
     @property
     def protocols(self) -> tuple[Protocol, ...]:
@@ -208,6 +221,7 @@ def collect_results(out: Path) -> AblationResults:
         shown=stored.splits.shown,
         notes=stored.notes,
         problems=(*stored.problems, *problems),
+        asked=stored.asked,
     )
 
 

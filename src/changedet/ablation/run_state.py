@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -104,6 +104,13 @@ class Judgement(Results):
         return super().upgrade({**content, "scores": scores})
 
 
+class BestPosition(NamedTuple):
+    """Where in a training its best validation was: epoch, and batches of it that were done."""
+
+    epoch: int
+    batch: int
+
+
 @dataclass(frozen=True, eq=False)
 class RunLogs:
     """What the logs of a training say.
@@ -114,12 +121,14 @@ class RunLogs:
         roc_auc: ROC-AUC of each validation, (V,).
         loss_terms: Values of each loss term by row of the log; terms that were not computed are
             missing.
+        best: Where the first validation with the best max-F1 was; None without any.
     """
 
     epochs: int
     max_f1: FloatArray
     roc_auc: FloatArray
     loss_terms: Mapping[str, Sequence[float]]
+    best: BestPosition | None = None
 
 
 def settings_hash(settings: Mapping[str, Any]) -> str:
@@ -182,8 +191,11 @@ def read_logs(folder: Path) -> RunLogs:
         term: [float(row[f"loss_{term}"]) for row in train if row.get(f"loss_{term}")]
         for term in _LOSS_TERMS
     }
+    # Of equal ones the first, whose model was kept.
+    best = max(validation, key=lambda row: float(row["max_f1"]), default=None)
     return RunLogs(
         epochs=max((int(row["epoch"]) for row in train), default=0),
+        best=None if best is None else BestPosition(int(best["epoch"]), int(best["batch"])),
         max_f1=_column(validation, "max_f1"),
         roc_auc=_column(validation, "roc_auc"),
         loss_terms={term: values for term, values in terms.items() if len(values) == len(train)},

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from changedet.ablation.findings import ClaimResult
 from changedet.ablation.plan import (
     RUNS,
     AblationPlan,
@@ -56,11 +57,19 @@ _ENTRIES = (RUNS, BASELINES, FORMER_BASELINES, *REPORT_FILES, MARKER)
 
 
 class AblationOutcome(NamedTuple):
-    """How an ablation ended: what was found, what went wrong, the signal that stopped it."""
+    """How an ablation ended.
+
+    Attributes:
+        results: What was found.
+        problems: What went wrong.
+        stopped_by: The signal that stopped it, if one did.
+        claims: The claims of the table with their verdicts.
+    """
 
     results: AblationResults
     problems: tuple[str, ...]
     stopped_by: int | None
+    claims: tuple[ClaimResult, ...] = ()
 
 
 def run_ablation(request: AblationRequest, *, say: Say = lambda message: None) -> AblationOutcome:
@@ -117,8 +126,8 @@ def report_ablation(out: Path) -> AblationOutcome:
 
 def _report(out: Path, *, stopped_by: int | None) -> AblationOutcome:
     results = collect_results(out)
-    write_report(out, results)
-    return AblationOutcome(results, results.problems, stopped_by)
+    claims = write_report(out, results)
+    return AblationOutcome(results, results.problems, stopped_by, tuple(claims))
 
 
 class _Work:
@@ -322,14 +331,19 @@ def _prepare_folder(request: AblationRequest, plan: AblationPlan) -> None:
 
 def _write_marker(request: AblationRequest, plan: AblationPlan) -> None:
     is_begun = request.mode == "resume" and (request.out / MARKER).is_file()
-    before = list(read_marker(request.out).commands) if is_begun else []
+    before = read_marker(request.out) if is_begun else None
+    commands = () if before is None else before.commands
+    asked = request.rows
+    if asked is not None and before is not None:
+        asked = None if before.asked is None else tuple({*before.asked, *asked})
     AblationPlanRecord(
         table=dump_table(plan.table),
-        commands=(*before, *({request.command} - {"", *before})),
+        commands=(*commands, *({request.command} - {"", *commands})),
         splits=plan.splits,
         choosing=plan.choosing,
         judged=plan.judged,
         minutes=request.minutes,
         notes=plan.notes,
         problems=plan.problems,
+        asked=None if asked is None else tuple(sorted(asked)),
     ).write(request.out / MARKER)

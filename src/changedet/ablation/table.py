@@ -38,6 +38,7 @@ class Row(Section):
         recipe: Name of a recipe or a YAML file; None: the table's ``base``.
         changes: Settings by dotted key, such as ``model.attention: none``; ``set`` in YAML.
         note: What a reader of the report should know.
+        published: Max-F1 that the authors of the experiment report for it, on data of their own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True)
@@ -47,6 +48,7 @@ class Row(Section):
     recipe: str | None = None
     changes: dict[str, Any] = Field(default_factory=dict, alias="set")
     note: str = ""
+    published: float | None = Field(None, ge=0.0, le=1.0)
 
 
 class DifferenceClaim(Section):
@@ -71,7 +73,7 @@ class CostClaim(Section):
     text: str
     row: str
     against: str
-    quantity: Literal["parameters", "gflop", "peak_memory"]
+    quantity: Literal["parameters", "gflop", "average_memory", "peak_memory"]
 
     @property
     def rows(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from changedet.ablation.estimates import LEVEL, Estimate
 
-Verdict = Literal["holds", "does not hold", "within noise", "not run"]
+Verdict = Literal["holds", "does not hold", "within noise", "not judged", "not run"]
 
 #: The rules of this module in words, for reports.
 RULES = (
@@ -17,14 +17,17 @@ RULES = (
     "more; with one seed it covers the images only, which is stated. The claimed size is also "
     "compared with the interval. There is no correction for multiple claims: of twenty claims "
     "without any effect, one exceeds the noise by chance.",
+    "A claim about F1 or heat maps is not judged if one of its rows does not beat the best "
+    "untrained method on the same images by these rules (the interval of the difference of their "
+    "F1 excludes 0): such a row has not learned what the claim is about.",
     "Cleaner heat maps are assessed in the same way, by false-positive objects (found objects "
     "without a pixel that is labelled changed, at the threshold that validation chose, per image) "
     "or by contrast (difference of the mean scores of changed and unchanged pixels over the root "
     "of their mean variance). A row that detects less also has fewer of those objects: read them "
     "together with F1.",
     "A lower cost holds if every run of the row needs less than every run of the other, does not "
-    "hold if none needs less than any of the other, and otherwise is within noise; so is a peak "
-    "memory that differs by less than 2 %.",
+    "hold if none needs less than any of the other, and otherwise is within noise; so is memory "
+    "that differs by less than 2 %.",
     "Loss terms stay nearly equal if their spread (largest minus smallest over their mean, median "
     "over the log) is within the limit in every run of the row; it does not hold if it is beyond "
     "the limit in every run; otherwise it is within noise.",
@@ -51,6 +54,18 @@ class Finding:
 def not_run(reason: str) -> Finding:
     """Say that a claim could not be tested."""
     return Finding("not run", reason)
+
+
+def not_judged(finding: Finding, reason: str) -> Finding:
+    """Take back the verdict of a finding, whose figures stay.
+
+    Args:
+        finding: What the rules say by themselves.
+        reason: Why that shows nothing.
+    """
+    if finding.verdict == "not run":
+        return finding
+    return Finding("not judged", f"{reason} ({finding.why})", finding.measured)
 
 
 def judge_difference(measured: Estimate, claimed: float, *, epochs: Sequence[int]) -> Finding:

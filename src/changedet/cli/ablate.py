@@ -13,8 +13,20 @@ from changedet.cli.streams import results_console
 from changedet.cli.wording import say
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from changedet.ablation.plan import AblationRequest
+    from changedet.ablation.results import AblationResults
     from changedet.ablation.runner import AblationOutcome
+    from changedet.rendering.page import Tone
+
+#: How a terminal shows what a verdict is to a reader.
+_STYLES: "dict[Tone, str]" = {
+    "good": "bold green",
+    "bad": "bold red",
+    "open": "yellow",
+    "faint": "dim",
+}
 
 
 def ablate(
@@ -138,20 +150,53 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _print(outcome: "AblationOutcome", out: Path) -> None:
-    from rich.table import Table
-
-    results = outcome.results
-    table = Table("row", "seeds", f"max-F1 {results.val_split} (optimistic)", box=None)
-    if results.test_split is not None:
-        table.add_column(f"F1 {results.test_split}")
-    for row in results.rows:
-        figures = [row.estimate(protocol) for protocol in results.protocols]
-        shown = ["-" if f1 is None else _figure(f1.mean, f1.std) for f1 in figures]
-        table.add_row(row.row.title, str(len(row.runs)), *shown)
-    results_console().print(table)
+    console = results_console()
+    console.print(_row_table(outcome.results))
+    claims = _claim_table(outcome)
+    if claims.row_count:
+        console.print(claims)
     for problem in outcome.problems:
         say(f"changedet: {problem}")
     typer.echo(f"report: {out / 'report.html'}")
+
+
+def _row_table(results: "AblationResults") -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("row", "seeds", f"max-F1 {results.val_split} (optimistic)", box=None)
+    if results.test_split is not None:
+        table.add_column(f"F1 {results.test_split}")
+    for row in results.asked_rows:
+        figures = [row.estimate(protocol) for protocol in results.protocols]
+        shown = ["-" if f1 is None else _figure(f1.mean, f1.std) for f1 in figures]
+        table.add_row(escape(row.row.title), str(len(row.runs)), *shown)
+    for baseline in results.baselines:
+        if baseline.judgement is not None:
+            scores = baseline.judgement.scores
+            figures = [
+                scores[each].estimate() if each in scores else None for each in results.protocols
+            ]
+            shown = ["-" if f1 is None else _figure(f1.mean, f1.std) for f1 in figures]
+            table.add_row(escape(f"untrained: {baseline.judgement.title}"), "-", *shown)
+    return table
+
+
+def _claim_table(outcome: "AblationOutcome") -> "Table":
+    """List the claims with their verdicts: a word, and on a terminal its colour."""
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    from changedet.ablation.report_sections import TONES, asked_claims
+
+    table = Table("verdict", "claim", "protocol", box=None, title="claims", title_justify="left")
+    for result in asked_claims(outcome.results, outcome.claims):
+        verdict = result.finding.verdict
+        protocol = "-" if result.protocol is None else result.protocol.replace("_", " ")
+        word = Text(verdict, style=_STYLES[TONES[verdict]], no_wrap=True)
+        table.add_row(word, escape(result.claim.text), protocol)
+    return table
 
 
 def _figure(mean: float, std: float | None) -> str:

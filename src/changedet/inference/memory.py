@@ -9,6 +9,7 @@ _M_TRIM_THRESHOLD = -1
 _M_TOP_PAD = -2
 _M_MMAP_MAX = -4
 _TOP_PAD_BYTES = 256 * 2**20
+_STATUS = Path("/proc/self/status")
 
 
 def keep_freed_memory(device_name: str) -> bool:
@@ -39,20 +40,29 @@ def keep_freed_memory(device_name: str) -> bool:
     return all(value == 1 for value in taken)
 
 
+def process_memory() -> int | None:
+    """Tell the resident size of this process now, in bytes; None if it is not known (not Linux)."""
+    return _of_status("VmRSS")
+
+
 def peak_process_memory() -> int | None:
     """Tell the largest resident size of this process so far, in bytes; None if it is not known."""
-    status = Path("/proc/self/status")
-    if status.exists():
+    if _STATUS.exists():
         # Not getrusage: on Linux a process begins with the peak of the one that started it.
-        try:
-            rows = status.read_text(encoding="ascii").splitlines()
-        except OSError:
-            return None
-        sizes = [row.split()[1] for row in rows if row.startswith("VmHWM:")]
-        return int(sizes[0]) * 1024 if sizes else None
+        return _of_status("VmHWM")
     try:
         import resource
     except ImportError:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _of_status(name: str) -> int | None:
+    """Read a size from what Linux says of this process, in bytes; None if it is not there."""
+    try:
+        rows = _STATUS.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    sizes = [row.split()[1] for row in rows if row.startswith(f"{name}:")]
+    return int(sizes[0]) * 1024 if sizes else None

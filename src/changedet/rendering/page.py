@@ -20,8 +20,24 @@ if TYPE_CHECKING:
 
 _IMAGE_KINDS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".gif": "gif"}
 
+Tone: TypeAlias = Literal["good", "bad", "open", "faint"]
+
+
+@dataclass(frozen=True)
+class Badge:
+    """A word with a colour, which also stands where there are no colours.
+
+    Attributes:
+        text: The word.
+        tone: Whether it is good or bad news, leaves something open, or says nothing.
+    """
+
+    text: str
+    tone: Tone
+
+
 #: A cell of a table; numbers are set to the right, None is shown as a dash.
-Cell: TypeAlias = str | int | float | None
+Cell: TypeAlias = str | int | float | Badge | None
 ImageUse: TypeAlias = Literal["link", "embed"]
 
 
@@ -162,9 +178,11 @@ def cell_text(cell: Cell, *, undefined: str = "–") -> str:  # noqa: RUF001 - a
     """Show a value: a float with four digits after the point, a large integer in groups of three.
 
     Args:
-        cell: Text, a number or None.
+        cell: Text, a number, a badge (its word) or None.
         undefined: Shown for None and for a float that is no finite number.
     """
+    if isinstance(cell, Badge):
+        return cell.text
     if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
         return undefined
     if isinstance(cell, float):
@@ -186,6 +204,7 @@ def _template() -> Template:
         keep_trailing_newline=True,
     )
     environment.filters["cell"] = cell_text
+    environment.tests["badge"] = lambda cell: isinstance(cell, Badge)
     environment.tests["headlines"] = lambda block: isinstance(block, Headlines)
     environment.tests["table"] = lambda block: isinstance(block, Table)
     environment.tests["pictures"] = lambda block: isinstance(block, Pictures)

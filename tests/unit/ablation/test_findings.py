@@ -1,5 +1,6 @@
 """Claims that cannot be tested, each with its reason."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from changedet.ablation.findings import judge_claims
 from changedet.ablation.resources import Resources
-from changedet.ablation.results import AblationResults, RowResult, RunResult
+from changedet.ablation.results import AblationResults, BaselineResult, RowResult, RunResult
 from changedet.ablation.run_state import Judgement, RunLogs, RunRecord
 from changedet.ablation.scoring import SplitScore
 from changedet.ablation.table import parse_table
@@ -18,6 +19,7 @@ CLAIMS = {
     "difference": "{text: t, kind: difference, row: a, against: b, difference: 0.1}",
     "gflop": "{text: t, kind: lower_cost, row: a, against: b, quantity: gflop}",
     "memory": "{text: t, kind: lower_cost, row: a, against: b, quantity: peak_memory}",
+    "average": "{text: t, kind: lower_cost, row: a, against: b, quantity: average_memory}",
     "false_positives": (
         "{text: t, kind: heat_maps, row: a, against: b, quantity: false_positive_objects}"
     ),
@@ -66,7 +68,18 @@ def run(
     )
 
 
-def judge(claim: str, ours: list[RunResult], theirs: list[RunResult]) -> Finding:
+def untrained(hits: int, *, images: int = 6) -> BaselineResult:
+    """A baseline with the figures of a run."""
+    judgement = run(hits, images=images).judgement.model_copy(update={"title": f"CVA {hits}"})
+    return BaselineResult("cva", Path(), judgement, None)
+
+
+def judge(
+    claim: str,
+    ours: list[RunResult],
+    theirs: list[RunResult],
+    baselines: Sequence[BaselineResult] = (),
+) -> Finding:
     text = (
         "{title: t, rows: [{name: a, title: A}, {name: b, title: B}], claims: ["
         f"{CLAIMS[claim]}]}}"
@@ -79,7 +92,7 @@ def judge(claim: str, ours: list[RunResult], theirs: list[RunResult]) -> Finding
     results = AblationResults(
         table=table,
         rows=tuple(rows),
-        baselines=(),
+        baselines=tuple(baselines),
         command="",
         val_split="val",
         test_split=None,
@@ -167,3 +180,53 @@ def test_a_spread_needs_two_loss_terms_and_rising_figures_are_found():
     apart = {"position": [1.0, 1.0], "fused": [2.0, 2.0]}
     assert judge("spread", [run(terms=apart)], []).verdict == "does not hold"
     assert judge("together", [run()], []).verdict == "holds"
+
+
+@pytest.mark.parametrize("claim", ["difference", "false_positives", "contrast"])
+@pytest.mark.parametrize("baseline", [70, 75, 85, 95])
+def test_a_claim_about_a_row_below_an_untrained_method_is_not_judged(claim, baseline):
+    better = [run(90, false_positives=1, level=0.9)]
+    worse = [run(75, false_positives=3, level=0.6, settings=OTHER)]
+    rows = (better, worse)
+    assert judge(claim, *rows).verdict == "holds"
+    found = judge(claim, *rows, [untrained(60), untrained(baseline)])
+    assert found.verdict == ("holds" if baseline < 75 else "not judged")
+    if found.verdict == "not judged":
+        assert f"of the untrained method CVA {baseline}" in found.why
+
+
+def test_the_figures_of_a_claim_that_is_not_judged_are_kept():
+    found = judge("difference", [run(90)], [run(80, settings=OTHER)], [untrained(85)])
+    assert found.measured.mean == pytest.approx(0.1)
+    assert "+10.00" in found.why
+    assert found.why.startswith("row b does not beat the untrained methods: F1 0.8000 against 0.85")
+
+
+def test_a_claim_that_cannot_be_tested_stays_so_beside_an_untrained_method():
+    found = judge("difference", [run(50)], [run(50)], [untrained(85)])
+    assert (found.verdict, "same settings" in found.why) == ("not run", True)
+
+
+def test_claims_that_do_not_compare_accuracy_are_judged_whatever_a_row_has_learned():
+    baseline = [untrained(99)]
+    equal = {"position": [1.0, 1.0], "fused": [1.0, 1.0]}
+    assert judge("spread", [run(10, terms=equal)], [], baseline).verdict == "holds"
+    assert judge("gflop", [run(10, gflop=1.0)], [run(10)], baseline).verdict == "holds"
+    assert judge("together", [run(10)], [], baseline).verdict == "holds"
+
+
+@pytest.mark.parametrize("baselines", [[], [untrained(99, images=5)]])
+def test_a_verdict_without_an_untrained_method_beside_it_says_so(baselines):
+    found = judge("difference", [run(90)], [run(80, settings=OTHER)], baselines)
+    assert found.verdict == "holds"
+    assert found.why.endswith("; no untrained method was evaluated on these images to compare with")
+
+
+def test_average_memory_is_compared_and_other_batches_are_said():
+    small, large = Resources(average_bytes=7.5e9), Resources(average_bytes=9e9)
+    found = judge("average", [run(resources=small)], [run(resources=large)])
+    assert (found.verdict, found.why) == ("holds", "7.5 against 9 GB")
+    batches = {"training": {"batch_size": 12}}
+    found = judge("average", [run(resources=small)], [run(resources=large, settings=batches)])
+    assert found.why == "7.5 against 9 GB; with batches of 4 and 12"
+    assert "not known" in judge("average", [run()], [run()]).why

@@ -105,6 +105,29 @@ def test_memory_is_that_of_the_process_or_of_the_gpu(tmp_path, clock, monkeypatc
     assert (stored.memory, stored.peak_bytes) == ("gpu", 123)
 
 
+def test_memory_is_averaged_over_batches_and_over_interruptions(tmp_path, clock, monkeypatch):
+    held = iter([2.0e9, 4.0e9, 9.0e9])
+    monkeypatch.setattr(module.torch.cuda, "max_memory_allocated", lambda: 123)
+    monkeypatch.setattr(module.torch.cuda, "memory_reserved", lambda: next(held))
+    path = tmp_path / "r.json"
+    for batches in (2, 1):
+        meter = start(ResourceMeter(path, on_gpu=True, clock=clock))
+        for _ in range(batches):
+            batch(meter, clock, 1.0)
+        meter.close()
+    stored = read_resources(path)
+    assert (stored.average_bytes, stored.looks) == (pytest.approx(5.0e9), 3)
+
+
+def test_a_process_holds_less_on_average_than_at_its_peak(tmp_path, clock):
+    meter = start(ResourceMeter(tmp_path / "r.json", clock=clock))
+    batch(meter, clock, 1.0)
+    meter.close()
+    stored = meter.resources
+    known = stored.average_bytes is not None and stored.peak_bytes is not None
+    assert not known or 10_000_000 < stored.average_bytes <= stored.peak_bytes
+
+
 def test_nothing_is_taken_before_the_start_and_a_damaged_file_is_named(tmp_path):
     path = tmp_path / "r.json"
     assert read_resources(path) == Resources()

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from changedet.ablation import runner
+from changedet.ablation.findings import ClaimResult
 from changedet.ablation.plan import AblationRequest
 from changedet.ablation.results import AblationResults, RowResult
 from changedet.ablation.runner import AblationOutcome
 from changedet.ablation.table import parse_table
+from changedet.ablation.verdict import Finding
 from changedet.cli.ablate import ablate
 from changedet.errors import ConfigError
 
@@ -132,3 +134,52 @@ def test_wrong_options_are_refused(run, asked, arguments, message):
     assert isinstance(result.exception, ConfigError)
     assert message in str(result.exception)
     assert asked == []
+
+
+VERDICTS = """
+title: T
+base: default
+rows:
+  - {name: one, title: First row}
+  - {name: two, title: "Second [row]"}
+  - {name: never, title: Nobody asked}
+claims:
+  - {text: one gains, kind: difference, row: one, against: two, difference: 0.01}
+  - {text: never gains, kind: difference, row: never, against: one, difference: 0.01}
+  - {text: one is cheap, kind: lower_cost, row: one, against: two, quantity: gflop}
+"""
+
+
+def with_verdicts() -> AblationOutcome:
+    table = parse_table(VERDICTS, origin="t")
+    results = replace(
+        outcome().results,
+        table=table,
+        rows=tuple(RowResult(row, (), ()) for row in table.rows),
+        asked=("one", "two"),
+    )
+    findings = [Finding("not judged", "w"), Finding("not run", "w"), Finding("holds", "w")]
+    protocols = ("fixed_threshold", "fixed_threshold", None)
+    claims = map(ClaimResult, table.claims, protocols, findings)
+    return AblationOutcome(results, (), None, tuple(claims))
+
+
+def test_rows_and_claims_that_nobody_asked_for_are_left_out(run, monkeypatch):
+    monkeypatch.setattr(runner, "run_ablation", lambda request, say: with_verdicts())
+    text = run("--data", "D", "--out", "O", "--rows", "one,two").output
+    assert "Second [row]" in text
+    assert "Nobody asked" not in text
+    assert "never gains" not in text
+
+
+def test_a_verdict_is_a_word_and_on_a_terminal_a_colour(run, monkeypatch):
+    monkeypatch.setattr(runner, "run_ablation", lambda request, say: with_verdicts())
+    plain = run("--data", "D", "--out", "O").output
+    lines = [line.split() for line in plain.splitlines()]
+    assert ["not", "judged", "one", "gains", "fixed", "threshold"] in lines
+    assert ["holds", "one", "is", "cheap", "-"] in lines
+    assert "\x1b" not in plain
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    coloured = run("--data", "D", "--out", "O").output
+    assert "\x1b[1;32mholds" in coloured
+    assert "\x1b[33mnot judged" in coloured

@@ -10,6 +10,7 @@ from markdown_it import MarkdownIt
 
 from changedet.rendering.markdown import write_markdown
 from changedet.rendering.page import (
+    Badge,
     Headline,
     Headlines,
     Note,
@@ -177,3 +178,9 @@ def test_any_text_comes_back_from_a_table(tmp_path_factory, text):
 
     assert inside(page, "td") == [one_line(text)]
     assert inside(page, "p")[-1] == one_line(f"x{text}")
+
+
+def test_a_badge_is_its_word(tmp_path):
+    table = Table("Claims", ["claim", "verdict"], [["c", Badge("not judged", "open")]])
+    write_markdown(tmp_path / "r.md", title="t", sections=[Section("S", [table])])
+    assert "| c | not judged |" in (tmp_path / "r.md").read_text()

@@ -8,6 +8,7 @@ from PIL import Image
 
 from changedet.errors import DataError
 from changedet.rendering.page import (
+    Badge,
     Headline,
     Headlines,
     Note,
@@ -208,3 +209,16 @@ def test_a_picture_that_is_none_is_refused(tmp_path, name):
 
     with pytest.raises(DataError, match=name):
         write(tmp_path / "page.html", Pictures([Picture(tmp_path / name, "a")]))
+
+
+@pytest.mark.parametrize("tone", ["good", "bad", "open", "faint"])
+def test_a_badge_is_a_word_with_a_colour(tmp_path, tone):
+    page = write(
+        tmp_path / "page.html",
+        Table("Claims", ["claim", "verdict"], [["c", Badge("holds <b>", tone)]]),
+    )
+    assert page.all("span") == [{"class": f"badge {tone}"}]
+    assert "holds <b>" in page.text
+    css = (tmp_path / "page.html").read_text()
+    assert ".badge {" in css
+    assert tone == "faint" or f".badge.{tone} {{" in css

@@ -1,0 +1,110 @@
+"""Whether the rows of an ablation have learned anything: their F1 beside the untrained methods'."""
+
+from collections.abc import Iterable
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+from changedet.ablation.estimates import F1, Estimate, Sums, estimate_difference
+from changedet.ablation.results import AblationResults, RowResult
+from changedet.ablation.scoring import Protocol
+
+#: Said of verdicts that nothing untrained stands beside.
+NO_BASELINE = "no untrained method was evaluated on these images to compare with"
+
+
+class Advance(NamedTuple):
+    """A row beside the untrained method that is best on the same images.
+
+    Attributes:
+        title: The method.
+        f1: Its F1.
+        own: F1 of the row, mean over the seeds.
+        difference: By how much the row's F1 lies above the method's.
+    """
+
+    title: str
+    f1: float
+    own: float
+    difference: Estimate
+
+    @property
+    def has_learned(self) -> bool:
+        """Whether the row beats the method beyond noise."""
+        return self.difference.low > 0.0
+
+    def describe(self) -> str:
+        """Say it in figures."""
+        low, high = self.difference.low, self.difference.high
+        return (
+            f"F1 {self.own:.4f} against {self.f1:.4f} of the untrained method {self.title}, "
+            f"difference {100 * self.difference.mean:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}] "
+            "points"
+        )
+
+
+class Learning:
+    """Compares rows to the untrained methods; each row once for each protocol.
+
+    Args:
+        results: The ablation.
+    """
+
+    def __init__(self, results: AblationResults) -> None:
+        self._results = results
+        self.advance = lru_cache(maxsize=None)(self._advance)
+
+    def fault(self, names: Iterable[str], protocol: Protocol) -> str | None:
+        """Say which rows do not beat the best untrained method; None if all of them do.
+
+        Args:
+            names: Rows that were evaluated under the protocol.
+            protocol: Where both are compared.
+        """
+        for name in names:
+            advance = self.advance(name, protocol)
+            if advance is not None and not advance.has_learned:
+                return f"row {name} does not beat the untrained methods: {advance.describe()}"
+        return None
+
+    def has_baseline(self, names: Iterable[str], protocol: Protocol) -> bool:
+        """Tell whether there is an untrained method beside each of these rows."""
+        return all(self.advance(name, protocol) is not None for name in names)
+
+    def _advance(self, name: str, protocol: Protocol) -> Advance | None:
+        """Compare a row to the best untrained method on the same images, if there is one."""
+        runs = self._results.row(name).sums(protocol)
+        if not runs:
+            return None
+        beside = [each for each in self._untrained[protocol] if len(each.sums) == len(runs[0])]
+        if not beside:
+            return None
+        best = max(beside, key=lambda each: each.f1)
+        own = sum(map(F1.pooled, runs)) / len(runs)
+        return Advance(best.title, best.f1, own, estimate_difference(runs, [best.sums]))
+
+    @cached_property
+    def _untrained(self) -> dict[Protocol, list["_Untrained"]]:
+        found: dict[Protocol, list[_Untrained]] = {"best_threshold": [], "fixed_threshold": []}
+        for baseline in self._results.baselines:
+            if baseline.judgement is None:
+                continue
+            for protocol, score in baseline.judgement.scores.items():
+                sums = score.sums("f1")
+                if len(sums):
+                    f1 = F1.pooled(sums)
+                    found[protocol].append(_Untrained(baseline.judgement.title, f1, sums))
+        return found
+
+
+class _Untrained(NamedTuple):
+    title: str
+    f1: float
+    sums: Sums
+
+
+def unlearned_rows(
+    learning: Learning, rows: Iterable[RowResult], protocol: Protocol
+) -> list[tuple[RowResult, Advance]]:
+    """List the evaluated rows that do not beat the best untrained method."""
+    advances = ((row, learning.advance(row.row.name, protocol)) for row in rows)
+    return [(row, one) for row, one in advances if one is not None and not one.has_learned]
