@@ -38,10 +38,9 @@ def footprint(grid: GeoGrid) -> Footprint | None:
     """Outline a grid in longitude and latitude (WGS 84).
 
     Returns:
-        The outline, or None if the grid has no CRS or reaches beyond what its CRS can describe.
+        The outline, or None if the grid has no CRS that leads to degrees on Earth, or reaches
+        beyond what its CRS can describe.
     """
-    if grid.crs is None:
-        return None
     outline = lonlat_outline(grid)
     if outline is None:
         return None

@@ -18,6 +18,7 @@ from changedet.predict.remarks import (
     remark_on_tiles,
     remarks_on_alignment,
     remarks_on_reading,
+    remarks_on_results,
 )
 from changedet.predict.request import SceneRequest
 from changedet.predict.tiling import TileEffect, Tiling, measure_tile_effect
@@ -25,12 +26,14 @@ from changedet.raster.geo_grid import GeoGrid, Window
 from changedet.raster.info import RasterInfo
 from changedet.raster.open import open_raster
 from changedet.raster.pair import PairOptions, PairPixels, RasterPair
+from changedet.raster.place import try_place
 from changedet.raster.region_mask import RegionMask
 from changedet.raster.shift import ShiftEstimate
 from changedet.raster.tile_plan import Mask, TilePlan
 from changedet.raster.value_types import ANY_TYPE
 from changedet.storage.secrets import without_secrets
 from changedet.vector.files import check_polygon_options
+from changedet.vector.place import check_polygon_place
 from changedet.vector.regions import read_region, region_sha256
 
 #: From this share on an area counts as whole: edges of files are rounded.
@@ -179,6 +182,12 @@ def prepare(
     """
     grid = opened.grid
     check_polygon_options(request.polygons, grid)
+    remarks.add(
+        *remarks_on_results(
+            has_sidecar=try_place(grid, name=opened.before.name),
+            polygons=check_polygon_place(request.polygons.format, grid),
+        )
+    )
     geometry = _region(request, grid, remarks=remarks)
     region = None if geometry is None else RegionMask(geometry.__geo_interface__, grid)
     target = grid.window if region is None else region.window

@@ -1,5 +1,7 @@
 """What is said about a pair where a model comes in; see :mod:`changedet.raster.remarks`."""
 
+from collections.abc import Iterator
+
 from changedet.inference.detector import Detector
 from changedet.predict.tiling import TileEffect, Tiling
 from changedet.raster.remarks import (
@@ -11,6 +13,7 @@ from changedet.raster.remarks import (
     warning,
     warnings_of,
 )
+from changedet.vector.place import Kept
 
 __all__ = (
     "Remark",
@@ -21,9 +24,31 @@ __all__ = (
     "remark_on_tiles",
     "remarks_on_alignment",
     "remarks_on_reading",
+    "remarks_on_results",
     "warning",
     "warnings_of",
 )
+
+
+def remarks_on_results(*, has_sidecar: bool, polygons: Kept) -> Iterator[Remark]:
+    """Say where the place of the results stands, if not in the files themselves.
+
+    Args:
+        has_sidecar: Whether GeoTIFF keys cannot say it.
+        polygons: How much of the CRS the polygon file keeps.
+    """
+    if has_sidecar:
+        yield note(
+            "place",
+            "GeoTIFF cannot say all of the rasters' CRS: it stands in files .aux.xml next to the "
+            "results, which must be moved and copied with them",
+        )
+    if polygons == "no datum parameters":
+        yield note(
+            "place",
+            "the polygon file has the CRS without its parameters to WGS 84 (TOWGS84); the format "
+            "geoparquet keeps them",
+        )
 
 
 def remark_on_area(share_outside: float) -> Remark:

@@ -30,6 +30,7 @@ from changedet.predict.summary import (
 )
 from changedet.raster.cog import MaskCounts
 from changedet.raster.info import RasterInfo
+from changedet.raster.place import sidecar_of
 from changedet.storage.atomic import write_text
 from changedet.storage.checksum import file_sha256
 from changedet.storage.results import to_plain
@@ -169,6 +170,9 @@ def write_item(job: SceneJob, work: Path, summary: SceneSummary) -> None:
         "polygons": work / polygons,
         "preview": work / PREVIEW,
     }
+    for name in ("score", "mask"):
+        if sidecar_of(assets[name]).exists():
+            assets[f"{name}-place"] = sidecar_of(assets[name])
     item = make_item(
         identifier=job.request.out.absolute().name,
         grid=job.grid,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pystac
 from pyproj import CRS
+from pyproj.exceptions import CRSError
 from pystac.extensions.classification import Classification, ClassificationExtension
 from pystac.extensions.file import FileExtension
 from pystac.extensions.projection import ProjectionExtension
@@ -32,14 +33,21 @@ _MEDIA_TYPES: Final[dict[str, str]] = {
     ".geojson": pystac.MediaType.GEOJSON,
     ".json": pystac.MediaType.JSON,
     ".png": pystac.MediaType.PNG,
+    ".xml": pystac.MediaType.XML,
 }
 _TITLES: Final = {
     "score": "Change score, 0 to 1",
     "mask": "Change mask: 1 changed, 0 unchanged, 255 no data",
     "polygons": "Outlines of the changes",
     "preview": "Before, after, change score and outlines at a glance",
+    "score-place": "CRS of the score, to be kept beside it",
+    "mask-place": "CRS of the mask, to be kept beside it",
 }
-_ROLES: Final = {"preview": ["overview"]}
+_ROLES: Final = {
+    "preview": ["overview"],
+    "score-place": ["metadata"],
+    "mask-place": ["metadata"],
+}
 # Value, name, meaning and colour of the pixels of the mask.
 _CLASSES: Final = (
     (0, "unchanged", "no change detected", PAPER),
@@ -125,8 +133,19 @@ def crs_code(crs: str | None) -> str | None:
     """Name a CRS by authority and number, if it is a registered one."""
     if crs is None:
         return None
-    authority = CRS.from_user_input(crs).to_authority(min_confidence=100)
+    try:
+        authority = CRS.from_user_input(crs).to_authority(min_confidence=100)
+    except CRSError:
+        return None
     return ":".join(authority) if authority else None
+
+
+def _wkt2(crs: str) -> str | None:
+    """Give the text of a CRS; of one that PROJ cannot read, there is none in that language."""
+    try:
+        return CRS.from_user_input(crs).to_wkt()
+    except CRSError:
+        return None
 
 
 def _instant(text: str) -> datetime:
@@ -135,10 +154,9 @@ def _instant(text: str) -> datetime:
 
 def _add_projection(item: pystac.Item, grid: GeoGrid) -> None:
     code = crs_code(grid.crs)
-    has_wkt = code is None and grid.crs is not None
     ProjectionExtension.ext(item, add_if_missing=True).apply(
         code=code,
-        wkt2=CRS.from_user_input(grid.crs).to_wkt() if has_wkt else None,
+        wkt2=None if code is not None or grid.crs is None else _wkt2(grid.crs),
         shape=list(grid.shape),
         transform=list(grid.transform)[:6],
     )

@@ -146,6 +146,7 @@ class RasterFacts(Record):
         size_bytes: Size of the file, if it is known.
         changed_at: Another value means that the content may be another one.
         acquired: When the image was acquired, ISO 8601 in UTC, if the file says so.
+        pages: Images that the file holds, of which one was read.
     """
 
     location: str
@@ -162,6 +163,7 @@ class RasterFacts(Record):
     size_bytes: int | None
     changed_at: str | None
     acquired: str | None
+    pages: int = 1
 
 
 class Inputs(Record):

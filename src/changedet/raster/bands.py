@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rasterio.enums import ColorInterp
 
@@ -10,9 +10,14 @@ from changedet.errors import ConfigError
 from changedet.raster.environment import gdal_environment
 from changedet.raster.open import open_raster
 from changedet.storage.secrets import without_secrets
+from changedet.storage.text import first_few
 
 if TYPE_CHECKING:
     import rasterio
+
+
+# Bands of a multispectral satellite; hyperspectral ones have hundreds.
+_LISTED: Final = 16
 
 
 def choose_bands(
@@ -91,11 +96,13 @@ def alpha_bands(dataset: rasterio.DatasetReader) -> list[int]:
 
 
 def describe_bands(dataset: rasterio.DatasetReader) -> str:
-    """List the bands with what the file says of each, such as ``1 red, 2 green, 3 "B8A"``."""
+    """List the bands with what the file says of each, such as ``1 red, 2 green, 3 "B8A"``.
+
+    Of many bands, the first few.
+    """
     rows = zip(dataset.indexes, dataset.colorinterp, dataset.descriptions, strict=True)
-    return ", ".join(
-        f'{band} "{text}"' if text else f"{band} {colour.name}" for band, colour, text in rows
-    )
+    bands = [f'{band} "{text}"' if text else f"{band} {colour.name}" for band, colour, text in rows]
+    return first_few(bands, most=_LISTED)
 
 
 def _palette_advice(dataset: rasterio.DatasetReader) -> str:

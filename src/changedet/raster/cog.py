@@ -14,13 +14,13 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from rasterio._err import CPLE_BaseError
-from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from changedet.errors import StorageError
 from changedet.palette import CHANGED_COLOUR
+from changedet.raster.place import describe_place, keep_place, sidecar_of
 from changedet.raster.score_store import describe_size
 
 if TYPE_CHECKING:
@@ -99,7 +99,8 @@ def read_strips(
 def write_score_cog(scores: ScoreFile, path: Path, *, tags: Mapping[str, str]) -> None:
     """Write the scores as float32 COG: NaN = no data, overviews are averages, K bands.
 
-    The file is read back before it gets its name, so it is there whole or not at all.
+    The file is read back before it gets its name, values, CRS and position, so it is there whole or
+    not at all. What GeoTIFF keys cannot say of the CRS stands in a file ``.aux.xml`` next to it.
 
     Args:
         scores: Of the whole scene, in [0, 1].
@@ -119,7 +120,7 @@ def write_score_cog(scores: ScoreFile, path: Path, *, tags: Mapping[str, str]) -
         product = folder / path.name
         _copy(source, product, PREDICTOR="YES", OVERVIEW_RESAMPLING="AVERAGE")
         _compare(product, scores, lambda values: values)
-        _publish(product, path)
+        _publish(product, path, has_sidecar=keep_place(product, scores.grid))
 
 
 def read_reduced(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -178,7 +179,7 @@ def write_mask_cog(
         counts = _write_mask(source, scores, to_mask=to_mask, tags=tags)
         _copy(source, product, PREDICTOR="NO", OVERVIEW_RESAMPLING="MODE")
         _compare(product, scores, to_mask)
-        _publish(product, path)
+        _publish(product, path, has_sidecar=keep_place(product, scores.grid))
     return tuple(
         MaskCounts(changed=int(band[1]), unchanged=int(band[0]), nodata=int(band[MASK_NODATA]))
         for band in counts
@@ -253,10 +254,7 @@ def _name_bands(dataset: Any, name: str) -> None:  # noqa: ANN401
 
 def _describe(dataset: Any, grid: GeoGrid, tags: Mapping[str, str]) -> None:  # noqa: ANN401
     """Set the place on Earth and the metadata of a GDAL data set open for writing."""
-    if grid.crs is not None:
-        dataset.crs = CRS.from_user_input(grid.crs)
-    if not grid.transform.is_identity:
-        dataset.transform = grid.transform
+    describe_place(dataset, grid)
     dataset.update_tags(**tags)
 
 
@@ -335,8 +333,14 @@ def _compare(
                 overview.read(window=window)
 
 
-def _publish(product: Path, path: Path) -> None:
-    """Give the finished file its name, once the disk has all of it."""
-    with product.open("r+b") as file:
-        os.fsync(file.fileno())
-    product.replace(path)
+def _publish(product: Path, path: Path, *, has_sidecar: bool) -> None:
+    """Give the finished file its name, once the disk has all of it; its sidecar first."""
+    # One that an earlier file had would move this one.
+    sidecar_of(path).unlink(missing_ok=True)
+    names = [(product, path)]
+    if has_sidecar:
+        names.insert(0, (sidecar_of(product), sidecar_of(path)))
+    for finished, name in names:
+        with finished.open("r+b") as file:
+            os.fsync(file.fileno())
+        finished.replace(name)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from changedet.raster.place_facts import PlaceFacts
 
 if TYPE_CHECKING:
     from changedet.raster.read_plan import ResamplingMethod
@@ -19,7 +21,10 @@ class PairFacts:
     Attributes:
         before: Name of the earlier raster, without secrets.
         after: The same of the later one.
-        has_crs: Whether the common area has a CRS.
+        place: Where they lie.
+        source_px: Pixels of ``after`` for one pixel of ``before``, along x and y.
+        is_same_source: Whether both dates are the same file.
+        further_pages: Name and number of pages of each raster of which only one page is read.
         resampled: How ``after`` is resampled; None: its pixels lie on those of ``before``.
         is_stretch_unused: Whether a stretch was asked for that has nothing to do.
         trained_on: Type of the values that the model takes.
@@ -29,7 +34,10 @@ class PairFacts:
 
     before: str
     after: str
-    has_crs: bool = True
+    place: PlaceFacts = field(default_factory=PlaceFacts)
+    source_px: tuple[float, float] = (1.0, 1.0)
+    is_same_source: bool = False
+    further_pages: tuple[tuple[str, int], ...] = ()
     resampled: ResamplingMethod | None = None
     is_stretch_unused: bool = False
     trained_on: str = "uint8"

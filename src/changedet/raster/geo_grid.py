@@ -57,7 +57,7 @@ class GeoGrid:
     """Pixel grid with its place on Earth.
 
     Attributes:
-        crs: Coordinate reference system as WKT; None: there are pixel coordinates only.
+        crs: Coordinate reference system as WKT; None: what coordinates mean is not known.
         transform: From (column, row) of pixel corners to CRS coordinates.
         height: In pixels.
         width: In pixels.

@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pyproj import CRS, Geod, Transformer
-from pyproj.exceptions import CRSError, ProjError
+from pyproj import Geod
+from pyproj.exceptions import ProjError
 from rasterio.errors import RasterioIOError
 from rasterio.windows import Window as RasterWindow
 
 from changedet.raster.environment import gdal_environment
+from changedet.raster.lonlat import lonlat_transformer
 from changedet.raster.open import is_remote, reading_error
 from changedet.storage.secrets import without_secrets
 
@@ -49,7 +50,7 @@ class RasterInfo:
         crs: Coordinate reference system as WKT, or None.
         transform: From (column, row) of pixel corners to CRS coordinates; the identity if unknown.
         gsd_m: Ground sample distance in metres, at the centre of the raster, measured on the
-            ellipsoid; None without CRS.
+            ellipsoid; None where no way leads from the CRS to longitude and latitude.
         dtype: Type of the stored values of the chosen bands.
         bands: Chosen bands, numbered from 1.
         band_count: Bands of the file, alpha included.
@@ -59,6 +60,7 @@ class RasterInfo:
             (ETag); where neither is known, a checksum of its header and of samples of its pixels.
             Another value means that the content may be another one.
         acquired: When the image was acquired, ISO 8601 in UTC; None if the file does not say.
+        pages: Images that the file holds, of which this is one; see :func:`open_raster`.
     """
 
     location: str
@@ -75,6 +77,7 @@ class RasterInfo:
     size_bytes: int | None
     changed_at: str | None
     acquired: str | None
+    pages: int = 1
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -126,6 +129,7 @@ def read_info(
         size_bytes=version.size_bytes,
         changed_at=changed_at,
         acquired=_acquired(dataset),
+        pages=max(1, len(dataset.subdatasets)),
     )
 
 
@@ -133,15 +137,15 @@ def _ground_sample_distance(
     crs: str | None, transform: Affine, *, shape: tuple[int, int]
 ) -> float | None:
     """Measure the centre pixel on the ellipsoid: a CRS may be in degrees or feet, or distorted."""
-    if crs is None:
+    to_lonlat = None if crs is None else lonlat_transformer(crs)
+    if to_lonlat is None:
         return None
     column, row = shape[1] / 2, shape[0] / 2
     corners = [transform @ (column + x, row + y) for x, y in ((0, 0), (1, 0), (0, 1))]
     try:
-        to_lonlat = Transformer.from_crs(CRS.from_wkt(crs), 4326, always_xy=True)
         xs, ys = ([corner[axis] for corner in corners] for axis in (0, 1))
         lons, lats = to_lonlat.transform(xs, ys, errcheck=True)
-    except (CRSError, ProjError):
+    except ProjError:
         return None
     geod = Geod(ellps="WGS84")
     _, _, across = geod.inv(lons[0], lats[0], lons[1], lats[1])

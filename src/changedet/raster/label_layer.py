@@ -166,9 +166,18 @@ def _check_place(dataset: rasterio.DatasetReader, grid: GeoGrid, *, name: str) -
             f"{name}: {lacking} coordinate reference system; give it to the one without: "
             "gdal_edit.py -a_srs EPSG:CODE FILE"
         )
-    if grid.crs is None and dataset.shape != grid.shape:
+    if grid.crs is not None:
+        return
+    if dataset.shape != grid.shape:
         raise DataError(
             f"{name}: {dataset.width}x{dataset.height} pixels, the images are "
-            f"{grid.width}x{grid.height} (width x height); without a georeference all must have "
-            "the same size"
+            f"{grid.width}x{grid.height} (width x height); without a CRS all must have the same "
+            "size"
+        )
+    # What has no place at all lies where the others lie, as a mask drawn in an image editor.
+    has_place = not (dataset.transform.is_identity or grid.transform.is_identity)
+    if has_place and not dataset.transform.almost_equals(grid.transform):
+        raise DataError(
+            f"{name}: lies at another place than the images, and none has a CRS; set the CRS of "
+            "all with gdal_edit.py -a_srs EPSG:CODE FILE, or remove the label's world file"
         )

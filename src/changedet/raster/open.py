@@ -1,8 +1,10 @@
 """Open a raster wherever it lies, with errors that say what to do."""
 
+import contextlib
 import re
 import threading
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +13,10 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from changedet.errors import ImageError
 from changedet.raster.environment import gdal_environment
+from changedet.raster.layers import choose_layer, describe_layers, split_layer
+from changedet.raster.open_errors import why_not_open
 from changedet.storage.secrets import scrubbed, without_secrets
+from changedet.storage.text import first_few
 
 _PREFIXES: Final = {
     "http": "/vsicurl/",
@@ -46,11 +51,63 @@ def open_raster(location: str) -> rasterio.DatasetReader:
     """Open a raster for reading.
 
     Args:
-        location: Path, ``http(s)://`` or ``s3://`` address, or a ``/vsi...`` name of GDAL.
+        location: Path, ``http(s)://`` or ``s3://`` address, or a ``/vsi...`` name of GDAL. Of a
+            file that holds several images, such as the pages of a TIFF or the layers of a netCDF
+            file, ``FILE#2`` is the second, and ``FILE#NAME`` the one of that name.
 
     Raises:
-        ImageError: If it is missing, unreachable, cut short, no raster, or holds no bands.
+        ImageError: If it is missing, unreachable, cut short, no raster, or holds no bands; if there
+            is no such image in the file, or a file that it refers to is missing.
     """
+    file, layer = split_layer(location)
+    dataset = _open(file, location)
+    if layer is not None:
+        with contextlib.closing(dataset):
+            chosen = choose_layer(without_secrets(file), dataset.subdatasets, layer)
+        dataset = _open(chosen or file, location)
+    name = without_secrets(location)
+    if dataset.count == 0:
+        layers = describe_layers(name, dataset.subdatasets) if dataset.subdatasets else "none"
+        dataset.close()
+        raise ImageError(
+            f"{name}: has no bands of its own; use one of its layers instead: "
+            f"{scrubbed(layers, location)}"
+        )
+    if dataset.driver == "VRT":
+        gone = _gone(dataset.files)
+        if gone:
+            dataset.close()
+            raise ImageError(
+                f"{name}: refers to {first_few(gone)}, which is not there; put it back, or make "
+                "the VRT anew (gdalbuildvrt)"
+            )
+    return dataset
+
+
+def is_same_source(first: str, second: str) -> bool:
+    """Tell whether two locations are one image: also by another path, a hard link or a symlink."""
+    if first == second:
+        return True
+    (one, page), (other, other_page) = split_layer(first), split_layer(second)
+    if (page or "1") != (other_page or "1"):
+        return False
+    try:
+        return Path(one).samefile(other)
+    except (OSError, ValueError):
+        # Addresses, GDAL's own names.
+        return one == other
+
+
+def _gone(files: Sequence[str]) -> list[str]:
+    """Give the local files that are not there."""
+    return [
+        file
+        for file in files
+        if not (file.startswith("/vsi") or "://" in file or Path(file).exists())
+    ]
+
+
+def _open(path: str, location: str) -> rasterio.DatasetReader:
     remote = is_remote(location)
     # Sidecar files (.tfw, .ovr, .msk) are looked for next to local files only: on a server every
     # look costs a request.
@@ -63,19 +120,11 @@ def open_raster(location: str) -> rasterio.DatasetReader:
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = rasterio.open(gdal_path(location))
+            return rasterio.open(gdal_path(path))
     except RasterioIOError as error:
         raise ImageError(
             f"{without_secrets(location)}: {_why_not_open(location, error)}"
         ) from error
-    if dataset.count == 0:
-        layers = ", ".join(dataset.subdatasets[:3]) or "it lists none"
-        dataset.close()
-        raise ImageError(
-            f"{without_secrets(location)}: has no bands of its own; use one of its layers instead "
-            f"({scrubbed(layers, location)})"
-        )
-    return dataset
 
 
 def reading_error(location: str, error: BaseException) -> ImageError:
@@ -103,9 +152,4 @@ def _why_not_open(location: str, error: RasterioIOError) -> str:
             f"cannot be opened over the network ({reason}); check the address, the credentials "
             "and the connection, or download the file"
         )
-    if not location.startswith("/vsi") and not Path(location).exists():
-        return "no such file; check the path"
-    return (
-        f"cannot be opened as a raster ({reason}); if it is damaged or truncated, download or "
-        "write it again; otherwise convert it with gdal_translate"
-    )
+    return why_not_open(location, reason)

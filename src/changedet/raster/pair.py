@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
 
 from changedet.raster.align import Coverage, find_overlap
@@ -19,9 +18,11 @@ from changedet.raster.environment import gdal_environment
 from changedet.raster.facts import PairFacts
 from changedet.raster.geo_grid import GeoGrid, Window
 from changedet.raster.info import RasterInfo, read_info
-from changedet.raster.open import open_raster
+from changedet.raster.layers import split_layer
+from changedet.raster.open import is_same_source, open_raster
 from changedet.raster.pixel_map import PixelMap
 from changedet.raster.pixels import Pixels, PixelValues
+from changedet.raster.place_facts import find_place_facts
 from changedet.raster.read_plan import ReadPlan, ResamplingMethod, plan_reading
 from changedet.raster.readers import PairReaders
 from changedet.raster.rescale import Limits, measure_limits, stretch
@@ -114,8 +115,7 @@ class RasterPair:
             overlap = find_overlap(self.before, self.after, PixelMap(self.before, self.after))
             self.coverage = overlap.coverage
             whole = self.before
-            transform = Affine.identity() if whole.crs is None else whole.transform
-            self.grid = GeoGrid(whole.crs, transform, *whole.shape).crop(overlap.window)
+            self.grid = GeoGrid(whole.crs, whole.transform, *whole.shape).crop(overlap.window)
             self._plan = self._make_plan(overlap.window)
             self._limits = self._find_limits(needed)
         self.stretch_used = self._limits if any(needed) else None
@@ -237,12 +237,22 @@ class RasterPair:
         return before, after
 
     def _find_facts(self) -> PairFacts:
+        names_page = any(
+            split_layer(raster.location)[1] is not None for raster in (self.before, self.after)
+        )
         trained_on = self._options.pixel_type
         types = [(raster.name, raster.dtype) for raster in (self.before, self.after)]
         return PairFacts(
             before=self.before.name,
             after=self.after.name,
-            has_crs=self.grid.crs is not None,
+            place=find_place_facts(self.before, self.after, self.grid),
+            source_px=self._plan.source_px,
+            is_same_source=is_same_source(self.before.location, self.after.location),
+            further_pages=tuple(
+                (raster.name, raster.pages)
+                for raster in (self.before, self.after)
+                if raster.pages > 1 and not names_page
+            ),
             resampled=self._options.resampling if self._plan.offset is None else None,
             is_stretch_unused=self._options.stretch is not None and self.stretch_used is None,
             trained_on=trained_on,

@@ -9,6 +9,7 @@ import numpy as np
 import pyproj
 from affine import Affine
 from numpy.typing import NDArray
+from pyproj.exceptions import CRSError
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.warp import transform
@@ -93,10 +94,14 @@ def to_lonlat(points: Points, raster: RasterInfo) -> Points:
 
 def is_same_crs(first: str, second: str) -> bool:
     """Tell whether two WKT texts name the same CRS, which may be spelled differently."""
-    return bool(
-        first == second
-        or pyproj.CRS.from_wkt(first).equals(pyproj.CRS.from_wkt(second), ignore_axis_order=True)
-    )
+    if first == second:
+        return True
+    try:
+        systems = [pyproj.CRS.from_wkt(wkt) for wkt in (first, second)]
+    except CRSError:
+        # A system that PROJ cannot read is like its own text only.
+        return False
+    return bool(systems[0].equals(systems[1], ignore_axis_order=True))
 
 
 def _apply(affine: Affine, points: Points) -> Points:

@@ -6,11 +6,13 @@ and if it is a warning, is repeated at the end of a run. What concerns a model, 
 :mod:`changedet.predict.remarks`.
 """
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Literal
 
 from changedet.raster.align import Coverage
 from changedet.raster.facts import PairFacts
+from changedet.raster.place_facts import DatumShift
 from changedet.raster.shift import ShiftEstimate
 from changedet.storage.results import Record
 
@@ -20,6 +22,12 @@ Topic = Literal["place", "values", "alignment", "area", "model", "run"]
 
 #: From this residual shift on, in pixels, the user is warned.
 LARGE_SHIFT_PX: Final = 1.0
+#: From this ratio of pixel lengths on, the user is warned.
+LARGE_RATIO: Final = 4.0
+#: How far datums of the same country typically lie apart, in metres: Xian 1980, Beijing 1954,
+#: NAD27, ED50 or Pulkovo 1942 against WGS 84.
+_BALLPARK_M: Final = 200
+_TINY: Final = 1e-12
 _WARNING: Final = "warning: "
 
 
@@ -91,8 +99,7 @@ def warnings_of(remarks: Iterable[Remark]) -> tuple[str, ...]:
 
 def remarks_on_reading(facts: PairFacts) -> Iterator[Remark]:
     """Say how two rasters are read."""
-    if not facts.has_crs:
-        yield note("place", "neither raster has a CRS: they are compared pixel by pixel")
+    yield from _remarks_on_place(facts)
     if facts.resampled is not None:
         yield note(
             "place",
@@ -105,6 +112,91 @@ def remarks_on_reading(facts: PairFacts) -> Iterator[Remark]:
             "values",
             f"the model was trained on {facts.trained_on}; {name} has {dtype} values, which are "
             "used as they are",
+        )
+    yield from _remarks_on_files(facts)
+
+
+def _remarks_on_place(facts: PairFacts) -> Iterator[Remark]:
+    place = facts.place
+    if not place.has_crs:
+        kept = ", and the results keep their coordinates, without a CRS"
+        yield note(
+            "place",
+            "neither raster has a CRS: they are compared pixel by pixel"
+            + (kept if place.has_position else ""),
+        )
+    for path in place.unread_prj:
+        yield warning(
+            "place",
+            f"{path} is not read as the CRS of the image beside it; if it is, write it into the "
+            f"image: gdal_edit.py -a_srs {shlex.quote(path)} IMAGE",
+        )
+    if place.unrelated_crs is not None:
+        yield note(
+            "place",
+            f"no way leads from the CRS of the rasters ({place.unrelated_crs}) to longitude and "
+            "latitude on Earth: the map is made without its place on Earth in item.json and "
+            "without the ground sample distance, and areas are measured in the CRS",
+        )
+    if place.is_beyond_crs:
+        yield warning(
+            "place",
+            f"{facts.before} lies outside of where its CRS is defined; check its coordinates and "
+            "CRS (gdalinfo), and correct a wrong one with gdal_edit.py -a_srs",
+        )
+    if place.datum_shift is not None:
+        yield from _remarks_on_datum(place.datum_shift, gsd_m=place.gsd_m)
+    ratio = max(*facts.source_px, *(1 / max(number, _TINY) for number in facts.source_px))
+    if ratio > LARGE_RATIO:
+        finer, coarser = ("after", "before") if max(facts.source_px) > 1 else ("before", "after")
+        yield warning(
+            "place",
+            f"a pixel of {coarser} is {ratio:.3g} times as long as one of {finer}: what only the "
+            "finer date can show looks like change; compare dates of similar resolution, or "
+            "average the finer one first (gdalwarp -r average -tr)",
+        )
+
+
+def _remarks_on_files(facts: PairFacts) -> Iterator[Remark]:
+    if facts.is_same_source:
+        yield warning(
+            "place",
+            f"before and after are the same file ({facts.before}), so nothing can have changed",
+        )
+    for name, pages in facts.further_pages:
+        yield warning(
+            "place",
+            f"{name} holds {pages} images, of which the first is read; choose another one by its "
+            f"number ({name}#2)",
+        )
+
+
+def _remarks_on_datum(shift: DatumShift, *, gsd_m: float | None) -> Iterator[Remark]:
+    """Say how exactly one CRS can be brought to the other."""
+    names = f"between the CRS of the dates ({shift.after} and {shift.before})"
+
+    def in_pixels(metres: float) -> str:
+        return "" if gsd_m is None else f", that is {metres / gsd_m:,.0f} pixels"
+
+    remedy = (
+        f"; install the grid files {', '.join(shift.missing_grids)} (projsync) for a better one"
+        if shift.missing_grids
+        else ""
+    )
+    if shift.is_ballpark:
+        yield warning(
+            "alignment",
+            f"PROJ knows only a ballpark transformation {names}, which takes their datums for the "
+            f"same: one date may lie up to some {_BALLPARK_M} m off{in_pixels(_BALLPARK_M)}"
+            + (remedy or "; check the residual shift, or bring both into one CRS by other means"),
+        )
+    elif shift.accuracy_m is None:
+        yield note("alignment", f"how exact the transformation {names} is, PROJ does not know")
+    elif gsd_m is None or shift.accuracy_m > gsd_m:
+        yield note(
+            "alignment",
+            f"the transformation {names} is accurate to {shift.accuracy_m:g} m"
+            f"{in_pixels(shift.accuracy_m)}{remedy}",
         )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyproj
 import shapely
 from numpy.typing import NDArray
+from pyproj.exceptions import CRSError, ProjError
 
 # Straight edges of the reference system are divided at this length, or at this share of the
 # polygon's extent where that is longer: the bow that is cut off stays below 1e-5 of the area.
@@ -41,6 +42,9 @@ class _System(NamedTuple):
 def areas_m2(geometries: NDArray[np.object_], crs: str) -> NDArray[np.float64]:
     """Measure polygons and multipolygons on the ellipsoid.
 
+    Where no way leads to the ellipsoid, areas are those in the plane of the reference system: of a
+    site's own system, of one that PROJ does not know, or beyond what the system describes.
+
     Args:
         geometries: Without self-intersections, each smaller than a hemisphere, (N,).
         crs: Their coordinate reference system, WKT or a code, x before y.
@@ -49,20 +53,21 @@ def areas_m2(geometries: NDArray[np.object_], crs: str) -> NDArray[np.float64]:
         Areas in m², (N,).
     """
     system = _system(crs)
-    if system.geographic is None:
-        return np.asarray(shapely.area(geometries) * system.unit_m**2, dtype=np.float64)
+    areas = np.asarray(shapely.area(geometries) * system.unit_m**2, dtype=np.float64)
+    cells = _cells(geometries, crs)
+    if cells is None:
+        return areas
     left, bottom, right, top = shapely.bounds(geometries).T
     extents = np.nan_to_num(np.maximum(right - left, top - bottom))
     limits = np.maximum(_SEGMENT_M / system.unit_m, extents / _SEGMENTS)
     dense = shapely.segmentize(geometries, limits)
-    areas = np.zeros(len(dense))
-    cells = _cells(dense, crs)
-    for longitude, latitude in np.unique(cells, axis=0):
+    for longitude, latitude in np.unique(cells[np.isfinite(cells).all(axis=1)], axis=0):
         members = (cells == (longitude, latitude)).all(axis=1)
         plane = _equal_area(crs, float(longitude), float(latitude))
-        areas[members] = shapely.area(
+        measured = shapely.area(
             shapely.transform(dense[members], plane.transform, interleaved=False)
         )
+        areas[members] = np.where(np.isfinite(measured), measured, areas[members])
     return areas
 
 
@@ -71,11 +76,15 @@ def metres_per_unit(crs: str) -> float:
     return _system(crs).unit_m
 
 
-def _cells(geometries: NDArray[np.object_], crs: str) -> NDArray[np.float64]:
-    """Give centres near the polygons, (N, 2), longitude and latitude in degrees."""
+def _cells(geometries: NDArray[np.object_], crs: str) -> NDArray[np.float64] | None:
+    """Give centres near the polygons, (N, 2), longitude and latitude in degrees, if there are."""
+    to_degrees = _to_degrees(crs)
+    if to_degrees is None:
+        return None
     points, index = shapely.get_coordinates(geometries, return_index=True)
     first = points[np.searchsorted(index, np.arange(len(geometries)))]
-    positions = np.stack(_to_degrees(crs).transform(first[:, 0], first[:, 1]), axis=1)
+    positions = np.stack(to_degrees.transform(first[:, 0], first[:, 1]), axis=1)
+
     cells = (np.floor(positions / _CELL_DEGREES) + 0.5) * _CELL_DEGREES
     return np.asarray(cells.clip((-np.inf, -90.0), (np.inf, 90.0)), dtype=np.float64)
 
@@ -99,10 +108,18 @@ def _system(crs: str) -> _System:
 
 
 @lru_cache(maxsize=8)
-def _to_degrees(crs: str) -> pyproj.Transformer:
+def _to_degrees(crs: str) -> pyproj.Transformer | None:
     system = _system(crs)
-    target = _on_ellipsoid(system, proj="longlat")
-    return pyproj.Transformer.from_crs(system.horizontal, target, always_xy=True)
+    if system.geographic is None:
+        return None
+    try:
+        target = _on_ellipsoid(system, proj="longlat")
+        transformer = pyproj.Transformer.from_crs(system.horizontal, target, always_xy=True)
+        # Of some operations only the first use shows that they cannot be carried out.
+        transformer.transform(0.0, 0.0)
+    except (CRSError, ProjError):
+        return None
+    return transformer
 
 
 @lru_cache(maxsize=256)

@@ -18,6 +18,7 @@ from changedet.vector.geojson import GeoJsonLayer
 from changedet.vector.geopackage import GeoPackageLayer
 from changedet.vector.geoparquet import GeoParquetLayer
 from changedet.vector.outlines import Change
+from changedet.vector.place import compare_crs, require_degrees
 from changedet.vector.selection import AreaLimit, Format, PolygonOptions, Selection
 from changedet.vector.table import Layer, columns_of
 
@@ -74,7 +75,8 @@ def check_polygon_options(options: PolygonOptions, grid: GeoGrid) -> None:
     """Find out before the work whether the polygons can be written as asked for.
 
     Raises:
-        ConfigError: If a value is out of range, or GeoJSON is asked for without a CRS.
+        ConfigError: If a value is out of range, or GeoJSON is asked for without a CRS that leads
+            to longitude and latitude.
         MissingExtraError: If GeoParquet is asked for and pyarrow is not installed.
     """
     if options.format not in _NAMES:
@@ -85,13 +87,10 @@ def check_polygon_options(options: PolygonOptions, grid: GeoGrid) -> None:
         value = getattr(options, name)
         if value is not None and not 0 <= value < float("inf"):
             raise ConfigError(f"{name} must be 0 or more, got {value}")
-    if options.format == "geojson" and grid.crs is None:
-        raise ConfigError(
-            "GeoJSON needs longitudes and latitudes, but the rasters have no coordinate reference "
-            "system; use the format gpkg, or set the system with gdal_edit.py -a_srs"
-        )
     if options.format == "geoparquet":
         require("pyarrow.parquet", extra="parquet")
+    if options.format == "geojson":
+        require_degrees(grid)
 
 
 def write_polygons(
@@ -130,6 +129,8 @@ def write_polygons(
             summary = _write_all(changes, layer, path=path, grid=grid, options=options, watch=watch)
             with storing(path):
                 layer.complete()
+                if options.format == "gpkg" and compare_crs(temporary, grid.crs) == "another":
+                    raise OSError("the file does not keep the coordinate reference system")
         with storing(path):
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())

@@ -4,17 +4,18 @@ from functools import lru_cache, partial
 from typing import Final
 
 import numpy as np
-import pyproj
 import shapely
 from numpy.typing import NDArray
 from shapely.affinity import translate
 
 from changedet.raster.align import outline
 from changedet.raster.geo_grid import GeoGrid
+from changedet.raster.lonlat import are_latitudes, lonlat_transformer
 from changedet.raster.pixel_map import is_same_crs
 
 # Grids that touch do not meet, even if their corners are rounded.
 _TOLERANCE_PX: Final = 0.01
+
 
 _same_crs = lru_cache(maxsize=256)(is_same_crs)
 
@@ -51,13 +52,15 @@ def lonlat_outline(grid: GeoGrid, *, inset_px: float = 0.0) -> shapely.Geometry 
         inset_px: Pixels that are left out all around.
 
     Returns:
-        A polygon, or what makes a valid one of it, that may leave -180..180; None if the grid
-        reaches beyond what its CRS describes.
+        A polygon, or what makes a valid one of it, that may leave -180..180; None if no way leads
+        from the CRS to degrees on Earth, or the grid reaches beyond what its CRS describes.
     """
-    to_lonlat = pyproj.Transformer.from_crs(grid.crs, "OGC:CRS84", always_xy=True)
+    to_lonlat = None if grid.crs is None else lonlat_transformer(grid.crs)
+    if to_lonlat is None:
+        return None
     xs, ys = _ring(grid, inset_px)
     lons, lats = (np.asarray(values) for values in to_lonlat.transform(xs, ys))
-    if not (np.isfinite(lons).all() and np.isfinite(lats).all()):
+    if not (np.isfinite(lons).all() and are_latitudes(lats)):
         return None
     lons = np.unwrap(lons, period=360.0)
     points = list(zip(lons, lats, strict=True))

@@ -30,7 +30,7 @@ def read_region(
     Args:
         text: ``XMIN,YMIN,XMAX,YMAX``, or the path of a GeoPackage, GeoJSON file or shapefile
             with one layer of polygons, which are united.
-        crs: CRS to give it in, that of the rasters; None: pixel coordinates.
+        crs: CRS to give it in, that of the rasters; None: the rasters have none.
         text_crs: CRS of the bounding box, if it is another one.
         tell: Gets what was repaired in a file.
 
@@ -75,7 +75,7 @@ def read_label_polygons(
 
     Args:
         path: GeoPackage, GeoJSON file or shapefile.
-        crs: CRS of the scene, to which they are brought; None: pixel coordinates.
+        crs: CRS of the scene, to which they are brought; None: the rasters have none.
         bounds: Left, bottom, right and top of the scene, in ``crs``.
         layer: Layer that holds them; None: the only layer of polygons.
         key: What the user can name the layer by, for the message; None: nothing.

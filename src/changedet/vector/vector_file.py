@@ -18,6 +18,7 @@ import shapely
 from numpy.typing import NDArray
 
 from changedet.errors import DataError
+from changedet.raster.lonlat import crs_name
 from changedet.vector.repair import parse_polygons, valid_polygons
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def read_polygons(
 
     Args:
         path: The file.
-        crs: CRS to bring them to; None: pixel coordinates, which the file must hold.
+        crs: CRS to bring them to; None: the rasters have none, and the file must have none, too.
         bounds: Take only what meets this box, in ``crs``.
         layer: Layer that holds them; None: the only layer of polygons.
         key: What the user can name the layer by, for the message; None: nothing.
@@ -102,17 +103,18 @@ def polygon_place(path: Path, *, crs: str | None, layer: str | None = None) -> s
         return None
     left, bottom, right, top = map(float, shapely.total_bounds(geometry))
     if crs is not None and source is not None:
-        transformer = pyproj.Transformer.from_crs(source, crs, always_xy=True)
-        moved = transformer.transform_bounds(left, bottom, right, top, densify_pts=21)
-        if np.isfinite(moved).all():
-            return describe_bounds(moved, crs)
+        with contextlib.suppress(DataError):
+            transformer = _way(source, crs, name=str(path))
+            moved = transformer.transform_bounds(left, bottom, right, top, densify_pts=21)
+            if np.isfinite(moved).all():
+                return describe_bounds(moved, crs)
     return describe_bounds((left, bottom, right, top), source)
 
 
 def describe_bounds(bounds: Sequence[float], crs: str | None) -> str:
     """Say left, bottom, right and top in words, and in which CRS."""
     left, bottom, right, top = bounds
-    name = "" if crs is None else f" ({pyproj.CRS(crs).name})"
+    name = "" if crs is None else f" ({crs_name(crs)})"
     return f"x {left:.7g}..{right:.7g}, y {bottom:.7g}..{top:.7g}{name}"
 
 
@@ -131,13 +133,13 @@ def reproject(
     Raises:
         DataError: If they cannot be expressed there.
     """
-    if len(geometry) == 0 or pyproj.CRS(source) == pyproj.CRS(target):
+    if len(geometry) == 0 or source == target or pyproj.CRS(source) == pyproj.CRS(target):
         return geometry
     sides = shapely.bounds(geometry)[:, 2:] - shapely.bounds(geometry)[:, :2]
     around = shapely.length(geometry) / (_PIECES_AROUND + shapely.get_num_coordinates(geometry))
     longest = np.maximum(np.maximum(sides.max(axis=1) / _PIECES, around), 1e-12)
     pieces = shapely.segmentize(geometry, longest)
-    transformer = pyproj.Transformer.from_crs(source, target, always_xy=True)
+    transformer = _way(source, target, name=name)
 
     def move(points: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.stack(transformer.transform(points[:, 0], points[:, 1]), axis=1)
@@ -149,6 +151,24 @@ def reproject(
             "defined; check its coordinates and CRS"
         )
     return moved
+
+
+def _way(source: str, target: str, *, name: str) -> pyproj.Transformer:
+    """Make what carries positions from one CRS to another.
+
+    Raises:
+        DataError: If PROJ knows no way, as from the Earth to another planet.
+    """
+    try:
+        transformer = pyproj.Transformer.from_crs(source, target, always_xy=True)
+        # Of some operations only the first use shows that they cannot be carried out.
+        transformer.transform(0.0, 0.0)
+    except (pyproj.exceptions.CRSError, pyproj.exceptions.ProjError) as error:
+        raise DataError(
+            f"{name}: no way leads from {crs_name(source)} to the CRS of the rasters "
+            f"({crs_name(target)}); give it in the CRS of the rasters"
+        ) from error
+    return transformer
 
 
 def _choose_layer(path: Path, layer: str | None, key: str | None) -> str:
@@ -216,7 +236,7 @@ def _placed(
         )
     box = bounds
     if bounds is not None and crs is not None and source is not None:
-        box = _box_in(source, crs, bounds)
+        box = _box_in(source, crs, bounds, name=str(path))
     # Repaired before edges are divided: only then do the holes lie within the shell.
     polygons = valid_polygons(_read(path, name, box, tell=tell), name=str(path))
     if crs is not None and source is not None:
@@ -284,8 +304,10 @@ def _reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _box_in(source: str, crs: str, bounds: Bounds) -> Bounds | None:
+def _box_in(source: str, crs: str, bounds: Bounds, *, name: str) -> Bounds | None:
     """Give the box in a file's own CRS; None if it has no box there, as across the antimeridian."""
+    # The file's way to the rasters is the one that an error is about.
+    _way(source, crs, name=name)
     transformer = pyproj.Transformer.from_crs(crs, source, always_xy=True)
     left, bottom, right, top = transformer.transform_bounds(*bounds, densify_pts=21)
     box = (left, bottom, right, top)
