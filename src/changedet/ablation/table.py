@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Validat
 
 from changedet.choices import nearest
 from changedet.errors import ConfigError
+from changedet.storage.text import is_file, read_text
 from changedet.storage.validation import Section, describe
 from changedet.storage.yaml import parse_yaml
 from changedet.training.config import ExperimentConfig, load_config
@@ -261,15 +262,12 @@ def _yaml_value(value: object) -> str:
 
 def _read_source(source: str) -> tuple[str, Path | None]:
     path = Path(source)
-    try:
-        if path.is_file():
-            return path.read_text(encoding="utf-8"), path.parent
-        name = _FORMER_NAMES.get(source, source)
-        if name in list_tables():
-            shipped = resources.files("changedet") / "recipes" / "ablations" / f"{name}.yaml"
-            return shipped.read_text(encoding="utf-8"), None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the table {source}: {error}") from error
+    if is_file(path):
+        return read_text(path, error=ConfigError), path.parent
+    name = _FORMER_NAMES.get(source, source)
+    if name in list_tables():
+        shipped = resources.files("changedet") / "recipes" / "ablations" / f"{name}.yaml"
+        return shipped.read_text(encoding="utf-8"), None
     raise ConfigError(
         f"{source!r} is neither a file nor a table of the package; {nearest(source, list_tables())}"
     )

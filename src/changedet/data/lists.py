@@ -14,6 +14,7 @@ from changedet.data.layouts import (
 )
 from changedet.data.pair import PairPaths
 from changedet.errors import DataError
+from changedet.storage.text import exists, read_text
 
 #: Ends the name of a prepared list: ``train1.txt`` (spec 6).
 PREPARED_MARK = "1"
@@ -59,10 +60,7 @@ def read_list(path: Path, *, root: Path, labelled: bool, prefer: Prefer = "prepa
     Raises:
         DataError: If the list cannot be read as text.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path} as UTF-8 text: {error}; check the list") from error
+    lines = read_text(path, error=DataError).splitlines()
     columns = {
         number: _columns(line)
         for number, line in enumerate(lines, start=1)
@@ -94,7 +92,7 @@ def _add_line(
         found.faults.append(f"{where}: expected {wanted}, got {len(entry)} columns{hint}")
         return
     paths = [_resolve(text, folders) for text in entry]
-    missing = [path for path in paths if not path.exists()]
+    missing = [path for path in paths if not exists(path)]
     if missing:
         found.faults.append(f"{where}: {missing[0]} does not exist; check the path")
         return
@@ -104,7 +102,7 @@ def _add_line(
 
 def _resolve(text: str, folders: tuple[Path, Path]) -> Path:
     candidates = [folder / text.replace("\\", "/") for folder in folders]
-    return next((path for path in candidates if path.exists()), candidates[0])
+    return next((path for path in candidates if exists(path)), candidates[0])
 
 
 def _named_pairs(

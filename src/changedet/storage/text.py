@@ -1,8 +1,16 @@
-"""Texts for people: many things in one message, strange characters written out."""
+"""Text of people: files of it, many things in one message, strange characters written out."""
 
+import codecs
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, Literal
+
+from changedet.errors import ChangeDetError
+
+#: Largest text file that is read as a whole.
+MOST_BYTES: Final = 64_000_000
+_UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def first_few(values: Sequence[object], *, most: int = 3, separator: str = ", ") -> str:
@@ -45,3 +53,52 @@ def printable(text: str, *, colours: Literal["hide", "keep"] = "hide") -> str:
         )
 
     return _UNPRINTABLE.sub(write_out, text)
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether there is such a file; there is none of a name that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def exists(path: Path) -> bool:
+    """Tell whether there is such a file or folder, likewise."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def read_text(path: Path, *, error: type[ChangeDetError]) -> str:
+    """Read a text file that a person may have written in any editor.
+
+    UTF-8, or UTF-16 with a byte order mark, which is left out.
+
+    Args:
+        path: The file.
+        error: Class of the error.
+
+    Raises:
+        ChangeDetError: As ``error`` says, if it cannot be read, is too large or no such text.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise error(f"cannot read {path}: {reason}; check the path") from problem
+    if len(content) > MOST_BYTES:
+        raise error(f"{path} is larger than {MOST_BYTES:,} bytes; check whether it is a text file")
+    encoding = "utf-16" if content.startswith(_UTF_16) else "utf-8-sig"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as problem:
+        place = f"0x{content[problem.start]:02x} in line {content.count(10, 0, problem.start) + 1}"
+        raise error(
+            f"cannot read {path} as UTF-8 text (byte {place}); save it in UTF-8"
+        ) from problem
+    if "\0" in text:
+        raise error(f"{path} is no text file: it contains NUL bytes; check the file")
+    return text

@@ -15,6 +15,7 @@ from changedet.errors import ConfigError
 from changedet.losses.margins import DEFAULT_MARGINS
 from changedet.losses.registry import loss_row
 from changedet.models.registry import model_class
+from changedet.storage.text import is_file, read_text
 from changedet.storage.validation import Section, describe
 from changedet.storage.yaml import parse_yaml
 from changedet.training.model_config import (
@@ -27,6 +28,8 @@ from changedet.types import Bands, Mode, TestTime
 
 #: The loss whose margins depend on the distance.
 _CONTRASTIVE = "wdmc"
+_LONGEST_CHAIN = 32
+
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -305,8 +308,13 @@ def _explain(fault: ErrorDetails, tree: Mapping[str, Any]) -> str | None:
 
 
 def _load_tree(source: str, *, seen: tuple[str, ...]) -> dict[str, Any]:
-    if source in seen:
+    # One file may have many names: links, and ways through other folders.
+    if any(_are_one(source, other) for other in seen):
         raise ConfigError(f"extends is circular: {' -> '.join((*seen, source))}")
+    if len(seen) > _LONGEST_CHAIN:
+        raise ConfigError(
+            f"{seen[0]}: extends leads through more than {_LONGEST_CHAIN} files; join some of them"
+        )
     text, folder = _read_source(source)
     try:
         tree = parse_yaml(text) or {}
@@ -318,21 +326,27 @@ def _load_tree(source: str, *, seen: tuple[str, ...]) -> dict[str, Any]:
     parent = tree.pop("extends", None)
     if parent is None:
         return tree
-    beside = folder / str(parent) if folder else None
-    name = str(beside) if beside is not None and beside.is_file() else str(parent)
+    if not isinstance(parent, str):
+        raise ConfigError(f"{source}: extends must name a recipe or file, got {parent!r:.160}")
+    beside = folder / parent if folder else None
+    name = str(beside) if beside is not None and is_file(beside) else parent
     return _merge(_load_tree(name, seen=(*seen, source)), tree)
+
+
+def _are_one(source: str, other: str) -> bool:
+    """Tell whether two names are of one file or recipe."""
+    if is_file(Path(source)) and is_file(Path(other)):
+        return Path(source).samefile(other)
+    return source == other
 
 
 def _read_source(source: str) -> tuple[str, Path | None]:
     path = Path(source)
-    try:
-        if path.is_file():
-            return path.read_text(encoding="utf-8"), path.parent
-        if source in list_recipes():
-            recipe = resources.files("changedet") / "recipes" / f"{source}.yaml"
-            return recipe.read_text(encoding="utf-8"), None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read settings from {source}: {error}") from error
+    if is_file(path):
+        return read_text(path, error=ConfigError), path.parent
+    if source in list_recipes():
+        recipe = resources.files("changedet") / "recipes" / f"{source}.yaml"
+        return recipe.read_text(encoding="utf-8"), None
     raise ConfigError(
         f"{source!r} is neither a file nor a recipe; {nearest(source, list_recipes())}"
     )

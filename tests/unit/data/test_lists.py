@@ -1,6 +1,7 @@
 import pytest
 
 from changedet.data.index import index_pairs, survey
+from changedet.data.lists import read_list
 from changedet.errors import DataError
 
 FOLDERS = ("A", "B", "OUT")
@@ -178,7 +179,7 @@ def test_one_stem_from_two_folders_gives_two_names(tmp_path):
 
 def test_a_list_that_is_no_text_is_an_error(tmp_path):
     seed_layout(tmp_path)
-    (tmp_path / "train.txt").write_bytes(b"\xff\xfe\x00\x80")
+    (tmp_path / "train.txt").write_bytes(b"\xfe\xfd\x00\x80")
 
     with pytest.raises(DataError, match="as UTF-8 text"):
         index_pairs(tmp_path)
@@ -193,3 +194,11 @@ def test_faults_of_all_lists_are_collected(tmp_path):
 
     assert len(found.faults) == 2
     assert [pair.name for pair in found.splits["train"]] == ["2"]
+
+
+def test_a_name_that_no_file_can_have_is_a_fault_of_its_line(tmp_path):
+    seed_layout(tmp_path)
+    (tmp_path / "train.txt").write_text(f"{'a' * 300}.png b.png c.png\n")
+    found = read_list(tmp_path / "train.txt", root=tmp_path, labelled=True)
+    assert "line 1" in found.faults[0]
+    assert "does not exist" in found.faults[0]

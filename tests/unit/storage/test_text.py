@@ -1,6 +1,7 @@
 import pytest
 
-from changedet.storage.text import first_few, printable
+from changedet.errors import DataError
+from changedet.storage.text import exists, first_few, is_file, printable, read_text
 
 
 @pytest.mark.parametrize(
@@ -25,3 +26,31 @@ def test_characters_that_act_on_a_terminal_are_written_out():
     )
     assert printable("größer\t中文\n") == "größer\t中文\n"
     assert printable("\x1b[31mred\x1b[2J", colours="keep") == "\x1b[31mred\\u001b[2J"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_text_is_read_in_the_encodings_that_editors_write(tmp_path, encoding):
+    (tmp_path / "a.txt").write_bytes("größe: 1\n".encode(encoding))
+    assert read_text(tmp_path / "a.txt", error=DataError) == "größe: 1\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"a: 1\nb: gr\xf6\xdfe", r"as UTF-8 text \(byte 0xf6 in line 2\)"),
+        (b"\xff\xfea", "as UTF-8 text"),
+        (b"a\0b", "NUL bytes"),
+    ],
+)
+def test_what_is_no_text_is_refused_with_the_line(tmp_path, content, fault):
+    (tmp_path / "a.txt").write_bytes(content)
+    with pytest.raises(DataError, match=fault):
+        read_text(tmp_path / "a.txt", error=DataError)
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a\0b", "none.txt", "."])
+def test_files_that_are_not_there_are_refused(tmp_path, name):
+    with pytest.raises(DataError, match="cannot read"):
+        read_text(tmp_path / name, error=DataError)
+    assert not is_file(tmp_path / name)
+    assert exists(tmp_path / name) == (name == ".")

@@ -124,7 +124,7 @@ def test_files_that_extend_each_other_are_refused(tmp_path):
     [
         (b"a: [", "not valid YAML"),
         (b"- 1", "got list"),
-        (b"\xff\xfe\x00", "cannot read settings"),
+        (b"\xff\xfe\x00", "cannot read .* as UTF-8 text"),
         (b"training: {seed: 1, epochs: 2, seed: 3}", "'seed' occurs twice; remove one"),
         (b"!!map [1]", "not valid YAML"),
         (b"training: {seed: 1}\ntraining: {epochs: 2}", "'training' occurs twice"),
@@ -170,3 +170,36 @@ def test_margins_of_one_s_own_stay(tmp_path):
     assert load_config(path).loss.margins == (0.3, 2.2)
     path.write_text("model: {distance: cosine}\nloss: {margins: [0.2, 0.9]}\n")
     assert load_config(path, overrides=["model.distance=l2"]).loss.margins == (0.2, 0.9)
+
+
+@pytest.mark.parametrize("way", ["symbolic link", "hard link", "another folder"])
+def test_settings_that_extend_themselves_by_another_name_are_refused(tmp_path, way):
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    (tmp_path / "folder").mkdir()
+    name = "folder/../a.yaml" if way == "another folder" else "b.yaml"
+    first.write_text(f"extends: {name}\n")
+    if way == "symbolic link":
+        second.symlink_to(first)
+    elif way == "hard link":
+        second.hardlink_to(first)
+    with pytest.raises(ConfigError, match="extends is circular"):
+        load_config(first)
+
+
+def test_a_long_chain_of_settings_is_refused(tmp_path):
+    for number in range(50):
+        (tmp_path / f"{number}.yaml").write_text(f"extends: {number + 1}.yaml\n")
+    with pytest.raises(ConfigError, match="leads through more than 32 files"):
+        load_config(tmp_path / "0.yaml")
+
+
+@pytest.mark.parametrize("value", ["[a]", "{a: b}", "3", "true"])
+def test_settings_may_extend_only_what_has_a_name(tmp_path, value):
+    (tmp_path / "a.yaml").write_text(f"extends: {value}\n")
+    with pytest.raises(ConfigError, match="extends must name a recipe or file"):
+        load_config(tmp_path / "a.yaml")
+
+
+def test_a_name_that_no_file_can_have_is_refused():
+    with pytest.raises(ConfigError, match="neither a file nor a recipe"):
+        load_config("a" * 300)

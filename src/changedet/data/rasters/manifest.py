@@ -24,6 +24,7 @@ from pydantic import (
 
 from changedet.data.layouts import SPLIT_NAMES
 from changedet.errors import DataError
+from changedet.storage.text import is_file, read_text
 from changedet.storage.validation import Section, describe, must
 from changedet.storage.yaml import parse_yaml
 
@@ -231,10 +232,10 @@ class Manifest:
 
 def find_manifest(root: Path) -> Path | None:
     """Tell the manifest that ``root`` is or holds, None if it is neither."""
-    if root.is_file() and root.suffix.lower() in _SUFFIXES:
+    if is_file(root) and root.suffix.lower() in _SUFFIXES:
         return root
     inside = root / MANIFEST
-    return inside if inside.is_file() else None
+    return inside if is_file(inside) else None
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -245,9 +246,7 @@ def read_manifest(path: Path) -> Manifest:
             the message names every faulty place and, for a typo, the nearest key.
     """
     try:
-        tree = parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}; check the file") from error
+        tree = parse_yaml(read_text(path, error=DataError))
     except yaml.YAMLError as error:
         raise DataError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     try:
