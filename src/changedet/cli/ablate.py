@@ -161,7 +161,6 @@ def _print(outcome: "AblationOutcome", out: Path) -> None:
 
 
 def _row_table(results: "AblationResults") -> "Table":
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table("row", "seeds", f"max-F1 {results.val_split} (optimistic)", box=None)
@@ -170,7 +169,7 @@ def _row_table(results: "AblationResults") -> "Table":
     for row in results.asked_rows:
         figures = [row.estimate(protocol) for protocol in results.protocols]
         shown = ["-" if f1 is None else _figure(f1.mean, f1.std) for f1 in figures]
-        table.add_row(escape(row.row.title), str(len(row.runs)), *shown)
+        table.add_row(row.row.title, str(len(row.runs)), *shown)
     for baseline in results.baselines:
         if baseline.judgement is not None:
             scores = baseline.judgement.scores
@@ -178,13 +177,12 @@ def _row_table(results: "AblationResults") -> "Table":
                 scores[each].estimate() if each in scores else None for each in results.protocols
             ]
             shown = ["-" if f1 is None else _figure(f1.mean, f1.std) for f1 in figures]
-            table.add_row(escape(f"untrained: {baseline.judgement.title}"), "-", *shown)
+            table.add_row(f"untrained: {baseline.judgement.title}", "-", *shown)
     return table
 
 
 def _claim_table(outcome: "AblationOutcome") -> "Table":
     """List the claims with their verdicts: a word, and on a terminal its colour."""
-    from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
@@ -195,7 +193,7 @@ def _claim_table(outcome: "AblationOutcome") -> "Table":
         verdict = result.finding.verdict
         protocol = "-" if result.protocol is None else result.protocol.replace("_", " ")
         word = Text(verdict, style=_STYLES[TONES[verdict]], no_wrap=True)
-        table.add_row(word, escape(result.claim.text), protocol)
+        table.add_row(word, result.claim.text, protocol)
     return table
 
 
