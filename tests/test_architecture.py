@@ -12,6 +12,7 @@ LAYERS = [
     {"vector"},
     {"models", "losses", "metrics", "data"},
     {"rendering", "baselines", "synthetic"},
+    {"model_search"},
     {"inference"},
     {"training", "evaluation", "predict"},
     {"ablation"},

@@ -166,6 +166,18 @@ def check_threshold(threshold: float) -> float:
     return threshold
 
 
+def checked_name(path: str | Path) -> Path:
+    """Let a path through that a model file may have.
+
+    Raises:
+        ConfigError: If it has another ending.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ConfigError(f"a model file must end in .safetensors, got {path.name!r}; rename it")
+    return path
+
+
 def read_card(path: str | Path) -> ModelCard:
     """Read only what a model file says, not its weights.
 

@@ -5,8 +5,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from changedet.choices import check_choice
-from changedet.errors import ResultsError
+from changedet.choices import nearest
+from changedet.errors import ConfigError, ResultsError
 from changedet.storage.results import Results, json_schema, read_content
 
 #: The model of each kind, as module and class, imported when it is needed.
@@ -52,7 +52,9 @@ def results_schema(kind: str) -> dict[str, Any]:
     Raises:
         ConfigError: If there is no such kind.
     """
-    check_choice("results", kind, tuple(KINDS))
+    if kind not in KINDS:
+        hint = nearest(kind, list(KINDS))
+        raise ConfigError(f"result files of kind {kind!r} do not exist; {hint}")
     return json_schema(_model(kind))
 
 

@@ -22,6 +22,10 @@ Fusion = Literal["difference", "concatenation", "both"]
 Decoder = Literal["fpn", "unet"]
 #: What a pixel's change is read from: a classifier's logit, or the distance of two embeddings.
 Output = Literal["logit", "distance"]
+#: Of a decoder: leaky as in the public code of DASNet-V2, or ReLU as its document states.
+Activation = Literal["leaky_relu", "relu"]
+#: How a decoder doubles the resolution.
+Upsampling = Literal["transposed", "resize"]
 Branch = Literal["position", "channel", "fused"]
 Branches = Literal["fused", "all"]
 Bands = Literal["rgb", "bgr"]

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from changedet.ablation.request import SEED as _SEED
+from changedet.ablation.request import AblationRequest as AblationRequest
+from changedet.ablation.request import check_request
 from changedet.ablation.run_state import JUDGEMENT_FORMAT, settings_hash
 from changedet.ablation.scoring import JudgedSplits, choose_shown
 from changedet.ablation.table import (
-    DEFAULT_TABLE,
     AblationTable,
     Row,
     load_table,
@@ -21,53 +23,12 @@ from changedet.data.labels.scan import LabelScan, scan_labels
 from changedet.data.rasters.manifest import READING_SCENES, find_manifest
 from changedet.data.tools.leaks import describe_leaks, find_leaks
 from changedet.errors import ConfigError, TrainingError
-from changedet.training.build import build_schedule
 from changedet.training.config import ExperimentConfig, check_overrides, tile_px
 from changedet.training.model_config import former_settings
+from changedet.training.schedule import build_schedule
 
-_SEED = "training.seed"
 _TEST_SPLIT = "test"
 RUNS = "runs"
-
-
-@dataclass(frozen=True)
-class AblationRequest:
-    """What the user asked for.
-
-    Attributes:
-        out: Folder of the ablation.
-        table: Name of a shipped table, or a YAML file.
-        data: Folder of the data set, or manifest of scenes.
-        seeds: Seeds of the runs of each row.
-        epochs: ``training.epochs`` of every row; None: the recipe's.
-        minutes: Budget of each run; None: none.
-        overrides: ``section.key=value`` for every row; a row's own changes win.
-        rows: Names of the rows to run; None: all.
-        device: As for training.
-        test_split: Split that is evaluated at a fixed threshold; None: ``test`` where there is one.
-        shown: Number of validation pairs whose heat maps are shown.
-        baselines: Whether the baselines are evaluated, too.
-        mode: What to do about an ablation that is already in ``out``.
-        command: How the user asked for it, kept for the report; empty: called from Python.
-        describe_training: Writes how to train a row by itself, kept for the report, from the name
-            of its recipe and all changes to it; None: it is not kept.
-    """
-
-    out: Path
-    data: Path
-    table: str = DEFAULT_TABLE
-    seeds: tuple[int, ...] = (0,)
-    epochs: int | None = None
-    minutes: float | None = None
-    overrides: tuple[str, ...] = ()
-    rows: tuple[str, ...] | None = None
-    device: str = "auto"
-    test_split: str | None = None
-    shown: int = 4
-    baselines: Literal["all", "none"] = "all"
-    mode: Literal["new", "resume", "overwrite"] = "new"
-    command: str = ""
-    describe_training: Callable[[str, tuple[str, ...]], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +89,7 @@ def make_plan(request: AblationRequest, *, say: Callable[[str], None]) -> Ablati
         DataError: If the data cannot be used.
         TrainingError: If the validation split has no changed pixel, so nothing can be evaluated.
     """
-    _check_request(request)
+    check_request(request)
     table = load_table(request.table)
     rows = table.rows if request.rows is None else tuple(table.row(name) for name in request.rows)
     runs = tuple(
@@ -182,23 +143,6 @@ def make_plan(request: AblationRequest, *, say: Callable[[str], None]) -> Ablati
         notes=(*index.notes, *notes),
         problems=tuple(problems),
     )
-
-
-def _check_request(request: AblationRequest) -> None:
-    if request.epochs is not None and request.minutes is not None:
-        raise ConfigError("`epochs` and `minutes` exclude each other; remove one of them")
-    if request.epochs is not None and request.epochs < 1:
-        raise ConfigError(f"`epochs` must be at least 1, got {request.epochs}")
-    if request.minutes is not None and not request.minutes > 0.0:
-        raise ConfigError(f"`minutes` must be above 0, got {request.minutes}")
-    if not request.seeds or min(request.seeds) < 0 or len(set(request.seeds)) < len(request.seeds):
-        raise ConfigError(
-            f"`seeds` must be distinct whole numbers from 0, such as 0,1,2; got {request.seeds}"
-        )
-    if any(override.partition("=")[0].strip() == _SEED for override in request.overrides):
-        raise ConfigError(f"`{_SEED}` has no effect here; set `seeds` instead")
-    if request.rows is not None and len(set(request.rows)) < len(request.rows):
-        raise ConfigError(f"`rows` names a row twice: {','.join(request.rows)}")
 
 
 def _plan_run(request: AblationRequest, table: AblationTable, row: Row, *, seed: int) -> PlannedRun:

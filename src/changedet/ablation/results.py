@@ -27,10 +27,10 @@ from changedet.ablation.run_state import (
 from changedet.ablation.scoring import FIGURES, JudgedSplits, Measure, Protocol
 from changedet.ablation.table import AblationTable, Row, parse_table
 from changedet.errors import ConfigError, StorageError
+from changedet.storage.markers import ABLATION
 from changedet.storage.results import Results
 from changedet.training.config import ExperimentConfig, load_config
 
-MARKER = "ablation.json"
 SETTINGS = "settings.yaml"
 BASELINES = "baselines"
 #: Where baselines were in earlier versions.
@@ -201,7 +201,7 @@ def collect_results(out: Path) -> AblationResults:
         StorageError: If a result is damaged.
     """
     stored = read_marker(out)
-    table = parse_table(stored.table, origin=str(out / MARKER))
+    table = parse_table(stored.table, origin=str(out / ABLATION))
     judged = stored.judged
     rows = tuple(_collect_row(out, row, judged=judged) for row in table.rows)
     problems = [
@@ -238,9 +238,9 @@ def read_marker(out: Path) -> AblationPlanRecord:
         ConfigError: If the folder holds no ablation.
         ResultsError: If the file is damaged.
     """
-    path = out / MARKER
+    path = out / ABLATION
     if not path.is_file():
-        raise ConfigError(f"{out} contains no ablation (no {MARKER}); give the folder of one")
+        raise ConfigError(f"{out} contains no ablation (no {ABLATION}); give the folder of one")
     return AblationPlanRecord.read(path)
 
 

@@ -17,10 +17,10 @@ from changedet.ablation.plan import (
 )
 from changedet.ablation.process import StepProcesses
 from changedet.ablation.report import REPORT_FILES, write_report
+from changedet.ablation.request import check_folder
 from changedet.ablation.results import (
     BASELINES,
     FORMER_BASELINES,
-    MARKER,
     SETTINGS,
     AblationPlanRecord,
     AblationResults,
@@ -42,18 +42,19 @@ from changedet.ablation.run_state import (
     write_record,
 )
 from changedet.ablation.table import dump_table
-from changedet.baselines.registry import BASELINE_PREFIX, list_baselines
+from changedet.baselines.names import BASELINE_PREFIX, list_baselines
 from changedet.errors import ConfigError, ResultsError, StorageError
 from changedet.evaluation.environment import software_versions
 from changedet.inference.devices import resolve_device
 from changedet.storage.atomic import write_text
 from changedet.storage.lock import only_run
+from changedet.storage.markers import ABLATION
 from changedet.storage.output_folder import content_of, remove_entries
 from changedet.training.config import dump_config
 from changedet.training.dataset_statistics import TrainingRecord
 
 Say = Callable[[str], None]
-_ENTRIES = (RUNS, BASELINES, FORMER_BASELINES, *REPORT_FILES, MARKER)
+_ENTRIES = (RUNS, BASELINES, FORMER_BASELINES, *REPORT_FILES, ABLATION)
 
 
 class AblationOutcome(NamedTuple):
@@ -296,17 +297,9 @@ def _end(folder: Path, record: RunRecord) -> None:
 
 def _prepare_folder(request: AblationRequest, plan: AblationPlan) -> None:
     out = request.out
+    check_folder(out, mode=request.mode)
     if not content_of(out):
         return
-    if not (out / MARKER).is_file():
-        raise ConfigError(
-            f"{out} contains files that do not belong to an ablation; choose another folder"
-        )
-    if request.mode == "new":
-        raise ConfigError(
-            f'{out} contains an ablation; use `mode="resume"` to resume it, `mode="overwrite"` '
-            "to replace it"
-        )
     if request.mode == "overwrite":
         remove_entries(out, _ENTRIES)
         return
@@ -330,7 +323,7 @@ def _prepare_folder(request: AblationRequest, plan: AblationPlan) -> None:
 
 
 def _write_marker(request: AblationRequest, plan: AblationPlan) -> None:
-    is_begun = request.mode == "resume" and (request.out / MARKER).is_file()
+    is_begun = request.mode == "resume" and (request.out / ABLATION).is_file()
     before = read_marker(request.out) if is_begun else None
     commands = () if before is None else before.commands
     asked = request.rows
@@ -346,4 +339,4 @@ def _write_marker(request: AblationRequest, plan: AblationPlan) -> None:
         notes=plan.notes,
         problems=plan.problems,
         asked=None if asked is None else tuple(sorted(asked)),
-    ).write(request.out / MARKER)
+    ).write(request.out / ABLATION)

@@ -10,32 +10,25 @@ import numpy as np
 from changedet.baselines.change_vector import change_vector_magnitude
 from changedet.baselines.difference import mean_absolute_difference
 from changedet.baselines.ir_mad import MAX_ITERATIONS, ir_mad_chi_square
+from changedet.baselines.names import CVA, DEEP_DIFFERENCE, DIFFERENCE, IR_MAD, check_baseline
 from changedet.baselines.otsu import otsu_score
 from changedet.baselines.scene import Magnitude, Read, Say, SceneFit, fit_pointwise, fit_windowed
 from changedet.baselines.standardise import standardise
-from changedet.choices import nearest
-from changedet.errors import ConfigError, DataError
+from changedet.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     import torch
     from numpy.typing import NDArray
 
     from changedet.raster.geo_grid import Window
 
-#: What the name of a baseline begins with where a model file could stand, and its older form.
-BASELINE_PREFIX = "baseline:"
-OLDER_PREFIX = "floor:"
-#: The method that has an encoder, and needs PyTorch.
-DEEP_DIFFERENCE = "deep_difference"
-_IR_MAD = "ir_mad"
 #: Methods that look at each pixel by itself, so that a list of pixels, (1, N, C), will do.
 _MAGNITUDES: dict[str, tuple[str, Magnitude]] = {
-    "difference": ("image difference", mean_absolute_difference),
-    "cva": ("change vector analysis", change_vector_magnitude),
-    _IR_MAD: ("IR-MAD", ir_mad_chi_square),
+    DIFFERENCE: ("image difference", mean_absolute_difference),
+    CVA: ("change vector analysis", change_vector_magnitude),
+    IR_MAD: ("IR-MAD", ir_mad_chi_square),
 }
 
 
@@ -101,28 +94,6 @@ class Baseline(Protocol):
         """
 
 
-def is_baseline(spec: str | Path) -> bool:
-    """Tell whether this names an untrained baseline rather than a model file."""
-    return isinstance(spec, str) and spec.startswith((BASELINE_PREFIX, OLDER_PREFIX))
-
-
-def full_name(spec: str) -> str:
-    """Give the present name of a baseline that is named in the older form; a path as it is."""
-    if spec.startswith(OLDER_PREFIX):
-        return f"{BASELINE_PREFIX}{spec.removeprefix(OLDER_PREFIX)}"
-    return spec
-
-
-def baseline_name(spec: str) -> str:
-    """Give the method's name of ``baseline:NAME``, or of ``floor:NAME``."""
-    return full_name(spec).removeprefix(BASELINE_PREFIX)
-
-
-def list_baselines() -> list[str]:
-    """Return the names that :func:`create_baseline` takes, simple methods first."""
-    return [*_MAGNITUDES, DEEP_DIFFERENCE]
-
-
 def create_baseline(
     name: str,
     *,
@@ -134,7 +105,7 @@ def create_baseline(
     """Make an untrained baseline ready.
 
     Args:
-        name: One of :func:`list_baselines`.
+        name: One of :func:`changedet.baselines.names.list_baselines`.
         channels: Channels of the images, for the method that has an encoder.
         encoder: timm's name of the encoder of ``deep_difference``; None:
             ``tf_efficientnet_lite0``.
@@ -147,6 +118,7 @@ def create_baseline(
         CheckpointError: If the encoder's weights cannot be had.
         MissingExtraError: If ``package`` is not installed.
     """
+    check_baseline(name, encoder=encoder, encoder_weights=encoder_weights)
     if name == DEEP_DIFFERENCE:
         # PyTorch and timm are for this method only.
         from changedet.baselines.deep_features import DeepFeatures
@@ -164,13 +136,6 @@ def create_baseline(
         )
         title = f"deep feature difference ({names['encoder']}, untrained on change)"
         return _MagnitudeBaseline(name, title, deep.magnitude, in_channels=channels, options=names)
-    if name not in _MAGNITUDES:
-        raise ConfigError(f"baseline {name!r} does not exist; {nearest(name, list_baselines())}")
-    if encoder is not None or encoder_weights is not None:
-        raise ConfigError(
-            f"baseline {name!r} has no encoder; remove `encoder` and `encoder_weights`, or use "
-            f"{DEEP_DIFFERENCE}"
-        )
     return _MagnitudeBaseline(name, *_MAGNITUDES[name])
 
 
@@ -217,5 +182,5 @@ class _MagnitudeBaseline:
         """Measure a scene, see :class:`Baseline`."""
         if self.name not in _MAGNITUDES:
             return fit_windowed(self.magnitude, read, windows, say=say)
-        magnitude = None if self.name == _IR_MAD else self.magnitude
+        magnitude = None if self.name == IR_MAD else self.magnitude
         return fit_pointwise(magnitude, read, windows, say=say, max_iterations=max_iterations)

@@ -8,14 +8,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from changedet.cli.options import BaselinesOption, DeviceOption, FloorsOption
+from changedet.cli.completion import complete_table
+from changedet.cli.options import (
+    LABELS,
+    OUTPUT,
+    BaselinesOption,
+    DeviceOption,
+    FloorsOption,
+    OverridesOption,
+    OverwriteOption,
+    QuietOption,
+    whole_numbers,
+)
+from changedet.cli.preflight import check_data, check_device
 from changedet.cli.streams import results_console
-from changedet.cli.wording import say
+from changedet.cli.wording import say, speaker
+from changedet.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from changedet.ablation.plan import AblationRequest
+    from changedet.ablation.request import AblationRequest
     from changedet.ablation.results import AblationResults
     from changedet.ablation.runner import AblationOutcome
     from changedet.rendering.page import Tone
@@ -31,52 +44,73 @@ _STYLES: "dict[Tone, str]" = {
 
 def ablate(
     table: Annotated[
-        str, typer.Argument(help="A table of the package (dasnet_v2, pyramid) or a YAML file.")
+        str,
+        typer.Argument(
+            metavar="TABLE",
+            help="A table of the package (dasnet_v2, pyramid) or a YAML file.",
+            autocompletion=complete_table,
+        ),
     ] = "dasnet_v2",
     *,
-    out: Annotated[Path, typer.Option(help="Folder of the ablation.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the ablation.")],
     data: Annotated[
-        Path | None, typer.Option(help="Folder of the data set, or manifest of scenes (YAML).")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Data set: a folder, or a manifest of scenes (YAML)."),
     ] = None,
-    seeds: Annotated[str, typer.Option(help="Seeds of each row: 0,1,2.")] = "0",
+    seeds: Annotated[
+        str, typer.Option(metavar="N,N,...", help="Seeds of each row, such as 0,1,2.")
+    ] = "0",
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Epochs of every run; default: the recipe's.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Epochs of every run.", show_default="the recipe's"),
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(help="Budget of each run in minutes; its best validation counts."),
+        typer.Option(metavar="MINUTES", help="Time for each run; its best validation counts."),
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a setting of every row: data.workers=0 (repeatable)."),
+    overrides: OverridesOption = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,NAME,...", help="Rows to run.", show_default="all"),
     ] = None,
-    rows: Annotated[str | None, typer.Option(help="Run these rows only: a,b.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep finished runs and resume unfinished ones.")
+    ] = False,
     device: DeviceOption = "auto",
     test_split: Annotated[
         str | None,
         typer.Option(
-            help="Split to evaluate at a fixed threshold; default: test, if there is one."
+            metavar="NAME",
+            help="Split that is evaluated at a threshold chosen on the validation split.",
+            show_default="test, if there is one",
+            rich_help_panel=LABELS,
         ),
     ] = None,
-    shown: Annotated[int, typer.Option(min=0, help="Pairs whose heat maps are shown.")] = 4,
     baselines: BaselinesOption = True,
     floors: FloorsOption = True,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Keep finished runs and resume unfinished ones.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier ablation in the folder.")
-    ] = False,
+    shown: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Pairs whose heat maps are shown.", rich_help_panel=OUTPUT
+        ),
+    ] = 4,
     report_only: Annotated[
-        bool, typer.Option("--report-only", help="Write the report again and run nothing.")
+        bool,
+        typer.Option(
+            "--report-only", help="Write the report again and run nothing.", rich_help_panel=OUTPUT
+        ),
     ] = False,
+    overwrite: OverwriteOption = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Train and evaluate every row of a table, and report which of its claims hold."""
-    from changedet.ablation.plan import AblationRequest
-    from changedet.ablation.runner import report_ablation, run_ablation
-    from changedet.errors import ConfigError
+    """Run a table of experiments, and report which claims hold.
 
+    Every row is trained with every seed and evaluated, as are the untrained methods. Runs can be
+    stopped and resumed.
+    """
     if report_only:
+        from changedet.ablation.runner import report_ablation
+
         outcome = report_ablation(out)
         _print(outcome, out)
         raise typer.Exit(1 if outcome.problems else 0)
@@ -84,11 +118,18 @@ def ablate(
         raise ConfigError("no data set is given; add --data DIR")
     if resume and overwrite:
         raise ConfigError("--resume and --overwrite exclude each other; remove one of them")
+    from changedet.ablation.request import (
+        AblationRequest,
+        check_folder,
+        check_request,
+        check_rows,
+    )
+
     request = AblationRequest(
         out=out,
         data=data,
         table=table,
-        seeds=_numbers(seeds),
+        seeds=whole_numbers("--seeds", [seeds], such_as="0,1,2") or (),
         epochs=epochs,
         minutes=minutes,
         overrides=tuple(overrides or ()),
@@ -99,7 +140,14 @@ def ablate(
         baselines="all" if baselines and floors else "none",
         mode="resume" if resume else "overwrite" if overwrite else "new",
     )
-    outcome = run_ablation(with_commands(request), say=say)
+    check_request(request)
+    check_rows(request)
+    check_folder(out, mode=request.mode)
+    check_device(device)
+    check_data(data)
+    from changedet.ablation.runner import run_ablation
+
+    outcome = run_ablation(with_commands(request), say=speaker(quiet=quiet))
     _print(outcome, out)
     if outcome.stopped_by is not None:
         typer.echo("changedet: stopped; resume with the same command and --resume", err=True)
@@ -138,15 +186,6 @@ def _train_command(data: Path, recipe: str, changes: tuple[str, ...]) -> str:
     return shlex.join(
         ["changedet", "train", recipe, "--data", str(data), *settings, "--out", "RUN"]
     )
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    from changedet.errors import ConfigError
-
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise ConfigError(f"--seeds takes whole numbers such as 0,1,2, got {text!r}") from error
 
 
 def _print(outcome: "AblationOutcome", out: Path) -> None:

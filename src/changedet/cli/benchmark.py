@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from changedet.cli.completion import complete_method
 from changedet.cli.options import (
+    LABELS,
+    OUTPUT,
+    SCORING,
     BaselineEncoderWeightsOption,
     BaselinesOption,
     BatchSizeOption,
@@ -19,10 +22,17 @@ from changedet.cli.options import (
     DeviceOption,
     FloorsOption,
     IgnoreValueOption,
+    JsonOption,
+    OutOption,
+    OverwriteOption,
+    QuietOption,
     TestTimeOption,
+    whole_numbers,
 )
+from changedet.cli.preflight import check_data, check_device, check_method, check_results
 from changedet.cli.streams import results_console
-from changedet.cli.wording import say, with_options
+from changedet.cli.wording import speaker, with_options
+from changedet.storage.markers import ACCURACY
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,15 +40,13 @@ if TYPE_CHECKING:
     from changedet.evaluation.benchmark.results import AccuracyResults
 
 app = typer.Typer(
-    help="Measure models against each other and against untrained methods.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+    help="Compare models with each other and with untrained methods.", no_args_is_help=True
 )
 
 
 @app.callback()
 def _benchmark() -> None:
-    """Measure models against each other and against untrained methods."""
+    """Compare models with each other and with untrained methods."""
 
 
 @app.command()
@@ -46,50 +54,83 @@ def accuracy(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL]...", help="Model files, or untrained methods as baseline:NAME."
+            metavar="MODEL",
+            help="Model files, runs or names (see changedet models), or untrained methods as "
+            "baseline:NAME.",
+            autocompletion=complete_method,
+            show_default=False,
         ),
     ] = None,
     *,
     data: DataOption,
-    out: Annotated[Path, typer.Option(help="Folder for the results.")],
-    split: Annotated[str, typer.Option(help="Split to report.")] = "test",
-    threshold: Annotated[
-        Literal["split", "stored"],
-        typer.Option(help="Choose thresholds on --threshold-split, or use each method's own."),
-    ] = "split",
-    threshold_split: Annotated[str, typer.Option(help="Split that chooses thresholds.")] = "val",
-    baselines: BaselinesOption = True,
-    floors: FloorsOption = True,
+    out: OutOption,
+    split: Annotated[
+        str, typer.Option(metavar="NAME", help="Split to report.", rich_help_panel=LABELS)
+    ] = "test",
     benchmark: BenchmarkOption = None,
-    test_time: TestTimeOption = None,
-    encoder_weights: BaselineEncoderWeightsOption = None,
-    batch_size: BatchSizeOption = 8,
-    device: DeviceOption = "auto",
     ignore_value: IgnoreValueOption = None,
     changed_values: ChangedValuesOption = None,
     gsd: Annotated[
         float | None,
-        typer.Option(help="Side of a pixel on the ground in metres, for object sizes in m²."),
+        typer.Option(
+            metavar="METRES",
+            help="Side of a pixel on the ground, for the sizes of objects in m².",
+            rich_help_panel=LABELS,
+        ),
     ] = None,
     duplicate_limit: Annotated[
         float | None,
-        typer.Option(help="Correlation of near-duplicates between splits; default 0.9."),
+        typer.Option(
+            metavar="CORRELATION",
+            help="From which on two images of different splits count as near-duplicates.",
+            show_default="0.9",
+            rich_help_panel=LABELS,
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print accuracy.json and nothing else.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the results of an earlier benchmark.")
-    ] = False,
+    threshold: Annotated[
+        Literal["split", "stored"],
+        typer.Option(
+            help="Choose thresholds on --threshold-split, or use each method's own.",
+            rich_help_panel=SCORING,
+        ),
+    ] = "split",
+    threshold_split: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Split that chooses thresholds.", rich_help_panel=SCORING
+        ),
+    ] = "val",
+    test_time: TestTimeOption = None,
+    batch_size: BatchSizeOption = 8,
+    device: DeviceOption = "auto",
+    baselines: BaselinesOption = True,
+    floors: FloorsOption = True,
+    encoder_weights: BaselineEncoderWeightsOption = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Seed of the bootstrap intervals.", rich_help_panel=OUTPUT
+        ),
+    ] = 0,
+    as_json: JsonOption = False,
+    overwrite: OverwriteOption = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Judge models by pixels and objects, as 256 tiles and whole, thresholds from another split."""
+    """Compare methods by pixels and by objects, in tiles of 256 and whole.
+
+    Thresholds come from another split than the one that is reported, and near-duplicates between
+    the splits are looked for.
+    """
+    existing = check_results(out, marker=ACCURACY, overwrite=overwrite)
+    check_device(device)
+    check_data(data, benchmark=benchmark)
+    changed = whole_numbers("--changed-value", changed_values, such_as="1,2")
+    methods = tuple(check_method(model) for model in models or ())
     from changedet.cli.pair_progress import pair_progress
-    from changedet.evaluation.benchmark.benchmark import measure_accuracy
     from changedet.evaluation.benchmark.request import AccuracyRequest
 
     request = AccuracyRequest(
-        methods=tuple(models or ()),
+        methods=methods,
         data=data,
         out=out,
         split=split,
@@ -102,16 +143,19 @@ def accuracy(
         batch_size=batch_size,
         device=device,
         ignore_value=ignore_value,
-        changed_values=tuple(changed_values) if changed_values else None,
+        changed_values=changed,
         gsd_m=gsd,
         seed=seed,
         command=_command_line(),
-        existing="replace" if overwrite else "refuse",
+        existing=existing,
     )
     if duplicate_limit is not None:
         request = replace(request, duplicate_limit=duplicate_limit)
-    with pair_progress("benchmark") as progress:
-        report = measure_accuracy(request, say=say, progress=progress)
+    request.check()
+    from changedet.evaluation.benchmark.benchmark import measure_accuracy
+
+    with pair_progress("benchmark", quiet=quiet) as progress:
+        report = measure_accuracy(request, say=speaker(quiet=quiet), progress=progress)
     if as_json:
         typer.echo(report.to_json(), nl=False)
         return

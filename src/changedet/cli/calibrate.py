@@ -6,16 +6,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from changedet.cli.options import (
+    LABELS,
+    OUTPUT,
     BatchSizeOption,
     BenchmarkOption,
     ChangedValuesOption,
     DataOption,
     DeviceOption,
     IgnoreValueOption,
+    ModelArgument,
     ModeOption,
+    QuietOption,
     TestTimeOption,
+    whole_numbers,
 )
-from changedet.cli.wording import say
+from changedet.cli.preflight import check_data, check_device, check_method, check_model_file
+from changedet.cli.wording import speaker
 from changedet.types import Precision
 
 if TYPE_CHECKING:
@@ -23,39 +29,61 @@ if TYPE_CHECKING:
 
 
 def calibrate(
-    model: Annotated[Path, typer.Argument(help="Model file (.safetensors).")],
-    out: Annotated[Path, typer.Argument(help="Model file to write (.safetensors).")],
+    model: ModelArgument,
+    out: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT", help="Model file to write (.safetensors).", show_default=False
+        ),
+    ],
     *,
     data: DataOption,
-    split: Annotated[str, typer.Option(help="Split that chooses the threshold.")] = "val",
+    split: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Split that chooses the threshold.", rich_help_panel=LABELS
+        ),
+    ] = "val",
     benchmark: BenchmarkOption = None,
+    ignore_value: IgnoreValueOption = None,
+    changed_values: ChangedValuesOption = None,
     mode: ModeOption = "whole",
     test_time: TestTimeOption = None,
+    batch_size: BatchSizeOption = 8,
+    device: DeviceOption = "auto",
     precision: Annotated[
         Precision,
         typer.Option(
-            help="Type of the stored weights; float16 halves the file, int8 halves it again."
+            help="Type of the stored weights; float16 halves the file, int8 halves it again.",
+            rich_help_panel=OUTPUT,
         ),
     ] = "float32",
-    batch_size: BatchSizeOption = 8,
-    device: DeviceOption = "auto",
-    ignore_value: IgnoreValueOption = None,
-    changed_values: ChangedValuesOption = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace OUT if it exists, even if it is MODEL.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace OUT if it exists, even if it is MODEL.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Choose the threshold on a validation split, for test-time augmentation and rounded weights.
+    """Choose a model's threshold again, on a validation split.
 
-    The new file has the threshold, its source, the test-time augmentation and the weights as
-    they were scored; everything else stays the same.
+    The new file has the threshold, its source, the test-time augmentation and the weights as they
+    were scored, rounded if that is asked for; everything else stays the same.
     """
+    existing = check_model_file(out, overwrite=overwrite)
+    check_device(device)
+    check_data(data, benchmark=benchmark)
+    changed = whole_numbers("--changed-value", changed_values, such_as="1,2")
+    found = Path(check_method(model))
     from changedet.cli.pair_progress import pair_progress
     from changedet.evaluation.calibrate import CalibrationRequest, calibrate_model
     from changedet.metrics.protocol import SELECTION_SET_NOTE
 
     request = CalibrationRequest(
-        model=model,
+        model=found,
         out=out,
         data=data,
         split=split,
@@ -66,11 +94,11 @@ def calibrate(
         batch_size=batch_size,
         device=device,
         ignore_value=ignore_value,
-        changed_values=tuple(changed_values) if changed_values else None,
-        existing="replace" if overwrite else "refuse",
+        changed_values=changed,
+        existing=existing,
     )
-    with pair_progress("calibrate") as progress:
-        report = calibrate_model(request, say=say, progress=progress)
+    with pair_progress("calibrate", quiet=quiet) as progress:
+        report = calibrate_model(request, say=speaker(quiet=quiet), progress=progress)
     typer.echo(f"{data}, split {split}, {report.images} pairs: {SELECTION_SET_NOTE}")
     typer.echo(f"before: {_operation(report.before)}")
     typer.echo(f"after:  {_operation(report.after)}")

@@ -5,15 +5,25 @@ from typing import Annotated
 
 import typer
 
+from changedet.cli.preflight import check_model_file
+from changedet.errors import CheckpointError
 from changedet.types import Distance
 
 
 def convert(
     source: Annotated[
-        Path, typer.Argument(metavar="IN", help="Checkpoint of DASNet or DASNet-V2 (.pth).")
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="Public checkpoint of DASNet or DASNet-V2 (.pth).",
+            show_default=False,
+        ),
     ],
     target: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Model file to write (.safetensors).")
+        Path,
+        typer.Argument(
+            metavar="OUT", help="Model file to write (.safetensors).", show_default=False
+        ),
     ],
     *,
     distance: Annotated[
@@ -22,27 +32,42 @@ def convert(
     normalisation: Annotated[
         str,
         typer.Option(
-            help="What it was trained with: seed (CDD's means), imagenet, six comma-separated "
-            "means in 0..255 (before b,g,r then after b,g,r), or a .json file."
+            metavar="cdd|imagenet|MEANS|FILE",
+            help="What it was trained with: cdd (the means of CDD), imagenet, six means in 0..255 "
+            "separated by commas (b,g,r before, then b,g,r after), or a .json file.",
         ),
-    ] = "seed",
+    ] = "cdd",
     threshold: Annotated[
-        float | None, typer.Option(help="Score in [0, 1] from which a pixel is changed.")
+        float | None,
+        typer.Option(
+            metavar="SCORE", help="Score in [0, 1] from which on a pixel counts as changed."
+        ),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace OUT if it exists.")
     ] = False,
 ) -> None:
-    """Turn a public DASNet or DASNet-V2 checkpoint into a model file; nothing in it is run."""
-    from changedet.models.upstream import convert_checkpoint, parse_normalisation
-    from changedet.storage.output_folder import check_result_file
+    """Turn a public DASNet or DASNet-V2 checkpoint into a model file.
 
-    check_result_file(target, existing="replace" if overwrite else "refuse")
+    Nothing in the checkpoint is run.
+    """
+    check_model_file(target, overwrite=overwrite)
+    if not source.is_file():
+        raise CheckpointError(f"there is no weights file {source}; check the spelling")
+    if threshold is not None:
+        from changedet.card import check_threshold
+
+        check_threshold(threshold)
+    from changedet.models.upstream_normalisation import parse_normalisation
+
+    statistics = parse_normalisation(normalisation)
+    from changedet.models.upstream import convert_checkpoint
+
     card = convert_checkpoint(
         source,
         target,
         distance=distance,
-        normalisation=parse_normalisation(normalisation),
+        normalisation=statistics,
         threshold=threshold,
     )
     stated = "none, so predict needs --threshold" if threshold is None else f"{threshold:g}"

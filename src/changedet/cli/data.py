@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from changedet.cli.options import (
+    BenchmarkOption,
+    ChangedValuesOption,
+    IgnoreValueOption,
+    JsonOption,
+    QuietOption,
+    whole_numbers,
+)
 from changedet.cli.streams import messages_console, results_console
 from changedet.cli.wording import with_options
 
@@ -18,50 +26,52 @@ if TYPE_CHECKING:
     from changedet.data.tools.prepare import Prepared
 
 app = typer.Typer(
-    help="Make sample data, prepare labels and lists, check a data set.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+    help="Check a data set, prepare labels and lists, make sample data.", no_args_is_help=True
 )
 
 # A broken data set may have one error for every file.
 _MOST_SENTENCES = 50
 
-Folder = Annotated[Path, typer.Argument(help="Folder of the data set.", show_default=False)]
-BenchmarkName = Annotated[
-    str | None,
-    typer.Option("--benchmark", help="Compare layout and numbers with CDD, LEVIR-CD, CLCD, ..."),
-]
-IgnoreValue = Annotated[
-    int | None,
-    typer.Option(min=0, help="Label value of pixels that are neither changed nor unchanged."),
-]
-ChangedValues = Annotated[
-    list[int] | None,
-    typer.Option("--changed-value", min=0, help="Label value that means changed (repeatable)."),
+Folder = Annotated[
+    Path,
+    typer.Argument(metavar="FOLDER", help="Folder of the data set.", show_default=False),
 ]
 
 
 @app.command()
 def sample(
-    folder: Annotated[Path, typer.Argument(help="Folder to write to.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder to write to.", show_default=False)
+    ],
     *,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="The same seed gives the same data.")
+        int | None,
+        typer.Option(min=0, metavar="N", help="The same seed gives the same data."),
     ] = None,
-    train: Annotated[int | None, typer.Option(min=1, help="Pairs to train on.")] = None,
-    val: Annotated[int | None, typer.Option(min=1, help="Pairs to validate on.")] = None,
-    test: Annotated[int | None, typer.Option(min=1, help="Pairs to test on.")] = None,
-    size: Annotated[int | None, typer.Option(min=32, help="Height and width in pixels.")] = None,
+    train: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Pairs to train on.")
+    ] = None,
+    val: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Pairs to validate on.")
+    ] = None,
+    test: Annotated[int | None, typer.Option(min=1, metavar="N", help="Pairs to test on.")] = None,
+    size: Annotated[
+        int | None, typer.Option(min=32, metavar="PIXELS", help="Height and width.")
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier sample.")
     ] = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Write synthetic but realistic pairs with exact labels (A, B, label in split folders)."""
+    """Write generated pairs with exact labels.
+
+    They lie as FOLDER/train/A, B and label, likewise val and test.
+    """
     from changedet.synthetic.dataset import write_sample
 
     given = {"seed": seed, "train": train, "val": val, "test": test, "size_px": size}
     chosen = {name: value for name, value in given.items() if value is not None}
-    with _bar("pairs") as progress:
+    with _bar("pairs", quiet=quiet) as progress:
         write_sample(
             folder, existing="replace" if overwrite else "refuse", progress=progress, **chosen
         )
@@ -73,7 +83,8 @@ def prepare(
     folder: Folder,
     *,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write to, outside the source.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder to write to, outside the source."),
     ] = None,
     in_place: Annotated[
         bool, typer.Option("--in-place", help="Write into the source folder instead.")
@@ -84,11 +95,15 @@ def prepare(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace prepared files of an earlier run.")
     ] = False,
-    benchmark: BenchmarkName = None,
-    ignore_value: IgnoreValue = None,
-    changed_value: ChangedValues = None,
+    benchmark: BenchmarkOption = None,
+    ignore_value: IgnoreValueOption = None,
+    changed_value: ChangedValuesOption = None,
+    quiet: QuietOption = False,
 ) -> None:
-    """Write 0/1 masks (OUT1) and list files (train1.txt, ...) that every command reads."""
+    """Write masks of 0 and 1, and list files.
+
+    The masks are in OUT1, the lists are train1.txt and so on; every command reads them.
+    """
     from changedet.data.tools.prepare import prepare as prepare_data
     from changedet.errors import ConfigError
 
@@ -97,7 +112,7 @@ def prepare(
         raise ConfigError(f"{wrong} of --out and --in-place; give exactly one of them")
     if in_place and copy_images:
         raise ConfigError("--copy-images applies with --out only; remove it, or --in-place")
-    with _bar("masks") as progress:
+    with _bar("masks", quiet=quiet) as progress:
         done = prepare_data(
             folder,
             out,
@@ -105,7 +120,7 @@ def prepare(
             existing="replace" if overwrite else "refuse",
             benchmark=benchmark,
             ignore_value=ignore_value,
-            changed_values=tuple(changed_value) if changed_value else None,
+            changed_values=whole_numbers("--changed-value", changed_value, such_as="1,2"),
             progress=progress,
         )
     _print_prepared(done)
@@ -115,26 +130,34 @@ def prepare(
 def check(
     folder: Annotated[
         Path,
-        typer.Argument(help="Folder of the data set, or manifest of scenes.", show_default=False),
+        typer.Argument(
+            metavar="FOLDER",
+            help="Data set: a folder, or a manifest of scenes (YAML).",
+            show_default=False,
+        ),
     ],
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
-    benchmark: BenchmarkName = None,
-    ignore_value: IgnoreValue = None,
-    changed_value: ChangedValues = None,
-    channels: Annotated[int, typer.Option(min=1, help="Channels of the images.")] = 3,
+    as_json: JsonOption = False,
+    benchmark: BenchmarkOption = None,
+    ignore_value: IgnoreValueOption = None,
+    changed_value: ChangedValuesOption = None,
+    channels: Annotated[int, typer.Option(min=1, metavar="N", help="Bands of the images.")] = 3,
+    quiet: QuietOption = False,
 ) -> None:
-    """Read every file and report problems; exit with 1 if there are errors."""
+    """Read every file of a data set and report problems.
+
+    The exit code is 1 if there are errors.
+    """
     import json
 
     from changedet.data.tools.check import check_pairs
 
-    with _bar("pairs") as progress:
+    with _bar("pairs", quiet=quiet) as progress:
         report = check_pairs(
             folder,
             benchmark=benchmark,
             ignore_value=ignore_value,
-            changed_values=tuple(changed_value) if changed_value else None,
+            changed_values=whole_numbers("--changed-value", changed_value, such_as="1,2"),
             channels=channels,
             progress=progress,
         )
@@ -147,11 +170,13 @@ def check(
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
+def _bar(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import Progress
 
     console = messages_console()
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(
+        console=console, transient=True, disable=quiet or not console.is_terminal
+    ) as progress:
         task = progress.add_task(what)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 

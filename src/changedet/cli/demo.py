@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from changedet.cli.options import DeviceOption
+from changedet.cli.options import DeviceOption, OverridesOption, OverwriteOption, QuietOption
+from changedet.cli.preflight import check_device
 from changedet.cli.streams import results_console
 
 # What the demo does, step by step.
@@ -17,26 +18,28 @@ changedet predict BEFORE AFTER --model RUN/best.safetensors --out RESULT"""
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for everything.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for everything.")] = Path(
+        "demo"
+    ),
     *,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a setting: training.epochs=2 (repeatable)."),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the generated pairs.")] = 0,
+    overrides: OverridesOption = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the generated pairs.")] = 0,
     counts: Annotated[
-        tuple[int, int, int], typer.Option(help="Pairs for training, validation and test.")
+        tuple[int, int, int],
+        typer.Option(
+            metavar="N N N", help="Pairs for training, validation and test, three numbers."
+        ),
     ] = (200, 30, 40),
     device: DeviceOption = "auto",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier demo.")
-    ] = False,
+    overwrite: OverwriteOption = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Generate pairs, train a small model, evaluate it, predict one pair, write a page."""
-    from rich.table import Table
+    """See it work on generated pairs, from data to a page.
 
-    from changedet.cli.progress import TrainingDisplay
-    from changedet.demo.run import RECIPE, DemoRequest, run_demo
+    Trains a small network, evaluates it and predicts one pair, in a few minutes on two CPU cores;
+    nothing is downloaded.
+    """
+    from changedet.demo.request import RECIPE, DemoRequest, check_request
 
     request = DemoRequest(
         out=out,
@@ -47,7 +50,14 @@ def demo(
         existing="replace" if overwrite else "refuse",
         commands=_COMMANDS.format(recipe=RECIPE),
     )
-    with TrainingDisplay() as display:
+    check_device(device)
+    check_request(request)
+    from rich.table import Table
+
+    from changedet.cli.progress import TrainingDisplay
+    from changedet.demo.run import run_demo
+
+    with TrainingDisplay(quiet=quiet) as display:
         report = run_demo(request, callbacks=[display], say=display.say)
     table = Table(title="Test split; every threshold chosen on the validation split")
     table.add_column("score from")

@@ -6,25 +6,35 @@ from typing import Annotated
 
 import typer
 
+from changedet.cli.completion import complete_model
+from changedet.cli.preflight import check_method, check_model_file
+
 
 def ensemble(
     models: Annotated[
-        list[Path],
-        typer.Argument(metavar="MODEL", help="Model files, two or more (.safetensors)."),
+        list[str],
+        typer.Argument(
+            metavar="MODEL",
+            help="Model files, runs or names (see changedet models), two or more.",
+            autocompletion=complete_model,
+            show_default=False,
+        ),
     ],
     *,
-    out: Annotated[Path, typer.Option(help="Model file to write (.safetensors).")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Model file to write (.safetensors).")],
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace OUT if it exists.")
+        bool, typer.Option("--overwrite", help="Replace the file if it exists.")
     ] = False,
 ) -> None:
-    """Put separately trained models into one file, which scores with their mean.
+    """Put trained models into one file that scores by their mean.
 
     Its threshold has to be chosen again: changedet calibrate.
     """
+    existing = check_model_file(out, overwrite=overwrite)
+    files = [Path(check_method(model)) for model in models]
     from changedet.evaluation.ensemble import build_ensemble
 
-    report = build_ensemble(models, out, existing="replace" if overwrite else "refuse")
+    report = build_ensemble(files, out, existing=existing)
     typer.echo(
         f"{out}: {len(models)} models, {report.parameters / 1e6:.2f} M parameters, "
         f"{report.precision} weights, {report.size_bytes / 1e6:.1f} MB, "

@@ -1,12 +1,16 @@
 """``changedet evaluate``: evaluate a model or a baseline by both protocols."""
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from changedet.cli.options import (
+    LABELS,
+    OUTPUT,
+    SCORING,
+    UNTRAINED,
+    BaselineEncoderOption,
     BaselineEncoderWeightsOption,
     BatchSizeOption,
     BenchmarkOption,
@@ -14,11 +18,18 @@ from changedet.cli.options import (
     DataOption,
     DeviceOption,
     IgnoreValueOption,
+    JsonOption,
+    MethodArgument,
     ModeOption,
+    OutOption,
+    OverwriteOption,
+    QuietOption,
     TestTimeOption,
+    whole_numbers,
 )
+from changedet.cli.preflight import check_data, check_device, check_method
 from changedet.cli.streams import results_console
-from changedet.cli.wording import say, with_options
+from changedet.cli.wording import speaker, with_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,54 +47,65 @@ _FIGURES = (
 
 
 def evaluate(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="Model file (.safetensors), or an untrained method: baseline:difference, "
-            "baseline:cva, "
-            "baseline:ir_mad, baseline:deep_difference."
-        ),
-    ],
+    model: MethodArgument,
     *,
     data: DataOption,
-    out: Annotated[Path, typer.Option(help="Folder for the results.")],
-    split: Annotated[str, typer.Option(help="Split to report.")] = "test",
+    out: OutOption,
+    split: Annotated[
+        str, typer.Option(metavar="NAME", help="Split to report.", rich_help_panel=LABELS)
+    ] = "test",
     benchmark: BenchmarkOption = None,
+    ignore_value: IgnoreValueOption = None,
+    changed_values: ChangedValuesOption = None,
     mode: ModeOption = "whole",
     threshold: Annotated[
-        float | None, typer.Option(help="Score in [0, 1] to use instead of the model's own.")
+        float | None,
+        typer.Option(
+            metavar="SCORE",
+            help="Score in [0, 1] from which on a pixel counts as changed.",
+            show_default="the model's",
+            rich_help_panel=SCORING,
+        ),
     ] = None,
     threshold_split: Annotated[
         str | None,
         typer.Option(
-            help="Choose the threshold on this split first (best F1) and apply it unchanged."
+            metavar="NAME",
+            help="Choose the threshold on this split first (best F1) and apply it unchanged.",
+            rich_help_panel=SCORING,
         ),
     ] = None,
     test_time: TestTimeOption = None,
     batch_size: BatchSizeOption = 8,
     device: DeviceOption = "auto",
-    panels: Annotated[int, typer.Option(min=0, help="Number of pairs shown as images.")] = 12,
-    ignore_value: IgnoreValueOption = None,
-    changed_values: ChangedValuesOption = None,
     channels: Annotated[
         int | None,
-        typer.Option(min=1, help="Untrained methods: bands of the images.  [default: 3]"),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Bands of the images.",
+            show_default="3",
+            rich_help_panel=UNTRAINED,
+        ),
     ] = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option(help="deep_difference: timm encoder.  [default: tf_efficientnet_lite0]"),
-    ] = None,
+    encoder: BaselineEncoderOption = None,
     encoder_weights: BaselineEncoderWeightsOption = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print metrics.json and nothing else.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the results of an earlier evaluation.")
-    ] = False,
+    panels: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Pairs that are drawn as pictures.", rich_help_panel=OUTPUT
+        ),
+    ] = 12,
+    as_json: JsonOption = False,
+    overwrite: OverwriteOption = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Report figures at the best and at a fixed threshold, with curve, table and panels."""
-    from changedet.cli.pair_progress import pair_progress
-    from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
+    """Measure a model or an untrained method on a labelled split.
+
+    Reports figures at a threshold chosen beforehand, and at the best one for comparison, with the
+    precision-recall curve, a table of all pairs and pictures.
+    """
+    from changedet.evaluation.request import EvaluationRequest, check_request
 
     request = EvaluationRequest(
         model=model,
@@ -99,14 +121,27 @@ def evaluate(
         device=device,
         panels=panels,
         ignore_value=ignore_value,
-        changed_values=tuple(changed_values) if changed_values else None,
+        changed_values=whole_numbers("--changed-value", changed_values, such_as="1,2"),
         channels=channels,
         encoder=encoder,
         encoder_weights=encoder_weights,
         existing="replace" if overwrite else "refuse",
     )
-    with pair_progress("evaluate") as progress:
-        results = evaluate_model(request, say=say, progress=progress)
+    check_request(request)
+    check_device(device)
+    check_data(data, benchmark=benchmark)
+    check_method(
+        model,
+        test_time=test_time,
+        channels=channels,
+        encoder=encoder,
+        encoder_weights=encoder_weights,
+    )
+    from changedet.cli.pair_progress import pair_progress
+    from changedet.evaluation.evaluate import evaluate_model
+
+    with pair_progress("evaluate", quiet=quiet) as progress:
+        results = evaluate_model(request, say=speaker(quiet=quiet), progress=progress)
     if as_json:
         typer.echo(results.to_json(), nl=False)
         return

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from changedet.cli.model_facts import network_line, selection_f1
+from changedet.cli.options import JsonOption, ModelArgument
 from changedet.cli.streams import results_console
 
 if TYPE_CHECKING:
@@ -20,14 +21,22 @@ _COLOURS = 3
 
 
 def info(
-    file: Annotated[Path, typer.Argument(help="Model file (.safetensors).")],
+    file: ModelArgument,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the card as JSON.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Print everything that the file says of itself.")
+    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Print the metadata of a model file; its weights are not read."""
-    from changedet.card import read_card, read_parameter_count, read_precision
+    """Say what a model is, what it takes and how good it was.
 
-    card, parameters, precision = read_card(file), read_parameter_count(file), read_precision(file)
+    The weights are not read.
+    """
+    from changedet.card import read_card, read_parameter_count, read_precision
+    from changedet.model_search import find_model
+
+    path = find_model(file)
+    card, parameters, precision = read_card(path), read_parameter_count(path), read_precision(path)
     if as_json:
         stated = {
             **card.to_dict(),
@@ -38,23 +47,55 @@ def info(
         }
         typer.echo(json.dumps(stated, indent=2))
         return
+    rows = (_rows if full else _main_rows)(card, parameters=parameters, precision=precision)
+    results_console().print(_table(rows, title=str(path)))
+    if not full:
+        typer.echo("--full prints everything, --json for programs")
 
-    results_console().print(
-        _table(card, parameters=parameters, precision=precision, title=str(file))
-    )
 
-
-def _table(card: "ModelCard", *, parameters: int | None, precision: str, title: str) -> "Table":
+def _table(rows: Iterable[tuple[str, str]], *, title: str) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=title, title_justify="left", show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in _rows(card, parameters=parameters, precision=precision):
+    for name, value in rows:
         # As text: a path or a note in square brackets is no markup.
         table.add_row(name, Text(value))
     return table
+
+
+def _main_rows(
+    card: "ModelCard", *, parameters: int | None, precision: str
+) -> Iterable[tuple[str, str]]:
+    """Give what one has to know to use the model, and to judge its results."""
+    channels = len(card.normalisation.mean_before)
+    size = "" if parameters is None else f"{parameters / 1e6:.2f} M parameters, "
+    yield "network", network_line(card)
+    yield "size", f"{size}{precision} weights"
+    yield (
+        "input",
+        f"{channels} bands of {card.pixel_type}{_order(card)}, tiles of {card.tile_px} px",
+    )
+    if card.source_bands is not None:
+        yield "bands of the rasters", _bands(card.source_bands, card.source_bands_after)
+    yield "trained on", _data(card)
+    if card.threshold is None:
+        yield "threshold", "none; predict needs --threshold, or choose one: changedet calibrate"
+    else:
+        source = card.threshold_source
+        yield "threshold", f"{card.threshold:.4f}" + ("" if source is None else f" ({source})")
+    yield "test-time augmentation", card.test_time
+    f1 = selection_f1(card)
+    if f1 is not None:
+        yield "F1", f"{f1:.4f} on the images that chose the threshold (optimistic)"
+    yield "licence", card.licence_note or _NOT_STATED
+
+
+def _order(card: "ModelCard") -> str:
+    stats = card.normalisation
+    return f" ({stats.bands.upper()})" if len(stats.mean_before) == _COLOURS else ""
 
 
 def _rows(

@@ -1,7 +1,7 @@
 """The ``changedet`` command: one line for every mistake of the user, tracebacks only for bugs."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -15,22 +15,27 @@ from changedet.cli.demo import demo
 from changedet.cli.ensemble import ensemble
 from changedet.cli.evaluate import evaluate
 from changedet.cli.info import info
+from changedet.cli.models import models
 from changedet.cli.predict import predict
 from changedet.cli.recipes import recipes
 from changedet.cli.schema import schema
 from changedet.cli.streams import ended_by_signals, guarded_streams
 from changedet.cli.train import train
 from changedet.cli.train_arguments import TrainCommand
-from changedet.cli.wording import error_line
+from changedet.cli.wording import error_line, paragraphs, usage_line
 from changedet.errors import ChangeDetError
+
+_INTERRUPTED: Final = 130
+# What the parser refuses; Typer has it from Click, or from its own copy of Click.
+_UsageError: Final[type[Exception]] = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="changedet",
-    help="What changed between these two satellite or aerial images?",
-    no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="changedet COMMAND --help explains a command. Exit codes: 0 done, 1 a check or the "
+    "training failed, 2 invalid input, 130 stopped by Ctrl-C.",
 )
 
 
@@ -40,9 +45,11 @@ def _print_version(value: bool) -> None:  # noqa: FBT001 - typer's callback sign
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _root(
-    version: Annotated[  # noqa: FBT002 - a flag of the command line
+    ctx: typer.Context,
+    *,
+    version: Annotated[
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Print the version."
@@ -50,31 +57,40 @@ def _root(
     ] = False,
 ) -> None:
     """What changed between these two satellite or aerial images?"""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
 
 
-app.command(cls=TrainCommand)(train)
-for command in (
-    evaluate,
-    calibrate,
-    ensemble,
-    ablate,
-    predict,
-    convert,
-    info,
-    recipes,
-    schema,
-    demo,
-):
-    app.command()(command)
-app.add_typer(data_app, name="data")
-app.add_typer(benchmark_app, name="benchmark")
+_PANELS: Final = {
+    "Find changes": (predict, demo),
+    "Train": (recipes, calibrate, ensemble),
+    "Measure": (evaluate, ablate),
+    "Model files and results": (models, info, convert, schema),
+}
+for panel, commands in _PANELS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.command(cls=TrainCommand, rich_help_panel="Train")(train)
+app.add_typer(data_app, name="data", rich_help_panel="Train")
+app.add_typer(benchmark_app, name="benchmark", rich_help_panel="Measure")
+for entry in [
+    entry for group in (app, data_app, benchmark_app) for entry in group.registered_commands
+]:
+    # Typer would keep the line breaks of the source code.
+    entry.help = paragraphs(str(getattr(entry.callback, "__doc__", "")))
 
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 a check failed, 2 the user's mistake."""
     with guarded_streams(), ended_by_signals():
         try:
-            app()
+            code = app(standalone_mode=False, prog_name="changedet")
         except ChangeDetError as error:
             typer.echo(f"changedet: {error_line(error)}", err=True)
             sys.exit(error.exit_code)
+        except _UsageError as error:
+            typer.echo(f"changedet: {usage_line(error, sys.argv[1:])}", err=True)
+            sys.exit(2)
+        except (typer.Abort, KeyboardInterrupt):
+            sys.exit(_INTERRUPTED)
+        sys.exit(code if isinstance(code, int) else 0)

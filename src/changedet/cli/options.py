@@ -1,44 +1,197 @@
 """Options that several commands share, so that they mean and say the same everywhere."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import typer
 
+from changedet.cli.completion import (
+    complete_benchmark,
+    complete_device,
+    complete_method,
+    complete_model,
+)
+from changedet.errors import ConfigError
 from changedet.types import Mode, TestTime
 
+#: Panels of the help, in the order in which commands first use them.
+SCORING: Final = "Scoring"
+LABELS: Final = "Data and labels"
+UNTRAINED: Final = "Untrained methods"
+OUTPUT: Final = "Output"
+
 DataOption: TypeAlias = Annotated[
-    Path, typer.Option(help="Folder of the data set, or manifest of scenes (YAML).")
+    Path, typer.Option(metavar="FOLDER", help="Data set: a folder, or a manifest of scenes (YAML).")
+]
+OutOption: TypeAlias = Annotated[Path, typer.Option(metavar="FOLDER", help="Where the results go.")]
+ModelArgument: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="Model file, folder of a training run, or name (see changedet models).",
+        autocompletion=complete_model,
+        show_default=False,
+    ),
+]
+MethodArgument: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="Model file, folder of a training run, name (see changedet models), or an untrained "
+        "method: baseline:difference, baseline:cva, baseline:ir_mad, baseline:deep_difference.",
+        autocompletion=complete_method,
+        show_default=False,
+    ),
 ]
 BenchmarkOption: TypeAlias = Annotated[
-    str | None, typer.Option(help="Name of a known benchmark; default: layout detected.")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Known benchmark whose layout the data have: CDD, LEVIR-CD, CLCD, ...",
+        show_default="detected",
+        rich_help_panel=LABELS,
+        autocompletion=complete_benchmark,
+    ),
 ]
 ModeOption: TypeAlias = Annotated[
-    Mode, typer.Option(help="Large images: overlapping, blended tiles, or tiles side by side.")
+    Mode,
+    typer.Option(
+        help="How large images are scored: whole, as overlapping tiles that are blended; or as a "
+        "grid of tiles side by side.",
+        rich_help_panel=SCORING,
+    ),
 ]
 TestTimeOption: TypeAlias = Annotated[
     TestTime | None,
     typer.Option(
-        help="Average a model's scores of mirrored (2 views, flips: 4), rotated (8) or coarser "
-        "(scales: 3, coarse: 4, coarse_few: 2) tiles.  [default: by model]"
+        help="Test-time augmentation, the mean score of several views of each tile: mirror 2 "
+        "views, flips 4, turns 8, scales 3, coarse 4, coarse_few 2.",
+        show_default="the model's",
+        rich_help_panel=SCORING,
     ),
 ]
-BatchSizeOption: TypeAlias = Annotated[int, typer.Option(min=1, help="Tiles scored at once.")]
-DeviceOption: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+BatchSizeOption: TypeAlias = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Tiles scored at once.", rich_help_panel=SCORING)
+]
+DeviceOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Where to compute: auto, cpu, cuda, cuda:1, mps.",
+        rich_help_panel=SCORING,
+        autocompletion=complete_device,
+    ),
+]
 IgnoreValueOption: TypeAlias = Annotated[
-    int | None, typer.Option(min=0, max=255, help="Label value of pixels to ignore.")
+    int | None,
+    typer.Option(
+        min=0,
+        max=255,
+        metavar="VALUE",
+        help="Label value of pixels that do not count.",
+        rich_help_panel=LABELS,
+    ),
 ]
 ChangedValuesOption: TypeAlias = Annotated[
-    list[int] | None,
-    typer.Option("--changed-value", help="Label value that means changed (repeatable)."),
+    list[str] | None,
+    typer.Option(
+        "--changed-value",
+        metavar="VALUE",
+        help="Label value that means changed; several: 1,2,3, or repeat the option.",
+        rich_help_panel=LABELS,
+    ),
+]
+BaselineEncoderOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="timm encoder of baseline:deep_difference.",
+        show_default="tf_efficientnet_lite0",
+        rich_help_panel=UNTRAINED,
+    ),
 ]
 BaselineEncoderWeightsOption: TypeAlias = Annotated[
     str | None,
-    typer.Option(help="deep_difference: package, hub, none or a file.  [default: package]"),
+    typer.Option(
+        metavar="SOURCE",
+        help="Its weights: package, hub, none or a file.",
+        show_default="package",
+        rich_help_panel=UNTRAINED,
+    ),
 ]
 BaselinesOption: TypeAlias = Annotated[
     bool,
-    typer.Option("--baselines/--no-baselines", help="Also evaluate all untrained methods."),
+    typer.Option(
+        "--baselines/--no-baselines",
+        help="Also evaluate all untrained methods.",
+        rich_help_panel=UNTRAINED,
+    ),
 ]
 #: What :data:`BaselinesOption` was called before.
 FloorsOption: TypeAlias = Annotated[bool, typer.Option("--floors/--no-floors", hidden=True)]
+OverridesOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting, such as optimizer.lr=1e-4; repeat it for several.",
+    ),
+]
+JsonOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--json", help="Print the results as JSON and no table.", rich_help_panel=OUTPUT),
+]
+OverwriteOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", help="Replace the results of an earlier run.", rich_help_panel=OUTPUT
+    ),
+]
+QuietOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        help="Print no progress and no notes; results, warnings and errors stay.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+
+def whole_numbers(
+    option: str,
+    texts: Sequence[str] | None,
+    *,
+    such_as: str,
+    least: int = 0,
+    what: str = "whole numbers",
+) -> tuple[int, ...] | None:
+    """Read the whole numbers of an option, separated by commas or given one by one.
+
+    Args:
+        option: For the message.
+        texts: What was given, each with one number or several.
+        such_as: An example for the message.
+        least: Smallest number that makes sense.
+        what: What the numbers are, in the plural.
+
+    Returns:
+        The numbers in their order; None if none were given.
+
+    Raises:
+        ConfigError: If a part is no such number.
+    """
+    if not texts:
+        return None
+    try:
+        numbers = tuple(int(part) for text in texts for part in text.split(","))
+    except ValueError:
+        numbers = (least - 1,)
+    if min(numbers) < least:
+        given = " ".join(texts)
+        raise ConfigError(
+            f"{option} takes {what} from {least}, separated by commas without spaces, such "
+            f"as {such_as}; got {given!r}"
+        )
+    return numbers

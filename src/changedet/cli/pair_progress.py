@@ -9,11 +9,12 @@ from changedet.cli.streams import messages_console
 
 
 @contextmanager
-def pair_progress(what: str) -> Iterator[Callable[[int, int], None]]:
+def pair_progress(what: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     """Show a bar while the block runs; off a terminal nothing is shown.
 
     Args:
         what: Word before the bar.
+        quiet: Show nothing.
 
     Yields:
         A function to call with the number of pairs done and of all pairs.
@@ -27,7 +28,7 @@ def pair_progress(what: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=quiet or not console.is_terminal,
     )
     with bar:
         task = bar.add_task(what, total=None)

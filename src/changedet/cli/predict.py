@@ -1,20 +1,36 @@
 """``changedet predict``: turn two rasters, or pairs of images, into change maps."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from changedet.cli.options import BaselineEncoderWeightsOption, DeviceOption, TestTimeOption
-from changedet.cli.wording import error_line, say
+from changedet._optional import require
+from changedet.cli.completion import complete_method
+from changedet.cli.options import (
+    SCORING,
+    BaselineEncoderOption,
+    BaselineEncoderWeightsOption,
+    DeviceOption,
+    OutOption,
+    OverwriteOption,
+    QuietOption,
+    TestTimeOption,
+    whole_numbers,
+)
+from changedet.cli.preflight import check_device, check_method
+from changedet.cli.scene_report import findings, repeat_warnings
+from changedet.cli.wording import error_line
 from changedet.errors import ChangeDetError, ConfigError
+from changedet.vector.region_text import check_region
 
 if TYPE_CHECKING:
-    from changedet.predict.request import SceneReport, SceneRequest
+    from changedet.predict.request import SceneRequest
+    from changedet.storage.output_folder import Existing
     from changedet.types import TestTime
-    from changedet.vector.files import AreaLimit
 
+_READING: Final = "Rasters: reading"
+_POLYGONS: Final = "Rasters: polygons"
 _INTERRUPTED = 130
 _FAILED = 1
 _PARAMETERS_OF_SCENES = (
@@ -37,114 +53,197 @@ _PARAMETERS_OF_SCENES = (
 def predict(
     ctx: typer.Context,
     before: Annotated[
-        str, typer.Argument(help="First date: a raster, its http(s):// or s3:// address, a folder.")
+        str,
+        typer.Argument(
+            metavar="BEFORE",
+            help="First date: a raster, its http(s):// or s3:// address, a picture, or a folder.",
+            show_default=False,
+        ),
     ],
     after: Annotated[
-        str, typer.Argument(help="Second date; in folders, files are matched by their stems.")
+        str,
+        typer.Argument(
+            metavar="AFTER",
+            help="Second date; in folders, files are matched by their names without the ending.",
+            show_default=False,
+        ),
     ],
     *,
     model: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Model file (.safetensors), or a method that needs no training: baseline:ir_mad, "
-            "baseline:cva, baseline:difference, baseline:deep_difference."
+            metavar="MODEL",
+            help="Model file, folder of a training run, or name (see changedet models); or a "
+            "method that needs no training: baseline:ir_mad, baseline:cva, baseline:difference, "
+            "baseline:deep_difference.  Required.",
+            autocompletion=complete_method,
         ),
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    ] = None,
+    out: OutOption,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Score in [0, 1] from which a pixel counts as changed."),
+        typer.Option(
+            metavar="SCORE",
+            help="Score in [0, 1] from which on a pixel counts as changed.",
+            show_default="the model's",
+            rich_help_panel=SCORING,
+        ),
     ] = None,
     test_time: TestTimeOption = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Tiles that go through the model at once.  [default: by device]"),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Tiles scored at once.",
+            show_default="by device",
+            rich_help_panel=SCORING,
+        ),
     ] = None,
     device: DeviceOption = "auto",
-    encoder: Annotated[
-        str | None,
-        typer.Option(help="deep_difference: timm encoder.  [default: tf_efficientnet_lite0]"),
-    ] = None,
+    encoder: BaselineEncoderOption = None,
     encoder_weights: BaselineEncoderWeightsOption = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the results of an earlier prediction.")
-    ] = False,
     bands: Annotated[
         str | None,
-        typer.Option(help="Band numbers in the model's order: 4,3,2."),
+        typer.Option(
+            metavar="N,N,...",
+            help="Band numbers in the model's order, from 1, such as 4,3,2.",
+            rich_help_panel=_READING,
+        ),
     ] = None,
     bands_after: Annotated[
         str | None,
-        typer.Option(help="The same for the second date.  [default: --bands]"),
+        typer.Option(
+            metavar="N,N,...",
+            help="The same for the second date.",
+            show_default="as --bands",
+            rich_help_panel=_READING,
+        ),
     ] = None,
     stretch: Annotated[
         str | None,
         typer.Option(
-            help="LOW,HIGH or auto: values that become 0 and 255, for models trained on 8 bit.",
+            metavar="LOW,HIGH|auto",
+            help="Values that become 0 and 255, for models trained on 8 bit.",
+            rich_help_panel=_READING,
         ),
     ] = None,
     aoi: Annotated[
         str | None,
         typer.Option(
-            help="Area of interest: xmin,ymin,xmax,ymax, or a .geojson, .gpkg or .shp file.",
+            metavar="BOX|FILE",
+            help="Area of interest: XMIN,YMIN,XMAX,YMAX, or a .geojson, .gpkg or .shp file.",
+            rich_help_panel=_READING,
         ),
     ] = None,
     aoi_crs: Annotated[
         str | None,
-        typer.Option(help="CRS of the four numbers.  [default: that of BEFORE]"),
+        typer.Option(
+            metavar="CRS",
+            help="CRS of the four numbers, such as EPSG:4326.",
+            show_default="that of BEFORE",
+            rich_help_panel=_READING,
+        ),
     ] = None,
     coregister: Annotated[
         bool,
-        typer.Option("--coregister", help="Correct the shift measured between the dates."),
+        typer.Option(
+            "--coregister",
+            help="Correct the shift measured between the dates.",
+            rich_help_panel=_READING,
+        ),
     ] = False,
     resampling: Annotated[
         Literal["nearest", "bilinear", "cubic"],
-        typer.Option(help="How AFTER is resampled onto the grid of BEFORE."),
+        typer.Option(
+            help="How AFTER is resampled onto the grid of BEFORE.", rich_help_panel=_READING
+        ),
     ] = "bilinear",
     tile: Annotated[
-        int | None, typer.Option(min=1, help="Tile in pixels.  [default: by model]")
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="PIXELS",
+            help="Height and width of a tile.",
+            show_default="by model",
+            rich_help_panel=_READING,
+        ),
     ] = None,
     overlap: Annotated[
         int | None,
-        typer.Option(min=0, help="Pixels shared by neighbouring tiles.  [default: tile / 4]"),
+        typer.Option(
+            min=0,
+            metavar="PIXELS",
+            help="What neighbouring tiles share.",
+            show_default="a quarter of the tile",
+            rich_help_panel=_READING,
+        ),
     ] = None,
     polygons: Annotated[
-        Literal["gpkg", "geoparquet", "geojson"], typer.Option(help="Format of the polygons.")
+        Literal["gpkg", "geoparquet", "geojson"],
+        typer.Option(help="Format of the polygons.", rich_help_panel=_POLYGONS),
     ] = "gpkg",
     min_area: Annotated[
         float | None,
         typer.Option(
             min=0.0,
-            help="Remove smaller polygons, in m2 (pixels without CRS); 0 keeps all.  "
-            "[default: 16 px]",
+            metavar="AREA",
+            help="Leave out smaller polygons, in m² (pixels without CRS); 0 keeps all.",
+            show_default="16 px",
+            rich_help_panel=_POLYGONS,
         ),
     ] = None,
     fill_holes: Annotated[
         float | None,
         typer.Option(
             min=0.0,
-            help="Fill holes up to this area, in m2 (pixels without CRS); 0 keeps all.  "
-            "[default: 16 px]",
+            metavar="AREA",
+            help="Fill holes up to this area, in m² (pixels without CRS); 0 fills none.",
+            show_default="16 px",
+            rich_help_panel=_POLYGONS,
         ),
     ] = None,
     simplify: Annotated[
-        float, typer.Option(min=0.0, help="Simplify outlines, tolerance in pixels.")
+        float,
+        typer.Option(
+            min=0.0,
+            metavar="PIXELS",
+            help="Simplify the outlines by at most this.",
+            rich_help_panel=_POLYGONS,
+        ),
     ] = 0.0,
+    overwrite: OverwriteOption = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Map what changed between two rasters (of any size) or pictures, or in two folders of them.
+    """Map what changed between two rasters or pictures.
 
-    Rasters give score.tif, mask.tif, polygons, item.json (STAC) and summary.json; killed and
-    started again, the command goes on from the finished tiles. PNG or JPEG pictures give score,
-    mask, heat map and overlay as PNG.
+    Two rasters of any size give score.tif, mask.tif, polygons, item.json (STAC) and summary.json;
+    killed and started again, the command goes on from the finished tiles. Two PNG or JPEG pictures
+    of one size give score, mask, heat map and overlay as PNG. Two folders: all of their pairs.
     """
-    from changedet.predict.folders import is_scene
+    from changedet.predict.inputs import check_inputs, check_out, is_scene
 
-    if not (is_scene(before) or is_scene(after)):
+    check_inputs(before, after)
+    are_scenes = is_scene(before) or is_scene(after)
+    are_folders = Path(before).is_dir() or Path(after).is_dir()
+    if not are_scenes:
         _refuse_scene_options(ctx)
+    existing: Existing = "replace" if overwrite else "refuse"
+    check_out(out, are_folders=are_scenes and are_folders, existing=existing)
+    check_device(device)
+    method = check_method(
+        model,
+        threshold=threshold,
+        test_time=test_time,
+        encoder=encoder,
+        encoder_weights=encoder_weights,
+        needs_threshold=True,
+    )
+    if not are_scenes:
         _predict_pictures(
             Path(before),
             Path(after),
-            model=model,
+            model=method,
             out=out,
             threshold=threshold,
             test_time=test_time,
@@ -152,17 +251,31 @@ def predict(
             device=device,
             encoder=encoder,
             encoder_weights=encoder_weights,
-            overwrite=overwrite,
+            existing=existing,
+            quiet=quiet,
         )
         return
-    _check_aoi_crs(aoi_crs, aoi=aoi)
+    check_region(aoi, region_crs=aoi_crs)
+    limits = _stretch(stretch)
+    numbers = {
+        option: whole_numbers(
+            option,
+            None if text is None else [text],
+            such_as="4,3,2",
+            least=1,
+            what="band numbers",
+        )
+        for option, text in (("--bands", bands), ("--bands-after", bands_after))
+    }
+    if polygons == "geoparquet":
+        require("pyarrow.parquet", extra="parquet")
     from changedet.predict.request import SceneRequest
     from changedet.vector.files import PolygonOptions
 
     request = SceneRequest(
         before=before,
         after=after,
-        model=model,
+        model=method,
         out=out,
         threshold=threshold,
         test_time=test_time,
@@ -172,9 +285,9 @@ def predict(
         batch_size=batch_size,
         tile_px=tile,
         overlap_px=overlap,
-        bands=_numbers("--bands", bands),
-        bands_after=_numbers("--bands-after", bands_after),
-        stretch=_stretch(stretch),
+        bands=numbers["--bands"],
+        bands_after=numbers["--bands-after"],
+        stretch=limits,
         resampling=resampling,
         coregister="global" if coregister else "off",
         region=aoi,
@@ -182,13 +295,13 @@ def predict(
         polygons=PolygonOptions(
             format=polygons, min_area=min_area, fill_holes=fill_holes, simplify_px=simplify
         ),
-        existing="replace" if overwrite else "refuse",
+        existing=existing,
     )
     try:
-        if Path(before).is_dir() or Path(after).is_dir():
-            _predict_folders(request)
+        if are_folders:
+            _predict_folders(request, quiet=quiet)
         else:
-            _predict_scene(request)
+            _predict_scene(request, quiet=quiet)
     except KeyboardInterrupt:
         typer.echo("stopped; finished work is kept: run the same command again to resume", err=True)
         raise typer.Exit(_INTERRUPTED) from None
@@ -221,12 +334,13 @@ def _predict_pictures(
     device: str,
     encoder: str | None,
     encoder_weights: str | None,
-    overwrite: bool,
+    existing: "Existing",
+    quiet: bool,
 ) -> None:
     from changedet.cli.pair_progress import pair_progress
     from changedet.predict.images import predict_files
 
-    with pair_progress("predict") as progress:
+    with pair_progress("predict", quiet=quiet) as progress:
         report = predict_files(
             before,
             after,
@@ -238,7 +352,7 @@ def _predict_pictures(
             device=device,
             encoder=encoder,
             encoder_weights=encoder_weights,
-            existing="replace" if overwrite else "refuse",
+            existing=existing,
             progress=progress,
         )
     for pair in report.pairs:
@@ -247,38 +361,21 @@ def _predict_pictures(
     typer.echo(f"results: {report.out}")
 
 
-def _check_aoi_crs(aoi_crs: str | None, *, aoi: str | None) -> None:
-    if aoi_crs is None:
-        return
-    from changedet.vector.vector_file import SUFFIXES
-
-    if aoi is None:
-        raise ConfigError(
-            f"--aoi-crs {aoi_crs} is the CRS of the four numbers of --aoi, and there is no --aoi; "
-            "add --aoi xmin,ymin,xmax,ymax or remove it"
-        )
-    if Path(aoi).suffix.lower() in SUFFIXES:
-        raise ConfigError(
-            f"--aoi-crs {aoi_crs} applies to an --aoi of four numbers only, and {aoi} is a file, "
-            "which has its own CRS; remove it (ogr2ogr -a_srs corrects the file)"
-        )
-
-
-def _predict_scene(request: "SceneRequest") -> None:
+def _predict_scene(request: "SceneRequest", *, quiet: bool) -> None:
     from changedet.cli.scene_progress import scene_progress
     from changedet.predict.rasters import predict_scene
     from changedet.predict.remarks import warnings_of
 
-    with scene_progress() as display:
+    with scene_progress(quiet=quiet) as display:
         report = predict_scene(request, say=display.say, progress=display.update)
-    for line in _findings(report, request):
+    for line in findings(report, request):
         typer.echo(line)
-    _repeat_warnings(warnings_of(report.remarks))
+    repeat_warnings(warnings_of(report.remarks))
     typer.echo(f"threshold {report.threshold:.4f} ({report.threshold_source})")
     typer.echo(f"results: {report.out}")
 
 
-def _predict_folders(request: "SceneRequest") -> None:
+def _predict_folders(request: "SceneRequest", *, quiet: bool) -> None:
     from changedet.cli.scene_progress import scene_progress
     from changedet.predict.folders import predict_scenes
     from changedet.predict.remarks import warnings_of
@@ -287,20 +384,20 @@ def _predict_folders(request: "SceneRequest") -> None:
     warnings: list[str] = []
     threshold = None
     try:
-        with scene_progress() as display:
+        with scene_progress(quiet=quiet) as display:
             for stem, outcome in predict_scenes(request, say=display.say, progress=display.update):
                 with display.aside():
                     if isinstance(outcome, ChangeDetError):
                         failures[stem] = outcome
                         typer.echo(f"{stem}: failed, continuing with the others", err=True)
                         continue
-                    for line in _findings(outcome, request):
+                    for line in findings(outcome, request):
                         typer.echo(f"{stem}: {line}")
                     warnings += (f"{stem}: {text}" for text in warnings_of(outcome.remarks))
                     threshold = f"{outcome.threshold:.4f} ({outcome.threshold_source})"
     finally:
         # Hours may have passed since, so they are listed where they are seen.
-        _repeat_warnings(warnings)
+        repeat_warnings(warnings)
         for stem, error in failures.items():
             typer.echo(f"changedet: {stem}: {error_line(error)}", err=True)
     if threshold is not None:
@@ -308,81 +405,6 @@ def _predict_folders(request: "SceneRequest") -> None:
     typer.echo(f"results: {request.out}")
     if failures:
         raise typer.Exit(_FAILED)
-
-
-def _repeat_warnings(texts: Sequence[str]) -> None:
-    """List once more, where it is seen, what may make the results wrong."""
-    if texts:
-        count = "1 warning" if len(texts) == 1 else f"{len(texts)} warnings"
-        typer.echo(f"{count}:", err=True)
-    for text in texts:
-        say(f"  {text}")
-
-
-def _findings(report: "SceneReport", request: "SceneRequest") -> list[str]:
-    """Say in a few lines what was found on a scene."""
-    counts, polygons = report.counts, report.polygons
-    known = counts.changed + counts.unchanged
-    area = "" if polygons.area_m2 is None else f", {polygons.area_m2:,.0f} m2"
-    by_request = polygons.dropped if request.polygons.min_area is not None else 0
-    dropped = f" ({by_request} smaller ones removed)" if by_request else ""
-    lines = [
-        f"{100 * counts.changed / known:.2f} % changed{_without_data(report, request)}; "
-        f"{polygons.count} polygons{area}{dropped}"
-    ]
-    if clean_up := _clean_up(report, request):
-        lines.append(clean_up)
-    memory = report.peak_memory_mb
-    lines.append(
-        f"{report.mpx_per_s:.2f} Mpx/s over {report.seconds:.0f} s"
-        + ("" if memory is None else f", peak memory {memory:,.0f} MB")
-    )
-    return lines
-
-
-def _clean_up(report: "SceneReport", request: "SceneRequest") -> str:
-    """Say what is not in the polygon file though nobody asked for that; empty: nothing."""
-    smallest, holes = report.polygons.min_area, report.polygons.fill_holes
-    parts, options = [], []
-    if request.polygons.min_area is None and smallest is not None:
-        parts.append(f"patches below {_size(smallest)} left out ({report.polygons.dropped})")
-        options.append("--min-area 0")
-    if request.polygons.fill_holes is None and holes is not None:
-        parts.append(f"holes up to {_size(holes)} filled")
-        options.append("--fill-holes 0")
-    if not parts:
-        return ""
-    keeps = "keeps" if len(options) == 1 else "keep"
-    return f"in the polygons, {', '.join(parts)}; {' '.join(options)} {keeps} all"
-
-
-def _size(limit: "AreaLimit") -> str:
-    if limit.unit == "m2" or limit.area_m2 is None:
-        return f"{limit.value:g} {limit.unit}"
-    area = f"{limit.area_m2:,.0f}" if limit.area_m2 >= 100 else f"{limit.area_m2:.3g}"
-    return f"{limit.value:g} px ({area} m2)"
-
-
-def _without_data(report: "SceneReport", request: "SceneRequest") -> str:
-    counts = report.counts
-    if not counts.nodata:
-        return ""
-    percent = 100 * counts.nodata / (counts.changed + counts.unchanged + counts.nodata)
-    share = "less than 0.1" if percent < 0.1 else f"{percent:.1f}"
-    # An area of interest may be of any shape, and the results are a rectangle.
-    outside = "" if request.region is None else " or outside the area of interest"
-    return f", {share} % without data{outside}"
-
-
-def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise ConfigError(
-            f"{option} takes band numbers from 1 with commas, such as 4,3,2; got {text!r}"
-        ) from error
 
 
 def _stretch(text: str | None) -> tuple[float, float] | Literal["auto"] | None:

@@ -7,16 +7,21 @@ from typing import Self
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from changedet.cli.streams import messages_console
-from changedet.cli.wording import with_options
+from changedet.cli.wording import is_warning, with_options
 from changedet.training.callbacks import LogRow, TrainingCallback, ValidationEvent
 from changedet.training.checkpoint import TrainingPosition
 
 
 class TrainingDisplay(TrainingCallback):
-    """A plain line for each log row and validation, and on a terminal a bar below them."""
+    """A plain line for each log row and validation, and on a terminal a bar below them.
 
-    def __init__(self) -> None:
+    Args:
+        quiet: Show warnings only.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
         self.console = messages_console()
+        self._quiet = quiet
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
@@ -27,7 +32,7 @@ class TrainingDisplay(TrainingCallback):
             ),
             TimeRemainingColumn(),
             console=self.console,
-            disable=not self.console.is_terminal,
+            disable=quiet or not self.console.is_terminal,
         )
         self._task: TaskID | None = None
         self._pairs = 0
@@ -47,7 +52,8 @@ class TrainingDisplay(TrainingCallback):
 
     def say(self, message: str) -> None:
         """Print a line above the bar."""
-        self.console.print(with_options(message), markup=False)
+        if not self._quiet or is_warning(message):
+            self.console.print(with_options(message), markup=False)
 
     def on_start(self, progress: TrainingPosition, *, batches: int, epochs: int) -> None:
         """Open the bar at the position."""

@@ -4,14 +4,24 @@ from typing import Annotated
 
 import typer
 
+from changedet.cli.completion import complete_recipe
 from changedet.cli.streams import results_console
 
 
 def recipes(
-    name: Annotated[str | None, typer.Argument(help="Recipe to print with every setting.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="Recipe to print with every setting; without it, all are listed.",
+            show_default=False,
+            autocompletion=complete_recipe,
+        ),
+    ] = None,
 ) -> None:
     """List the shipped recipes, or print one with every setting."""
-    from changedet.training.config import dump_config, list_recipes, load_config
+    from changedet.training.config import dump_config, load_config
+    from changedet.training.recipes import list_recipes
 
     if name is not None:
         typer.echo(dump_config(load_config(name)), nl=False)

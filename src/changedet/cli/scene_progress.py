@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from changedet.cli.streams import messages_console
-from changedet.cli.wording import with_options
+from changedet.cli.wording import is_warning, with_options
 from changedet.predict.flow import TilesDone
 
 
@@ -18,17 +18,21 @@ class SceneDisplay:
     Args:
         bar: Where progress is shown.
         console: Where sentences go.
+        quiet: Print warnings only.
     """
 
-    def __init__(self, bar: Progress, console: Console) -> None:
+    def __init__(self, bar: Progress, console: Console, *, quiet: bool) -> None:
         self._bar = bar
         self._console = console
+        self._quiet = quiet
         self._task = bar.add_task("score", total=None, visible=False, rate="")
         self._since = time.monotonic()
         self._begun = 0
 
     def say(self, message: str) -> None:
         """Print a line."""
+        if self._quiet and not is_warning(message):
+            return
         self._console.print(with_options(message), markup=False)
 
     @contextmanager
@@ -55,7 +59,7 @@ class SceneDisplay:
 
 
 @contextmanager
-def scene_progress() -> Iterator[SceneDisplay]:
+def scene_progress(*, quiet: bool = False) -> Iterator[SceneDisplay]:
     """Show a bar while the block runs; off a terminal only sentences are printed."""
     console = messages_console()
     bar = Progress(
@@ -66,7 +70,7 @@ def scene_progress() -> Iterator[SceneDisplay]:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=quiet or not console.is_terminal,
     )
     with bar:
-        yield SceneDisplay(bar, console)
+        yield SceneDisplay(bar, console, quiet=quiet)

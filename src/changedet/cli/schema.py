@@ -5,10 +5,18 @@ from typing import Annotated
 
 import typer
 
+from changedet.cli.completion import complete_schema
+
 
 def schema(
     name: Annotated[
-        str | None, typer.Argument(help="Kind of result file; without it, kinds are listed.")
+        str | None,
+        typer.Argument(
+            metavar="KIND",
+            help="Kind of result file; without it, the kinds are listed.",
+            show_default=False,
+            autocompletion=complete_schema,
+        ),
     ] = None,
 ) -> None:
     """List the kinds of result files, or print the JSON Schema of one."""

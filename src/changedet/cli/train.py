@@ -5,32 +5,47 @@ from typing import Annotated
 
 import typer
 
-from changedet.cli.options import DeviceOption
+from changedet.cli.completion import complete_model, complete_recipe
+from changedet.cli.options import DeviceOption, OverridesOption, OverwriteOption, QuietOption
 from changedet.cli.train_arguments import with_short_forms
 
 
 def train(
     config: Annotated[
         str | None,
-        typer.Argument(help="A recipe's name (see 'changedet recipes') or a YAML file."),
+        typer.Argument(
+            metavar="RECIPE",
+            help="Name of a recipe (see changedet recipes) or a YAML file.",
+            show_default="default",
+            autocompletion=complete_recipe,
+        ),
     ] = None,
     *,
-    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the run.")],
     data: Annotated[
-        Path | None, typer.Option(help="Folder of the data set, or manifest of scenes (YAML).")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Data set: a folder, or a manifest of scenes (YAML)."),
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a setting: optimizer.lr=1e-4 (repeatable)."),
+    overrides: OverridesOption = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Model file, run or name whose weights the training starts from.",
+            autocompletion=complete_model,
+        ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Short for --set training.epochs=N.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Short for --set training.epochs=N."),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Short for --set training.batch_size=N.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Short for --set training.batch_size=N."),
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="Short for --set optimizer.lr=X.")] = None,
-    init: Annotated[Path | None, typer.Option(help="Model file to start training from.")] = None,
+    lr: Annotated[
+        float | None, typer.Option(metavar="RATE", help="Short for --set optimizer.lr=RATE.")
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -42,19 +57,20 @@ def train(
         int | None,
         typer.Option(
             "--start-epoch",
-            "--start_epoch",
             min=1,
+            metavar="N",
             help="Epoch at which training and its schedule start; also with --resume.",
         ),
     ] = None,
     device: DeviceOption = "auto",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier run in the folder.")
-    ] = False,
+    overwrite: OverwriteOption = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Train a model; Ctrl-C saves, and --resume continues exactly where it stopped."""
-    from changedet.cli.progress import TrainingDisplay
-    from changedet.training.run import TrainRequest, run_training
+    """Train a model on pairs with labels.
+
+    Ctrl-C saves the run, and --resume continues exactly where it stopped.
+    """
+    from changedet.training.request import TrainRequest, check_request
 
     request = TrainRequest(
         out=out,
@@ -63,12 +79,17 @@ def train(
         overrides=with_short_forms(
             overrides or (), {"--epochs": epochs, "--batch-size": batch_size, "--lr": lr}
         ),
-        init=init,
+        init=None if init is None else Path(init),
         start_epoch=start_epoch,
         device=device,
         mode="resume" if resume else "overwrite" if overwrite else "new",
     )
-    with TrainingDisplay() as display:
+    check_request(request)
+
+    from changedet.cli.progress import TrainingDisplay
+    from changedet.training.run import run_training
+
+    with TrainingDisplay(quiet=quiet) as display:
         outcome = run_training(request, callbacks=[display], say=display.say)
     if outcome.signal is not None:
         typer.echo(

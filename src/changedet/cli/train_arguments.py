@@ -1,5 +1,6 @@
 """Arguments of ``changedet train`` that mean more than one option: ``--resume RUN``, ``--lr``."""
 
+import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from itertools import zip_longest
@@ -27,6 +28,8 @@ class TrainCommand(TyperCommand):
     # Typer comes with click or with a copy of it, by version: the context is either's.
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
         """Parse the arguments with the named run in its place."""
+        # As it is spelt in the public code of DASNet-V2.
+        args = [re.sub(r"\A--start_epoch(?==|\Z)", "--start-epoch", word) for word in args]
         return super().parse_args(ctx, name_resumed_run(args))
 
 

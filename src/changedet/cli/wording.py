@@ -1,6 +1,7 @@
 """Messages of the library in the words of the command line: settings become options."""
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import typer
@@ -24,6 +25,7 @@ _OPTIONS: Final = {
     "changed_values": "--changed-value",
     "overrides": "--set",
 }
+_WARNING: Final = re.compile(r"(?:[^\n]*: )?warning\b", re.IGNORECASE)
 # Settings that are flags on the command line.
 _FLAGS: Final = {
     ("existing", "replace"): "--overwrite",
@@ -70,6 +72,49 @@ def say(message: str) -> None:
     typer.echo(with_options(message), err=True)
 
 
+def is_warning(message: str) -> bool:
+    """Tell a warning of the library from a note; in folders, a scene's name stands before it."""
+    return _WARNING.match(message) is not None
+
+
+def speaker(*, quiet: bool) -> Callable[[str], None]:
+    """Choose what becomes of the library's messages: all are printed, or warnings only."""
+
+    def say_warning(message: str) -> None:
+        if is_warning(message):
+            say(message)
+
+    return say_warning if quiet else say
+
+
 def error_line(error: Exception) -> str:
     """Give the message of an error in one line."""
     return with_options(" ".join(str(error).split()))
+
+
+def usage_line(error: Exception, words: Sequence[str]) -> str:
+    """Give in one line what the parser refused, and where to look it up.
+
+    Args:
+        error: Of Typer's parser.
+        words: The words of the command line.
+    """
+    # Both of Click's errors; their class differs with the version of Typer.
+    say_it: Callable[[], str] = getattr(error, "format_message", error.__str__)
+    message = " ".join(say_it().split()).rstrip(".")
+    message = message[:1].lower() + message[1:]
+    if message.startswith("got unexpected extra argument") and _has_loose_comma(words):
+        message += "; write lists without spaces: 4,3,2"
+    context = getattr(error, "ctx", None)
+    command = "changedet" if context is None else context.command_path
+    return f"{message} (see {command} --help)"
+
+
+def _has_loose_comma(words: Sequence[str]) -> bool:
+    """Tell whether a list was written with spaces, as in ``--bands 4, 3, 2``."""
+    return any(word.endswith(",") or word.startswith(",") for word in words)
+
+
+def paragraphs(text: str) -> str:
+    """Join the lines of each paragraph."""
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))

@@ -13,6 +13,7 @@ from changedet.data.layouts import (
     UNDERSTOOD,
     LayoutFolders,
     Prefer,
+    check_data_folder,
     find_folders,
     find_split_folders,
     half_a_layout,
@@ -169,11 +170,7 @@ def survey(
         from changedet.data.rasters.survey import survey_rasters
 
         return survey_rasters(manifest, channels=channels)
-    if not root.is_dir():
-        raise DataError(
-            f"{root} is {'no folder' if root.exists() else 'not there'}; "
-            "give the folder of a data set or a manifest of scenes (scenes.yaml)"
-        )
+    check_data_folder(root)
     published = [root / part for part in (row.inside if row else ())]
     inner = next((folder for folder in published if folder.is_dir()), root)
     found = _survey_layout(inner, labelled=labelled, prefer=prefer)

@@ -212,3 +212,16 @@ def _require_partners(
     stray = [name for name in labels if name not in before and name not in after]
     if before and after and stray:
         found.faults.append(f"{folders.label}: no images for label {first_few(stray)}")
+
+
+def check_data_folder(root: Path) -> None:
+    """Refuse a place that is no folder, where no manifest of scenes was found.
+
+    Raises:
+        DataError: If it is a file, or not there.
+    """
+    if not root.is_dir():
+        raise DataError(
+            f"{root} is {'no folder' if root.exists() else 'not there'}; "
+            "give the folder of a data set or a manifest of scenes (scenes.yaml)"
+        )

@@ -5,14 +5,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from changedet.card import read_card
 from changedet.data.index import PairIndex, files_of, index_pairs
 from changedet.data.labels.scan import scan_labels
 from changedet.data.reading import PairReader
 from changedet.demo.baseline import DifferenceScorer
-from changedet.errors import ConfigError, TrainingError
+from changedet.demo.request import ENTRIES, RECIPE, check_request
+from changedet.demo.request import DemoRequest as DemoRequest
+from changedet.errors import TrainingError
 from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
 from changedet.evaluation.results import EvaluationResults
 from changedet.inference.counting import count_scores
@@ -37,44 +38,14 @@ from changedet.rendering.page import (
     write_summary,
 )
 from changedet.storage.lock import only_run
-from changedet.storage.output_folder import (
-    content_of,
-    half_made,
-    is_half_made,
-    remove_entries,
-)
+from changedet.storage.output_folder import half_made, remove_entries
 from changedet.synthetic.dataset import write_sample
 from changedet.training.build import build_seeded_model
 from changedet.training.callbacks import TrainingCallback
-from changedet.training.config import ExperimentConfig, load_config
+from changedet.training.config import ExperimentConfig
 from changedet.training.run import TrainRequest, run_training
 
-RECIPE = "demo"
-_ENTRIES = ("data", "run", "evaluation", "prediction", "summary.html")
 _SHOWN_PANELS = 6
-
-
-@dataclass(frozen=True)
-class DemoRequest:
-    """What the demo is run with.
-
-    Attributes:
-        out: Folder for everything.
-        overrides: Changes to the recipe, ``section.key=value``.
-        seed: Seed of the generated pairs.
-        counts: Pairs for training, validation and test.
-        device: As for training.
-        existing: Whether an earlier demo in ``out`` may be replaced.
-        commands: Commands that do the same step by step, shown on the page; empty: none.
-    """
-
-    out: Path
-    overrides: tuple[str, ...] = ()
-    seed: int = 0
-    counts: tuple[int, int, int] = (200, 30, 40)
-    device: str = "auto"
-    existing: Literal["refuse", "replace"] = "refuse"
-    commands: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,16 +83,20 @@ def run_demo(
         TrainingError: If the training was stopped.
     """
     with only_run(request.out):
-        _prepare_folder(request)
+        config = check_request(request)
+        remove_entries(request.out, ENTRIES)
         with half_made(request.out):
-            return _run(request, callbacks, say)
+            return _run(request, config, callbacks=callbacks, say=say)
 
 
 def _run(
-    request: DemoRequest, callbacks: Sequence[TrainingCallback], say: Callable[[str], None]
+    request: DemoRequest,
+    config: ExperimentConfig,
+    *,
+    callbacks: Sequence[TrainingCallback],
+    say: Callable[[str], None],
 ) -> DemoReport:
     out, clock = request.out, _Clock()
-    config = load_config(RECIPE, overrides=request.overrides)
     train, val, test = request.counts
     say(f"generating {train + val + test} pairs in {out / 'data'}")
     with clock.measure("generate the pairs"):
@@ -164,18 +139,6 @@ def _run(
     demo = DemoReport(page, contenders, clock.seconds)
     _write_page(request, demo, report, prediction=prediction, config=config)
     return demo
-
-
-def _prepare_folder(request: DemoRequest) -> None:
-    out = request.out
-    names = [path.name for path in content_of(out)]
-    foreign = [name for name in names if name not in _ENTRIES]
-    is_kept = request.existing == "refuse" and not is_half_made(out)
-    if foreign or (names and is_kept):
-        held = f"contains other files ({foreign[0]})" if foreign else "contains an earlier demo"
-        remedy = "choose another folder" if foreign else 'use `existing="replace"` to replace it'
-        raise ConfigError(f"{out} {held}; {remedy}")
-    remove_entries(out, _ENTRIES)
 
 
 def _baselines(

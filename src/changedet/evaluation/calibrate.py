@@ -8,7 +8,13 @@ from typing import Any, NamedTuple
 import torch
 
 from changedet._version import __version__
-from changedet.card import CALIBRATION, FORMAT_VERSION, ModelCard, read_precision
+from changedet.card import (
+    CALIBRATION,
+    FORMAT_VERSION,
+    ModelCard,
+    checked_name,
+    read_precision,
+)
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding
@@ -27,8 +33,9 @@ from changedet.metrics.confusion import Confusion, confusion_at
 from changedet.metrics.curve import average_precision
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.protocol import SELECTION_SET_NOTE, choose_threshold
+from changedet.model_search import find_model
 from changedet.models.base import ChangeModel
-from changedet.models.model_file import checked_name, load_model, rounded_tensors, save_model
+from changedet.models.model_file import load_model, rounded_tensors, save_model
 from changedet.selection import Selection
 from changedet.storage.output_folder import Existing, check_result_file
 from changedet.types import Mode, Precision, Progress, TestTime
@@ -39,7 +46,7 @@ class CalibrationRequest:
     """Which model file to calibrate on what, and how it is to be used and stored.
 
     Attributes:
-        model: Model file.
+        model: Model file, folder of a training run, or name of a model.
         out: Model file to write.
         data: Folder of the data set, or manifest of scenes.
         split: Name of the split that chooses the threshold.
@@ -133,6 +140,7 @@ def calibrate_model(
     out = checked_name(request.out)
     check_result_file(out, existing=request.existing)
     keep_freed_memory(str(resolve_device(request.device)))
+    request = replace(request, model=find_model(request.model))
     model, card = load_model(request.model)
     if find_manifest(request.data) is not None:
         say(READING_SCENES)

@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 import torch
 
-from changedet.card import ModelCard, read_precision
+from changedet.card import ModelCard, checked_name, read_precision
 from changedet.data.rasters.provenance import add_validation, difference
 from changedet.errors import ConfigError
 from changedet.evaluation.leakage import data_settings, is_same_data_set
+from changedet.model_search import find_model
 from changedet.models.base import ChangeModel
 from changedet.models.ensemble import Ensemble
-from changedet.models.model_file import checked_name, load_model, save_model
+from changedet.models.model_file import load_model, save_model
 from changedet.storage.output_folder import Existing, check_result_file
 from changedet.types import Precision
 
@@ -62,7 +63,7 @@ def build_ensemble(
     those of all members are.
 
     Args:
-        models: Model files, two or more, trained on the same splits of one data set.
+        models: Model files, runs or names, two or more, trained on the same splits of one data set.
         out: Model file to write.
         existing: Whether a file ``out`` may be replaced.
 
@@ -73,6 +74,7 @@ def build_ensemble(
         StorageError: If the file cannot be written.
     """
     out = checked_name(out)
+    models = [find_model(path) for path in models]
     if any(out.resolve() == path.resolve() for path in models):
         raise ConfigError(
             f"{out} is one of the models and would be overwritten; choose another name"

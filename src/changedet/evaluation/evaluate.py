@@ -6,24 +6,24 @@ Figures at the best and at a fixed threshold, figures of each pair, a curve and 
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from changedet._version import __version__
-from changedet.card import check_threshold
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding, LabelScan
 from changedet.data.rasters.manifest import READING_SCENES, find_manifest
 from changedet.data.training.pairs import DecodedPair
-from changedet.errors import ConfigError, DataError
+from changedet.errors import DataError
 from changedet.evaluation.examples import choose_pairs, write_panels
 from changedet.evaluation.leakage import find_seen, other_bands_note
 from changedet.evaluation.model_data import check_pixel_type, scan_labels_as_trained
 from changedet.evaluation.per_image_table import write_per_image
+from changedet.evaluation.request import EvaluationRequest as EvaluationRequest
+from changedet.evaluation.request import check_request
 from changedet.evaluation.results import (
     BestThresholdResult,
     EvaluatedData,
@@ -47,60 +47,13 @@ from changedet.metrics.protocol import (
     fixed_threshold_metrics,
 )
 from changedet.rendering.plots import write_precision_recall_curve
-from changedet.storage.output_folder import Existing, claimed, result_folder
-from changedet.types import Mode, Progress, TestTime
+from changedet.storage.markers import METRICS
+from changedet.storage.output_folder import claimed, result_folder
+from changedet.types import Progress
 
-#: The file that tells a finished evaluation.
-METRICS = "metrics.json"
 #: The note that goes with figures at the best threshold.
 BEST_THRESHOLD_NOTE = "optimistic: its threshold is chosen on this same set"
 _NO_THRESHOLD = 'the model file has no threshold; set `threshold` or `threshold_split="val"`'
-
-
-@dataclass(frozen=True)
-class EvaluationRequest:
-    """What to evaluate, and how.
-
-    Attributes:
-        model: Model file, or ``baseline:NAME``.
-        data: Folder of the data set, or manifest of scenes.
-        out: Folder for the results.
-        split: Name of the split to report.
-        benchmark: Name of a known benchmark; None: the layout is found out.
-        mode: ``whole``: overlapping, blended tiles; ``grid``: side by side.
-        threshold: Score in [0, 1] to use instead of the model's own.
-        threshold_split: Split on which to choose the threshold first, to apply it unchanged.
-        test_time: Test-time augmentation, instead of the model's own.
-        batch_size: Tiles that go through the model at once.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        panels: Number of pairs to draw as panels.
-        ignore_value: Label value whose pixels are ignored.
-        changed_values: Label values that mean changed, where the labels do not say it themselves.
-        channels: Bands of the images, for a baseline; None: 3.
-        encoder: Encoder of the baseline that has one, see
-            :func:`changedet.baselines.registry.create_baseline`.
-        encoder_weights: Its weights.
-        existing: What to do if ``out`` already holds results: ``refuse``, ``replace``.
-    """
-
-    model: Path | str
-    data: Path
-    out: Path
-    split: str = "test"
-    benchmark: str | None = None
-    mode: Mode = "whole"
-    threshold: float | None = None
-    threshold_split: str | None = None
-    test_time: TestTime | None = None
-    batch_size: int = 8
-    device: str = "auto"
-    panels: int = 12
-    ignore_value: int | None = None
-    changed_values: tuple[int, ...] | None = None
-    channels: int | None = None
-    encoder: str | None = None
-    encoder_weights: str | None = None
-    existing: Existing = "refuse"
 
 
 def evaluate_model(
@@ -128,7 +81,7 @@ def evaluate_model(
         CheckpointError: If the model file cannot be used.
         StorageError: If the results cannot be written.
     """
-    _check_request(request)
+    check_request(request)
     with claimed(request.out, marker=METRICS, existing=request.existing):
         return _evaluate(request, say=say, progress=progress)
 
@@ -175,17 +128,6 @@ def _evaluate(
     with result_folder(request.out, marker=METRICS) as folder:
         _write_results(folder, judged, results, histogram=histogram)
     return results
-
-
-def _check_request(request: EvaluationRequest) -> None:
-    if request.threshold is not None:
-        check_threshold(request.threshold)
-        if request.threshold_split is not None:
-            raise ConfigError(
-                "`threshold` and `threshold_split` exclude each other; remove one of them"
-            )
-    if request.panels < 0:
-        raise ConfigError(f"`panels` must be at least 0, got {request.panels}")
 
 
 class _Judged:

@@ -7,13 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from changedet.baselines.ir_mad import MAX_ITERATIONS
-from changedet.baselines.registry import (
-    BASELINE_PREFIX,
-    DEEP_DIFFERENCE,
-    Baseline,
-    baseline_name,
-    create_baseline,
-)
+from changedet.baselines.names import BASELINE_PREFIX, DEEP_DIFFERENCE, baseline_name
+from changedet.baselines.registry import Baseline, create_baseline
 from changedet.card import ModelCard
 from changedet.inference.scorer import HostScorer
 from changedet.selection import Selection
@@ -160,7 +155,7 @@ def open_baseline(
 
     Args:
         spec: ``baseline:NAME`` with a name of
-            :func:`changedet.baselines.registry.list_baselines`; ``floor:NAME`` means the same.
+            :func:`changedet.baselines.names.list_baselines`; ``floor:NAME`` means the same.
         channels: Channels of the images.
         encoder: timm's name of a baseline's encoder; None: EfficientNet-Lite0.
         encoder_weights: ``package``, ``hub``, ``none`` or a file; None: ``package``.

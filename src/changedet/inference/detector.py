@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +12,12 @@ from changedet.card import check_threshold
 from changedet.errors import ConfigError, DataError
 from changedet.inference.provenance import model_metadata
 from changedet.inference.tiling import score_pairs
+from changedet.model_search import find_model
 from changedet.raster.grid import round_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     import torch
     from numpy.typing import NDArray
@@ -181,7 +182,8 @@ def load(path: str | Path, *, device: str = "auto", test_time: TestTime | None =
     """Open a model file, ready to predict.
 
     Args:
-        path: Of the model file.
+        path: A model file, the folder of a training run, or a name that ``changedet models`` lists
+            (:func:`changedet.model_search.find_model`).
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         test_time: Test-time augmentation, instead of the model's own.
 
@@ -192,9 +194,10 @@ def load(path: str | Path, *, device: str = "auto", test_time: TestTime | None =
     from changedet.inference.torch_scorer import TorchScorer
     from changedet.models.model_file import load_model
 
+    path = find_model(path)
     model, card = load_model(path)
     scorer = TorchScorer(model, card, device=device, test_time=test_time, source=str(path))
-    return Detector(scorer, path=Path(path))
+    return Detector(scorer, path=path)
 
 
 def _checked_type(image: Image, date: str, pixel_type: PixelType) -> Image:

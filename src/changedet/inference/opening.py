@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from changedet.baselines.registry import is_baseline
-from changedet.errors import ConfigError
+from changedet.baselines.names import is_baseline
 from changedet.inference.baseline_scorer import open_baseline
 from changedet.inference.detector import Detector, load
+from changedet.model_search import find_method
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from changedet.types import TestTime
@@ -30,8 +29,9 @@ def open_detector(
     """Open a model file, or a baseline by its name.
 
     Args:
-        spec: Path of a model file, or ``baseline:NAME`` with a name of
-            :func:`changedet.baselines.registry.list_baselines` (``floor:NAME`` means the same).
+        spec: A model file, the folder of a training run, the name of a model
+            (:func:`changedet.model_search.find_model`), or ``baseline:NAME`` with a name of
+            :func:`changedet.baselines.names.list_baselines` (``floor:NAME`` means the same).
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         test_time: Views of a tile that a model averages, instead of its own choice.
         channels: Channels of the images, for a baseline; None: 3.
@@ -43,24 +43,20 @@ def open_detector(
         CheckpointError: If the model file or the encoder's weights cannot be used.
         MissingExtraError: If the encoder's weights are a package that is not installed.
     """
-    if not is_baseline(spec):
-        _refuse(
-            {"channels": channels, "encoder": encoder, "encoder_weights": encoder_weights},
-            f"applies to baselines only; {spec} defines its own",
-        )
-        return load(spec, device=device, test_time=test_time)
-    _refuse({"test_time": test_time}, f"applies to models only; {spec} is a baseline")
+    found = find_method(
+        spec,
+        test_time=test_time,
+        channels=channels,
+        encoder=encoder,
+        encoder_weights=encoder_weights,
+    )
+    if not is_baseline(found):
+        return load(found, device=device, test_time=test_time)
     method = open_baseline(
-        str(spec),
+        str(found),
         channels=channels or _CHANNELS,
         encoder=encoder,
         encoder_weights=encoder_weights,
         device=device,
     )
     return Detector(method)
-
-
-def _refuse(options: Mapping[str, object], reason: str) -> None:
-    given = [f"`{name}`" for name, value in options.items() if value is not None]
-    if given:
-        raise ConfigError(f"{given[0]} {reason}. Remove it.")

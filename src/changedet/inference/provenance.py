@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from changedet.baselines.registry import baseline_name, is_baseline
+from changedet.baselines.names import baseline_name, is_baseline
 from changedet.card import ModelCard, check_threshold
 from changedet.errors import ConfigError
 from changedet.selection import Selection

@@ -1,22 +1,18 @@
-"""Losses by name."""
+"""Losses by name; PyTorch is loaded when one is built."""
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 from changedet.choices import nearest
 from changedet.errors import ConfigError
-from changedet.losses.contrastive import WeightedDoubleMargin
-from changedet.losses.lovasz import lovasz_hinge
-from changedet.losses.margins import Margins
-from changedet.losses.segmentation import (
-    PixelLoss,
-    PixelLossSum,
-    Takes,
-    WeightedTerm,
-    bce,
-    dice,
-)
-from changedet.types import Distance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from changedet.losses.margins import Margins
+    from changedet.losses.segmentation import PixelLoss, PixelLossSum, Takes
+    from changedet.types import Distance
 
 
 class LossOptions(NamedTuple):
@@ -49,17 +45,37 @@ class LossRow(NamedTuple):
 
 
 def _contrastive(options: LossOptions) -> PixelLoss:
+    from changedet.losses.contrastive import WeightedDoubleMargin
+
     return WeightedDoubleMargin(
         options.distance, changed_share=options.changed_share, margins=options.margins
     )
 
 
+def _bce(options: LossOptions) -> PixelLoss:
+    from changedet.losses.segmentation import bce
+
+    return bce
+
+
+def _dice(options: LossOptions) -> PixelLoss:
+    from changedet.losses.segmentation import dice
+
+    return dice
+
+
+def _lovasz(options: LossOptions) -> PixelLoss:
+    from changedet.losses.lovasz import lovasz_hinge
+
+    return lovasz_hinge
+
+
 #: Adding a loss is one function and its row here; ``loss.terms`` of the settings then knows it.
 LOSSES: dict[str, LossRow] = {
     "wdmc": LossRow("distance", _contrastive, weighs_classes=True),
-    "bce": LossRow("logit", lambda options: bce),
-    "dice": LossRow("logit", lambda options: dice),
-    "lovasz": LossRow("logit", lambda options: lovasz_hinge),
+    "bce": LossRow("logit", _bce),
+    "dice": LossRow("logit", _dice),
+    "lovasz": LossRow("logit", _lovasz),
 }
 
 
@@ -85,6 +101,8 @@ def build_pixel_losses(weights: Mapping[str, float], options: LossOptions) -> Pi
         ConfigError: If a name does not exist, no weight is above 0, or a loss's option is out of
             range.
     """
+    from changedet.losses.segmentation import PixelLossSum, WeightedTerm
+
     # A loss that is left out must not fail for want of what it alone needs, such as a class share.
     used = {name: weight for name, weight in weights.items() if weight != 0} or weights
     rows = {name: loss_row(name) for name in used}

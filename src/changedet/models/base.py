@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from changedet.choices import check_choice
 from changedet.errors import ConfigError
+from changedet.models.options import ModelTraits
 from changedet.nn.distance import distance_map, unit_vectors
 from changedet.nn.encoder import TimmBackbone, TimmEncoder
 from changedet.types import (
@@ -25,19 +26,6 @@ from changedet.types import (
 Levels = Literal["last", "all"]
 #: Feature maps of one date by branch, coarse to fine, not yet of unit length.
 Features = Mapping[Branch, tuple[Tensor, ...]]
-
-
-class ModelTraits(NamedTuple):
-    """What follows from a network's options and must be known before it is built.
-
-    Attributes:
-        branch_names: The branches it computes.
-        fixed_tile: Whether its results depend on the size of the tile, as with attention, whose
-            sums grow with it (spec 1.2); it is then used at the size it was trained on.
-    """
-
-    branch_names: tuple[Branch, ...]
-    fixed_tile: bool
 
 
 class ChangeModel(nn.Module, ABC):
@@ -159,8 +147,8 @@ class EncoderModel(ChangeModel):
     """A network on one encoder, which both dates share; such a one can be trained.
 
     Its options are the keyword arguments of the subclass, JSON-able and each with a default, among
-    them ``encoder`` (a timm name) and ``in_channels``: settings files offer what the subclass
-    takes, with the types and ranges of its annotations (:mod:`changedet.models.option_types`).
+    them ``encoder`` (a timm name) and ``in_channels``. Settings files offer the same options, from
+    the network's row in :mod:`changedet.models.options`, which needs no PyTorch.
 
     Attributes:
         encoder: Shared by both dates.

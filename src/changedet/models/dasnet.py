@@ -5,9 +5,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from changedet.models.base import EmbeddingModel, Features, ModelTraits
-from changedet.models.heads import ALL_BRANCHES, FUSED_ONLY, build_head
+from changedet.models.base import EmbeddingModel, Features
+from changedet.models.heads import build_head
 from changedet.models.option_types import Channels, DropShare, Width
+from changedet.models.options import DASNetOptions, ModelTraits
 from changedet.nn.encoder import TimmEncoder
 from changedet.types import Attention, Branch, Distance, Head
 
@@ -67,10 +68,8 @@ class DASNet(EmbeddingModel):
 
     @classmethod
     def traits_of(cls, options: Mapping[str, Any]) -> ModelTraits:
-        """A plain head has one branch and no attention; attention's sums grow with the tile."""
-        if options["head"] == "plain":
-            return ModelTraits(branch_names=FUSED_ONLY, fixed_tile=False)
-        return ModelTraits(branch_names=ALL_BRANCHES, fixed_tile=options["attention"] != "none")
+        """See :meth:`changedet.models.options.DASNetOptions.traits_of`."""
+        return DASNetOptions.traits_of(options)
 
     def embed(self, images: Tensor, *, branches: Sequence[Branch]) -> Features:
         """Give each branch's embedding, (B, head_width, H / stride, W / stride)."""

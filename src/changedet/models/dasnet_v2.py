@@ -9,8 +9,7 @@ from changedet.models.base import Features
 from changedet.models.dasnet import DASNet
 from changedet.models.decoder import UpDecoder
 from changedet.models.option_types import Channels, DropShare, Width
-from changedet.nn.blocks import Activation, Upsampling
-from changedet.types import Attention, Branch, Distance, Head
+from changedet.types import Activation, Attention, Branch, Distance, Head, Upsampling
 
 
 class DASNetV2(DASNet):

@@ -5,7 +5,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from changedet.errors import ConfigError
-from changedet.nn.blocks import Activation, UpBlock, Upsampling
+from changedet.nn.blocks import UpBlock
+from changedet.types import Activation, Upsampling
 
 #: Channels of the last level, and the fewest of any (spec 1.4).
 OUT_CHANNELS = 32

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from changedet.errors import ConfigError
 from changedet.models.base import ChangeModel, Levels
-from changedet.models.heads import FUSED_ONLY
+from changedet.models.options import ENSEMBLE, FUSED_ONLY
 from changedet.types import Branch, BranchOutput, ChangeMap
 
 
@@ -28,7 +28,7 @@ class Ensemble(ChangeModel):
         ConfigError: If they are too few, take images of different channels, or one is an ensemble.
     """
 
-    architecture: ClassVar[str] = "ensemble"
+    architecture: ClassVar[str] = ENSEMBLE
 
     def __init__(self, members: Sequence[ChangeModel]) -> None:
         if len(members) < 2:

@@ -7,12 +7,10 @@ from torch import Tensor, nn
 
 from changedet.choices import check_choice
 from changedet.errors import ConfigError
+from changedet.models.options import ALL_BRANCHES, FUSED_ONLY
 from changedet.nn.attention import ChannelAttention, PositionAttention
 from changedet.nn.blocks import ConvNormAct
 from changedet.types import Attention, Branch, Head
-
-ALL_BRANCHES: tuple[Branch, ...] = ("position", "channel", "fused")
-FUSED_ONLY: tuple[Branch, ...] = ("fused",)
 
 
 class AttentionBranch(nn.Sequential):

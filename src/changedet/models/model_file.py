@@ -16,6 +16,7 @@ from changedet.card import (
     PARAMETERS_KEY,
     PRECISION_KEY,
     ModelCard,
+    checked_name,
     open_tensors,
     read_card,
 )
@@ -68,18 +69,6 @@ def save_model(
         PRECISION_KEY: precision,
     }
     write_bytes(path, safetensors.torch.save(tensors, metadata))
-
-
-def checked_name(path: str | Path) -> Path:
-    """Let a path through that a model file may have.
-
-    Raises:
-        ConfigError: If it has another ending.
-    """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise ConfigError(f"a model file must end in .safetensors, got {path.name!r}; rename it")
-    return path
 
 
 def rounded_tensors(model: ChangeModel, *, precision: Precision) -> dict[str, Tensor]:

@@ -1,8 +1,7 @@
 """Ranges that the options of several networks share, as types.
 
-A network's options are the keyword arguments of its class. The settings file reads their names,
-types, ranges and defaults from there, so that an option is written down once; a range is an
-annotation of the `annotated-types` package, which pydantic enforces.
+A range is an annotation of the `annotated-types` package, which pydantic enforces where settings
+are read.
 """
 
 from typing import Annotated

@@ -11,11 +11,13 @@ from changedet.models.base import ChangeModel, EncoderModel
 from changedet.models.dasnet import DASNet
 from changedet.models.dasnet_v2 import DASNetV2
 from changedet.models.ensemble import Ensemble
+from changedet.models.options import network_options
 from changedet.models.siamese_pyramid import SiamesePyramid
 from changedet.models.weights import initialise_encoder
 
-#: Networks that can be trained, by name. Adding one is one class and its place here; settings
-#: files, recipes and the command line then know it with its options.
+#: Networks that can be trained, by name. Adding one is one class and its place here, and its
+#: options in :data:`changedet.models.options.OPTIONS`; settings files, recipes and the command line
+#: then know it.
 MODELS: dict[str, type[EncoderModel]] = {
     model.architecture: model for model in (DASNet, DASNetV2, SiamesePyramid)
 }
@@ -32,8 +34,7 @@ def model_class(name: str) -> type[EncoderModel]:
     Raises:
         ConfigError: If there is no network of that name.
     """
-    if name not in MODELS:
-        raise ConfigError(f"model {name!r} does not exist; {nearest(name, list_models())}")
+    network_options(name)
     return MODELS[name]
 
 

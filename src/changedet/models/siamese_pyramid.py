@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from changedet.choices import check_choice
 from changedet.errors import ConfigError
-from changedet.models.base import EncoderModel, Levels, ModelTraits
-from changedet.models.heads import FUSED_ONLY
+from changedet.models.base import EncoderModel, Levels
 from changedet.models.option_types import Channels, DropShare, Width
+from changedet.models.options import ModelTraits, SiamesePyramidOptions
 from changedet.models.pyramid_decoder import build_pyramid_decoder
 from changedet.nn.blocks import PointNormAct
 from changedet.nn.distance import distance_map, unit_vectors
@@ -118,8 +118,8 @@ class SiamesePyramid(EncoderModel):
 
     @classmethod
     def traits_of(cls, options: Mapping[str, Any]) -> ModelTraits:
-        """One branch, and no attention over a whole tile, whatever the options."""
-        return ModelTraits(branch_names=FUSED_ONLY, fixed_tile=False)
+        """See :meth:`changedet.models.options.SiamesePyramidOptions.traits_of`."""
+        return SiamesePyramidOptions.traits_of(options)
 
     @property
     def least_crop_px(self) -> int:

@@ -1,14 +1,12 @@
 """Checkpoints of the public DASNet and DASNet-V2 code; all of its names live here."""
 
-import json
 import re
-from dataclasses import fields
 from pathlib import Path
 
 from torch import Tensor
 
 from changedet.card import ModelCard
-from changedet.errors import CheckpointError, ConfigError
+from changedet.errors import CheckpointError
 from changedet.models.base import ChangeModel
 from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
@@ -37,17 +35,6 @@ _RENAMED = {
 _UNUSED = "CNN.pretrained.fc."
 _PROJECTION_SUFFIX = re.compile(r"(?<=attention\.)(query|key|value)_conv(?=\.)")
 
-_IMAGENET_MEAN = (123.675, 116.28, 103.53)
-_IMAGENET_STD = (58.395, 57.12, 57.375)
-#: ImageNet's statistics in units of 8-bit values, for both dates.
-IMAGENET_NORMALISATION = Normalisation(
-    mean_before=_IMAGENET_MEAN,
-    mean_after=_IMAGENET_MEAN,
-    std_before=_IMAGENET_STD,
-    std_after=_IMAGENET_STD,
-)
-_NAMED_NORMALISATIONS = {"seed": CDD_NORMALISATION, "imagenet": IMAGENET_NORMALISATION}
-_NUMBERS_EXPECTED = 6
 _LICENCE_NOTE = (
     "converted from a checkpoint of the public DASNet or DASNet-V2 code, which states no licence: "
     "ask its authors before passing it on"
@@ -119,56 +106,6 @@ def read_checkpoint(path: Path, *, distance: Distance = "l2") -> ChangeModel:
         )
     model.load_state_dict(stored)
     return model.eval()
-
-
-def parse_normalisation(text: str) -> Normalisation:
-    """Read the normalisation of a converted network, as set by the user.
-
-    Args:
-        text: ``"seed"`` (CDD's means, spec 3), ``"imagenet"``, six numbers
-            ``b,g,r,b,g,r`` (means of the before and after date in BGR order, in units of 8-bit
-            values, as in the public configuration), or a JSON file with the fields of
-            ``Normalisation``.
-
-    Raises:
-        ConfigError: If it is none of these.
-    """
-    if text in _NAMED_NORMALISATIONS:
-        return _NAMED_NORMALISATIONS[text]
-    if text.endswith(".json"):
-        return _read_normalisation(Path(text))
-    try:
-        means = tuple(float(number) for number in text.split(","))
-    except ValueError:
-        means = ()
-    if len(means) != _NUMBERS_EXPECTED:
-        raise ConfigError(
-            f"normalisation must be seed, imagenet, six comma-separated means (before b,g,r then "
-            f"after b,g,r) or a .json file, got {text!r}"
-        )
-    return Normalisation(
-        mean_before=means[:3],
-        mean_after=means[3:],
-        std_before=CDD_NORMALISATION.std_before,
-        std_after=CDD_NORMALISATION.std_after,
-        bands="bgr",
-    )
-
-
-def _read_normalisation(path: Path) -> Normalisation:
-    names = [field.name for field in fields(Normalisation)]
-    try:
-        stated = json.loads(path.read_text(encoding="utf-8"))
-        statistics = {name: tuple(float(v) for v in stated[name]) for name in names[:-1]}
-        bands = stated["bands"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ConfigError(
-            f"normalisation file {path} cannot be used ({error!r}); it needs the keys "
-            f"{', '.join(names)}, the first four with one number a channel"
-        ) from error
-    if bands not in ("rgb", "bgr"):
-        raise ConfigError(f"normalisation file {path}: bands must be rgb or bgr, got {bands!r}")
-    return Normalisation(**statistics, bands=bands)
 
 
 def _rename(name: str) -> str:

@@ -1,14 +1,12 @@
 """Convolution blocks that heads and decoders are made of."""
 
-from typing import Literal, get_args
+from typing import get_args
 
 from torch import nn
 
 from changedet.choices import check_choice
 from changedet.errors import ConfigError
-
-Activation = Literal["leaky_relu", "relu"]
-Upsampling = Literal["transposed", "resize"]
+from changedet.types import Activation, Upsampling
 
 
 class ConvNormAct(nn.Sequential):

@@ -1,4 +1,4 @@
-"""Tell georeferenced rasters from plain images, and predict on the rasters of two folders."""
+"""Predict on the rasters of two folders."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -6,7 +6,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from changedet.data.layouts import IMAGE_SUFFIXES, RASTER_SUFFIXES
+from changedet.data.layouts import RASTER_SUFFIXES
 from changedet.errors import (
     ChangeDetError,
     CheckpointError,
@@ -20,6 +20,7 @@ from changedet.errors import (
 from changedet.inference.detector import Detector
 from changedet.inference.provenance import settle_threshold
 from changedet.predict.flow import TileProgress
+from changedet.predict.inputs import PICTURES, visible_files
 from changedet.predict.rasters import predict_scene
 from changedet.predict.request import SceneReport, SceneRequest, load_detector, spoken
 from changedet.predict.results import request_settings
@@ -31,9 +32,8 @@ from changedet.storage.text import first_few
 from changedet.types import TestTime
 from changedet.vector.regions import read_region, region_sha256
 
-_PICTURES: Final = IMAGE_SUFFIXES - RASTER_SUFFIXES
 # Other rasters that may lie next to TIFFs; unlike .ovr or .xml, they are not part of one.
-_NOT_TAKEN: Final = _PICTURES | {".jp2", ".vrt", ".img"}
+_NOT_TAKEN: Final = PICTURES | {".jp2", ".vrt", ".img"}
 _PLACES: Final = ("before", "after")
 # Facts of a summary that stand for a setting of another name.
 _SETTINGS: Final = {"model_sha256": "model", "baseline": "model"}
@@ -46,19 +46,6 @@ class PairResult(NamedTuple):
 
     stem: str
     outcome: SceneReport | ChangeDetError
-
-
-def is_scene(location: str) -> bool:
-    """Tell whether a place is a raster to be treated as a scene: anything but plain images.
-
-    An address always is, whatever its suffix; a folder holds scenes if there are TIFFs in it.
-    """
-    if "://" in location or location.startswith("/vsi"):
-        return True
-    path = Path(location)
-    if path.is_dir():
-        return any(file.suffix.lower() in RASTER_SUFFIXES for file in _visible_files(path))
-    return path.suffix.lower() not in _PICTURES
 
 
 def predict_scenes(
@@ -253,7 +240,7 @@ def _match(before: Path, after: Path, say: Callable[[str], None]) -> list[tuple[
 def _rasters(folder: Path, say: Callable[[str], None]) -> dict[str, Path]:
     rasters: dict[str, Path] = {}
     ignored = 0
-    for path in _visible_files(folder):
+    for path in visible_files(folder):
         if path.suffix.lower() not in RASTER_SUFFIXES:
             ignored += path.suffix.lower() in _NOT_TAKEN
         elif path.stem in rasters:
@@ -272,9 +259,3 @@ def _rasters(folder: Path, say: Callable[[str], None]) -> dict[str, Path]:
     if ignored:
         say(f"{folder}: {ignored} image(s) other than TIFFs are ignored")
     return rasters
-
-
-def _visible_files(folder: Path) -> list[Path]:
-    return sorted(
-        path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file()
-    )

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from changedet.baselines.registry import is_baseline
+from changedet.baselines.names import is_baseline
 from changedet.choices import nearest
 from changedet.errors import ConfigError
 from changedet.inference.detector import Detector

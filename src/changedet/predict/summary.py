@@ -1,18 +1,16 @@
 """What ``summary.json`` of a prediction holds: on images and on a scene."""
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict
 
 from changedet.predict.remarks import Remark
 from changedet.raster.align import Coverage
 from changedet.raster.shift import ShiftEstimate
+from changedet.storage.markers import SUMMARY as SUMMARY
 from changedet.storage.results import Figure, NumberOrNone, PlainJson, Record, Results, to_plain
 from changedet.types import TestTime
-
-#: The file that tells a finished prediction.
-SUMMARY: Final = "summary.json"
 
 
 class ModelFacts(Record):

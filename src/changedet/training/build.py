@@ -19,7 +19,6 @@ from changedet.losses.supervision import BranchLoss
 from changedet.models.registry import create_model
 from changedet.training.config import ExperimentConfig, LossConfig
 from changedet.training.model_config import ModelConfig
-from changedet.training.schedule import CosineSchedule, Schedule, TableSchedule
 from changedet.training.trainer import TrainerSettings
 from changedet.types import Branch, Normalisation, PixelType
 
@@ -95,21 +94,6 @@ def build_optimizer(config: ExperimentConfig, model: "EncoderModel") -> torch.op
         {"params": rest, "lr_factor": 1.0},
     ]
     return kind(groups, lr=settings.lr, weight_decay=settings.weight_decay)
-
-
-def build_schedule(config: ExperimentConfig) -> Schedule:
-    """Make the learning-rate schedule."""
-    settings, epochs = config.schedule, config.training.epochs
-    if settings.kind == "cosine":
-        return CosineSchedule(
-            config.optimizer.lr,
-            epochs,
-            warmup_epochs=settings.warmup_epochs,
-            final=settings.final_lr,
-        )
-    if settings.kind == "table":
-        return TableSchedule(settings.steps, epochs)
-    return TableSchedule(((epochs, config.optimizer.lr),), epochs)
 
 
 def build_augmentation(config: ExperimentConfig, *, pixel_type: PixelType) -> Augmentation:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +13,6 @@ from changedet.choices import nearest
 from changedet.errors import ConfigError
 from changedet.losses.margins import DEFAULT_MARGINS
 from changedet.losses.registry import loss_row
-from changedet.models.registry import model_class
 from changedet.storage.text import is_file, read_text
 from changedet.storage.validation import Section, describe
 from changedet.storage.yaml import parse_yaml
@@ -24,6 +22,7 @@ from changedet.training.model_config import (
     config_of,
     foreign_option,
 )
+from changedet.training.recipes import list_recipes, recipe_text
 from changedet.types import Bands, Mode, TestTime
 
 #: The loss whose margins depend on the distance.
@@ -177,23 +176,13 @@ class ExperimentConfig(Section):
 
     name: str = "experiment"
     description: str = ""
-    model: AnyModelConfig = config_of(model_class(DEFAULT_MODEL))()
+    model: AnyModelConfig = config_of(DEFAULT_MODEL)()
     loss: LossConfig = LossConfig()
     data: DataConfig = DataConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     training: TrainingConfig = TrainingConfig()
-
-
-def list_recipes() -> list[str]:
-    """Names of the recipes that come with the package, sorted."""
-    folder = resources.files("changedet") / "recipes"
-    return sorted(
-        entry.name.removesuffix(".yaml")
-        for entry in folder.iterdir()
-        if entry.name.endswith(".yaml")
-    )
 
 
 def load_config(source: str | Path, *, overrides: Iterable[str] = ()) -> ExperimentConfig:
@@ -303,7 +292,7 @@ def _explain(fault: ErrorDetails, tree: Mapping[str, Any]) -> str | None:
         return None
     option, name = str(fault["loc"][1]), tree["model"].get("name", DEFAULT_MODEL)
     foreign = foreign_option(option, fault["input"], model=name)
-    hint = nearest(option, list(config_of(model_class(name)).model_fields))
+    hint = nearest(option, list(config_of(name).model_fields))
     return foreign or f"model: unknown key {option!r}; {hint}"
 
 
@@ -345,8 +334,7 @@ def _read_source(source: str) -> tuple[str, Path | None]:
     if is_file(path):
         return read_text(path, error=ConfigError), path.parent
     if source in list_recipes():
-        recipe = resources.files("changedet") / "recipes" / f"{source}.yaml"
-        return recipe.read_text(encoding="utf-8"), None
+        return recipe_text(source), None
     raise ConfigError(
         f"{source!r} is neither a file nor a recipe; {nearest(source, list_recipes())}"
     )

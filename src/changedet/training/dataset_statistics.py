@@ -11,9 +11,7 @@ from changedet.data.rasters.provenance import difference, record_blocks
 from changedet.data.statistics import measure_normalisation
 from changedet.data.tools.leaks import Leak, describe_leaks, find_leaks
 from changedet.errors import ConfigError, DataError
-from changedet.inference.views import views
 from changedet.losses.registry import loss_row
-from changedet.models.weights import encoder_normalisation
 from changedet.storage.results import PlainJson, Record, Results
 from changedet.training.config import ExperimentConfig
 from changedet.types import Normalisation, PixelType
@@ -140,6 +138,9 @@ def _accept_one_class(
 
 def _size_notes(config: ExperimentConfig, pair: LabelledPair) -> list[str]:
     """Say what crops and zoom cannot do on images of such a size."""
+    # PyTorch comes with it.
+    from changedet.inference.views import views
+
     height, width = pair.size()
     crop_px, scale = config.data.crop_px, config.augmentation.scale
     furthest = crop_px / min(height, width)
@@ -179,6 +180,9 @@ def _normalisation(
             f"data.normalisation=encoder is for 8-bit images of {_RGB} channels, got "
             f"{index.pixel_type} of {config.model.in_channels}; use mean_std"
         )
+    # Asks timm, and brings PyTorch along.
+    from changedet.models.weights import encoder_normalisation
+
     return encoder_normalisation(config.model.encoder, bands=config.data.bands)
 
 

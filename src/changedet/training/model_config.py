@@ -1,13 +1,13 @@
-"""Settings of the network: one pydantic model for each row of the registry, chosen by ``name``.
+"""Settings of the network: one pydantic model for each network, chosen by ``name``.
 
-A network's options are the keyword arguments of its class (see
-:class:`changedet.models.base.EncoderModel`); here they become validated settings, so that whatever
-is in the registry can be named in a settings file.
+A network's options stand in :mod:`changedet.models.options`; here they become validated settings,
+so that whatever is there can be named in a settings file. Needs no PyTorch.
 """
 
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import (
     Field,
@@ -20,8 +20,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from changedet.errors import ConfigError
-from changedet.models.base import EncoderModel, ModelTraits
-from changedet.models.registry import MODELS, model_class, model_options
+from changedet.models.options import OPTIONS, ModelTraits, network_options, option_names
 from changedet.storage.validation import Section
 
 DEFAULT_MODEL = "dasnet_v2"
@@ -61,22 +60,27 @@ class ModelConfig(Section):
 
     def options(self) -> dict[str, Any]:
         """Keyword arguments that build the network."""
-        return self.model_dump(include=set(model_options(model_class(self.name))))
+        return self.model_dump(include=set(option_names(network_options(self.name))))
 
     def traits(self) -> ModelTraits:
         """What follows from the options, without the network being built."""
-        return model_class(self.name).traits_of(self.options())
+        return network_options(self.name).traits_of(self.options())
 
 
 @lru_cache
-def config_of(network: type[EncoderModel]) -> type[ModelConfig]:
-    """Return the settings of one network, with the types, ranges and defaults of its class."""
+def config_of(name: str) -> type[ModelConfig]:
+    """Return the settings of one network, with the types, ranges and defaults of its options.
+
+    Raises:
+        ConfigError: If there is no network of that name.
+    """
+    row = network_options(name)
+    types = get_type_hints(row, include_extras=True)
     options: dict[str, Any] = {
-        option: (parameter.annotation, parameter.default)
-        for option, parameter in model_options(network).items()
+        field.name: (types[field.name], field.default) for field in fields(row)
     }
-    options["name"] = (Literal[network.architecture], network.architecture)
-    return create_model(f"{network.__name__}Config", __base__=ModelConfig, **options)
+    options["name"] = (Literal[name], name)
+    return create_model(f"{row.__name__}Config", __base__=ModelConfig, **options)
 
 
 def _validate(value: object, handler: ValidatorFunctionWrapHandler) -> ModelConfig:
@@ -86,7 +90,7 @@ def _validate(value: object, handler: ValidatorFunctionWrapHandler) -> ModelConf
         config: ModelConfig = handler(value)
         return config
     try:
-        network = config_of(model_class(name))
+        network = config_of(name)
     except ConfigError as error:
         fault = InitErrorDetails(
             type=PydanticCustomError("unknown_name", str(error)),
@@ -120,9 +124,9 @@ AnyModelConfig = Annotated[SerializeAsAny[ModelConfig], WrapValidator(_validate)
 
 def foreign_option(option: str, value: object, *, model: str) -> str | None:
     """Explain that an option belongs to other networks; None if no network has it."""
-    if not any(option in model_options(network) for network in MODELS.values()):
+    if not any(option in option_names(row) for row in OPTIONS.values()):
         return None
     return (
         f"model.{option} is not a setting of {model}, got {value!r}; remove it, or choose another "
-        f"model.name (settings of {model}: {', '.join(model_options(model_class(model)))})"
+        f"model.name (settings of {model}: {', '.join(option_names(network_options(model)))})"
     )

@@ -2,21 +2,19 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from changedet._version import __version__
-from changedet.card import read_card
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.rasters.manifest import READING_SCENES, find_manifest
 from changedet.errors import CheckpointError, ConfigError, ResultsError, StorageError
 from changedet.inference.devices import resolve_device
 from changedet.inference.memory import keep_freed_memory
+from changedet.model_search import find_model
 from changedet.models.base import ChangeModel, EncoderModel
-from changedet.models.ensemble import Ensemble
 from changedet.models.model_file import load_model
 from changedet.storage.atomic import remove_parts, write_text
 from changedet.storage.lock import only_run
@@ -27,20 +25,13 @@ from changedet.training.build import (
     build_loader,
     build_loss,
     build_optimizer,
-    build_schedule,
     build_seeded_model,
     build_settings,
     choose_precision,
 )
 from changedet.training.callbacks import TrainingCallback
 from changedet.training.checkpoint import TrainingPosition, load_checkpoint
-from changedet.training.config import (
-    ExperimentConfig,
-    check_overrides,
-    dump_config,
-    load_config,
-    tile_px,
-)
+from changedet.training.config import ExperimentConfig, dump_config
 from changedet.training.dataset_statistics import (
     DatasetStatistics,
     TrainingRecord,
@@ -49,6 +40,8 @@ from changedet.training.dataset_statistics import (
 )
 from changedet.training.logs import RunRecords
 from changedet.training.opening import opening_notes
+from changedet.training.request import TrainRequest as TrainRequest
+from changedet.training.request import check_request
 from changedet.training.run_folder import (
     CHECKPOINTS,
     FILLED,
@@ -56,49 +49,11 @@ from changedet.training.run_folder import (
     RECORD,
     RUN_ENTRIES,
     SETTINGS,
-    check_free,
 )
+from changedet.training.schedule import build_schedule
 from changedet.training.signals import signals_to
 from changedet.training.trainer import Interrupted, Trainer, TrainingParts
 from changedet.training.validation import RunValidator, make_exporter
-
-#: Settings that a resumed run may change without becoming another experiment.
-_FREE_ON_RESUME = (
-    "training.epochs",
-    "training.keep_best",
-    "training.heatmap_every",
-    "training.max_heatmaps",
-    "data.workers",
-    "data.cache",
-)
-DEFAULT_RECIPE = "default"
-
-
-@dataclass(frozen=True)
-class TrainRequest:
-    """What the user asked for.
-
-    Attributes:
-        out: Folder of the run.
-        data: Folder of the data set, or manifest of scenes; a resumed run knows it.
-        recipe: Recipe name or YAML file; None: the default recipe, or the run's own on resume.
-        overrides: ``section.key=value`` changes to it.
-        init: Model file whose weights training starts from.
-        start_epoch: Epoch, from 1, at which the schedule starts; a resumed run keeps its weights,
-            optimiser and best score and goes on with the beginning of that epoch. None: epoch 1,
-            or where the resumed run stopped.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        mode: What to do about a run that is already in ``out``.
-    """
-
-    out: Path
-    data: Path | None = None
-    recipe: str | None = None
-    overrides: tuple[str, ...] = ()
-    init: Path | None = None
-    start_epoch: int | None = None
-    device: str = "auto"
-    mode: Literal["new", "resume", "overwrite"] = "new"
 
 
 class TrainOutcome(NamedTuple):
@@ -229,40 +184,20 @@ def _prepare(
     request: TrainRequest, *, say: Callable[[str], None]
 ) -> tuple[ExperimentConfig, DatasetStatistics, PairIndex]:
     """Settle settings, data and statistics; nothing is written."""
+    config = check_request(request)
     if request.mode == "resume":
-        if request.init is not None:
-            raise ConfigError(
-                '`mode="resume"` continues from the run\'s own weights; remove `init`'
-            )
-        config, facts = _stored_run(request)
-        _check_start_epoch(request, config)
+        facts = _stored_facts(request)
         index = _index(facts.data, config, say=say)
         check_scenes_unchanged(facts, index, config)
     else:
-        if request.data is None:
-            raise ConfigError(
-                'no data set is given; set `data=DIR`, or resume a run with `mode="resume"`'
-            )
-        config = load_config(request.recipe or DEFAULT_RECIPE, overrides=request.overrides)
-        _check_start(request, config)
-        check_free(request.out, mode=request.mode)
-        build_schedule(config)
-        tile_px(config)
         build_augmentation(config, pixel_type="uint8")
-        index = _index(request.data, config, say=say)
+        data = Path(str(request.data))
+        index = _index(data, config, say=say)
         build_augmentation(config, pixel_type=index.pixel_type)
         for note in index.notes:
             say(note)
-        facts = measure_dataset(request.data, index, config, say=say)
+        facts = measure_dataset(data, index, config, say=say)
     return config, facts, index
-
-
-def _check_start_epoch(request: TrainRequest, config: ExperimentConfig) -> None:
-    if request.start_epoch is not None and not 1 <= request.start_epoch <= config.training.epochs:
-        raise ConfigError(
-            f"`start_epoch` must be in [1, {config.training.epochs}] (training.epochs), got "
-            f"{request.start_epoch}"
-        )
 
 
 def _move_to_epoch(progress: TrainingPosition, epoch: int | None) -> str:
@@ -276,17 +211,6 @@ def _move_to_epoch(progress: TrainingPosition, epoch: int | None) -> str:
         return f"resuming at {where}"
     progress.epoch, progress.batch, progress.validated_batch = epoch, 0, 0
     return f"resuming with the weights of {where}, at the beginning of epoch {epoch}"
-
-
-def _check_start(request: TrainRequest, config: ExperimentConfig) -> None:
-    _check_start_epoch(request, config)
-    check_overrides(config, request.overrides)
-    # Read before the data: a wrong file must not be found out after minutes of measuring.
-    if request.init is not None and read_card(request.init).architecture == Ensemble.architecture:
-        raise ConfigError(
-            f"{request.init} is an ensemble, which cannot be trained further; give one of its "
-            "members"
-        )
 
 
 def _check_crop(model: EncoderModel, config: ExperimentConfig) -> None:
@@ -316,7 +240,7 @@ def _index(root: Path, config: ExperimentConfig, *, say: Callable[[str], None]) 
 
 
 def _initialise(model: ChangeModel, path: Path) -> None:
-    source, card = load_model(path)
+    source, card = load_model(find_model(path))
     try:
         model.load_state_dict(source.state_dict())
     except RuntimeError as error:
@@ -340,11 +264,10 @@ def _write_run(
     write_text(request.out / SETTINGS, dump_config(config))
 
 
-def _stored_run(request: TrainRequest) -> tuple[ExperimentConfig, DatasetStatistics]:
+def _stored_facts(request: TrainRequest) -> DatasetStatistics:
     try:
         record = TrainingRecord.read(request.out / RECORD)
-        stored = load_config(request.out / SETTINGS)
-    except (ResultsError, ConfigError) as error:
+    except ResultsError as error:
         raise ConfigError(
             f'{request.out} contains no run to resume ({error}); start it without `mode="resume"`'
         ) from error
@@ -353,35 +276,7 @@ def _stored_run(request: TrainRequest) -> tuple[ExperimentConfig, DatasetStatist
     )
     if request.data is not None:
         facts = facts.model_copy(update={"data": request.data.resolve()})
-    return _resumed_config(request, stored), facts
-
-
-def _resumed_config(request: TrainRequest, stored: ExperimentConfig) -> ExperimentConfig:
-    """Let only those settings differ from the stored run's that leave the experiment the same."""
-    if request.recipe is not None:
-        asked = load_config(request.recipe, overrides=request.overrides)
-    else:
-        asked = load_config(request.out / SETTINGS, overrides=request.overrides)
-    old, new = _flat(stored.model_dump(mode="json")), _flat(asked.model_dump(mode="json"))
-    changed = [key for key in new if new[key] != old.get(key) and key not in _FREE_ON_RESUME]
-    if changed:
-        differences = "; ".join(f"{key} was {old.get(key)!r}, now {new[key]!r}" for key in changed)
-        remedy = "remove these changes" if request.recipe is None else "leave out the recipe"
-        raise ConfigError(
-            f"a resumed run keeps its settings: {differences}; {remedy}, or start a new run with "
-            "`init`"
-        )
-    return asked
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+    return facts
 
 
 @contextlib.contextmanager

@@ -2,9 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from changedet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from changedet.training.config import ExperimentConfig
 
 
 class Schedule(Protocol):
@@ -75,3 +78,22 @@ class CosineSchedule:
         rest = self.epochs - self.warmup_epochs
         share = min(1.0, (done - self.warmup_epochs) / rest) if rest else 0.0
         return self.final + (self.peak - self.final) * 0.5 * (1.0 + math.cos(math.pi * share))
+
+
+def build_schedule(config: "ExperimentConfig") -> Schedule:
+    """Make the learning-rate schedule of an experiment.
+
+    Raises:
+        ConfigError: If the steps do not fit the epochs.
+    """
+    settings, epochs = config.schedule, config.training.epochs
+    if settings.kind == "cosine":
+        return CosineSchedule(
+            config.optimizer.lr,
+            epochs,
+            warmup_epochs=settings.warmup_epochs,
+            final=settings.final_lr,
+        )
+    if settings.kind == "table":
+        return TableSchedule(settings.steps, epochs)
+    return TableSchedule(((epochs, config.optimizer.lr),), epochs)

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +11,9 @@ import pyproj.exceptions
 import shapely
 
 from changedet.errors import ConfigError
+from changedet.vector.region_text import Bounds, is_region_file, parse_bounding_box
 from changedet.vector.repair import united
-from changedet.vector.vector_file import SUFFIXES, Bounds, read_polygons, reproject
+from changedet.vector.vector_file import read_polygons, reproject
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +44,9 @@ def read_region(
             :func:`changedet.vector.vector_file.read_polygons`.
     """
     text = text.strip()
-    if Path(text).suffix.lower() in SUFFIXES:
+    if is_region_file(text):
         return united(read_polygons(Path(text), crs=crs, tell=tell), name=text)
-    box = np.array([shapely.box(*_bounding_box(text))], dtype=object)
+    box = np.array([shapely.box(*parse_bounding_box(text))], dtype=object)
     if text_crs is not None:
         if crs is None:
             raise ConfigError(
@@ -87,22 +87,6 @@ def read_label_polygons(
         DataError: See :func:`changedet.vector.vector_file.read_polygons`.
     """
     return list(read_polygons(path, crs=crs, bounds=bounds, layer=layer, key=key))
-
-
-def _bounding_box(text: str) -> Bounds:
-    try:
-        left, bottom, right, top = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise ConfigError(
-            f"a region is XMIN,YMIN,XMAX,YMAX or a {', '.join(SUFFIXES)} file, got {text!r}"
-        ) from error
-    if not all(math.isfinite(side) for side in (left, bottom, right, top)):
-        raise ConfigError(f"a bounding box needs finite numbers, got {text!r}")
-    if left >= right or bottom >= top:
-        raise ConfigError(
-            f"a bounding box is XMIN,YMIN,XMAX,YMAX with XMIN < XMAX and YMIN < YMAX, got {text!r}"
-        )
-    return left, bottom, right, top
 
 
 def region_sha256(region: shapely.Geometry) -> str:

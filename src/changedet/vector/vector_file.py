@@ -6,7 +6,7 @@ import shlex
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 import pyogrio
@@ -19,15 +19,11 @@ from numpy.typing import NDArray
 
 from changedet.errors import DataError
 from changedet.raster.lonlat import crs_name
+from changedet.vector.region_text import SUFFIXES, Bounds
 from changedet.vector.repair import parse_polygons, valid_polygons
 
 logger = logging.getLogger(__name__)
 
-#: Left, bottom, right and top.
-Bounds: TypeAlias = tuple[float, float, float, float]
-
-#: Endings of vector files that are read.
-SUFFIXES: Final = (".gpkg", ".geojson", ".json", ".shp")
 # Edges are divided into this many pieces per extent, as what is straight in one system is not in
 # another.
 _PIECES: Final = 64

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from changedet.baselines.registry import Baseline, create_baseline, list_baselines
+from changedet.baselines.names import list_baselines
+from changedet.baselines.registry import Baseline, create_baseline
 from changedet.errors import ConfigError, DataError
 
 SQUARE = np.s_[16:48, 40:72]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from changedet.baselines.ir_mad import ir_mad_chi_square
-from changedet.baselines.registry import create_baseline, list_baselines
+from changedet.baselines.names import list_baselines
+from changedet.baselines.registry import create_baseline
 from changedet.baselines.scene import SceneFit, fit_pointwise
 from changedet.baselines.standardise import standardise
 from changedet.errors import DataError

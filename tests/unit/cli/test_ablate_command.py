@@ -14,7 +14,7 @@ from changedet.ablation.runner import AblationOutcome
 from changedet.ablation.table import parse_table
 from changedet.ablation.verdict import Finding
 from changedet.cli.ablate import ablate
-from changedet.errors import ConfigError
+from changedet.errors import ChangeDetError
 
 TABLE = "{title: T, base: default, rows: [{name: one, title: First row}]}"
 
@@ -51,14 +51,25 @@ def asked(monkeypatch) -> list[AblationRequest]:
 
 
 @pytest.fixture
-def run(invoke):
+def run(invoke, tmp_path, monkeypatch):
+    """Run the command in a folder that holds a data set, D."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "D").mkdir()
     return partial(invoke, ablate)
 
 
 def test_options_become_the_request(run, asked):
     result = run(
         *("seed", "--data", "D", "--out", "O", "--seeds", "0,2", "--minutes", "1.5"),
-        *("--set", "data.workers=0", "--set", "model.dropout=0", "--rows", "a, b", "--resume"),
+        *(
+            "--set",
+            "data.workers=0",
+            "--set",
+            "model.dropout=0",
+            "--rows",
+            "dasnet, v2_l2",
+            "--resume",
+        ),
         *("--no-floors", "--test-split", "holdout", "--device", "cpu"),
     )
     assert result.exit_code == 0, result.output
@@ -71,7 +82,7 @@ def test_options_become_the_request(run, asked):
             seeds=(0, 2),
             minutes=1.5,
             overrides=("data.workers=0", "model.dropout=0"),
-            rows=("a", "b"),
+            rows=("dasnet", "v2_l2"),
             device="cpu",
             test_split="holdout",
             baselines="none",
@@ -80,7 +91,7 @@ def test_options_become_the_request(run, asked):
     )
     assert request.command == (
         "changedet ablate seed --data D --out O --seeds 0,2 --minutes 1.5 --set data.workers=0 "
-        "--set model.dropout=0 --rows a,b --test-split holdout --shown 4 --device cpu "
+        "--set model.dropout=0 --rows dasnet,v2_l2 --test-split holdout --shown 4 --device cpu "
         "--no-baselines"
     )
     assert request.describe_training is not None
@@ -126,12 +137,18 @@ def test_report_only_runs_nothing(run, monkeypatch, asked):
     [
         ((), "--data DIR"),
         (("--data", "D", "--seeds", "0;1"), "whole numbers"),
+        (("--data", "D", "--seeds", "0,-1"), "whole numbers from 0"),
         (("--data", "D", "--resume", "--overwrite"), "--resume and --overwrite exclude each other"),
+        (("--data", "D", "--rows", "v2_l3"), "did you mean 'v2_l2'"),
+        (("sed", "--data", "D"), "neither a file nor a table"),
+        (("--data", "D", "--set", "data.wrokers=0"), "unknown key 'wrokers'"),
+        (("--data", "E"), "E is not there"),
+        (("--data", "D", "--device", "gpu"), "unknown device"),
     ],
 )
 def test_wrong_options_are_refused(run, asked, arguments, message):
     result = run("--out", "O", *arguments)
-    assert isinstance(result.exception, ConfigError)
+    assert isinstance(result.exception, ChangeDetError)
     assert message in str(result.exception)
     assert asked == []
 

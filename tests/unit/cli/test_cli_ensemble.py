@@ -33,7 +33,7 @@ def test_two_models_become_one_file_and_the_next_step_is_named(invoke, tmp_path,
     assert "test-time augmentation none" in result.stdout
     assert f"changedet calibrate {out} {out} --overwrite" in result.stdout
     assert read_card(out).architecture == "ensemble"
-    info(out)
+    info(str(out), full=True)
     table = capsys.readouterr().out
     assert "members.1.options.encoder: test_efficientnet" in table
     assert "members.2.options.encoder: test_resnet" in table

@@ -67,7 +67,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(run, tmp_path, arguments, message
 
 @pytest.mark.parametrize(("error", "code"), [(ConfigError("a\n b"), 2), (StorageError("full"), 1)])
 def test_the_exit_code_is_the_error_s(run, monkeypatch, error, code):
-    def fail() -> None:
+    def fail(**_: object) -> None:
         raise error
 
     monkeypatch.setattr("changedet.cli.main.app", fail)

@@ -370,7 +370,10 @@ def say_of(tmp_path: Path, predict, monkeypatch: pytest.MonkeyPatch):
 
     def call(content: SceneReport, *words: str) -> str:
         monkeypatch.setattr("changedet.predict.rasters.predict_scene", lambda *_, **__: content)
-        code, printed, errors = predict("a.tif", "b.tif", "--out", tmp_path / "out", *words)
+        pair = [tmp_path / name for name in ("a.tif", "b.tif")]
+        for path in pair:
+            path.touch()
+        code, printed, errors = predict(*pair, "--out", tmp_path / "out", *words)
         assert code == 0, errors
         return printed
 
@@ -401,7 +404,10 @@ def test_warnings_are_repeated_at_the_end(tmp_path: Path, predict, monkeypatch):
     told = (note("place", "a note"), warning("values", "set `bands`"), warning("place", "far"))
     made_up = report(remarks=told)
     monkeypatch.setattr("changedet.predict.rasters.predict_scene", lambda *_, **__: made_up)
-    _, _, errors = predict("a.tif", "b.tif", "--out", tmp_path / "out")
+    pair = [tmp_path / name for name in ("a.tif", "b.tif")]
+    for path in pair:
+        path.touch()
+    _, _, errors = predict(*pair, "--out", tmp_path / "out")
     assert errors.splitlines() == ["2 warnings:", "  set --bands", "  far"]
 
 

@@ -28,5 +28,6 @@ def test_a_wrong_path_is_named(tmp_path):
 
 
 def test_a_wrong_normalisation_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="normalisation must be"):
-        convert(tmp_path / "a.pth", tmp_path / "b.safetensors", normalisation="cdd")
+    (tmp_path / "a.pth").touch()
+    with pytest.raises(ConfigError, match="`normalisation` must be cdd, imagenet"):
+        convert(tmp_path / "a.pth", tmp_path / "b.safetensors", normalisation="CDD2014")

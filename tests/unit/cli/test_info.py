@@ -32,7 +32,7 @@ def path(tmp_path):
 
 
 def test_the_table_says_what_the_model_is_and_how_it_was_made(path, capsys):
-    info(path)
+    info(str(path), full=True)
     table = capsys.readouterr().out
     for stated in (
         "dasnet",
@@ -50,8 +50,30 @@ def test_the_table_says_what_the_model_is_and_how_it_was_made(path, capsys):
         assert stated in table
 
 
+def test_by_default_it_says_what_a_user_needs(path, capsys):
+    info(str(path))
+    table = capsys.readouterr().out
+    for stated in ("dasnet on test_efficientnet", "3 bands of uint8 (BGR)", "a [real] city"):
+        assert stated in table
+    assert re.search(r"threshold\W+0\.3750 \(best F1 on val\)", table)
+    for left_out in ("mean before", "87.72", "val.f1", "label encoding"):
+        assert left_out not in table
+    assert "--full" in table
+
+
+def test_a_run_and_a_name_are_found(path, tmp_path, capsys, monkeypatch):
+    run = tmp_path / "run"
+    run.mkdir()
+    path.rename(run / "best.safetensors")
+    info(str(run))
+    assert "dasnet on" in capsys.readouterr().out
+    monkeypatch.setenv("CHANGEDET_MODELS", str(run))
+    info("best")
+    assert "dasnet on" in capsys.readouterr().out
+
+
 def test_json_is_all_that_is_printed(path, capsys):
-    info(path, as_json=True)
+    info(str(path), as_json=True)
     card = json.loads(capsys.readouterr().out)
     assert card["architecture"] == "dasnet"
     assert card["threshold"] == pytest.approx(0.375)
@@ -67,13 +89,13 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     path = tmp_path / "notes.safetensors"
     path.write_text("nothing")
     with pytest.raises(CheckpointError, match="is truncated or not a safetensors file"):
-        info(path)
+        info(str(path))
 
 
 def test_the_order_of_channels_is_shown_for_three_of_them_and_bands_where_they_are_known(
     path, tmp_path, capsys
 ):
-    info(path)
+    info(str(path), full=True)
     table = capsys.readouterr().out
     assert "channel order" in table
     assert "bands of the rasters" not in table
@@ -101,7 +123,7 @@ def test_the_order_of_channels_is_shown_for_three_of_them_and_bands_where_they_a
         data_name="town",
     )
     save_model(tmp_path / "four.safetensors", model, card)
-    info(tmp_path / "four.safetensors")
+    info(str(tmp_path / "four.safetensors"), full=True)
     table = capsys.readouterr().out
     assert "channel order" not in table
     assert "bands of the rasters" in table
@@ -110,13 +132,13 @@ def test_the_order_of_channels_is_shown_for_three_of_them_and_bands_where_they_a
 
 
 def test_the_type_of_the_weights_and_the_test_time_augmentation_are_stated(path, capsys):
-    info(path)
+    info(str(path), full=True)
     table = capsys.readouterr().out
     assert re.search(r"weights stored as\W+float32", table)
     assert re.search(r"test-time augmentation\W+none", table)
 
     model, card = load_model(path)
     save_model(path, model, dataclasses.replace(card, test_time="turns"), precision="float16")
-    info(path, as_json=True)
+    info(str(path), as_json=True)
     card = json.loads(capsys.readouterr().out)
     assert (card["test_time"], card["precision"]) == ("turns", "float16")

@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from changedet.baselines.registry import list_baselines
+from changedet.baselines.names import list_baselines
 from changedet.errors import ConfigError
 from changedet.inference.baseline_scorer import (
     BaselineScorer,

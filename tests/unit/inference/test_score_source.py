@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from changedet.baselines.registry import create_baseline, is_baseline
+from changedet.baselines.names import is_baseline
+from changedet.baselines.registry import create_baseline
 from changedet.card import ModelCard
 from changedet.data.labelled import DecodedPair
 from changedet.errors import CheckpointError, ConfigError, DataError

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from changedet.errors import ConfigError
-from changedet.models.heads import ALL_BRANCHES, build_head
+from changedet.models.heads import build_head
+from changedet.models.options import ALL_BRANCHES
 from changedet.nn.attention import ChannelAttention, PositionAttention
 
 

@@ -3,11 +3,12 @@ import json
 import pytest
 
 from changedet.errors import ConfigError
-from changedet.models.upstream import IMAGENET_NORMALISATION, parse_normalisation
+from changedet.models.upstream_normalisation import IMAGENET_NORMALISATION, parse_normalisation
 from changedet.types import CDD_NORMALISATION, Normalisation
 
 
 def test_named_normalisations():
+    assert parse_normalisation("cdd") == CDD_NORMALISATION
     assert parse_normalisation("seed") == CDD_NORMALISATION
     assert parse_normalisation("imagenet") == IMAGENET_NORMALISATION
     assert IMAGENET_NORMALISATION.bands == "rgb"
@@ -44,9 +45,9 @@ def test_a_file_states_everything(tmp_path):
     )
 
 
-@pytest.mark.parametrize("text", ["cdd", "1,2,3", "1,2,3,4,5,6,7", "a,b,c,d,e,f", ""])
+@pytest.mark.parametrize("text", ["CDD2014", "1,2,3", "1,2,3,4,5,6,7", "a,b,c,d,e,f", ""])
 def test_other_text_is_answered_with_what_is_possible(text):
-    with pytest.raises(ConfigError, match="seed, imagenet, six comma-separated means"):
+    with pytest.raises(ConfigError, match="cdd, imagenet, six means separated by commas"):
         parse_normalisation(text)
 
 

@@ -24,7 +24,8 @@ from changedet.inference import opening as opening_module
 from changedet.inference.detector import Detector
 from changedet.inference.torch_scorer import TorchScorer
 from changedet.predict import folders
-from changedet.predict.folders import PairResult, is_scene, predict_scenes
+from changedet.predict.folders import PairResult, predict_scenes
+from changedet.predict.inputs import is_scene
 from changedet.predict.request import SceneReport, SceneRequest
 from changedet.selection import Selection
 from changedet.types import Normalisation

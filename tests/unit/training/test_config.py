@@ -5,10 +5,10 @@ from changedet.errors import ConfigError
 from changedet.training.config import (
     ExperimentConfig,
     dump_config,
-    list_recipes,
     load_config,
     parse_config,
 )
+from changedet.training.recipes import list_recipes
 
 # Spec 6: recipe, distance, loss terms (position, channel, fused), attention, epochs.
 SPEC_ROWS = [

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import pytest
 import torch
@@ -15,8 +16,10 @@ from changedet.errors import ConfigError
 from changedet.losses import registry as losses
 from changedet.losses.loss_sum import sum_over
 from changedet.losses.registry import LossRow
+from changedet.models import options as network_rows
 from changedet.models import registry
-from changedet.models.base import EncoderModel, ModelTraits
+from changedet.models.base import EncoderModel
+from changedet.models.options import ModelTraits
 from changedet.models.registry import create_model, list_models, model_class, model_options
 from changedet.nn.encoder import TimmEncoder
 from changedet.training.build import build_loss, build_model
@@ -73,6 +76,17 @@ def test_every_option_of_every_network_can_be_set(name):
         assert other != parameter.default
         config = load_config("default", overrides=[f"model={{name: {name}, {option}: {other}}}"])
         assert config.model.options()[option] == other
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_settings_and_the_networks_class_agree_on_names_types_and_defaults(name):
+    row = network_rows.OPTIONS[name]
+    types = get_type_hints(row, include_extras=True)
+    assert {
+        option: (parameter.annotation, parameter.default)
+        for option, parameter in model_options(model_class(name)).items()
+    } == {field.name: (types[field.name], field.default) for field in fields(row)}
+    assert set(network_rows.OPTIONS) == set(registry.MODELS)
 
 
 @pytest.mark.parametrize("name", list_models())
@@ -193,6 +207,18 @@ def test_only_a_network_of_a_fixed_tile_asks_for_tiles_of_the_crops_size(fixed):
         assert tile_px(config) == 128
 
 
+@dataclass(frozen=True, kw_only=True)
+class BrightnessOptions(network_rows.NetworkOptions):
+    encoder: str = "test_efficientnet"
+    in_channels: int = 3
+    gain: Annotated[float, Ge(0.5)] = 1.0
+    pooling: Literal["mean", "max"] = "mean"
+
+    @staticmethod
+    def traits_of(options: Mapping[str, Any]) -> ModelTraits:
+        return ModelTraits(branch_names=("fused",), fixed_tile=options["pooling"] == "max")
+
+
 class Brightness(EncoderModel):
     """Classify each pixel by the difference of the encoder's maps; it gives no distances."""
 
@@ -214,7 +240,7 @@ class Brightness(EncoderModel):
 
     @classmethod
     def traits_of(cls, options: Mapping[str, Any]) -> ModelTraits:
-        return ModelTraits(branch_names=("fused",), fixed_tile=options["pooling"] == "max")
+        return BrightnessOptions.traits_of(options)
 
     def compare(self, before, after, *, branches: Sequence[str], levels: str):
         apart = (self.encoder(before) - self.encoder(after)).abs()
@@ -225,6 +251,7 @@ class Brightness(EncoderModel):
 @pytest.fixture
 def new_network(monkeypatch):
     monkeypatch.setitem(registry.MODELS, "brightness", Brightness)
+    monkeypatch.setitem(network_rows.OPTIONS, "brightness", BrightnessOptions)
 
 
 def focal(logit, label):
@@ -289,5 +316,5 @@ def test_a_network_without_distances_gives_scores_and_is_read_as_distances_of_tw
 
 
 def test_the_settings_of_a_network_are_made_once():
-    assert config_of(model_class("dasnet")) is config_of(model_class("dasnet"))
+    assert config_of("dasnet") is config_of("dasnet")
     assert create_model("dasnet", encoder="resnet18", head_width=4).options["head_width"] == 4

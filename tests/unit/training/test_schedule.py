@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from changedet.errors import ConfigError
-from changedet.training.build import build_schedule
 from changedet.training.config import load_config
-from changedet.training.schedule import CosineSchedule, TableSchedule
+from changedet.training.schedule import CosineSchedule, TableSchedule, build_schedule
 
 # Spec 3, every row of the table with both of its ends.
 SPEC_TABLE = {

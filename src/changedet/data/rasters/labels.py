@@ -12,8 +12,8 @@ from changedet.raster.label_layer import PolygonLayer, RasterLayer
 from changedet.raster.open import WARNING_FILTERS
 from changedet.storage.secrets import without_secrets
 from changedet.types import IGNORED
+from changedet.vector.region_text import SUFFIXES
 from changedet.vector.regions import read_label_polygons
-from changedet.vector.vector_file import SUFFIXES
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -26,11 +26,9 @@ from changedet.inference.score_source import ScoreSource
 from changedet.metrics.objects import object_result
 from changedet.metrics.protocol import choose_threshold, fixed_threshold_metrics
 from changedet.selection import Selection
+from changedet.storage.markers import ACCURACY
 from changedet.storage.output_folder import claimed, result_folder
 from changedet.types import Progress
-
-#: The file that tells a finished benchmark.
-ACCURACY = "accuracy.json"
 
 
 def measure_accuracy(

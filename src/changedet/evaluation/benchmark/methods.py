@@ -5,12 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from changedet.baselines.registry import (
-    BASELINE_PREFIX,
-    full_name,
-    is_baseline,
-    list_baselines,
-)
+from changedet.baselines.names import BASELINE_PREFIX, full_name, is_baseline, list_baselines
 from changedet.errors import ChangeDetError, ConfigError
 from changedet.evaluation.benchmark.request import AccuracyRequest
 from changedet.evaluation.cost import Cost, measure_cost

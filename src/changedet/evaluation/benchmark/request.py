@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from changedet.baselines.registry import full_name
+from changedet.baselines.names import full_name
 from changedet.data.tools.near_duplicates import DEFAULT_LIMIT
 from changedet.errors import ConfigError
 from changedet.storage.output_folder import Existing

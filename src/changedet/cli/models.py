@@ -1,0 +1,88 @@
+"""``changedet models``: list the models that can be asked for by name."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from changedet.cli.options import JsonOption
+from changedet.cli.streams import results_console
+
+if TYPE_CHECKING:
+    from changedet.model_search import FoundModel
+
+_MEGABYTE = 1e6
+
+
+def models(
+    *,
+    as_json: JsonOption = False,
+    folders: Annotated[
+        bool, typer.Option("--folders", help="List the folders that are looked in, and no models.")
+    ] = False,
+) -> None:
+    """List the model files at hand, for --model NAME.
+
+    Looked in are, one after the other, the folders of the variable CHANGEDET_MODELS (separated as
+    in PATH), the folder for the user's data, and models/ of the checkout that changedet runs from.
+    """
+    from changedet.baselines.names import BASELINE_PREFIX, list_baselines
+    from changedet.model_search import list_models_at_hand, model_folders
+
+    if folders:
+        typer.echo("\n".join(map(str, model_folders())))
+        return
+    rows = [_facts(model) for model in list_models_at_hand()]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("name", "what it is", box=None, pad_edge=False)
+    table.add_column("MB", justify="right")
+    table.add_column("trained on")
+    table.add_column("F1", justify="right")
+    for row in rows:
+        f1 = row["f1"]
+        cells = (
+            row["name"],
+            row.get("problem") or row["architecture"],
+            f"{row['size_bytes'] / _MEGABYTE:.1f}",
+            row["data"] or "-",
+            "-" if f1 is None else f"{f1:.3f}",
+        )
+        table.add_row(*(Text(cell) for cell in cells))
+    if rows:
+        results_console().print(table)
+        typer.echo("F1 is of the images that chose the threshold, hence optimistic.")
+    else:
+        typer.echo("no model file is in any of these folders:")
+        typer.echo("\n".join(f"  {folder}" for folder in model_folders()))
+    names = ", ".join(f"{BASELINE_PREFIX}{name}" for name in list_baselines())
+    typer.echo(f"untrained methods, which need no file: {names}")
+
+
+def _facts(model: "FoundModel") -> dict[str, Any]:
+    from changedet.card import read_card
+    from changedet.cli.model_facts import selection_f1
+    from changedet.errors import CheckpointError
+
+    facts: dict[str, Any] = {
+        "name": model.name,
+        "path": str(model.path),
+        "size_bytes": model.path.stat().st_size,
+        "architecture": None,
+        "data": None,
+        "f1": None,
+    }
+    try:
+        card = read_card(model.path)
+    except CheckpointError as error:
+        return {**facts, "problem": f"cannot be used: {error}"}
+    return {
+        **facts,
+        "architecture": card.architecture,
+        "data": card.data_name,
+        "f1": selection_f1(card),
+    }

@@ -1,0 +1,118 @@
+"""What is wrong with a command can be told from its words and the disk, before PyTorch is loaded.
+
+Loading PyTorch and GDAL takes seconds. Each function here asks the library's own checks, those that
+need neither, and commands call them first; the library checks again what it is given.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from changedet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from changedet.storage.output_folder import Existing
+
+
+def check_method(
+    spec: str | None,
+    *,
+    threshold: float | None = None,
+    test_time: str | None = None,
+    channels: int | None = None,
+    encoder: str | None = None,
+    encoder_weights: str | None = None,
+    needs_threshold: bool = False,
+) -> str:
+    """Find the model, read what its file says, and refuse options that do not apply.
+
+    Args:
+        spec: What the user named: a file, a run, a name, a baseline; None: nothing.
+        threshold: Score that the user gave.
+        test_time: For models.
+        channels: For baselines.
+        encoder: For the baseline that has one.
+        encoder_weights: Likewise.
+        needs_threshold: Whether the model has to have one where none is given.
+
+    Returns:
+        The model file, or the baseline's name.
+
+    Raises:
+        ConfigError: If nothing is named, there is no such baseline, or an option does not apply.
+        CheckpointError: If there is no such model, or its file cannot be used.
+    """
+    from changedet.baselines.names import is_baseline
+    from changedet.model_search import describe_models_at_hand, find_method
+
+    if spec is None:
+        raise ConfigError(
+            "no model is named; add --model with a model file, the folder of a training run, "
+            f"baseline:ir_mad (needs no training), or a name ({describe_models_at_hand()})"
+        )
+    if threshold is not None:
+        from changedet.card import check_threshold
+
+        check_threshold(threshold)
+    found = find_method(
+        spec,
+        test_time=test_time,
+        channels=channels,
+        encoder=encoder,
+        encoder_weights=encoder_weights,
+    )
+    if not is_baseline(found):
+        from changedet.card import read_card
+        from changedet.inference.provenance import settle_threshold
+
+        card = read_card(found)
+        if needs_threshold:
+            settle_threshold(card, threshold, model=str(found))
+    return str(found)
+
+
+def check_device(name: str) -> None:
+    """Refuse a device that has no such name; whether it is there, only PyTorch knows."""
+    from changedet.inference.devices import check_device_name
+
+    check_device_name(name)
+
+
+def check_data(root: Path, *, benchmark: str | None = None) -> None:
+    """Refuse a data set that is not there, and a benchmark that is not known.
+
+    Raises:
+        DataError: If it is neither a folder nor a manifest.
+        ConfigError: If there is no such benchmark.
+    """
+    from changedet.data.benchmarks import find_benchmark
+    from changedet.data.layouts import check_data_folder
+
+    if benchmark is not None:
+        find_benchmark(benchmark)
+    if not (root.is_file() and root.suffix.lower() in (".yaml", ".yml")):
+        check_data_folder(root)
+
+
+def check_results(out: Path, *, marker: str, overwrite: bool) -> Existing:
+    """Refuse a folder whose content must not be replaced.
+
+    Returns:
+        The library's word for what may be done with earlier results.
+    """
+    from changedet.storage.output_folder import check_result_folder
+
+    existing: Existing = "replace" if overwrite else "refuse"
+    check_result_folder(out, marker=marker, existing=existing)
+    return existing
+
+
+def check_model_file(out: Path, *, overwrite: bool) -> Existing:
+    """Refuse a name that no model file may have, or a file that must not be replaced."""
+    from changedet.card import checked_name
+    from changedet.storage.output_folder import check_result_file
+
+    existing: Existing = "replace" if overwrite else "refuse"
+    check_result_file(checked_name(out), existing=existing)
+    return existing

@@ -1,0 +1,129 @@
+"""The options of every network that can be trained, and what follows from them; no PyTorch.
+
+Settings are read, checked and written from here, so that a misspelt one is told before PyTorch is
+loaded. The networks' classes take the same options as keyword arguments.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, NamedTuple
+
+from changedet.choices import nearest
+from changedet.errors import ConfigError
+from changedet.models.option_types import Channels, DropShare, Width
+from changedet.types import (
+    Activation,
+    Attention,
+    Branch,
+    Decoder,
+    Distance,
+    Fusion,
+    Head,
+    Output,
+    Upsampling,
+)
+
+#: Architecture of a model file that holds several networks.
+ENSEMBLE: Final = "ensemble"
+ALL_BRANCHES: tuple[Branch, ...] = ("position", "channel", "fused")
+FUSED_ONLY: tuple[Branch, ...] = ("fused",)
+
+
+class ModelTraits(NamedTuple):
+    """What follows from a network's options and must be known before it is built.
+
+    Attributes:
+        branch_names: The branches it computes.
+        fixed_tile: Whether its results depend on the size of the tile, as with attention, whose
+            sums grow with it (spec 1.2); it is then used at the size it was trained on.
+    """
+
+    branch_names: tuple[Branch, ...]
+    fixed_tile: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions(ABC):
+    """Options of a network: each field is a keyword argument of its class, with its default."""
+
+    @staticmethod
+    @abstractmethod
+    def traits_of(options: Mapping[str, Any]) -> ModelTraits:
+        """Say what networks of these options are like, without building one.
+
+        Args:
+            options: All options of the network.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class DASNetOptions(NetworkOptions):
+    """Options of :class:`changedet.models.dasnet.DASNet`."""
+
+    distance: Distance = "l2"
+    attention: Attention = "dual"
+    head: Head = "dual"
+    head_width: Width | None = None
+    encoder: str = "resnet50"
+    in_channels: Channels = 3
+    dropout: DropShare = 0.1
+
+    @staticmethod
+    def traits_of(options: Mapping[str, Any]) -> ModelTraits:
+        """A plain head has one branch and no attention; attention's sums grow with the tile."""
+        if options["head"] == "plain":
+            return ModelTraits(branch_names=FUSED_ONLY, fixed_tile=False)
+        return ModelTraits(branch_names=ALL_BRANCHES, fixed_tile=options["attention"] != "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DASNetV2Options(DASNetOptions):
+    """Options of :class:`changedet.models.dasnet_v2.DASNetV2`."""
+
+    activation: Activation = "leaky_relu"
+    upsampling: Upsampling = "transposed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiamesePyramidOptions(NetworkOptions):
+    """Options of :class:`changedet.models.siamese_pyramid.SiamesePyramid`."""
+
+    encoder: str = "resnet50"
+    in_channels: Channels = 3
+    fusion: Fusion = "difference"
+    decoder: Decoder = "fpn"
+    decoder_width: Width = 128
+    output: Output = "logit"
+    distance: Distance = "l2"
+    dropout: DropShare = 0.1
+    drop_path: DropShare = 0.0
+
+    @staticmethod
+    def traits_of(options: Mapping[str, Any]) -> ModelTraits:
+        """One branch, and no attention over a whole tile, whatever the options."""
+        return ModelTraits(branch_names=FUSED_ONLY, fixed_tile=False)
+
+
+#: Options by the network's name; :data:`changedet.models.registry.MODELS` has the classes.
+OPTIONS: dict[str, type[NetworkOptions]] = {
+    "dasnet": DASNetOptions,
+    "dasnet_v2": DASNetV2Options,
+    "siamese_pyramid": SiamesePyramidOptions,
+}
+
+
+def network_options(name: str) -> type[NetworkOptions]:
+    """Return the options of a network.
+
+    Raises:
+        ConfigError: If there is no network of that name.
+    """
+    if name not in OPTIONS:
+        raise ConfigError(f"model {name!r} does not exist; {nearest(name, sorted(OPTIONS))}")
+    return OPTIONS[name]
+
+
+def option_names(options: type[NetworkOptions]) -> tuple[str, ...]:
+    """Names of a network's options, in their order."""
+    return tuple(field.name for field in fields(options))

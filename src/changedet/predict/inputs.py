@@ -1,0 +1,93 @@
+"""Tell rasters from plain images, and what is wrong with the names of two inputs; no GDAL."""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Final
+
+from changedet.data.layouts import IMAGE_SUFFIXES, RASTER_SUFFIXES
+from changedet.errors import DataError
+from changedet.storage.markers import SUMMARY
+from changedet.storage.output_folder import (
+    Existing,
+    check_result_folder,
+    content_of,
+    is_publishing,
+    staging_folder,
+)
+
+PICTURES: Final = IMAGE_SUFFIXES - RASTER_SUFFIXES
+# What GDAL opens that is no path: addresses, its own file systems, drivers with a prefix (netCDF
+# layers, databases; a drive letter is none), and XML.
+_NO_PATH: Final = re.compile(r"[a-z0-9]+://|/vsi|[a-z0-9_]{2,}:|<", re.IGNORECASE)
+# What may pick a part of a file, such as a page.
+_PART: Final = "#"
+
+
+def is_scene(location: str) -> bool:
+    """Tell whether a place is a raster to be treated as a scene: anything but plain images.
+
+    An address always is, whatever its suffix; a folder holds scenes if there are TIFFs in it.
+    """
+    if _NO_PATH.match(location):
+        return True
+    path = Path(location)
+    if path.is_dir():
+        return any(file.suffix.lower() in RASTER_SUFFIXES for file in visible_files(path))
+    return path.suffix.lower() not in PICTURES
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """Files of a folder that are not hidden, sorted."""
+    return sorted(
+        path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file()
+    )
+
+
+def check_inputs(before: str, after: str) -> None:
+    """Refuse inputs that are not there, and a folder beside a file.
+
+    Raises:
+        DataError: Naming the input, and a file of a similar name.
+    """
+    places = []
+    for location in (before, after):
+        if _NO_PATH.match(location) or _PART in location:
+            return
+        path = Path(location)
+        if not path.exists():
+            raise DataError(f"there is no file or folder {path}; {_nearest_file(path)}")
+        places.append(path)
+    if places[0].is_dir() != places[1].is_dir():
+        folder, file = places if places[0].is_dir() else places[::-1]
+        raise DataError(
+            f"{folder} is a folder and {file} is a file; give two images, or two folders whose "
+            "files have the same stems"
+        )
+
+
+def check_out(out: Path, *, are_folders: bool, existing: Existing) -> None:
+    """Refuse a folder whose content must not be replaced.
+
+    Args:
+        out: For the results.
+        are_folders: Whether the inputs are folders of scenes, whose finished ones are kept.
+        existing: What may be done with earlier results.
+
+    Raises:
+        ConfigError: If it is a file, or holds other things.
+    """
+    if are_folders:
+        content_of(out)
+    elif not is_publishing(staging_folder(out.absolute(), "unfinished")):
+        check_result_folder(out, marker=SUMMARY, existing=existing)
+
+
+def _nearest_file(path: Path) -> str:
+    try:
+        names = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return f"the folder {path.parent} is not there either; check the spelling"
+    # Similar in all but a letter or two: many files of a folder have long names in common.
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.8)
+    return f"did you mean {near[0]!r}?" if near else "check the spelling"
