@@ -183,7 +183,7 @@ def with_verdicts() -> AblationOutcome:
 
 def test_rows_and_claims_that_nobody_asked_for_are_left_out(run, monkeypatch):
     monkeypatch.setattr(runner, "run_ablation", lambda request, say: with_verdicts())
-    text = run("--data", "D", "--out", "O", "--rows", "one,two").output
+    text = run("--data", "D", "--out", "O", "--rows", "dasnet,v2_l2").output
     assert "Second [row]" in text
     assert "Nobody asked" not in text
     assert "never gains" not in text
