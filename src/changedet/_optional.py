@@ -20,5 +20,6 @@ def require(module: str, *, extra: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtraError(
-            f"{module!r} is not installed; get it with: pip install 'changedet[{extra}]'"
+            f"{module!r} is not installed; get it in the checkout of changedet with: "
+            f"pip install '.[{extra}]'"
         ) from error

@@ -73,21 +73,20 @@ def find_model(spec: str | Path) -> Path:
         CheckpointError: If there is no such model; the message names what there is.
     """
     path = Path(spec)
-    if path.is_dir():
-        best = path / BEST
-        if not best.is_file():
-            raise CheckpointError(
-                f"{path} is a folder without {BEST}, so it is no training run that has saved a "
-                "model; give a model file, or the folder of a run"
-            )
-        return best
-    if path.exists():
+    if (path / BEST).is_file():
+        return path / BEST
+    if path.exists() and not path.is_dir():
         return path
     models = list_models_at_hand()
     wanted = str(spec).removesuffix(SUFFIX)
     for model in models:
         if model.name == wanted:
             return model.path
+    if path.is_dir():
+        raise CheckpointError(
+            f"{path} is a folder without {BEST}, so it is no training run that has saved a model; "
+            "give a model file, or the folder of a run"
+        )
     raise CheckpointError(f"there is no model file {spec}; {_instead(wanted, models)}")
 
 

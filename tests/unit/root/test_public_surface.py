@@ -79,6 +79,6 @@ def test_the_documented_python_works(tmp_path):
 
 
 def test_a_missing_extra_names_the_command_that_installs_it():
-    with pytest.raises(MissingExtraError, match=r"pip install 'changedet\[nothing\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[nothing\]'"):
         require("no_such_module", extra="nothing")
     assert require("json", extra="nothing").loads("1") == 1

@@ -5,10 +5,19 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from changedet.data.index import index_pairs
 from changedet.models.registry import create_model
+from changedet.training.build import build_model
 from changedet.training.config import load_config
-from changedet.training.opening import checkpoint_bytes, opening_notes
+from changedet.training.opening import (
+    checkpoint_bytes,
+    data_note,
+    device_note,
+    network_note,
+    opening_notes,
+)
 from changedet.training.validation import choose_heatmaps
+from stand_ins import TINY_NETWORK
 
 
 @pytest.fixture
@@ -70,3 +79,19 @@ def test_heat_maps_are_few_and_spread_over_the_split():
 def test_the_number_of_heat_maps_is_a_setting(most, count):
     settings = load_config("default").training.model_copy(update={"max_heatmaps": most})
     assert len(choose_heatmaps(2998, settings)) == count
+
+
+def test_a_run_opens_with_device_data_and_network(pairs_folder):
+    index = index_pairs(pairs_folder)
+    config = load_config("small", overrides=TINY_NETWORK)
+    model = build_model(config.model, pretrained=False)
+    assert device_note(torch.device("cpu")).startswith("device: cpu (")
+    assert data_note(index, config) == (
+        f"data: {pairs_folder.name}, 7 train, 2 val, 2 test pairs, such as 64x64 px, 3 bands of "
+        "uint8; trained on train, chosen by val"
+    )
+    note = network_note(config, model, start=None)
+    assert note.startswith("network: dasnet_v2 on test_efficientnet, 0.")
+    assert note.endswith(" M parameters, random weights")
+    assert network_note(config, model, start="a.safetensors").endswith("weights of a.safetensors")
+    assert network_note(config, model, start="checkpoint").endswith("of the last checkpoint")
