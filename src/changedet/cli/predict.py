@@ -37,6 +37,8 @@ _PARAMETERS_OF_SCENES = (
     "bands",
     "bands_after",
     "stretch",
+    "nodata",
+    "alpha",
     "aoi",
     "aoi_crs",
     "coregister",
@@ -128,6 +130,22 @@ def predict(
             rich_help_panel=_READING,
         ),
     ] = None,
+    nodata: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|none|VALUE",
+            help="What marks missing pixels in both dates, besides what the files declare; auto: "
+            "what is certain in their values.",
+            rich_help_panel=_READING,
+        ),
+    ] = "auto",
+    alpha: Annotated[
+        Literal["auto", "mask", "ignore"],
+        typer.Option(
+            help="Take an alpha band as a mask; auto: if it looks like one.",
+            rich_help_panel=_READING,
+        ),
+    ] = "auto",
     aoi: Annotated[
         str | None,
         typer.Option(
@@ -257,6 +275,7 @@ def predict(
         return
     check_region(aoi, region_crs=aoi_crs)
     limits = _stretch(stretch)
+    missing = _nodata(nodata)
     numbers = {
         option: whole_numbers(
             option,
@@ -288,6 +307,8 @@ def predict(
         bands=numbers["--bands"],
         bands_after=numbers["--bands-after"],
         stretch=limits,
+        nodata=missing,
+        alpha=alpha,
         resampling=resampling,
         coregister="global" if coregister else "off",
         region=aoi,
@@ -419,3 +440,16 @@ def _stretch(text: str | None) -> tuple[float, float] | Literal["auto"] | None:
             f"--stretch takes two numbers or auto, such as 0,3000; got {text!r}"
         ) from error
     return low, high
+
+
+def _nodata(text: str) -> float | Literal["auto", "none"]:
+    if text == "auto":
+        return "auto"
+    if text == "none":
+        return "none"
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"--nodata takes auto, none or a number, such as -9999; got {text!r}"
+        ) from error

@@ -37,6 +37,8 @@ _NOT_TAKEN: Final = PICTURES | {".jp2", ".vrt", ".img"}
 _PLACES: Final = ("before", "after")
 # Facts of a summary that stand for a setting of another name.
 _SETTINGS: Final = {"model_sha256": "model", "baseline": "model"}
+# What earlier versions did, which had no such settings.
+_EARLIER: Final = {"test_time": "none", "nodata": "none", "alpha": "mask"}
 #: Errors that the next pair would meet as well.
 _HOPELESS: Final = (CheckpointError, MissingExtraError, StorageError)
 
@@ -171,8 +173,7 @@ def _differences(
         summary = SceneSummary.read(pair.out / SUMMARY)
     except ResultsError:
         return [f"unknown, as {SUMMARY} cannot be read"]
-    # Results of earlier versions were made without test-time augmentation.
-    names = list(_differing({"test_time": "none", **summary.request}, asked))
+    names = list(_differing({**_EARLIER, **summary.request}, asked))
     for date in _PLACES:
         then: RasterFacts = getattr(summary.inputs, date)
         now = _version(getattr(pair, date))

@@ -1,6 +1,7 @@
 """Everything that is settled, checked and measured before the first tile is scored."""
 
 from contextlib import ExitStack, closing
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,6 +85,7 @@ class SceneJob(NamedTuple):
             "after": _identity(pair.after),
             "bands": [pair.before.bands, pair.after.bands],
             "stretch": pair.stretch_used,
+            "values": [asdict(rules) for rules in pair.rules],
             "resampling": self.request.resampling,
             **self.tiling._asdict(),
             "device": self.detector.device_name.partition(":")[0],
@@ -124,6 +126,8 @@ def open_pair(
             bands=bands,
             bands_after=bands_after,
             stretch=request.stretch,
+            nodata=request.nodata,
+            alpha=request.alpha,
             resampling=request.resampling,
         ),
     )

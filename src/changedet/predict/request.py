@@ -13,6 +13,7 @@ from changedet.predict.remarks import Remark
 from changedet.raster.bands import count_common_bands
 from changedet.raster.cog import MaskCounts
 from changedet.raster.pair import Coverage
+from changedet.raster.pixel_rules import Alpha, NoData
 from changedet.raster.shift import ShiftEstimate
 from changedet.storage.output_folder import Existing
 from changedet.types import TestTime
@@ -23,6 +24,7 @@ _SPOKEN = {
     "after": "the raster after",
     "grid": "the common area",
     "version": "the version of changedet",
+    "values": "which values count as missing, or their units",
 }
 
 #: A field of :class:`SceneRequest` given by name.
@@ -52,6 +54,10 @@ class SceneRequest:
         bands: Band numbers, from 1, in the model's order; None: all that hold no mask.
         bands_after: The same for the second date, where it differs.
         stretch: Values that become 0 and 255, for models trained on 8 bit; ``auto`` measures them.
+        nodata: What marks missing pixels besides what the files declare: a value in both dates,
+            ``none``, or ``auto``, what a sample of the values shows to be certain.
+        alpha: Whether an alpha band tells which pixels hold data: ``mask``, ``ignore``, or
+            ``auto``, if it looks like one.
         resampling: How ``after`` is brought onto the grid.
         coregister: ``global`` corrects the shift that was measured between the dates.
         region: Area of interest: ``xmin,ymin,xmax,ymax``, or a file of polygons.
@@ -75,6 +81,8 @@ class SceneRequest:
     bands: tuple[int, ...] | None = None
     bands_after: tuple[int, ...] | None = None
     stretch: tuple[float, float] | Literal["auto"] | None = None
+    nodata: NoData = "auto"
+    alpha: Alpha = "auto"
     resampling: Resampling = "bilinear"
     coregister: Coregister = "off"
     region: str | None = None

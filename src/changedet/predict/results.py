@@ -130,6 +130,7 @@ def summarise(
         shift=job.shift,
         shift_corrected=job.shift_used is not None,
         stretch=pair.stretch_used,
+        pixel_rules=pair.rules,
         tiles=TileFacts(
             **job.tiling._asdict(),
             count=job.plan.count,

@@ -7,6 +7,7 @@ from pydantic import ConfigDict
 
 from changedet.predict.remarks import Remark
 from changedet.raster.align import Coverage
+from changedet.raster.pixel_rules import PixelRules
 from changedet.raster.shift import ShiftEstimate
 from changedet.storage.markers import SUMMARY as SUMMARY
 from changedet.storage.results import Figure, NumberOrNone, PlainJson, Record, Results, to_plain
@@ -300,6 +301,7 @@ class SceneSummary(Results):
         shift: Shift that was measured between the dates; null if it could not be.
         shift_corrected: Whether it was corrected.
         stretch: Values that became 0 and 255 in each date, if any did.
+        pixel_rules: How the values of each date were read, besides what the file declares.
         tiles: How the scene was cut.
         pixels: Pixels of the mask by value.
         nodata_share: Share of the pixels without data in both dates, in [0, 1].
@@ -335,3 +337,4 @@ class SceneSummary(Results):
     peak_memory_mb: float | None
     notes: tuple[str, ...]
     remarks: tuple[Remark, ...] = ()
+    pixel_rules: tuple[PixelRules, PixelRules] | None = None

@@ -90,6 +90,19 @@ def outline(window: Window) -> Points:
     return Points(window.left + x * window.width, window.top + y * window.height)
 
 
+def seen_window(window: Window, raster: RasterInfo, pixel_map: PixelMap) -> Window:
+    """Give the part of the later raster that is read for a window of the earlier one.
+
+    Args:
+        window: In pixels of ``before``.
+        raster: ``after``.
+        pixel_map: Between the two.
+    """
+    whole = Window(0, 0, *raster.shape)
+    seen = pixel_map.to_after(outline(window))
+    return (_bounding_window(seen).intersect(whole) if _is_continuous(seen) else None) or whole
+
+
 def clip_polygon(ring: Points, height: float, width: float) -> shapely.Geometry:
     """Cut off what lies outside a rectangle with a corner at (0, 0); nothing may be left."""
     return shapely.clip_by_rect(shapely.Polygon(np.transpose(ring)), 0, 0, width, height)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from changedet.raster.place_facts import PlaceFacts
 
 if TYPE_CHECKING:
+    from changedet.raster.pair_values import PairValueFacts
     from changedet.raster.read_plan import ResamplingMethod
 
 
@@ -16,7 +17,7 @@ class PairFacts:
     """What the user should know of how two rasters are read.
 
     A place that drops or changes something (a CRS, bands, values) records it here;
-    :mod:`changedet.predict.remarks` says it.
+    :mod:`changedet.raster.remarks` says it.
 
     Attributes:
         before: Name of the earlier raster, without secrets.
@@ -30,6 +31,9 @@ class PairFacts:
         trained_on: Type of the values that the model takes.
         other_types: Name and type of each raster that holds values of another type, which are
             used as they are.
+        values: What a sample says of the values; None if it was not looked at.
+        are_bands_chosen: Whether the bands were chosen, and not just all of them taken.
+        is_stretch_automatic: Whether the limits of the stretch were measured for each date.
     """
 
     before: str
@@ -42,3 +46,6 @@ class PairFacts:
     is_stretch_unused: bool = False
     trained_on: str = "uint8"
     other_types: tuple[tuple[str, str], ...] = ()
+    values: PairValueFacts | None = None
+    are_bands_chosen: bool = False
+    is_stretch_automatic: bool = False

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from changedet.raster.align import Coverage, find_overlap
+from changedet.raster.align import Coverage, find_overlap, seen_window
 from changedet.raster.alignment import require_comparable, require_placed
 from changedet.raster.bands import choose_bands
 from changedet.raster.environment import gdal_environment
@@ -20,7 +20,9 @@ from changedet.raster.geo_grid import GeoGrid, Window
 from changedet.raster.info import RasterInfo, read_info
 from changedet.raster.layers import split_layer
 from changedet.raster.open import is_same_source, open_raster
+from changedet.raster.pair_values import PairValues, survey_pair
 from changedet.raster.pixel_map import PixelMap
+from changedet.raster.pixel_rules import Alpha, NoData, PixelRules, check_nodata
 from changedet.raster.pixels import Pixels, PixelValues
 from changedet.raster.place_facts import find_place_facts
 from changedet.raster.read_plan import ReadPlan, ResamplingMethod, plan_reading
@@ -63,6 +65,12 @@ class PairOptions:
             percentile, measured for each date. Dates stored in 8 bit stay as they are.
         resampling: How ``after`` is brought onto the grid of ``before``.
         shift_px: (down, right): what lies at p in ``before`` lies at p + shift in ``after``.
+        nodata: What marks missing pixels besides what the files declare: a value in both dates,
+            "none", or "auto", what a sample of each date shows to be certain.
+        alpha: Whether an alpha band tells which pixels hold data: "mask", "ignore", or "auto", if
+            it looks like one.
+        rules: How the pixels of each date are read, where that was found out before: no sample is
+            looked at then.
     """
 
     channels: int = 3
@@ -72,6 +80,9 @@ class PairOptions:
     stretch: Limits | Literal["auto"] | None = None
     resampling: ResamplingMethod = "bilinear"
     shift_px: tuple[float, float] = (0.0, 0.0)
+    nodata: NoData = "auto"
+    alpha: Alpha = "auto"
+    rules: tuple[PixelRules, PixelRules] | None = None
 
 
 class RasterPair:
@@ -100,6 +111,7 @@ class RasterPair:
 
     def __init__(self, before: str, after: str, options: PairOptions) -> None:
         require_stretch_in_order(options.stretch)
+        check_nodata(options.nodata)
         self._options = options
         self._local = threading.local()
         self._lock = threading.Lock()
@@ -112,11 +124,15 @@ class RasterPair:
                 needs_stretch(raster, pixel_type=options.pixel_type, stretch=options.stretch)
                 for raster in (self.before, self.after)
             ]
-            overlap = find_overlap(self.before, self.after, PixelMap(self.before, self.after))
+            pixel_map = PixelMap(self.before, self.after)
+            overlap = find_overlap(self.before, self.after, pixel_map)
             self.coverage = overlap.coverage
             whole = self.before
             self.grid = GeoGrid(whole.crs, whole.transform, *whole.shape).crop(overlap.window)
             self._plan = self._make_plan(overlap.window)
+            self._values = self._survey(
+                (overlap.window, seen_window(overlap.window, self.after, pixel_map))
+            )
             self._limits = self._find_limits(needed)
         self.stretch_used = self._limits if any(needed) else None
         self.facts = self._find_facts()
@@ -204,13 +220,30 @@ class RasterPair:
             shift_px=self._options.shift_px,
         )
 
+    @property
+    def rules(self) -> tuple[PixelRules, PixelRules]:
+        """How the pixels of each date are read."""
+        return self._values.rules
+
+    def _survey(self, areas: tuple[Window, Window]) -> PairValues:
+        options = self._options
+        if options.rules is not None:
+            return PairValues(options.rules)
+        return survey_pair(
+            (self.before, self.after),
+            areas,
+            nodata=options.nodata,
+            alpha=options.alpha,
+            pixel_type=options.pixel_type,
+        )
+
     def _readers(self) -> PairReaders:
         """Give this thread's handles; those of a parent process share its file positions."""
         readers: PairReaders | None = getattr(self._local, "readers", None)
         if self._is_closed:
             raise ValueError("the raster pair is closed")
         if readers is None or readers.process != os.getpid():
-            readers = PairReaders(self._plan)
+            readers = PairReaders(self._plan, self.rules)
             self._local.readers = readers
             with self._lock:
                 over = [old for thread, old in self._opened if not thread.is_alive()]
@@ -256,6 +289,9 @@ class RasterPair:
             resampled=self._options.resampling if self._plan.offset is None else None,
             is_stretch_unused=self._options.stretch is not None and self.stretch_used is None,
             trained_on=trained_on,
+            values=self._values.stretched(self._limits),
+            are_bands_chosen=self._options.bands is not None,
+            is_stretch_automatic=self._options.stretch == "auto",
             other_types=tuple(
                 (name, dtype)
                 for name, dtype in types

@@ -11,16 +11,19 @@ from rasterio.errors import RasterioIOError
 from rasterio.windows import Window as RasterioWindow
 
 from changedet.raster.bands import alpha_bands
+from changedet.raster.geo_grid import Window
 from changedet.raster.open import reading_error
+from changedet.raster.pixel_rules import PixelRules
 
 if TYPE_CHECKING:
     import rasterio
 
-    from changedet.raster.geo_grid import Window
-
 #: Larger float values stand for "no data" whatever the file says: files that name the lowest
 #: float32 as nodata often store it rounded.
-_LARGEST = 1e38
+LARGEST = 1e38
+# Rows that are averaged at once, at full resolution.
+_STRIP_PX = 512
+_FULL_LEVEL = 255
 
 
 #: What is read: 8 bit as stored, anything else as float32.
@@ -39,6 +42,20 @@ class Pixels(NamedTuple):
     valid: NDArray[np.bool_]
 
 
+class StoredPixels(NamedTuple):
+    """Pixels of one raster as the file holds them.
+
+    Attributes:
+        values: (C, h, w), the chosen bands, of any type.
+        alpha: (A, h, w), the alpha bands that are not chosen.
+        mask: (h, w), True where the file's mask shows the pixel; None: it has none.
+    """
+
+    values: NDArray[np.generic]
+    alpha: NDArray[np.generic]
+    mask: NDArray[np.bool_] | None
+
+
 class PixelSource:
     """Chosen bands of an open raster.
 
@@ -46,12 +63,19 @@ class PixelSource:
     alpha band, if any, is not zero, and none has its nodata value. Of unsigned integers, where all
     chosen bands share one nodata value, only a pixel that has it in all of them is missing: there
     it is a common brightness, mostly 0 or 255, and a dark pixel without any blue is no hole.
+    Rules add what the file does not declare.
     """
 
     def __init__(
-        self, dataset: rasterio.DatasetReader, bands: tuple[int, ...], *, location: str
+        self,
+        dataset: rasterio.DatasetReader,
+        bands: tuple[int, ...],
+        *,
+        location: str,
+        rules: PixelRules | None = None,
     ) -> None:
         self.dataset = dataset
+        self.rules = rules or PixelRules()
         self.count = len(bands)
         self._bands = bands
         self._location = location
@@ -79,6 +103,12 @@ class PixelSource:
         Raises:
             ImageError: If the file is damaged or its server fails.
         """
+        if decimation > 1 and self.rules.has_missing:
+            return self._average(window, decimation)
+        return self.separate(self.stored(window, decimation=decimation))
+
+    def stored(self, window: Window, *, decimation: int = 1) -> StoredPixels:
+        """Read what the file holds in a window; arguments and errors as of :meth:`read`."""
         place = RasterioWindow(window.left, window.top, window.width, window.height)
         shape = (window.height // decimation, window.width // decimation)
         # One call can read bands of one type only.
@@ -91,7 +121,28 @@ class PixelSource:
         except RasterioIOError as error:
             raise reading_error(self._location, error) from error
         stored = np.concatenate(bands) if len(bands) > 1 else bands[0]
-        return self._separate(stored, mask)
+        return StoredPixels(stored[: self.count], stored[self.count :], mask)
+
+    def _average(self, window: Window, decimation: int) -> Pixels:
+        """Average valid pixels; GDAL does not know which ones are missing."""
+        step = decimation
+        strips: list[Pixels] = []
+        rows = max(1, _STRIP_PX // step) * step
+        for top in range(0, window.height, rows):
+            height = min(rows, window.height - top)
+            strip = Window(window.top + top, window.left, height, window.width)
+            values, valid = self.separate(self.stored(strip))
+            shape = height // step, step, window.width // step, step
+            counts = valid.reshape(shape).sum(axis=(1, 3))
+            sums = values.reshape(self.count, *shape).sum(axis=(2, 4), dtype=np.float64)
+            means = sums / np.maximum(counts, 1)
+            if self.dtype == np.uint8:
+                means = np.rint(means)
+            strips.append(Pixels(means.astype(self.dtype), counts > 0))
+        return Pixels(
+            np.concatenate([strip.values for strip in strips], axis=1),
+            np.concatenate([strip.valid for strip in strips]),
+        )
 
     def _read_bands(
         self, bands: list[int], place: RasterioWindow, *, shape: tuple[int, int]
@@ -117,22 +168,47 @@ class PixelSource:
         )
         return np.asarray((masks > 0).all(axis=0))
 
-    def _separate(self, stored: NDArray[np.generic], mask: NDArray[np.bool_] | None) -> Pixels:
-        """Find the valid pixels, and put zeros elsewhere."""
-        count = len(self._bands)
-        valid = np.ones(stored.shape[1:], np.bool_) if mask is None else mask
-        for alpha in stored[count:]:
-            valid &= alpha > 0
-        bands = zip(stored[:count], self._nodata, strict=True)
+    def separate(self, stored: StoredPixels) -> Pixels:
+        """Find the valid pixels, put zeros elsewhere, and convert units."""
+        valid = self.valid(stored)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = stored.values.astype(self.dtype, copy=False)
+        if self.rules.units is not None:
+            values = self._convert(stored.values, valid)
+        if not valid.all():
+            values = np.where(valid, values, np.zeros((), self.dtype))
+        return Pixels(values, valid)
+
+    def valid(self, stored: StoredPixels) -> NDArray[np.bool_]:
+        """Tell which pixels hold data, (h, w)."""
+        values, alphas, mask = stored
+        valid = np.ones(values.shape[1:], np.bool_) if mask is None else mask.copy()
+        if self.rules.uses_alpha:
+            for alpha in alphas:
+                valid &= alpha > 0
+        bands = zip(values, self._nodata, strict=True)
         holes = [band == nodata for band, nodata in bands if nodata is not None]
         if holes:
             join = np.logical_and if self._is_missing_together else np.logical_or
             valid &= ~join.reduce(holes)
-        with np.errstate(over="ignore", invalid="ignore"):
-            values = stored[:count].astype(self.dtype, copy=False)
-        if stored.dtype.kind == "f":
+        for value in self.rules.missing_in_all:
+            valid &= ~(values == value).all(axis=0)
+        for value in self.rules.missing_in_any:
+            valid &= ~(values == value).any(axis=0)
+        if values.dtype.kind == "f":
+            with np.errstate(over="ignore", invalid="ignore"):
+                read = values.astype(self.dtype, copy=False)
             # NaN compares as False.
-            valid &= (np.abs(values) < _LARGEST).all(axis=0)
-        if not valid.all():
-            values = np.where(valid, values, np.zeros((), self.dtype))
-        return Pixels(values, valid)
+            valid &= (np.abs(read) < LARGEST).all(axis=0)
+        return valid
+
+    def _convert(self, stored: NDArray[np.generic], valid: NDArray[np.bool_]) -> PixelValues:
+        """Convert units in double precision; 8 bit stays 8 bit."""
+        converted = np.empty(stored.shape, self.dtype)
+        for index, unit in enumerate(self.rules.units or ()):
+            exact = np.where(valid, stored[index], 0).astype(np.float64)
+            exact = exact * unit.factor + unit.offset
+            if self.dtype == np.uint8:
+                exact = np.rint(exact).clip(0, _FULL_LEVEL)
+            converted[index] = exact
+        return converted

@@ -18,18 +18,19 @@ from changedet.raster.warp import WarpedView
 
 if TYPE_CHECKING:
     from changedet.raster.info import RasterInfo
+    from changedet.raster.pixel_rules import PixelRules
     from changedet.raster.read_plan import ReadPlan
 
 
 class PairReaders:
     """Handles of both rasters, for one thread of one process."""
 
-    def __init__(self, plan: ReadPlan) -> None:
+    def __init__(self, plan: ReadPlan, rules: tuple[PixelRules, PixelRules]) -> None:
         self.process = os.getpid()
         self._plan = plan
         with ExitStack() as opened:
-            self._before = _open_source(plan.before, opened)
-            self._after = _open_source(plan.after, opened)
+            self._before = _open_source(plan.before, opened, rules=rules[0])
+            self._after = _open_source(plan.after, opened, rules=rules[1])
             self._opened = opened.pop_all()
         self._view = WarpedView(self._after, plan)
         self._opened.callback(self._view.close)
@@ -87,9 +88,9 @@ class PairReaders:
         self._opened.close()
 
 
-def _open_source(raster: RasterInfo, opened: ExitStack) -> PixelSource:
+def _open_source(raster: RasterInfo, opened: ExitStack, *, rules: PixelRules) -> PixelSource:
     dataset = opened.enter_context(open_raster(raster.location))
-    return PixelSource(dataset, raster.bands, location=raster.location)
+    return PixelSource(dataset, raster.bands, location=raster.location, rules=rules)
 
 
 def _read_within(source: PixelSource, window: Window) -> Pixels:

@@ -7,18 +7,25 @@ and if it is a warning, is repeated at the end of a run. What concerns a model, 
 """
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator
-from typing import Final, Literal
+from collections.abc import Iterator
+from typing import Final
 
 from changedet.raster.align import Coverage
 from changedet.raster.facts import PairFacts
 from changedet.raster.place_facts import DatumShift
+from changedet.raster.remark import Remark, Remarks, note, warning, warnings_of
 from changedet.raster.shift import ShiftEstimate
-from changedet.storage.results import Record
+from changedet.raster.value_remarks import remarks_on_values
 
-Severity = Literal["note", "warning"]
-#: What a remark is about.
-Topic = Literal["place", "values", "alignment", "area", "model", "run"]
+__all__ = (
+    "Remark",
+    "Remarks",
+    "note",
+    "remarks_on_alignment",
+    "remarks_on_reading",
+    "warning",
+    "warnings_of",
+)
 
 #: From this residual shift on, in pixels, the user is warned.
 LARGE_SHIFT_PX: Final = 1.0
@@ -28,73 +35,6 @@ LARGE_RATIO: Final = 4.0
 #: NAD27, ED50 or Pulkovo 1942 against WGS 84.
 _BALLPARK_M: Final = 200
 _TINY: Final = 1e-12
-_WARNING: Final = "warning: "
-
-
-class Remark(Record):
-    """Something that the user should know about a pair.
-
-    Attributes:
-        severity: ``warning`` if the result may be wrong, else ``note``.
-        topic: What it is about.
-        text: One sentence.
-    """
-
-    severity: Severity
-    topic: Topic
-    text: str
-
-    @property
-    def sentence(self) -> str:
-        """The text, with what marks a warning."""
-        return _WARNING + self.text if self.severity == "warning" else self.text
-
-
-def note(topic: Topic, text: str) -> Remark:
-    """Make a remark that is good to know."""
-    return Remark(severity="note", topic=topic, text=text)
-
-
-def warning(topic: Topic, text: str) -> Remark:
-    """Make a remark on what may make the result wrong."""
-    return Remark(severity="warning", topic=topic, text=text)
-
-
-class Remarks:
-    """Tells remarks as they come, each once, and keeps them.
-
-    Attributes:
-        told: Those that were told.
-
-    Args:
-        say: Gets each as a sentence.
-    """
-
-    def __init__(self, say: Callable[[str], None] = lambda message: None) -> None:
-        self.told: list[Remark] = []
-        self._say = say
-
-    def add(self, *remarks: Remark) -> None:
-        """Tell and keep remarks."""
-        for remark in remarks:
-            if remark not in self.told:
-                self.told.append(remark)
-                self._say(remark.sentence)
-
-    def tell(self, message: str, *, topic: Topic = "run") -> None:
-        """Tell and keep a sentence that comes from elsewhere; ``warning: `` at its start counts."""
-        text = message.removeprefix(_WARNING)
-        self.add(warning(topic, text) if text != message else note(topic, text))
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Everything that was told, as sentences."""
-        return tuple(remark.sentence for remark in self.told)
-
-
-def warnings_of(remarks: Iterable[Remark]) -> tuple[str, ...]:
-    """Give the texts of the warnings among remarks."""
-    return tuple(remark.text for remark in remarks if remark.severity == "warning")
 
 
 def remarks_on_reading(facts: PairFacts) -> Iterator[Remark]:
@@ -113,6 +53,8 @@ def remarks_on_reading(facts: PairFacts) -> Iterator[Remark]:
             f"the model was trained on {facts.trained_on}; {name} has {dtype} values, which are "
             "used as they are",
         )
+    if facts.values is not None:
+        yield from remarks_on_values(facts, facts.values)
     yield from _remarks_on_files(facts)
 
 

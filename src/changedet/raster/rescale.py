@@ -74,9 +74,15 @@ def measure_limits(read: Callable[[Window], Pixels], whole: Window, *, location:
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def sample_windows(whole: Window, *, spread: int) -> Iterator[Window]:
-    """Give windows in an even pattern, ``spread`` along each axis or all if there are fewer."""
-    height, width = (min(_SAMPLE_PX, side) for side in whole.shape)
+def sample_windows(whole: Window, *, spread: int, side: int = _SAMPLE_PX) -> Iterator[Window]:
+    """Give windows in an even pattern, ``spread`` along each axis or all if there are fewer.
+
+    Args:
+        whole: What they lie in; some of them touch each of its edges.
+        spread: At most so many along each axis.
+        side: Height and width of a window, in pixels.
+    """
+    height, width = (min(side, length) for length in whole.shape)
     tops = _places(whole.height - height, step=height, spread=spread)
     lefts = _places(whole.width - width, step=width, spread=spread)
     for top in tops:

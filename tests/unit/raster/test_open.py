@@ -2,6 +2,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,12 @@ from changedet.raster.environment import CACHE_BYTES, gdal_environment
 from changedet.raster.geo_grid import Window
 from changedet.raster.open import gdal_path, is_remote, open_raster, reading_error
 from changedet.raster.pair import PairOptions, RasterPair
+from changedet.raster.pixel_rules import PixelRules
 from changedet.raster.remarks import remarks_on_reading
 from changedet.storage.secrets import without_secrets
+
+#: No sample of the values is looked at beforehand.
+UNSEEN = PairOptions(rules=(PixelRules(), PixelRules()))
 
 
 @pytest.fixture
@@ -32,7 +37,7 @@ def test_a_window_of_a_cog_is_read_by_ranges_only(cog: str, serving: Callable[..
     content = Path(cog).read_bytes()
     window = Window(300, 300, 200, 200)
     with serving(content) as (address, handler):
-        with RasterPair(address, cog, PairOptions()) as pair:
+        with RasterPair(address, cog, UNSEEN) as pair:
             pixels = pair.read(window)
             np.testing.assert_array_equal(pixels.before, pixels.after)
             assert pair.before.size_bytes == len(content)
@@ -66,7 +71,7 @@ def test_threads_read_from_a_server_what_they_read_from_the_disk(
 def test_a_server_that_fails_later_is_named(cog: str, serving: Callable[..., Any]):
     with (
         serving(Path(cog).read_bytes()) as (address, handler),
-        RasterPair(cog, address, PairOptions()) as pair,
+        RasterPair(cog, address, UNSEEN) as pair,
     ):
         handler.is_broken = True
         with pytest.raises(ImageError, match=r"scene\.tif: pixels .*check the connection"):
@@ -143,7 +148,7 @@ def test_no_message_about_a_signed_address_tells_its_secrets(
     with serving(Path(cog).read_bytes()) as (address, handler):
         signed = address.replace("//", "//me:pw@") + "?sig=Q"
         messages = []
-        with RasterPair(cog, signed, PairOptions(shift_px=(0.5, 0.0))) as pair:
+        with RasterPair(cog, signed, replace(UNSEEN, shift_px=(0.5, 0.0))) as pair:
             messages.extend(remark.text for remark in remarks_on_reading(pair.facts))
             handler.is_broken = True
             with pytest.raises(ImageError) as caught:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from changedet.data.rasters.manifest import RasterEntry
     from changedet.raster.geo_grid import GeoGrid
     from changedet.raster.label_layer import LabelLayer
+    from changedet.raster.pixel_rules import PixelRules
     from changedet.types import Normalisation, PixelType
 
 # Each open scene holds one handle per raster and thread; more scenes than this take turns.
@@ -72,6 +73,7 @@ class LabelledRaster:
         pixel_type: Kind of the stored values.
         bands: Numbers of the bands of ``before`` and of ``after``.
         grid: The common area of both dates.
+        rules: How the pixels of each date are read, found out once; None: by each that opens it.
     """
 
     entry: RasterEntry
@@ -79,6 +81,7 @@ class LabelledRaster:
     pixel_type: PixelType
     bands: tuple[tuple[int, ...], tuple[int, ...]]
     grid: GeoGrid
+    rules: tuple[PixelRules, PixelRules] | None = None
 
     @property
     def kind(self) -> LayerKind:
@@ -117,12 +120,19 @@ def open_rasters(
     channels: int,
     pixel_type: PixelType,
     bands: tuple[tuple[int, ...], tuple[int, ...]],
+    rules: tuple[PixelRules, PixelRules] | None = None,
 ) -> RasterPair:
     """Open the rasters of both dates."""
     return RasterPair(
         entry.before,
         entry.after,
-        PairOptions(channels=channels, pixel_type=pixel_type, bands=bands[0], bands_after=bands[1]),
+        PairOptions(
+            channels=channels,
+            pixel_type=pixel_type,
+            bands=bands[0],
+            bands_after=bands[1],
+            rules=rules,
+        ),
     )
 
 
@@ -135,6 +145,7 @@ class _OpenScene:
             channels=scene.channels,
             pixel_type=scene.pixel_type,
             bands=scene.bands,
+            rules=scene.rules,
         )
         self._labels: LabelLayer = open_labels(
             scene.entry.labels, scene.grid, layer=scene.entry.labels_layer

@@ -126,7 +126,7 @@ def _open_scene(
         )
     both = (bands, bands_after)
     with open_rasters(entry, channels=channels, pixel_type=pixel_type, bands=both) as pair:
-        scene = LabelledRaster(entry, channels, pixel_type, both, pair.grid)
+        scene = LabelledRaster(entry, channels, pixel_type, both, pair.grid, pair.rules)
         notes = tuple(remark.sentence for remark in remarks_on_reading(pair.facts))
     # Faults of the labels are to be known before everything is read.
     return scene, (*notes, *check_labels(entry, scene.grid))
