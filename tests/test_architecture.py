@@ -18,6 +18,8 @@ LAYERS = [
     {"ablation"},
     # Knows the models of all rooms by name; imports them when a file of theirs is read.
     {"results"},
+    # Training and evaluation in one call each, for people who write Python.
+    {"functions"},
     {"demo"},
     {"cli"},
     {"__init__", "__main__"},

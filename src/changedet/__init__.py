@@ -21,9 +21,11 @@ from changedet.types import BranchOutput, ChangeOutput, Normalisation
 
 if TYPE_CHECKING:
     from changedet.card import ModelCard
+    from changedet.functions import evaluate, train
     from changedet.inference.detector import Detector, Prediction, load
     from changedet.models.model_file import load_model, save_model
     from changedet.models.registry import create_model, list_models
+    from changedet.predict.anything import predict
     from changedet.predict.rasters import predict_scene
     from changedet.predict.request import SceneReport, SceneRequest
     from changedet.results import read_results
@@ -49,12 +51,15 @@ __all__ = [
     "TrainingError",
     "__version__",
     "create_model",
+    "evaluate",
     "list_models",
     "load",
     "load_model",
+    "predict",
     "predict_scene",
     "read_results",
     "save_model",
+    "train",
 ]
 
 _LAZY = {
@@ -62,6 +67,8 @@ _LAZY = {
     "Prediction": "changedet.inference.detector",
     "load": "changedet.inference.detector",
     "ModelCard": "changedet.card",
+    "evaluate": "changedet.functions",
+    "train": "changedet.functions",
     "load_model": "changedet.models.model_file",
     "save_model": "changedet.models.model_file",
     "create_model": "changedet.models.registry",
@@ -75,6 +82,9 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> object:
+    if name == "predict":
+        # The package is the function of its name, too.
+        return import_module("changedet.predict")
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'changedet' has no attribute {name!r}")

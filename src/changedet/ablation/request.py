@@ -9,13 +9,14 @@ from changedet.ablation.table import DEFAULT_TABLE, load_table, row_config
 from changedet.errors import ConfigError
 from changedet.storage.markers import ABLATION
 from changedet.storage.output_folder import content_of
+from changedet.storage.paths import PathFields
 
 #: The setting that tells the runs of a row apart.
 SEED: Final = "training.seed"
 
 
 @dataclass(frozen=True)
-class AblationRequest:
+class AblationRequest(PathFields):
     """What the user asked for.
 
     Attributes:

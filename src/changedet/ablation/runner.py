@@ -115,14 +115,14 @@ def _run(request: AblationRequest, say: Say) -> AblationOutcome:
     return _report(request.out, stopped_by=processes.stopped_by)
 
 
-def report_ablation(out: Path) -> AblationOutcome:
+def report_ablation(out: str | Path) -> AblationOutcome:
     """Write the report of an ablation again from what its runs left behind.
 
     Raises:
         ConfigError: If ``out`` holds no ablation.
         StorageError: If the report cannot be written, or a result is damaged.
     """
-    return _report(out, stopped_by=None)
+    return _report(Path(out), stopped_by=None)
 
 
 def _report(out: Path, *, stopped_by: int | None) -> AblationOutcome:

@@ -83,7 +83,7 @@ class PairIndex:
 
 
 def index_pairs(
-    root: Path, *, benchmark: str | None = None, labelled: bool = True, channels: int = 3
+    root: str | Path, *, benchmark: str | None = None, labelled: bool = True, channels: int = 3
 ) -> PairIndex:
     """Find all pairs under ``root``.
 
@@ -102,7 +102,7 @@ def index_pairs(
         DataError: If the layout is not understood, a list is empty or a file has no partner.
         ConfigError: If there is no such benchmark.
     """
-    return accept(survey(root, benchmark=benchmark, labelled=labelled, channels=channels))
+    return accept(survey(Path(root), benchmark=benchmark, labelled=labelled, channels=channels))
 
 
 def accept(found: Survey) -> PairIndex:

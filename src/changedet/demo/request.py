@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from changedet.errors import ConfigError
 from changedet.storage.output_folder import content_of, is_half_made
+from changedet.storage.paths import PathFields
 from changedet.training.config import ExperimentConfig, load_config
 
 RECIPE: Final = "demo"
@@ -14,7 +15,7 @@ ENTRIES: Final = ("data", "run", "evaluation", "prediction", "summary.html")
 
 
 @dataclass(frozen=True)
-class DemoRequest:
+class DemoRequest(PathFields):
     """What the demo is run with.
 
     Attributes:

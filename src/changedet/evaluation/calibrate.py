@@ -38,11 +38,12 @@ from changedet.models.base import ChangeModel
 from changedet.models.model_file import load_model, rounded_tensors, save_model
 from changedet.selection import Selection
 from changedet.storage.output_folder import Existing, check_result_file
+from changedet.storage.paths import PathFields
 from changedet.types import Mode, Precision, Progress, TestTime
 
 
 @dataclass(frozen=True)
-class CalibrationRequest:
+class CalibrationRequest(PathFields):
     """Which model file to calibrate on what, and how it is to be used and stored.
 
     Attributes:

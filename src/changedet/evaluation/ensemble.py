@@ -53,7 +53,7 @@ class EnsembleReport:
 
 
 def build_ensemble(
-    models: Sequence[Path], out: Path, *, existing: Existing = "refuse"
+    models: Sequence[str | Path], out: str | Path, *, existing: Existing = "refuse"
 ) -> EnsembleReport:
     """Write one model file that scores by the mean of several.
 
@@ -74,20 +74,20 @@ def build_ensemble(
         StorageError: If the file cannot be written.
     """
     out = checked_name(out)
-    models = [find_model(path) for path in models]
-    if any(out.resolve() == path.resolve() for path in models):
+    paths = [find_model(path) for path in models]
+    if any(out.resolve() == path.resolve() for path in paths):
         raise ConfigError(
             f"{out} is one of the models and would be overwritten; choose another name"
         )
     check_result_file(out, existing=existing)
-    members = [_Member(path, *load_model(path)) for path in models]
+    members = [_Member(path, *load_model(path)) for path in paths]
     ensemble = Ensemble([member.model for member in members])
     for number, member in enumerate(members):
         for earlier in members[:number]:
             _check_fits(earlier, member)
     card = _merged_card(ensemble, members)
     precision: Precision = (
-        "float16" if all(read_precision(path) == "float16" for path in models) else "float32"
+        "float16" if all(read_precision(path) == "float16" for path in paths) else "float32"
     )
     save_model(out, ensemble, card, precision=precision)
     return EnsembleReport(

@@ -7,11 +7,12 @@ from changedet.card import check_threshold
 from changedet.errors import ConfigError
 from changedet.storage.markers import METRICS
 from changedet.storage.output_folder import Existing, check_result_folder
+from changedet.storage.paths import PathFields
 from changedet.types import Mode, TestTime
 
 
 @dataclass(frozen=True)
-class EvaluationRequest:
+class EvaluationRequest(PathFields):
     """What to evaluate, and how.
 
     Attributes:

@@ -2,57 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from changedet.card import check_threshold
-from changedet.errors import ConfigError, DataError
+from changedet.errors import DataError
+from changedet.inference.inputs import AnyImage, ImagePair, open_images
+from changedet.inference.prediction import Prediction
 from changedet.inference.provenance import model_metadata
-from changedet.inference.tiling import score_pairs
+from changedet.inference.scorer import SceneFitted
+from changedet.inference.tiling import WHOLE_PX, score_pairs
 from changedet.model_search import find_model
 from changedet.raster.grid import round_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     import torch
-    from numpy.typing import NDArray
 
     from changedet.card import ModelCard
     from changedet.inference.scorer import Image, Scorer
     from changedet.models.base import ChangeModel
+    from changedet.raster.tile_plan import Resident
     from changedet.types import PixelType, TestTime
 
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What changed between two images.
-
-    Attributes:
-        score: Change score of each pixel, (H, W), float32 in [0, 1] (half the distance, spec 5).
-        threshold: Score from which on a pixel counts as changed, if one is known.
-    """
-
-    score: NDArray[np.float32]
-    threshold: float | None = None
-
-    @property
-    def mask(self) -> NDArray[np.bool_]:
-        """Where the score reaches the threshold, (H, W).
-
-        Raises:
-            ConfigError: If neither the model nor the caller gave a threshold.
-        """
-        if self.threshold is None:
-            raise ConfigError(
-                "the model file has no threshold, so there is no mask; set `threshold`; "
-                "`changedet calibrate` chooses one on a validation split"
-            )
-        return self.score >= np.float32(self.threshold)
+__all__ = ("Detector", "Prediction", "load")
 
 
 class Detector:
@@ -122,24 +99,33 @@ class Detector:
         """Identify the model for a report: file, checksum, architecture, training data."""
         return model_metadata(self.path, self.card)
 
-    def predict(self, before: Image, after: Image, *, threshold: float | None = None) -> Prediction:
+    def predict(
+        self, before: AnyImage, after: AnyImage, *, threshold: float | None = None
+    ) -> Prediction:
         """Score the change between two images of one size.
 
         Args:
-            before: (H, W, C), uint8 RGB for most models, else the values that the card's
-                ``pixel_type`` names; (H, W) too for a model of one channel.
-            after: The same shape as ``before``.
+            before: A path, a Pillow image, an array (H, W, C), or a tensor (C, H, W) or
+                (1, C, H, W): uint8 RGB for most models, else the values that the card's
+                ``pixel_type`` names; (H, W) too for a model of one channel. Two paths of rasters,
+                such as GeoTIFFs, are aligned by their georeference and cut to what they have in
+                common; for files as results, and for large ones, see
+                :func:`changedet.predict.rasters.predict_scene`.
+            after: The same at the later date.
             threshold: Score in [0, 1] to use instead of the model's own.
+
+        Returns:
+            Scores, mask and pictures; where a raster has no data, the score is 0.
 
         Raises:
             ConfigError: If the threshold is out of range.
-            DataError: If the images do not fit each other or the model.
+            DataError: If the images cannot be read, or do not fit each other or the model.
         """
         return next(self.predict_batch([(before, after)], threshold=threshold))
 
     def predict_batch(
         self,
-        pairs: Iterable[tuple[Image, Image]],
+        pairs: Iterable[tuple[AnyImage, AnyImage]],
         *,
         batch_size: int = 8,
         threshold: float | None = None,
@@ -153,11 +139,32 @@ class Detector:
 
         Raises:
             ConfigError: If the threshold or the batch size is out of range.
-            DataError: If a pair does not fit together or the model.
+            DataError: If a pair cannot be read, or does not fit together or the model.
         """
         threshold = self.threshold if threshold is None else check_threshold(threshold)
-        scored = score_pairs(self.scorer, pairs, images=self.checked_pair, batch_size=batch_size)
-        return (Prediction(self.scorer.to_host(score), threshold) for _, score in scored)
+        is_fitted = isinstance(self.scorer, SceneFitted)
+
+        def opened(pair: tuple[AnyImage, AnyImage]) -> ImagePair:
+            images = open_images(
+                *pair, card=self.card, channels=self.in_channels, is_fitted=is_fitted
+            )
+            return ImagePair(*self.checked_pair(images[:2]), images.valid)
+
+        scored = score_pairs(
+            self.scorer,
+            map(opened, pairs),
+            images=lambda pair: pair[:2],
+            # Baselines measure an image as a whole.
+            tile_px=WHOLE_PX if is_fitted else None,
+            batch_size=batch_size,
+        )
+        return (self._prediction(pair, score, threshold) for pair, score in scored)
+
+    def _prediction(self, pair: ImagePair, score: Resident, threshold: float | None) -> Prediction:
+        scores = self.scorer.to_host(score)
+        if pair.valid is not None:
+            scores = np.where(pair.valid, scores, np.float32(0))
+        return Prediction(scores, threshold, before=pair.before, after=pair.after)
 
     def checked_pair(self, pair: tuple[Image, Image]) -> tuple[Image, Image]:
         """Bring both images to (H, W, C) and check that they fit each other and the model.
@@ -165,8 +172,13 @@ class Detector:
         Raises:
             DataError: If they do not.
         """
+        is_fitted = isinstance(self.scorer, SceneFitted)
         before, after = (
-            _checked_image(_checked_type(image, date, self.card.pixel_type), date, self.in_channels)
+            _checked_image(
+                image if is_fitted else _checked_type(image, date, self.card.pixel_type),
+                date,
+                self.in_channels,
+            )
             for image, date in zip(pair, ("before", "after"), strict=True)
         )
         if before.shape != after.shape:
@@ -222,8 +234,10 @@ def _checked_image(image: Image, date: str, channels: int) -> Image:
     if image.ndim == 2 and channels == 1:
         image = image[:, :, None]
     if image.ndim != 3 or image.shape[2] != channels or image.size == 0:
+        is_first = image.ndim == 3 and image.shape[0] == channels
+        hint = "; channels come last: array.transpose(1, 2, 0)" if is_first else ""
         raise DataError(
             f"the {date} image must have the shape (height, width, {channels}), "
-            f"got {tuple(image.shape)}; the model was made for {channels} channel(s)"
+            f"got {tuple(image.shape)}; the model was made for {channels} channel(s){hint}"
         )
     return image

@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from changedet._version import __version__
 from changedet.card import check_threshold
 from changedet.data.images import image_size, read_image
@@ -28,9 +26,6 @@ from changedet.predict.summary import (
     Threshold,
     scorer_facts,
 )
-from changedet.rendering.display import as_rgb
-from changedet.rendering.heatmap import heatmap
-from changedet.rendering.pictures import overlay, write_png, write_score_png
 from changedet.storage.output_folder import (
     Existing,
     check_result_folder,
@@ -86,14 +81,14 @@ class _Files(NamedTuple):
 
 
 def predict_files(
-    before: Path,
-    after: Path,
+    before: str | Path,
+    after: str | Path,
     *,
     model: str | Path | None = None,
     detector: Detector | None = None,
     encoder: str | None = None,
     encoder_weights: str | None = None,
-    out: Path,
+    out: str | Path,
     threshold: float | None = None,
     test_time: TestTime | None = None,
     device: str = "auto",
@@ -131,6 +126,7 @@ def predict_files(
         CheckpointError: If the model file cannot be used.
         StorageError: If the results cannot be written.
     """
+    before, after, out = Path(before), Path(after), Path(out)
     check_result_folder(out, marker=SUMMARY, existing=existing)
     if threshold is not None:
         check_threshold(threshold)
@@ -169,7 +165,7 @@ def predict_files(
     ):
         single = before.is_file()
         found: list[PredictedPair] = []
-        for pair, image, prediction in _predictions(
+        for pair, prediction in _predictions(
             detector,
             files,
             threshold=chosen,
@@ -177,7 +173,7 @@ def predict_files(
             ahead=room_for(largest),
         ):
             place = Path() if single else Path(pair.name)
-            entry = _write_pair(folder / place, pair, image, prediction=prediction)
+            entry = _write_pair(folder / place, pair, prediction)
             ImagePairSummary(**facts, **_fields(entry)).write(folder / place / SUMMARY)
             found.append(entry)
             if progress is not None:
@@ -256,8 +252,8 @@ def _predictions(
     threshold: float,
     batch_size: int,
     ahead: int,
-) -> Iterator[tuple[_Files, Image, Prediction]]:
-    """Predict pair after pair; each comes with its after image, for the overlay."""
+) -> Iterator[tuple[_Files, Prediction]]:
+    """Predict pair after pair, with the after image, for the overlay."""
 
     def read(pair: _Files) -> tuple[_Files, Image, Image]:
         channels = detector.in_channels
@@ -272,26 +268,19 @@ def _predictions(
         batch_size=batch_size,
     )
     for (pair, _, after), score in scored:
-        yield pair, after, Prediction(detector.scorer.to_host(score), threshold)
+        yield pair, Prediction(detector.scorer.to_host(score), threshold, after=after)
 
 
-def _write_pair(
-    folder: Path, pair: _Files, after: Image, *, prediction: Prediction
-) -> PredictedPair:
-    folder.mkdir(exist_ok=True)
-    mask = prediction.mask
-    write_score_png(folder / "score.png", prediction.score)
-    write_png(folder / "mask.png", np.where(mask, np.uint8(255), np.uint8(0)))
-    write_png(folder / "heatmap.png", heatmap(prediction.score, threshold=prediction.threshold))
-    write_png(folder / "overlay.png", overlay(as_rgb(after), mask))
-    height, width = mask.shape
+def _write_pair(folder: Path, pair: _Files, prediction: Prediction) -> PredictedPair:
+    prediction.save(folder)
+    height, width = prediction.score.shape
     return PredictedPair(
         name=pair.name,
         before=pair.before,
         after=pair.after,
         width=width,
         height=height,
-        changed_share=float(mask.mean()),
+        changed_share=prediction.changed_share,
     )
 
 

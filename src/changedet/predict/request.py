@@ -16,6 +16,7 @@ from changedet.raster.pair import Coverage
 from changedet.raster.pixel_rules import Alpha, NoData
 from changedet.raster.shift import ShiftEstimate
 from changedet.storage.output_folder import Existing
+from changedet.storage.paths import PathFields
 from changedet.types import TestTime
 from changedet.vector.files import PolygonOptions, PolygonSummary
 
@@ -34,7 +35,7 @@ Coregister = Literal["off", "global"]
 
 
 @dataclass(frozen=True)
-class SceneRequest:
+class SceneRequest(PathFields):
     """Two rasters, a model, and how they are to be treated.
 
     Attributes:

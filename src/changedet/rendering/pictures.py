@@ -172,7 +172,7 @@ def panel(
                 f"{name} {array.shape} and after {after.shape} must have the same height and width"
             )
     tiles = [Tile("Before", before, "photo"), Tile("After", after, "photo")]
-    ramp = heatmap(np.linspace(0.0, 1.0, 256)[None])
+    ramp = heatmap(np.linspace(0.0, 1.0, 256)[None], threshold=threshold)
     heat = Tile("Change score", heatmap(score, threshold=threshold), "photo", ramp=ramp)
     if label is None:
         drawn = overlay(after, mask)

@@ -84,7 +84,7 @@ def _check_size(size_px: int) -> None:
 
 
 def write_sample(
-    out: Path,
+    out: str | Path,
     *,
     seed: int = 0,
     train: int = 240,
@@ -115,6 +115,7 @@ def write_sample(
         DataError: If ``out`` is not empty, unless it holds a sample that may be replaced.
         StorageError: If a file cannot be written.
     """
+    out = Path(out)
     counts = dict(zip(_SPLITS, (train, val, test), strict=True))
     for split, count in counts.items():
         if count < 1:

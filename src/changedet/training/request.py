@@ -11,6 +11,7 @@ from changedet.errors import ConfigError
 from changedet.inference.devices import check_device_name
 from changedet.model_search import find_model
 from changedet.models.options import ENSEMBLE
+from changedet.storage.paths import PathFields
 from changedet.training.config import ExperimentConfig, check_overrides, load_config, tile_px
 from changedet.training.run_folder import RECORD, SETTINGS, check_free, is_run
 from changedet.training.schedule import build_schedule
@@ -28,7 +29,7 @@ DEFAULT_RECIPE = "default"
 
 
 @dataclass(frozen=True)
-class TrainRequest:
+class TrainRequest(PathFields):
     """What the user asked for.
 
     Attributes:

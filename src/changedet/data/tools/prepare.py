@@ -59,8 +59,8 @@ class _Step(NamedTuple):
 
 
 def prepare(
-    root: Path,
-    out: Path | None,
+    root: str | Path,
+    out: str | Path | None,
     *,
     images: Images = "refer",
     existing: Existing = "refuse",
@@ -92,6 +92,7 @@ def prepare(
         DataError: If the data set cannot be used, or files exist that must not be replaced.
         StorageError: If writing fails.
     """
+    root, out = Path(root), None if out is None else Path(out)
     _require_outside(root, out)
     index = accept(survey(root, benchmark=benchmark, prefer="original"))
     folder = index.root if out is None else out

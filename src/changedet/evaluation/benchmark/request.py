@@ -8,6 +8,7 @@ from changedet.baselines.names import full_name
 from changedet.data.tools.near_duplicates import DEFAULT_LIMIT
 from changedet.errors import ConfigError
 from changedet.storage.output_folder import Existing
+from changedet.storage.paths import PathFields
 from changedet.types import Mode, TestTime
 
 #: ``split``: chosen on the threshold split, for each way of viewing; ``stored``: the method's own.
@@ -17,7 +18,7 @@ Baselines = Literal["all", "none"]
 
 
 @dataclass(frozen=True)
-class AccuracyRequest:
+class AccuracyRequest(PathFields):
     """What to evaluate, and how.
 
     Attributes:
