@@ -19,7 +19,7 @@ _PRELOADED = [
     # A training imports these when it draws and logs.
     "matplotlib.backends.backend_agg",
     "matplotlib.figure",
-    "torch.utils.tensorboard",
+    "tensorboard.compat.proto.event_pb2",
 ]
 #: Far more than any test needs: a program that hangs ends the test, not its timing.
 _PATIENCE_S = 300.0

@@ -34,6 +34,7 @@ from changedet.rendering.markdown import write_markdown
 from changedet.rendering.page import write_summary
 from changedet.storage.atomic import write_text
 from changedet.storage.results import to_plain
+from changedet.storage.text import plain_cell
 
 #: What columns began with in earlier versions.
 _FORMER_COLUMNS = {
@@ -208,6 +209,6 @@ def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         writer = csv.DictWriter(text, [*rows[0], *former], lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            plain = to_plain(row)
+            plain = {name: plain_cell(value) for name, value in to_plain(row).items()}
             writer.writerow(plain | {name: plain[column] for name, column in former.items()})
     write_text(path, text.getvalue())

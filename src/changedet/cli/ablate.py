@@ -24,6 +24,7 @@ from changedet.cli.preflight import check_data, check_device
 from changedet.cli.streams import results_console
 from changedet.cli.wording import say, speaker
 from changedet.errors import ConfigError
+from changedet.storage.secrets import hidden
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -176,7 +177,7 @@ def with_commands(request: "AblationRequest") -> "AblationRequest":
     words += ["--no-baselines"] if request.baselines == "none" else []
     return replace(
         request,
-        command=shlex.join(words),
+        command=hidden(shlex.join(words)),
         describe_training=partial(_train_command, request.data),
     )
 

@@ -33,6 +33,7 @@ from changedet.cli.preflight import check_data, check_device, check_method, chec
 from changedet.cli.streams import results_console
 from changedet.cli.wording import speaker, with_options
 from changedet.storage.markers import ACCURACY
+from changedet.storage.secrets import hidden
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -171,7 +172,7 @@ def _command_line() -> str:
     import shlex
     import sys
 
-    return shlex.join(["changedet", *sys.argv[1:]])
+    return hidden(shlex.join(["changedet", *sys.argv[1:]]))
 
 
 def _table(report: AccuracyResults, number: int) -> Table:

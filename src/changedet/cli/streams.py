@@ -105,8 +105,8 @@ def guarded_streams() -> Iterator[None]:
     for stream in (out, err):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    sys.stdout = PrintableStream(QuietStream(out, "results"))  # type: ignore[assignment]
-    sys.stderr = PrintableStream(QuietStream(err, "messages"))  # type: ignore[assignment]
+    sys.stdout = PrintableStream(QuietStream(out, "results"))
+    sys.stderr = PrintableStream(QuietStream(err, "messages"))
     try:
         yield
     finally:

@@ -74,8 +74,8 @@ def request_settings(
     asked = dataclasses.asdict(request)
     for name in ("out", "model", "device", "batch_size", "existing", "threshold", "test_time"):
         del asked[name]
-    for name in ("before", "after"):
-        asked[name] = without_secrets(asked[name])
+    for name in ("before", "after", "region"):
+        asked[name] = asked[name] and without_secrets(asked[name])
     used = {
         "model_sha256": model.get("sha256"),
         "baseline": model.get("baseline"),

@@ -17,10 +17,11 @@ from changedet.rendering.page import (
     cell_text,
 )
 from changedet.storage.atomic import write_text
+from changedet.storage.text import printable
 
 # What Markdown would take for markup: emphasis, code, HTML, entities and links. An underscore
-# inside a word is none, and a bracket only before what makes it a link.
-_MARKUP = re.compile(r"[\\`*~<|]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)|\](?=[(\[:])|!(?=\[)")
+# inside a word is none.
+_MARKUP = re.compile(r"[\\`*~<|\[\]]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
 # What would make a heading, a quotation, a rule or a list of a line.
 _LINE_MARKUP = re.compile(r"^(?=[#>+=-])|(?<=^\d)(?=[.)])")
 
@@ -67,7 +68,7 @@ def _note(note: Note) -> str:
         # A fence is longer than any inside of it.
         longest = max(map(len, re.findall("`+", note.text)), default=0)
         fence = "`" * max(3, longest + 1)
-        return f"{fence}\n{note.text}\n{fence}"
+        return f"{fence}\n{printable(note.text)}\n{fence}"
     return f"> **Note:** {_text(note.text)}" if note.kind == "warning" else _paragraph(note.text)
 
 
@@ -97,15 +98,13 @@ def _pictures(pictures: Pictures, folder: Path) -> str:
     lines = [f"**{_text(pictures.caption)}**", ""] if pictures.caption else []
     for item in pictures.items:
         place = quote(Path(os.path.relpath(item.path, folder)).as_posix())
-        # The text of a link ends at its first lone bracket.
-        alt = re.sub(r"(?<!\\)[\[\]]", r"\\\g<0>", _text(item.caption))
-        lines.append(f"- {_paragraph(item.caption)}: ![{alt}]({place})")
+        lines.append(f"- {_paragraph(item.caption)}: ![{_text(item.caption)}]({place})")
     return "\n".join(lines)
 
 
 def _text(text: str) -> str:
     """Text inside of a line: in one line, with nothing in it that is markup."""
-    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+    return _MARKUP.sub(r"\\\g<0>", " ".join(printable(text).split()))
 
 
 def _paragraph(text: str) -> str:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from changedet.errors import DataError
 from changedet.storage.atomic import write_text
+from changedet.storage.text import printable
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -199,6 +200,7 @@ def _template() -> Template:
         loader=PackageLoader("changedet.rendering"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_visible,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -209,6 +211,11 @@ def _template() -> Template:
     environment.tests["table"] = lambda block: isinstance(block, Table)
     environment.tests["pictures"] = lambda block: isinstance(block, Pictures)
     return environment.get_template("page.html.j2")
+
+
+def _visible(value: object) -> object:
+    """Write out what would turn the page around, in all that is put into it."""
+    return printable(value) if type(value) is str else value
 
 
 def _check_rows(table: Table) -> None:

@@ -29,6 +29,7 @@ def first_few(values: Sequence[object], *, most: int = 3, separator: str = ", ")
     return f"{shown}{'' if separator == ', ' else separator.rstrip()} and {rest} more"
 
 
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 # Control characters but tab and line feed, marks that turn the direction of writing around, and
 # halves of characters, as bytes that are no UTF-8 become in file names.
 _UNPRINTABLE: Final = re.compile(
@@ -102,3 +103,19 @@ def read_text(path: Path, *, error: type[ChangeDetError]) -> str:
     if "\0" in text:
         raise error(f"{path} is no text file: it contains NUL bytes; check the file")
     return text
+
+
+def plain_cell(value: object) -> object:
+    """Make a value safe for a CSV file: a spreadsheet takes no text for a formula.
+
+    Args:
+        value: Text that begins like a formula gets an apostrophe in front; numbers stay, also
+            written as text.
+    """
+    if not isinstance(value, str) or not value.startswith(_FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value

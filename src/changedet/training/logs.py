@@ -3,7 +3,7 @@
 import csv
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from changedet.metrics.protocol import SELECTION_SET_NOTE, best_threshold_metrics
 from changedet.rendering.plots import write_precision_recall_curve
@@ -11,9 +11,7 @@ from changedet.storage.atomic import write_text
 from changedet.storage.results import Figure, Results
 from changedet.training.callbacks import LogRow, TrainingCallback, ValidationEvent
 from changedet.training.checkpoint import TrainingPosition
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from changedet.training.event_log import EventLog
 
 LOSS_TERMS = ("loss", "position", "channel", "fused")
 TRAIN_COLUMNS = (
@@ -111,18 +109,13 @@ class RunRecords(TrainingCallback):
         self.folder = folder
         self._train = CsvLog(folder / "logs" / "train.csv", TRAIN_COLUMNS)
         self._validation = CsvLog(folder / "logs" / "validation.csv", VALIDATION_COLUMNS)
-        self._board: SummaryWriter | None = None
+        self._board: EventLog | None = None
 
     def on_start(self, progress: TrainingPosition, *, batches: int, epochs: int) -> None:
         """Cut the logs back to the position and open TensorBoard."""
-        # Imported here: TensorBoard takes a second to import, and only training needs it.
-        from torch.utils.tensorboard import SummaryWriter
-
         self._train.start(progress.log_rows)
         self._validation.start(progress.validations)
-        self._board = SummaryWriter(
-            str(self.folder / "logs" / "tensorboard"), purge_step=progress.step + 1
-        )
+        self._board = EventLog(self.folder / "logs" / "tensorboard", first_step=progress.step + 1)
 
     def on_log(self, row: LogRow) -> None:
         """Add a row to the training log."""
@@ -179,5 +172,4 @@ class RunRecords(TrainingCallback):
 
     def _scalars(self, step: int, values: dict[str, float], *, group: str) -> None:
         if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(f"{group}/{name}", value, step)
+            self._board.add(step, {f"{group}/{name}": value for name, value in values.items()})

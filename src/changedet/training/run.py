@@ -176,6 +176,8 @@ def _run(
             return TrainOutcome(trainer.fit(progress), None)
         except Interrupted as stop:
             return TrainOutcome(stop.progress, caught[0])
+        except BrokenPipeError:
+            raise
         except OSError as error:
             raise StorageError(
                 f"cannot write to {request.out}: {error.strerror or error}; make room, then resume "

@@ -150,6 +150,15 @@ def test_both_protocols_are_those_of_counting_by_hand(tmp_path: Path, model: Pat
     assert metrics["version"]
 
 
+def test_the_name_of_an_image_starts_no_formula_in_the_table(tmp_path: Path, model: Path):
+    data = write_data(tmp_path / "TINY")
+    for folder in ("A", "B", "label"):
+        (data / "test" / folder / "test_0.png").rename(data / "test" / folder / "=1+1.png")
+    evaluate_model(request(model, data, tmp_path / "out"))
+    with (tmp_path / "out" / "per_image.csv").open(newline="") as file:
+        assert "'=1+1" in [row["name"] for row in csv.DictReader(file)]
+
+
 def test_every_image_has_its_row(tmp_path: Path, model: Path, data: Path):
     evaluate_model(request(model, data, tmp_path / "out"))
     with (tmp_path / "out" / "per_image.csv").open(newline="") as file:

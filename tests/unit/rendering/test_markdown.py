@@ -184,3 +184,11 @@ def test_a_badge_is_its_word(tmp_path):
     table = Table("Claims", ["claim", "verdict"], [["c", Badge("not judged", "open")]])
     write_markdown(tmp_path / "r.md", title="t", sections=[Section("S", [table])])
     assert "| c | not judged |" in (tmp_path / "r.md").read_text()
+
+
+def test_what_turns_the_writing_around_is_written_out(tmp_path):
+    texts = [Note("a\u202eb\x1b[2J"), Note("c\u202ed", "code")]
+    write_markdown(tmp_path / "report.md", title="T", sections=[Section("", texts)])
+    written = (tmp_path / "report.md").read_text()
+    assert "a\\\\u202eb\\\\u001b\\[2J" in written
+    assert "c\\u202ed" in written

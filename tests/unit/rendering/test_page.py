@@ -222,3 +222,14 @@ def test_a_badge_is_a_word_with_a_colour(tmp_path, tone):
     css = (tmp_path / "page.html").read_text()
     assert ".badge {" in css
     assert tone == "faint" or f".badge.{tone} {{" in css
+
+
+def test_names_are_no_html_and_do_not_turn_the_page_around(tmp_path):
+    name = "<script>alert(1)</script>\u202e\x1b&'\""
+    blocks = [Note(name), Table(name, [name], [[name]], note=name), Headlines([Headline(1, name)])]
+    page = tmp_path / "page.html"
+    write_summary(page, title=name, subtitle=name, sections=[Section(name, blocks)])
+    text = page.read_text()
+    assert "<script>alert" not in text
+    assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;\\u202e\\u001b") >= 7
+    assert not {"\u202e", "\x1b"} & set(text)

@@ -1,7 +1,7 @@
 import pytest
 
 from changedet.errors import DataError
-from changedet.storage.text import exists, first_few, is_file, printable, read_text
+from changedet.storage.text import exists, first_few, is_file, plain_cell, printable, read_text
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,15 @@ def test_files_that_are_not_there_are_refused(tmp_path, name):
         read_text(tmp_path / name, error=DataError)
     assert not is_file(tmp_path / name)
     assert exists(tmp_path / name) == (name == ".")
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+x", "-x", "@SUM(A1)", "\t=1", "\r=1", "=cmd|' /C calc'!A0"]
+)
+def test_a_cell_starts_no_formula(text):
+    assert plain_cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("value", [-1, -0.5, "-0.5", "+3", "-inf", "a=b", "", None])
+def test_numbers_and_other_texts_stay_in_a_cell(value):
+    assert plain_cell(value) == value
