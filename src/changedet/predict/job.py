@@ -11,15 +11,23 @@ from changedet._version import __version__
 from changedet.errors import DataError
 from changedet.inference.detector import Detector
 from changedet.inference.scorer import FittedScorer, SceneFitted, Scorer
-from changedet.predict.registration import estimate_shift
+from changedet.predict.registration import (
+    Correction,
+    are_dates_identical,
+    check_correction,
+    estimate_shift,
+)
 from changedet.predict.remarks import (
     Remarks,
     remark_on_area,
+    remark_on_identical_dates,
     remark_on_missing_bands,
     remark_on_tiles,
     remarks_on_alignment,
+    remarks_on_correction,
     remarks_on_reading,
     remarks_on_results,
+    remarks_on_shift,
 )
 from changedet.predict.request import SceneRequest
 from changedet.predict.tiling import TileEffect, Tiling, measure_tile_effect
@@ -58,14 +66,13 @@ class SceneJob(NamedTuple):
     tiling: Tiling
     threshold: float
     shift: ShiftEstimate | None
+    correction: Correction
     tile_effect: TileEffect | None
 
     @property
     def shift_used(self) -> tuple[float, float] | None:
         """Shift of after in pixels (down, right) that is corrected, if any."""
-        if self.request.coregister == "off" or self.shift is None:
-            return None
-        return self.shift.down_px, self.shift.right_px
+        return self.correction.shift_px
 
     def inside(self, window: Window) -> Mask:
         """Say which pixels of a window of the common area are asked for."""
@@ -200,13 +207,7 @@ def prepare(
             "the area of interest contains no pixel centre; give a larger one, or check its "
             "coordinates and CRS (`region_crs`)"
         )
-    shift = estimate_shift(opened.read, grid)
-    remarks.add(
-        *remarks_on_alignment(opened.coverage, grid.shape, shift, coregister=request.coregister)
-    )
-    pair = opened
-    if request.coregister == "global" and shift is not None:
-        pair = stack.enter_context(closing(opened.with_shift((shift.down_px, shift.right_px))))
+    pair, shift, correction = _align(opened, request, remarks=remarks, stack=stack)
     scorer, model = detector.scorer, detector.metadata
     if isinstance(scorer, SceneFitted):
         scorer = _fit(scorer, pair, target, region=region, remarks=remarks)
@@ -235,8 +236,36 @@ def prepare(
         tiling=tiling,
         threshold=threshold,
         shift=shift,
+        correction=correction,
         tile_effect=effect,
     )
+
+
+def _align(
+    opened: RasterPair, request: SceneRequest, *, remarks: Remarks, stack: ExitStack
+) -> tuple[RasterPair, ShiftEstimate | None, Correction]:
+    """Measure the shift, and take it back if that is asked for and makes the pair better."""
+    grid = opened.grid
+    shift = estimate_shift(opened.read, grid)
+    coarsest_px = opened.facts.coarsest_px
+    pair, correction = opened, Correction()
+    if request.coregister == "global":
+
+        def measure(shift_px: tuple[float, float]) -> ShiftEstimate | None:
+            with closing(opened.with_shift(shift_px)) as corrected:
+                return estimate_shift(corrected.read, grid)
+
+        correction = check_correction(shift, measure, coarsest_px=coarsest_px)
+    if correction.shift_px is not None:
+        pair = stack.enter_context(closing(opened.with_shift(correction.shift_px)))
+    remarks.add(
+        *remarks_on_alignment(opened.coverage, grid.shape, shift),
+        *remarks_on_shift(shift, coregister=request.coregister, coarsest_px=coarsest_px),
+        *remarks_on_correction(correction),
+    )
+    if are_dates_identical(opened.read, grid) and not opened.facts.is_same_source:
+        remarks.add(remark_on_identical_dates())
+    return pair, shift, correction
 
 
 def _fit(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
 
 from changedet.raster.geo_grid import GeoGrid, Window
 from changedet.raster.shift import (
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
 STEP_DOWN, STEP_RIGHT = 0.7548776662466927, 0.5698402909980532
 #: Tiles of small scenes are not made smaller than this.
 SMALL_TILE_PX = 64
+#: Shifts below this share of a pixel are not taken back: resampling would cost more.
+MIN_CORRECTED_PX = 0.25
+#: Windows in which the dates are compared for being the same, and how many.
+COMPARED_PX = 256
+COMPARED_PLACES = 9
 #: Places that are looked at, per tile, before the rest of the scene is taken to be empty as well.
 PLACES_PER_TILE = 4
 
@@ -67,6 +74,69 @@ def estimate_shift(
         if tried == tiles:
             break
     return combine_shifts(shifts, tried=tried)
+
+
+class Correction(NamedTuple):
+    """What is done about the shift between the dates.
+
+    Attributes:
+        shift_px: (down, right) that is taken back; None: nothing is.
+        remaining: What was measured after that, or would have been; None: it was not measured.
+        refusal: Why nothing is taken back though it was asked for.
+    """
+
+    shift_px: tuple[float, float] | None = None
+    remaining: ShiftEstimate | None = None
+    refusal: Literal["unknown", "small", "uncertain", "worse"] | None = None
+
+
+def check_correction(
+    shift: ShiftEstimate | None,
+    measure_corrected: Callable[[tuple[float, float]], ShiftEstimate | None],
+    *,
+    coarsest_px: float = 1.0,
+) -> Correction:
+    """Decide whether to take a shift back, by measuring again what that would leave.
+
+    Resampling softens an image, which is not worth a small fraction of a pixel.
+
+    Args:
+        shift: As measured; None: it could not be.
+        measure_corrected: Measures the dates with a correction (down, right).
+        coarsest_px: Length of a pixel of the coarser date in pixels of the scene.
+    """
+    if shift is None:
+        return Correction(refusal="unknown")
+    if shift.length_px < MIN_CORRECTED_PX * coarsest_px:
+        return Correction(refusal="small")
+    if shift.length_px < shift.error_px:
+        return Correction(refusal="uncertain")
+    taken = shift.down_px, shift.right_px
+    remaining = measure_corrected(taken)
+    if remaining is None or remaining.length_px >= shift.length_px:
+        return Correction(remaining=remaining, refusal="worse")
+    return Correction(taken, remaining)
+
+
+def are_dates_identical(read: Callable[[Window], PairPixels], grid: GeoGrid) -> bool:
+    """Tell whether both dates hold the same values, from windows spread over a scene.
+
+    Windows without data tell nothing; of ordinary dates, the first with data decides.
+
+    Args:
+        read: Gives the pixels of a window of the grid.
+        grid: The scene.
+
+    Raises:
+        DataError: If a raster cannot be read.
+    """
+    has_data = False
+    for window in spread_windows(grid.shape, tile_px=COMPARED_PX, places=COMPARED_PLACES):
+        before, after, valid = read(window)
+        if not np.array_equal(before, after):
+            return False
+        has_data |= bool(valid.any())
+    return has_data
 
 
 def spread_windows(shape: tuple[int, int], *, tile_px: int, places: int) -> Iterator[Window]:

@@ -129,6 +129,7 @@ def summarise(
         area_of_interest_sha256=job.region_sha256,
         shift=job.shift,
         shift_corrected=job.shift_used is not None,
+        shift_remaining=job.correction.remaining,
         stretch=pair.stretch_used,
         pixel_rules=pair.rules,
         tiles=TileFacts(

@@ -300,6 +300,8 @@ class SceneSummary(Results):
         area_of_interest_sha256: Checksum of the area of interest, if there was one.
         shift: Shift that was measured between the dates; null if it could not be.
         shift_corrected: Whether it was corrected.
+        shift_remaining: Shift that was measured with the correction; null where none was tried, or
+            it could not be measured.
         stretch: Values that became 0 and 255 in each date, if any did.
         pixel_rules: How the values of each date were read, besides what the file declares.
         tiles: How the scene was cut.
@@ -326,6 +328,7 @@ class SceneSummary(Results):
     area_of_interest_sha256: str | None
     shift: ShiftEstimate | None
     shift_corrected: bool
+    shift_remaining: ShiftEstimate | None = None
     stretch: tuple[tuple[float, float] | None, ...] | None
     tiles: TileFacts
     pixels: PixelCounts

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from changedet.raster.place_facts import PlaceFacts
 
 if TYPE_CHECKING:
     from changedet.raster.pair_values import PairValueFacts
     from changedet.raster.read_plan import ResamplingMethod
+
+
+_LEAST: Final = 1e-9
 
 
 @dataclass(frozen=True)
@@ -49,3 +52,8 @@ class PairFacts:
     values: PairValueFacts | None = None
     are_bands_chosen: bool = False
     is_stretch_automatic: bool = False
+
+    @property
+    def coarsest_px(self) -> float:
+        """Length of a pixel of the coarser date in pixels of the common area; at least 1."""
+        return max(1.0, 1.0 / max(min(self.source_px), _LEAST))

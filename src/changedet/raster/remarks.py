@@ -27,8 +27,7 @@ __all__ = (
     "warnings_of",
 )
 
-#: From this residual shift on, in pixels, the user is warned.
-LARGE_SHIFT_PX: Final = 1.0
+
 #: From this ratio of pixel lengths on, the user is warned.
 LARGE_RATIO: Final = 4.0
 #: How far datums of the same country typically lie apart, in metres: Xian 1980, Beijing 1954,
@@ -146,8 +145,6 @@ def remarks_on_alignment(
     coverage: Coverage,
     shape: tuple[int, int],
     shift: ShiftEstimate | None,
-    *,
-    coregister: str,
 ) -> Iterator[Remark]:
     """Say how two rasters lie over each other.
 
@@ -155,7 +152,6 @@ def remarks_on_alignment(
         coverage: Shares of the rasters that are common.
         shape: Height and width of the common area.
         shift: What was measured, if it could be.
-        coregister: What was asked for.
     """
     height, width = shape
     yield note(
@@ -166,8 +162,8 @@ def remarks_on_alignment(
     if shift is None:
         yield note(
             "alignment",
-            "the shift between the dates could not be measured (too little overlap, or tiles that "
-            "disagree)",
+            "the shift between the dates could not be measured (too little overlap, or too few "
+            "tiles that agree)",
         )
         return
     yield note(
@@ -175,11 +171,3 @@ def remarks_on_alignment(
         f"residual shift of after: {shift.right_px:+.2f} px right, {shift.down_px:+.2f} px down "
         f"(spread {shift.spread_px:.2f} px, {shift.tiles_used} of {shift.tiles_tried} tiles)",
     )
-    if coregister == "global":
-        yield note("alignment", "this shift is corrected")
-    elif shift.length_px > LARGE_SHIFT_PX:
-        yield warning(
-            "alignment",
-            f"the dates lie {shift.length_px:.1f} px apart, which looks like change; use "
-            '`coregister="global"` to correct it',
-        )

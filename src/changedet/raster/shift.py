@@ -48,6 +48,11 @@ ALWAYS_KEPT_PX = 0.25
 #: along an axis).
 MIN_TILES = 3
 MAX_ERROR_PX = 1.0
+#: Share of the tiles that were looked at, and of those that were measured, that must agree: of 25
+#: tiles of different places, 2 or 3 are measured by chance (see :data:`MIN_QUALITY`), and where
+#: tiles of a small scene overlap, they make the same mistake.
+MIN_SHARE_OF_TRIED = 0.2
+MIN_SHARE_OF_MEASURED = 0.5
 #: Standard error of the median of n normal values, in units of their deviation over sqrt(n).
 MEDIAN_ERROR = math.sqrt(math.pi / 2)
 
@@ -89,6 +94,11 @@ class ShiftEstimate:
     def length_px(self) -> float:
         """Length of the shift in pixels."""
         return math.hypot(self.down_px, self.right_px)
+
+    @property
+    def error_px(self) -> float:
+        """Standard error of the median along one axis, in pixels."""
+        return MEDIAN_ERROR * self.spread_px / math.sqrt(self.tiles_used)
 
 
 class _Peak(NamedTuple):
@@ -153,8 +163,9 @@ def combine_shifts(shifts: Sequence[TileShift], *, tried: int) -> ShiftEstimate 
         tried: Number of all tiles that were looked at.
 
     Returns:
-        The estimate; None if fewer than three tiles were measured, or if they differ so much that
-        their median is uncertain by more than a pixel.
+        The estimate; None if fewer than three tiles agree, less than a fifth of those that were
+        looked at or half of those that were measured, or if they differ so much that their median
+        is uncertain by more than a pixel.
     """
     if len(shifts) < MIN_TILES:
         return None
@@ -165,7 +176,8 @@ def combine_shifts(shifts: Sequence[TileShift], *, tried: int) -> ShiftEstimate 
     centre = np.median(kept, axis=0)
     spreads = NORMAL_MAD * np.median(np.abs(kept - centre), axis=0)
     spread = float(np.sqrt((spreads**2).mean()))
-    if len(kept) < MIN_TILES or MEDIAN_ERROR * spread > MAX_ERROR_PX * math.sqrt(len(kept)):
+    needed = max(MIN_TILES, MIN_SHARE_OF_TRIED * tried, MIN_SHARE_OF_MEASURED * len(shifts))
+    if len(kept) < needed or MEDIAN_ERROR * spread > MAX_ERROR_PX * math.sqrt(len(kept)):
         return None
     return ShiftEstimate(
         down_px=float(centre[0]),

@@ -16,8 +16,10 @@ from changedet.card import ModelCard
 from changedet.errors import ConfigError, DataError
 from changedet.inference.detector import Detector
 from changedet.inference.scorer import HostScorer
+from changedet.predict import job
 from changedet.predict.rasters import predict_scene
 from changedet.predict.request import SceneReport
+from changedet.raster.shift import ShiftEstimate
 from changedet.types import Normalisation, TestTime
 from changedet.vector.files import PolygonOptions
 from unusual_crs import MARS, ROTATED_POLE, SITE, UNKNOWN, WITH_HEIGHTS
@@ -270,3 +272,25 @@ def test_pages_of_one_file_are_told_and_chosen_by_number(tmp_path: Path, predict
     assert "holds 2 images" not in said(chosen)
     with pytest.raises(DataError, match=r"stack\.tif: has no image '3'; it holds 2"):
         predict(str(stack), f"{stack}#3", existing="replace")
+
+
+def test_dates_of_the_same_content_are_warned_of(tmp_path: Path, predict, pair):
+    before, _ = pair(crs="EPSG:32650", transform=PLACE)
+    copy = write(tmp_path / "copy.tif", GROUND, crs="EPSG:32650", transform=PLACE, compress="lzw")
+    text = said(predict(before, copy))
+    assert "hold the same values wherever they were compared" in text
+    assert "the same file" not in text
+
+
+def test_a_correction_that_makes_the_pair_worse_is_not_applied(
+    tmp_path: Path, predict, pair, monkeypatch: pytest.MonkeyPatch
+):
+    paths = pair(crs="EPSG:32650", transform=PLACE)
+    plain = predict(*paths)
+    estimates = iter([ShiftEstimate(3, 4, 0.1, 9, 9), ShiftEstimate(6, 8, 0.1, 9, 9)])
+    monkeypatch.setattr(job, "estimate_shift", lambda read, grid: next(estimates))
+    report = predict(*paths, coregister="global", existing="replace")
+    assert "the shift is not corrected: measured again" in said(report)
+    assert report.content["shift_corrected"] is False
+    assert report.content["shift_remaining"]["down_px"] == 6.0
+    assert report.counts == plain.counts

@@ -5,9 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from changedet.predict.registration import estimate_shift, spread_windows
+from changedet.predict.registration import (
+    Correction,
+    are_dates_identical,
+    check_correction,
+    estimate_shift,
+    spread_windows,
+)
 from changedet.raster.geo_grid import GeoGrid, Window
 from changedet.raster.pair import PairPixels
+from changedet.raster.shift import ShiftEstimate
 
 
 def landscape(shape, *, seed=0):
@@ -137,3 +144,44 @@ def test_windows_reach_every_part_of_a_large_scene():
     middles = {(int((w.top + 256) / 10_000 * 3), int((w.left + 256) / 10_000 * 3)) for w in windows}
     assert len(windows) == 25
     assert len(middles) == 9
+
+
+def measured(down, right, *, spread=0.1, used=9):
+    return ShiftEstimate(down, right, spread_px=spread, tiles_used=used, tiles_tried=25)
+
+
+@pytest.mark.parametrize(
+    ("shift", "remaining", "expected"),
+    [
+        (measured(3, 4), measured(0.1, 0), Correction((3, 4), measured(0.1, 0))),
+        (None, None, Correction(refusal="unknown")),
+        (measured(0.03, 0.02), None, Correction(refusal="small")),
+        (measured(0.4, 0, spread=2.0), None, Correction(refusal="uncertain")),
+        (measured(3, 4), None, Correction(refusal="worse")),
+        (measured(3, 4), measured(-3, 4), Correction(remaining=measured(-3, 4), refusal="worse")),
+    ],
+)
+def test_a_shift_is_taken_back_only_if_less_is_left(shift, remaining, expected):
+    asked = []
+
+    def measure(taken):
+        asked.append(taken)
+        return remaining
+
+    assert check_correction(shift, measure) == expected
+    assert asked == ([(3, 4)] if shift == measured(3, 4) else [])
+
+
+def test_a_shift_within_a_pixel_of_the_coarser_date_is_left():
+    correction = check_correction(measured(1, 1), lambda taken: measured(0, 0), coarsest_px=16.0)
+    assert correction == Correction(refusal="small")
+
+
+def test_identical_dates_are_told_from_those_that_differ_anywhere_in_the_windows():
+    same = scene(shift=(0, 0))
+    same.after = same.before.copy()
+    assert are_dates_identical(same.read, same.grid)
+    same.after[160, 200] ^= 1
+    assert not are_dates_identical(same.read, same.grid)
+    empty = scene(shift=(0, 0), valid=np.zeros((320, 400), bool))
+    assert not are_dates_identical(empty.read, empty.grid)

@@ -1,12 +1,17 @@
+from typing import Literal
+
+import pytest
+
+from changedet.predict.registration import Correction
 from changedet.predict.remarks import (
     Remarks,
     note,
-    remarks_on_alignment,
+    remarks_on_correction,
     remarks_on_reading,
+    remarks_on_shift,
     warning,
     warnings_of,
 )
-from changedet.raster.align import Coverage
 from changedet.raster.facts import PairFacts
 from changedet.raster.shift import ShiftEstimate
 
@@ -30,11 +35,35 @@ def test_an_ordinary_pair_has_nothing_to_remark():
 
 def test_a_large_shift_is_a_warning_unless_it_is_corrected():
     shift = ShiftEstimate(3.0, 4.0, spread_px=0.1, tiles_used=9, tiles_tried=9)
-    coverage = Coverage(1.0, 1.0)
 
-    def found(coregister: str) -> tuple[str, ...]:
-        said = remarks_on_alignment(coverage, (10, 10), shift, coregister=coregister)
-        return warnings_of(said)
+    def found(coregister: Literal["off", "global"], coarsest_px: float = 1.0) -> tuple[str, ...]:
+        return warnings_of(remarks_on_shift(shift, coregister=coregister, coarsest_px=coarsest_px))
 
     assert "5.0 px apart" in found("off")[0]
     assert found("global") == ()
+    # Less than a pixel of the coarser date.
+    assert found("off", coarsest_px=6.0) == ()
+
+
+@pytest.mark.parametrize(
+    ("correction", "severity", "words"),
+    [
+        (Correction(), None, ""),
+        (Correction((3.0, 4.0), ShiftEstimate(0.06, 0.08, 0.1, 9, 9)), "note", "0.10 px are left"),
+        (Correction(refusal="unknown"), "warning", "could not be measured"),
+        (Correction(refusal="small"), "note", "resampling would cost more"),
+        (Correction(refusal="uncertain"), "warning", "error of its measurement"),
+        (Correction(refusal="worse"), "warning", "too few tiles agree"),
+        (
+            Correction(remaining=ShiftEstimate(6, 8, 0.1, 9, 9), refusal="worse"),
+            "warning",
+            "no closer (10.00 px)",
+        ),
+    ],
+)
+def test_it_is_said_what_became_of_a_correction(
+    correction: Correction, severity: str | None, words: str
+):
+    told = list(remarks_on_correction(correction))
+    assert [remark.severity for remark in told] == ([] if severity is None else [severity])
+    assert all(words in remark.text for remark in told)

@@ -260,3 +260,24 @@ def test_the_order_of_the_tiles_does_not_matter(places, random):
 )
 def test_too_few_tiles_or_tiles_that_disagree_give_no_estimate(places):
     assert combine_shifts(tile_shifts(places), tried=25) is None
+
+
+@pytest.mark.parametrize(
+    ("agreeing", "apart", "tried", "is_known"),
+    [
+        (3, 0, 25, False),
+        (4, 0, 25, False),
+        (5, 0, 25, True),
+        (3, 0, 9, True),
+        (7, 5, 25, True),
+        (6, 8, 25, False),
+    ],
+)
+def test_a_fifth_of_the_tiles_and_half_of_the_measured_ones_must_agree(
+    agreeing: int, apart: int, tried: int, *, is_known: bool
+):
+    near = [(2.0 + index / 50, -1.0) for index in range(agreeing)]
+    far = [((-1) ** index * (30 + 9 * index), 20 + 7 * index) for index in range(apart)]
+    estimate = combine_shifts(tile_shifts([*near, *far]), tried=tried)
+    assert (estimate is not None) == is_known
+    assert estimate is None or estimate.tiles_used == agreeing
