@@ -36,6 +36,7 @@ _UNUSUAL_SPREADS: Final = 1000.0
 # Below so many different values nothing can be said of what is usual in the image.
 _DISTINCT: Final = 16
 _OTHERS: Final = 100
+_LOOKED_AT: Final = 50_000
 # A bright or dark marker must fill all bands in this share of its pixels.
 _TOGETHER: Final = 0.9
 _BRIGHT_SHARE: Final = 1e-3
@@ -43,6 +44,8 @@ _BRIGHT_SHARE: Final = 1e-3
 # is nearly like it, within a few grey levels or this part of the image's spread.
 _EDGE_SHARE: Final = 0.02
 _UNUSUAL_EDGE_SHARE: Final = 0.05
+# Of a single band, in which dark and saturated spots reach 0 and the largest value by themselves.
+_SINGLE_BAND_EDGE_SHARE: Final = 0.1
 _RIM_PX: Final = 3
 _LIKE_IN_RIM: Final = 0.05
 _LIKE_LEVELS: Final = 3.0
@@ -132,9 +135,9 @@ def _far_values(values: NDArray[Any]) -> Iterator[float]:
     """Give the extreme values of a band that are repeated exactly and far from all others."""
     is_byte = values.dtype == np.uint8
     fewest = max(_REPEATED, _REPEATED_SHARE * values.size)
-    rest = values if values.dtype == np.float64 else values.astype(np.float64)
+    rest = values
     # Several may hide each other: -9999 beside -32768.
-    seen: list[float] = []
+    seen: list[Any] = []
     for _ in range(4):
         if rest.size < _OTHERS:
             return
@@ -142,14 +145,14 @@ def _far_values(values: NDArray[Any]) -> Iterator[float]:
         if not ends:
             break
         seen += ends
-        rest = rest[~np.isin(rest, ends)]
+        rest = rest[(rest != ends[0]) & (rest != ends[-1])]
     if is_byte or not seen or rest.size < _OTHERS:
         return
     spread = _spread(rest)
     if spread is None:
         return
-    low, high = rest.min(), rest.max()
-    for value in seen:
+    low, high = float(rest.min()), float(rest.max())
+    for value in map(float, seen):
         gap = max(low - value, value - high)
         is_usual = value in _USUAL or value == 0
         if gap >= spread * (1.0 if is_usual else _UNUSUAL_SPREADS):
@@ -158,10 +161,11 @@ def _far_values(values: NDArray[Any]) -> Iterator[float]:
 
 def _spread(values: NDArray[Any]) -> float | None:
     """Measure how far values reach, from the 1st to the 99th percentile; None: too few differ."""
-    if len(np.unique(values[:: max(1, values.size // 10_000)])) < _DISTINCT:
+    some = values[:: max(1, values.size // _LOOKED_AT)]
+    if len(np.unique(some)) < _DISTINCT:
         return None
-    low, high = np.percentile(values, (1, 99))
-    return float(high - low) or float(values.max() - values.min())
+    low, high = np.percentile(some, (1, 99))
+    return float(high - low) or float(some.max() - some.min())
 
 
 def _fills_all_bands(windows: Sequence[SampledWindow], value: float) -> bool:
@@ -228,6 +232,8 @@ def _collar(windows: Sequence[SampledWindow], value: float, *, spread: float) ->
     like = max(_LIKE_LEVELS if dtype.kind in "iu" else 0.0, _LIKE_SPREAD * spread)
     is_sharp = _is_sharp(windows, value, like=like)
     needed = _EDGE_SHARE if is_usual else _UNUSUAL_EDGE_SHARE
+    if len(windows[0].values) == 1:
+        needed = _SINGLE_BAND_EDGE_SHARE
     if is_sharp and fill.edge_share >= needed:
         return _measured(windows, value, scope="all", kind="collar") if is_usual else fill
     mentioned = _MENTIONED_SINGLE_BAND if len(windows[0].values) == 1 else _MENTIONED

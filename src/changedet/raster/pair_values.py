@@ -28,6 +28,8 @@ _DEEP: Final = ("uint16", "int16")
 #: Shares of the values, in percent, between which most of an image lies.
 MOST: Final = (2.0, 98.0)
 _MIDDLE: Final = (25.0, 75.0)
+# Of a normal distribution, 98 % lie within this many widths of the middle half around it.
+_FAR_OUT: Final = 1.25
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class StretchFacts:
         below: Share of the values that lie below and are clipped, in [0, 1].
         above: The same above.
         most: The values between which 96 % of all lie.
+        core: Limits that leave out what lies far from the middle half.
         middle_share: Part of the limits' range that the middle half of the values takes.
     """
 
@@ -46,6 +49,7 @@ class StretchFacts:
     below: float
     above: float
     most: tuple[float, float]
+    core: tuple[float, float]
     middle_share: float
 
 
@@ -152,10 +156,12 @@ def _stretch_facts(values: NDArray[np.float32], limits: Limits) -> StretchFacts:
     most_low, middle_low, middle_high, most_high = np.percentile(
         values, (MOST[0], *_MIDDLE, MOST[1])
     )
+    reach = _FAR_OUT * (middle_high - middle_low)
     return StretchFacts(
         limits,
         below=float((values < low).mean()),
         above=float((values > high).mean()),
         most=(float(most_low), float(most_high)),
+        core=(float(max(most_low, middle_low - reach)), float(min(most_high, middle_high + reach))),
         middle_share=float((middle_high - middle_low) / (high - low)),
     )

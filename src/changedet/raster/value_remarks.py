@@ -44,12 +44,14 @@ def remarks_on_values(facts: PairFacts, values: PairValueFacts) -> Iterator[Rema
     yield from _colours(facts, values)
     for date, stretch in zip((values.before, values.after), values.stretches, strict=True):
         if stretch is not None:
-            yield from _stretch(date, stretch)
+            yield from _stretch(date, stretch, is_automatic=facts.is_stretch_automatic)
+        elif any(values.stretches):
+            yield note("values", f"{date.raster} is not stretched: it holds 8-bit values")
     yield from _ranges(facts, values)
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return "less than 0.1 %" if 0 < share < _SOME else f"{100 * share:.1f} %"
 
 
 def _missing(date: ValueFacts) -> Iterator[Remark]:
@@ -201,7 +203,7 @@ def _colours(facts: PairFacts, values: PairValueFacts) -> Iterator[Remark]:
         )
 
 
-def _stretch(date: ValueFacts, facts: StretchFacts) -> Iterator[Remark]:
+def _stretch(date: ValueFacts, facts: StretchFacts, *, is_automatic: bool) -> Iterator[Remark]:
     (low, high), (most_low, most_high) = facts.limits, facts.most
     clipped = facts.below + facts.above
     yield note(
@@ -210,7 +212,9 @@ def _stretch(date: ValueFacts, facts: StretchFacts) -> Iterator[Remark]:
         f"values are clipped ({_percent(facts.below)} below, {_percent(facts.above)} above)",
     )
     found = f"96 % of its values lie between {most_low:.6g} and {most_high:.6g}"
-    advice = f'`stretch=({most_low:.4g}, {most_high:.4g})` or `stretch="auto"` keeps the contrast'
+    kept = facts.core if is_automatic else facts.most
+    advice = f"`stretch=({kept[0]:.4g}, {kept[1]:.4g})`"
+    advice += " keeps the contrast" if is_automatic else ' or `stretch="auto"` keeps the contrast'
     if clipped >= _CLIPPED:
         yield warning(
             "values",
