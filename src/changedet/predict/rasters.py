@@ -30,6 +30,7 @@ from changedet.predict.request import (
 from changedet.predict.results import MASK, PREVIEW, SCORE, Found, summarise, write_item
 from changedet.predict.summary import SUMMARY
 from changedet.predict.tiling import choose_tiling
+from changedet.predict.watch import Watch
 from changedet.predict.work_folder import WorkFolder, work_folder
 from changedet.raster.cog import MaskCounts, read_strips, write_mask_cog, write_score_cog
 from changedet.raster.environment import gdal_environment
@@ -96,7 +97,8 @@ def predict_scene(
 
     Raises:
         ConfigError: If an option is wrong or ``out`` is not free.
-        DataError: If a raster cannot be read, or the two do not fit each other or the model.
+        DataError: If a raster cannot be read, the two do not fit each other or the model, or an
+            input has changed meanwhile.
         CheckpointError: If the model file cannot be used.
         StorageError: If the results cannot be written.
     """
@@ -115,6 +117,7 @@ def predict_scene(
         )
         remarks = Remarks(say)
         stack.enter_context(gdal_environment())
+        watch = Watch.begin(request, detector)
         opened = stack.enter_context(closing(open_pair(request, detector, remarks=remarks)))
         job = prepare(
             request,
@@ -128,7 +131,7 @@ def predict_scene(
         # A baseline has its threshold from the scene that it has measured now.
         _, source = settle_threshold(job.scorer.card, request.threshold, model=name)
         started = time.monotonic()
-        scores, tiles = _score(job, folder, tell=remarks.tell, progress=progress)
+        scores, tiles = _score(job, folder, watch, tell=remarks.tell, progress=progress)
         seconds = time.monotonic() - started
         with closing(scores):
             say("writing the change map and the polygons")
@@ -137,6 +140,7 @@ def predict_scene(
         summary = summarise(job, source=source, found=found, remarks=remarks.told)
         write_item(job, folder.products, summary)
         summary.write(folder.products / SUMMARY)
+        _check_inputs(job, folder, watch)
         folder.publish()
     return SceneReport(
         out=request.out,
@@ -157,17 +161,19 @@ def predict_scene(
 def _score(
     job: SceneJob,
     folder: WorkFolder,
+    watch: Watch,
     *,
     tell: Callable[[str], None],
     progress: TileProgress | None,
 ) -> tuple[ScoreFile, TileCounts]:
     """Fill the score file, from where an earlier run stopped."""
     _check_room(folder, job.grid)
-    journal = Journal(folder.state, job.fingerprint, first_row=job.plan.rows.start)
+    fingerprint = {**job.fingerprint, **watch.samples}
+    journal = Journal(folder.state, fingerprint, first_row=job.plan.rows.start)
     scores = _take_up(job, journal, folder.state / _SCRATCH, tell=tell)
     if scores is None:
         folder.clear_state()
-        journal = Journal(folder.state, job.fingerprint, first_row=job.plan.rows.start)
+        journal = Journal(folder.state, fingerprint, first_row=job.plan.rows.start)
         scores = ScoreFile.create(folder.state / _SCRATCH, job.grid)
     try:
         tiles = score_scene(
@@ -180,10 +186,22 @@ def _score(
             journal=journal,
             progress=progress,
         )
-    except BaseException:
+    except BaseException as error:
         scores.close()
+        if isinstance(error, DataError):
+            # A file that is written to looks damaged.
+            _check_inputs(job, folder, watch)
         raise
     return scores, tiles
+
+
+def _check_inputs(job: SceneJob, folder: WorkFolder, watch: Watch) -> None:
+    """Throw away what was done if an input has changed meanwhile."""
+    try:
+        watch.check(job)
+    except DataError:
+        folder.clear_state()
+        raise
 
 
 def _take_up(

@@ -23,6 +23,8 @@ from changedet.vector.files import PolygonOptions, PolygonSummary
 _SPOKEN = {
     "before": "the raster before",
     "after": "the raster after",
+    "content_before": "the content of the raster before",
+    "content_after": "the content of the raster after",
     "grid": "the common area",
     "version": "the version of changedet",
     "values": "which values count as missing, or their units",

@@ -154,11 +154,16 @@ def _ground_sample_distance(
     return side if math.isfinite(side) else None
 
 
+def server_version(location: str) -> tuple[int | None, str | None]:
+    """Ask a web server for size and version (ETag) of a raster; None for what it does not say."""
+    address = location.removeprefix("/vsicurl/")
+    is_web = address.lower().startswith(("http://", "https://"))
+    return _ask_server(address) if is_web else _Version(None, None)
+
+
 def _version(location: str, files: list[str]) -> _Version:
     if is_remote(location):
-        address = location.removeprefix("/vsicurl/")
-        is_web = address.lower().startswith(("http://", "https://"))
-        return _ask_server(address) if is_web else _Version(None, None)
+        return _Version(*server_version(location))
     # A raster may consist of several files: a VRT and its sources, or an image and its mask.
     names = set(files) or {location}
     found = [Path(name).stat() for name in names if Path(name).is_file()]

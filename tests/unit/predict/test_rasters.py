@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -421,6 +422,38 @@ def test_a_run_that_was_discarded_is_not_gone_on_with_later(tmp_path: Path, run)
     assert begun[0].done == 0
     whole, again = (read(tmp_path / name / "score.tif") for name in ("whole", "out"))
     np.testing.assert_array_equal(again, whole)
+
+
+def rewrite(path: str) -> None:
+    """Write other pixels into a file, and leave it as old as it was."""
+    status = Path(path).stat()
+    with rasterio.open(path, "r+") as raster:
+        raster.write(255 - raster.read())
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.usefixtures("saves_at_once")
+def test_a_raster_that_changes_while_it_is_read_is_named_and_nothing_is_published(
+    tmp_path: Path, run, pair: tuple[str, str]
+):
+    def change_late(tiles: TilesDone) -> None:
+        if tiles.done == tiles.total:
+            rewrite(pair[1])
+
+    with pytest.raises(DataError, match=r"the raster after \(.*after\.tif\) changed while"):
+        run(progress=change_late)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("saves_at_once")
+def test_a_raster_that_changed_since_a_kill_starts_anew(run, pair: tuple[str, str]):
+    killed(run)
+    rewrite(pair[0])
+    said: list[str] = []
+    begun: list[TilesDone] = []
+    run(say=said.append, progress=begun.append)
+    assert begun[0].done == 0
+    assert any("changed: the content of the raster before" in text for text in said)
 
 
 @pytest.mark.usefixtures("saves_at_once")
