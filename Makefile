@@ -9,12 +9,13 @@ export UV_COMPILE_BYTECODE := 1
 # and pytest would rewrite the assertions of all tests in every run.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test check smoke format constraints clean
+.PHONY: help setup demo test check fuzz smoke format constraints clean
 
 help:
 	@echo "make demo   set up, then train, evaluate and predict on generated pairs"
 	@echo "make test   set up, then run the tests with coverage"
 	@echo "make check  set up, then lint and type-check"
+	@echo "make fuzz   set up, then read damaged inputs for ten minutes"
 
 $(UV):
 	$(PYTHON) -m venv .tools
@@ -32,6 +33,11 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term $(ARGS)
+
+# Reads damaged and hostile inputs for ten minutes, or: make fuzz ARGS='--seconds 3600 --readers images'
+# Goes on where it ended; counts and failing inputs are kept in build/fuzz.
+fuzz: $(STAMP)
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(RUN)/python -m fuzz $(ARGS)
 
 check: $(STAMP)
 	$(RUN)/ruff check

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
+from annotated_types import Ge, Le, MaxLen
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 
@@ -18,7 +19,8 @@ from changedet.card_format_1 import upgrade_card
 from changedet.choices import check_choice
 from changedet.errors import CheckpointError, ConfigError
 from changedet.selection import Selection
-from changedet.types import Normalisation, PixelType, TestTime
+from changedet.storage.text import first_few
+from changedet.types import Normalisation, PixelType, Precision, TestTime
 
 #: Version of the card's layout; a reader refuses newer ones.
 FORMAT_VERSION = 2
@@ -26,6 +28,14 @@ FORMAT_VERSION = 2
 CARD_KEY = "changedet"
 PARAMETERS_KEY = "parameters"
 PRECISION_KEY = "precision"
+#: Side of the largest tile that a network is trained on, in pixels.
+LARGEST_TILE_PX = 4096
+#: A band of a raster, counted from 1; no format holds more.
+Band = Annotated[int, Ge(1), Le(65_535)]
+#: Characters of the largest card that is read; cards of many scenes have some thousands.
+_MOST_CHARACTERS = 16_000_000
+# Digits of the largest number of parameters that is believed.
+_LONGEST_COUNT = 18
 #: Name of the figures that a calibration adds to a card's metrics.
 CALIBRATION = "calibration"
 #: A zip archive (what torch.save writes), or a bare pickle of protocol 2 to 5 (older ones).
@@ -72,7 +82,7 @@ class ModelCard:
     # How the values of a file are checked, those of the records inside the card included.
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
-    architecture: str
+    architecture: Annotated[str, MaxLen(100)]
     options: dict[str, Any]
     normalisation: Normalisation
     pixel_type: PixelType = "uint8"
@@ -83,20 +93,20 @@ class ModelCard:
     test_time: TestTime = "none"
     label: dict[str, Any] | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
-    data_name: str | None = None
-    licence_note: str | None = None
+    data_name: Annotated[str, MaxLen(4_000)] | None = None
+    licence_note: Annotated[str, MaxLen(100_000)] | None = None
     recipe: dict[str, Any] | None = None
     blocks: dict[str, Any] | None = None
-    source_bands: tuple[int, ...] | None = None
-    source_bands_after: tuple[int, ...] | None = None
-    package_version: str = __version__
+    source_bands: tuple[Band, ...] | None = None
+    source_bands_after: tuple[Band, ...] | None = None
+    package_version: Annotated[str, MaxLen(100)] = __version__
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
         if self.threshold is not None:
             check_threshold(self.threshold)
-        if self.tile_px < 1:
-            raise ConfigError(f"tile_px must be at least 1, got {self.tile_px}")
+        if not 1 <= self.tile_px <= LARGEST_TILE_PX:
+            raise ConfigError(f"tile_px must be in [1, {LARGEST_TILE_PX}], got {self.tile_px}")
         check_choice("pixel_type", self.pixel_type, get_args(PixelType))
         check_choice("test_time", self.test_time, get_args(TestTime))
 
@@ -191,14 +201,16 @@ def read_card(path: str | Path) -> ModelCard:
             f"{path} has tensors but no model card: not a changedet model; expected a file written "
             "by `changedet train` (to use it as encoder weights: `model.encoder_weights=FILE`)"
         )
+    if len(text) > _MOST_CHARACTERS:
+        raise _unreadable(path, f"it has {len(text):,} characters")
     try:
         return _card(json.loads(text))
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'the card'}: {fault['msg']}"
+        faults = [
+            f"{'.'.join(map(str, fault['loc']))[:200] or 'the card'}: {fault['msg']}"
             for fault in error.errors(include_url=False, include_input=False)
-        )
-        raise _unreadable(path, faults) from error
+        ]
+        raise _unreadable(path, first_few(faults, separator="; ")) from error
     except (ValueError, TypeError, KeyError, RecursionError, ConfigError) as error:
         raise _unreadable(path, str(error)) from error
 
@@ -210,16 +222,19 @@ def read_parameter_count(path: str | Path) -> int | None:
         CheckpointError: If it is no model file, or is cut short.
     """
     count = _metadata(Path(path)).get(PARAMETERS_KEY, "")
-    return int(count) if count.isdecimal() else None
+    return int(count) if count.isdecimal() and len(count) <= _LONGEST_COUNT else None
 
 
 def read_precision(path: str | Path) -> str:
     """Return the type of the weights that a model file states; older files hold float32.
 
     Raises:
-        CheckpointError: If it is no model file, or is cut short.
+        CheckpointError: If it is no model file, is cut short, or there is no such type.
     """
-    return _metadata(Path(path)).get(PRECISION_KEY, "float32")
+    stated = _metadata(Path(path)).get(PRECISION_KEY, "float32")
+    if stated not in get_args(Precision):
+        raise _unreadable(Path(path), f"weights of the type {stated[:80]!r}")
+    return stated
 
 
 def _card(values: object) -> ModelCard:

@@ -14,11 +14,20 @@ from typing import ClassVar, Final
 #: A setting in a message: its name, and the value if one is named.
 SETTING: Final = re.compile(r"`([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*)(?:=([^`]*))?`")
 
+_LONGEST: Final = 2_000
+
 
 class ChangeDetError(Exception):
     """Base of all errors that a user can cause."""
 
     exit_code: ClassVar[int] = 2
+
+    def __str__(self) -> str:
+        """Give the message, of a very long one the beginning and the end: a file may say a lot."""
+        text = super().__str__()
+        if len(text) <= _LONGEST:
+            return text
+        return f"{text[: _LONGEST * 3 // 4]} … {text[-_LONGEST // 4 :]}"
 
     @property
     def settings(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ import numpy as np
 from changedet.ablation.estimates import FloatArray
 from changedet.ablation.resources import Resources, read_resources
 from changedet.ablation.scoring import Protocol, SplitScore
-from changedet.errors import StorageError
+from changedet.errors import ResultsError
 from changedet.storage.results import PlainJson, Record, Results
+from changedet.storage.text import read_text
 
 Status = Literal["begun", "finished", "failed"]
 RECORD = "record.json"
@@ -187,6 +189,15 @@ def read_logs(folder: Path) -> RunLogs:
     """
     logs = folder / TRAINING / "logs"
     train, validation = (_read_rows(logs / f"{name}.csv") for name in ("train", "validation"))
+    try:
+        return _logs_of(train, validation)
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
+        raise ResultsError(
+            f"{logs} holds damaged logs ({error!r:.160}); run the row again"
+        ) from error
+
+
+def _logs_of(train: list[dict[str, str]], validation: list[dict[str, str]]) -> RunLogs:
     terms = {
         term: [float(row[f"loss_{term}"]) for row in train if row.get(f"loss_{term}")]
         for term in _LOSS_TERMS
@@ -208,7 +219,6 @@ def _column(rows: Sequence[Mapping[str, str]], name: str) -> FloatArray:
 
 def _read_rows(path: Path) -> list[dict[str, str]]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror}; run the row again") from error
+        return list(csv.DictReader(io.StringIO(read_text(path, error=ResultsError), newline="")))
+    except csv.Error as error:
+        raise ResultsError(f"{path} is damaged ({error}); run the row again") from error

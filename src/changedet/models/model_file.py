@@ -4,9 +4,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -23,8 +22,9 @@ from changedet.card import (
 from changedet.choices import check_choice
 from changedet.errors import CheckpointError, ConfigError
 from changedet.models.base import ChangeModel
+from changedet.models.file_options import check_options
 from changedet.models.registry import rebuild_model
-from changedet.models.tensor_file import tensor_differences
+from changedet.models.tensor_file import serialise, tensor_differences
 from changedet.storage.atomic import write_bytes
 from changedet.storage.text import first_few
 from changedet.types import Precision
@@ -36,6 +36,10 @@ _LARGEST_CODE = 127.0
 _MATRIX = 2
 #: Rounding step of float16: a value between powers of two moves by at most this share of it.
 _HALF_STEP = 2.0**-11
+#: Types of tensors, as safetensors calls them, that may stand for real and whole numbers.
+_REAL = frozenset({"F16", "BF16", "F32", "F64"})
+_WHOLE = frozenset({"BOOL", "I8", "U8", "I16", "I32", "I64"})
+_CODES = frozenset({"I8"})
 
 
 def save_model(
@@ -68,7 +72,7 @@ def save_model(
         PARAMETERS_KEY: str(model.parameter_count),
         PRECISION_KEY: precision,
     }
-    write_bytes(path, safetensors.torch.save(tensors, metadata))
+    write_bytes(path, serialise(tensors, metadata))
 
 
 def rounded_tensors(model: ChangeModel, *, precision: Precision) -> dict[str, Tensor]:
@@ -150,18 +154,16 @@ def load_model(
             network or no finite numbers.
     """
     card = read_card(path)
-    try:
-        model = rebuild_model(card.architecture, card.options)
-    except (ConfigError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path} cannot be rebuilt: {error}") from error
+    planned = _plan(card, path)
     with open_tensors(Path(path), framework="pt") as file:
+        # Only what the file holds is allocated: a small file cannot ask for a large network.
+        differences = _differences(file, planned.state_dict())
+        if differences:
+            raise CheckpointError(
+                f"{path} does not have the weights of the network that its card names: it "
+                f"{first_few(differences, separator='; ')}; copy the file again"
+            )
         tensors = _unpacked({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    differences = tensor_differences(tensors, model.state_dict())
-    if differences:
-        raise CheckpointError(
-            f"{path} does not have the weights of the network that its card names: it "
-            f"{first_few(differences, separator='; ')}; copy the file again"
-        )
     broken = [
         name
         for name, value in tensors.items()
@@ -173,5 +175,45 @@ def load_model(
             f"{first_few(broken)}: its training diverged or the file is damaged; use another model "
             "file"
         )
+    model = rebuild_model(card.architecture, card.options)
     model.load_state_dict(tensors)
     return model.to(device).eval(), replace(card, options=model.options)
+
+
+def _plan(card: ModelCard, path: str | Path) -> ChangeModel:
+    """Build the network of a card without its weights, which takes no memory.
+
+    Raises:
+        CheckpointError: If there is no such network.
+    """
+    try:
+        check_options(card.architecture, card.options)
+        with torch.device("meta"):
+            planned = rebuild_model(card.architecture, card.options)
+        channels = len(card.normalisation.mean_before)
+        if planned.in_channels != channels:
+            raise ConfigError(
+                f"the network takes {planned.in_channels} channels, the normalisation {channels}"
+            )
+    except ConfigError as error:
+        raise CheckpointError(f"{path} cannot be rebuilt: {error}") from error
+    return planned
+
+
+def _differences(file: Any, wanted: Mapping[str, Tensor]) -> list[str]:  # noqa: ANN401
+    """Name in words what keeps a file's tensors from a network, from its header alone."""
+    shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    steps = {name for name in shapes if name.endswith(_STEPS)}
+    values = {name: torch.empty(shapes[name], device="meta") for name in shapes.keys() - steps}
+    found = tensor_differences(values, wanted)
+    for name in sorted(steps):
+        shape = shapes.get(name.removesuffix(_STEPS), ())
+        if shapes[name] != (*shape[:1], *(1 for _ in shape[1:])):
+            found.append(f"has {name} as {shapes[name]}, which is not one step for each channel")
+    for name in sorted(shapes):
+        is_real = name in steps or name not in wanted or wanted[name].is_floating_point()
+        kinds = _CODES if name + _STEPS in steps else _REAL if is_real else _WHOLE
+        kind = file.get_slice(name).get_dtype()
+        if kind not in kinds:
+            found.append(f"has {name} as {kind}")
+    return found

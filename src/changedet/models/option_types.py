@@ -6,11 +6,11 @@ are read.
 
 from typing import Annotated
 
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Le, Lt
 
 #: Channels of the images.
-Channels = Annotated[int, Ge(1)]
+Channels = Annotated[int, Ge(1), Le(4096)]
 #: Channels inside a network. Networks can be built narrower than a settings file may ask for.
-Width = Annotated[int, Ge(8)]
+Width = Annotated[int, Ge(8), Le(8192)]
 #: Share of something that is dropped in training.
 DropShare = Annotated[float, Ge(0.0), Lt(1.0)]

@@ -1,5 +1,6 @@
 """Reading tensors from ``.safetensors`` and ``.pth`` files without running anything in them."""
 
+import json
 import pickle
 import struct
 import warnings
@@ -15,6 +16,8 @@ from changedet.errors import CheckpointError
 
 #: Keys under which training scripts store the weights next to an optimiser's state.
 _WRAPPERS = ("net", "state_dict", "model", "model_state_dict")
+# Of the length of the header; the data begin at a multiple of it.
+_LENGTH_BYTES = 8
 #: What a broken file can make the restricted unpickler raise.
 _BROKEN = (
     RuntimeError,
@@ -25,6 +28,8 @@ _BROKEN = (
     AttributeError,
     AssertionError,
     OverflowError,
+    OSError,
+    MemoryError,
     struct.error,
 )
 
@@ -48,6 +53,26 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             f"{', '.join(_WRAPPERS)}; give a checkpoint of a network"
         )
     return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+
+
+def serialise(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Give the content of a ``.safetensors`` file: the same for the same tensors and metadata.
+
+    The library writes metadata in an order that changes from process to process.
+
+    Args:
+        tensors: By name.
+        metadata: Texts by name.
+    """
+    content = safetensors.torch.save(dict(tensors), dict(metadata))
+    length = int.from_bytes(content[:_LENGTH_BYTES], "little")
+    header = json.loads(content[_LENGTH_BYTES : _LENGTH_BYTES + length])
+    header.pop("__metadata__")
+    ordered = {"__metadata__": dict(sorted(metadata.items())), **dict(sorted(header.items()))}
+    text = json.dumps(ordered, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _LENGTH_BYTES)
+    data = memoryview(content)[_LENGTH_BYTES + length :]
+    return b"".join((len(text).to_bytes(_LENGTH_BYTES, "little"), text, data))
 
 
 def tensor_differences(stored: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:

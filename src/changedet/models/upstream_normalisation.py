@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from changedet.errors import ConfigError
+from changedet.storage.text import read_text
 from changedet.types import CDD_NORMALISATION, Normalisation
 
 _IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -62,10 +63,10 @@ def parse_normalisation(text: str) -> Normalisation:
 def _read_normalisation(path: Path) -> Normalisation:
     names = [field.name for field in fields(Normalisation)]
     try:
-        stated = json.loads(path.read_text(encoding="utf-8"))
+        stated = json.loads(read_text(path, error=ConfigError))
         statistics = {name: tuple(float(v) for v in stated[name]) for name in names[:-1]}
         bands = stated["bands"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise ConfigError(
             f"normalisation file {path} cannot be used ({error!r}); it needs the keys "
             f"{', '.join(names)}, the first four with one number a channel"

@@ -209,6 +209,11 @@ def _take_up(
 ) -> ScoreFile | None:
     """Open the scores of an unfinished run, if they fit."""
     differing = journal.resume()
+    if journal.damage is not None:
+        tell(
+            f"discarding the unfinished run: its state is damaged ({journal.damage}); "
+            "the scene is scored anew"
+        )
     if differing:
         tell(
             "discarding the unfinished run: these settings changed: "

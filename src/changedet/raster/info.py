@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pyproj import Geod
 from pyproj.exceptions import ProjError
-from rasterio.errors import RasterioIOError
 from rasterio.windows import Window as RasterWindow
 
 from changedet.raster.environment import gdal_environment
 from changedet.raster.lonlat import lonlat_transformer
 from changedet.raster.open import is_remote, reading_error
+from changedet.raster.usable import GDAL_FAULTS, files_of
 from changedet.storage.secrets import without_secrets
+from changedet.storage.text import is_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +113,7 @@ def read_info(
     """
     crs = dataset.crs.to_wkt() if dataset.crs else None
     dtypes = {dataset.dtypes[band - 1] for band in bands}
-    version = _version(location, dataset.files)
+    version = _version(location, files_of(dataset))
     changed_at = version.changed_at or _checksum(dataset, location)
     return RasterInfo(
         location=location,
@@ -166,7 +167,7 @@ def _version(location: str, files: list[str]) -> _Version:
         return _Version(*server_version(location))
     # A raster may consist of several files: a VRT and its sources, or an image and its mask.
     names = set(files) or {location}
-    found = [Path(name).stat() for name in names if Path(name).is_file()]
+    found = [Path(name).stat() for name in names if is_file(Path(name))]
     if len(found) < len(names):
         return _Version(None, None)
     changed = datetime.fromtimestamp(max(status.st_mtime for status in found), UTC)
@@ -209,7 +210,7 @@ def _checksum(dataset: rasterio.DatasetReader, location: str) -> str:
             shape = -(-dataset.height // factor), -(-dataset.width // factor)
             if max(shape) <= _OVERVIEW_PX:
                 digest.update(dataset.read(1, out_shape=shape).tobytes())
-    except RasterioIOError as error:
+    except GDAL_FAULTS as error:
         raise reading_error(location, error) from error
     return f"sha256:{digest.hexdigest()}"
 

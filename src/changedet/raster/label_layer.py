@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 from rasterio.features import rasterize
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterioWindow
@@ -17,6 +16,7 @@ from changedet.errors import DataError, ImageError
 from changedet.raster.environment import gdal_environment
 from changedet.raster.geo_grid import GeoGrid
 from changedet.raster.open import WARNING_FILTERS, open_raster, reading_error
+from changedet.raster.usable import GDAL_FAULTS
 from changedet.storage.secrets import without_secrets
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class RasterLayer:
                 dataset = self._opened()
                 values = dataset.read(1, window=place)
                 known = dataset.read_masks(1, window=place) > 0
-        except RasterioError as error:
+        except GDAL_FAULTS as error:
             raise reading_error(self._location, error) from error
         values[~known] = 0
         return LabelPixels(values, known)

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Final
 
 import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.errors import NotGeoreferencedWarning
 
 from changedet.errors import ImageError
 from changedet.raster.environment import gdal_environment
 from changedet.raster.layers import choose_layer, describe_layers, split_layer
 from changedet.raster.open_errors import why_not_open
+from changedet.raster.usable import GDAL_FAULTS, files_of, require_usable
 from changedet.storage.secrets import scrubbed, without_secrets
-from changedet.storage.text import first_few
+from changedet.storage.text import exists, first_few
 
 _PREFIXES: Final = {
     "http": "/vsicurl/",
@@ -74,13 +75,14 @@ def open_raster(location: str) -> rasterio.DatasetReader:
             f"{scrubbed(layers, location)}"
         )
     if dataset.driver == "VRT":
-        gone = _gone(dataset.files)
+        gone = _gone(files_of(dataset))
         if gone:
             dataset.close()
             raise ImageError(
                 f"{name}: refers to {first_few(gone)}, which is not there; put it back, or make "
                 "the VRT anew (gdalbuildvrt)"
             )
+    require_usable(dataset, name)
     return dataset
 
 
@@ -103,7 +105,7 @@ def _gone(files: Sequence[str]) -> list[str]:
     return [
         file
         for file in files
-        if not (file.startswith("/vsi") or "://" in file or Path(file).exists())
+        if not (file.startswith("/vsi") or "://" in file or exists(Path(file)))
     ]
 
 
@@ -121,7 +123,7 @@ def _open(path: str, location: str) -> rasterio.DatasetReader:
         ):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(gdal_path(path))
-    except RasterioIOError as error:
+    except GDAL_FAULTS as error:
         raise ImageError(
             f"{without_secrets(location)}: {_why_not_open(location, error)}"
         ) from error
@@ -145,7 +147,7 @@ def one_line(error: BaseException) -> str:
     return re.sub(r"\s+", " ", str(error)).strip().rstrip(".") or type(error).__name__
 
 
-def _why_not_open(location: str, error: RasterioIOError) -> str:
+def _why_not_open(location: str, error: BaseException) -> str:
     reason = scrubbed(one_line(error), location)
     if is_remote(location):
         return (

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags, Resampling
-from rasterio.errors import RasterioIOError
 from rasterio.windows import Window as RasterioWindow
 
 from changedet.raster.bands import alpha_bands
 from changedet.raster.geo_grid import Window
 from changedet.raster.open import reading_error
 from changedet.raster.pixel_rules import PixelRules
+from changedet.raster.usable import GDAL_FAULTS
 
 if TYPE_CHECKING:
     import rasterio
@@ -118,7 +118,7 @@ class PixelSource:
         try:
             bands = [self._read_bands(group, place, shape=shape) for group in groups]
             mask = self._read_mask(place, shape=shape)
-        except RasterioIOError as error:
+        except GDAL_FAULTS as error:
             raise reading_error(self._location, error) from error
         stored = np.concatenate(bands) if len(bands) > 1 else bands[0]
         return StoredPixels(stored[: self.count], stored[self.count :], mask)

@@ -99,8 +99,16 @@ class Rows:
     ) -> core_schema.CoreSchema:
         """Validate whatever numbers an array can be made of."""
         rows = core_schema.list_schema(core_schema.list_schema(core_schema.float_schema()))
+
+        def to_array(value: object) -> np.ndarray[Any, Any]:
+            try:
+                return np.array(value, dtype=self.dtype).reshape(-1, self.columns)
+            except (TypeError, OverflowError) as error:
+                # What pydantic takes for a fault of the value.
+                raise ValueError(str(error)) from error
+
         return core_schema.no_info_plain_validator_function(
-            lambda value: np.array(value, dtype=self.dtype).reshape(-1, self.columns),
+            to_array,
             serialization=core_schema.plain_serializer_function_ser_schema(
                 lambda value: value.tolist(), return_schema=rows
             ),

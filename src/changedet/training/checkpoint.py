@@ -2,53 +2,30 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from changedet.errors import CheckpointError
+from changedet.models.tensor_file import serialise
 from changedet.storage.atomic import write_bytes
+from changedet.storage.validation import describe
 from changedet.training.averaging import AveragedModel
+from changedet.training.checkpoint_state import (
+    CheckpointState,
+    TrainingPosition,
+    check_moments,
+    optimizer_state,
+)
+
+__all__ = ("TrainingPosition", "load_checkpoint", "save_checkpoint")
 
 _META_KEY = "changedet_training"
-
-
-@dataclass
-class TrainingPosition:
-    """Position and scores of a training run; all that is needed besides weights and optimiser.
-
-    The random state needs no entry: every draw is a function of (seed, epoch, batch or sample).
-
-    Attributes:
-        epoch: Epoch in work, counted from 1.
-        batch: Batches of that epoch that are done.
-        step: Batches done in all.
-        validated_batch: ``batch`` at the last validation within the epoch, 0 before the first.
-        log_rows: Rows of the training log up to here; a resumed run cuts the log back to them.
-        validations: Validations up to here, likewise.
-        f_score: Max-F1 of the last validation.
-        best_f_score: Highest of them.
-        best_files: Names of the kept best models, newest last.
-        loss_sums: Sums of the loss terms since the last log row.
-        loss_count: Batches in those sums.
-    """
-
-    epoch: int = 1
-    batch: int = 0
-    step: int = 0
-    validated_batch: int = 0
-    log_rows: int = 0
-    validations: int = 0
-    f_score: float | None = None
-    best_f_score: float | None = None
-    best_files: list[str] = field(default_factory=list)
-    loss_sums: dict[str, float] = field(default_factory=dict)
-    loss_count: int = 0
 
 
 def save_checkpoint(
@@ -84,7 +61,7 @@ def save_checkpoint(
     }
     # Cloned: tied or viewed tensors must not share memory in the file.
     content = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    write_bytes(path, save(content, metadata={_META_KEY: json.dumps(meta)}))
+    write_bytes(path, serialise(content, {_META_KEY: json.dumps(meta)}))
 
 
 def load_checkpoint(
@@ -117,26 +94,28 @@ def load_checkpoint(
             f"{path} is not a training checkpoint; resume from checkpoints/last.safetensors of a "
             "run"
         )
-    meta = json.loads(meta_text)
-    state: dict[int, dict[str, Any]] = {
-        int(index): dict(values) for index, values in meta["scalars"].items()
-    }
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, entry = name.split(".", 2)
-            state.setdefault(int(index), {})[entry] = tensor
     try:
+        stored = CheckpointState.model_validate_json(meta_text)
+    except ValidationError as error:
+        raise CheckpointError(
+            f"{path} is damaged ({describe(error, CheckpointState)}); resume from a copy of it, or "
+            'start the run again with `mode="overwrite"`'
+        ) from error
+    try:
+        state = optimizer_state(stored, _under("optimizer.", tensors), optimizer.state_dict())
+        shapes = [tuple(p.shape) for group in optimizer.param_groups for p in group["params"]]
+        check_moments(state["state"], shapes)
         model.load_state_dict(_under("model.", tensors))
         if average is not None:
             average.module.load_state_dict(_under("average.", tensors))
-        optimizer.load_state_dict({"state": state, "param_groups": meta["param_groups"]})
-    except (RuntimeError, ValueError, KeyError) as error:
+        optimizer.load_state_dict(state)
+    except (RuntimeError, ValueError, TypeError, LookupError) as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(
             f"{path} belongs to another model or optimiser: {reason}; "
             "resume with the settings the run was started with"
         ) from error
-    return TrainingPosition(**meta["progress"])
+    return stored.progress
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

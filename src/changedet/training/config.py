@@ -9,6 +9,7 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from changedet.card import LARGEST_TILE_PX
 from changedet.choices import nearest
 from changedet.errors import ConfigError
 from changedet.losses.margins import DEFAULT_MARGINS
@@ -91,10 +92,11 @@ class DataConfig(Section):
     benchmark: str | None = Field(None, description="a named benchmark; default: layout detected")
     train_split: str = "train"
     val_split: str = "val"
-    crop_px: int = Field(256, ge=8)
+    crop_px: int = Field(256, ge=8, le=LARGEST_TILE_PX)
     tile_px: int | None = Field(
         None,
         ge=8,
+        le=LARGEST_TILE_PX,
         description="tile in validation and prediction; default, and the only choice with "
         "attention: crop_px",
     )

@@ -5,10 +5,12 @@ import io
 from pathlib import Path
 from typing import Any, Literal
 
+from changedet.errors import ResultsError
 from changedet.metrics.protocol import SELECTION_SET_NOTE, best_threshold_metrics
 from changedet.rendering.plots import write_precision_recall_curve
 from changedet.storage.atomic import write_text
 from changedet.storage.results import Figure, Results
+from changedet.storage.text import read_text
 from changedet.training.callbacks import LogRow, TrainingCallback, ValidationEvent
 from changedet.training.checkpoint import TrainingPosition
 from changedet.training.event_log import EventLog
@@ -86,7 +88,7 @@ class CsvLog:
         """Keep the header and the first ``rows`` rows; make the file if there is none."""
         kept: list[str] = []
         if rows and self.path.is_file():
-            kept = self.path.read_text(encoding="utf-8").splitlines()[1 : rows + 1]
+            kept = read_text(self.path, error=ResultsError).splitlines()[1 : rows + 1]
         write_text(self.path, "\n".join([",".join(self.columns), *kept]) + "\n")
 
     def add(self, values: dict[str, object]) -> None:

@@ -1,6 +1,10 @@
 import dataclasses
 import json
 import math
+import os
+import re
+import subprocess
+import sys
 
 import pytest
 import safetensors.torch
@@ -10,6 +14,7 @@ from changedet.card import ModelCard, read_card, read_parameter_count, read_prec
 from changedet.errors import CheckpointError, ConfigError
 from changedet.models.model_file import load_model, rounded_tensors, save_model
 from changedet.models.registry import create_model
+from changedet.models.tensor_file import serialise
 from changedet.selection import Selection
 from changedet.types import CDD_NORMALISATION
 
@@ -162,7 +167,7 @@ def test_plain_weights_are_no_model(tmp_path):
     ("changes", "message"),
     [
         ({"architecture": "dasnet_v9"}, r"cannot be rebuilt: model 'dasnet_v9' does not exist"),
-        ({"options": {"encoder": "test_efficientnet", "depth": 3}}, "has no option 'depth'"),
+        ({"options": {"encoder": "test_efficientnet", "depth": 3}}, "unknown key 'depth'"),
         ({"options": {"encoder": "test_efficientnet", "head_width": "wide"}}, "cannot be rebuilt"),
         ({"format_version": 99}, "format 99 is newer than 2"),
         ({"threshold": 40}, r"`threshold` must be a score in \[0, 1\], got 40"),
@@ -402,3 +407,117 @@ def test_statistics_that_nothing_can_be_divided_by_are_refused(path, std):
     rewrite(path, normalisation={**stated, "std_after": (std, 1.0, 1.0)})
     with pytest.raises(CheckpointError, match="standard deviations of both dates must be finite"):
         load_model(path)
+
+
+SMALL = {"encoder": "test_resnet", "in_channels": 3}
+
+
+def write_card(path, architecture, options, **changes):
+    """Write a file of a few bytes whose card asks for a network; it has no tensors."""
+    card = ModelCard(architecture, {}, CDD_NORMALISATION).to_dict()
+    card |= {"options": options, **changes}
+    path.write_bytes(serialise({}, {"changedet": json.dumps(card)}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({**SMALL, "head_width": 60_000}, "lacks"),
+        ({**SMALL, "head_width": 10**9}, "less than or equal to 65536"),
+        ({**SMALL, "head_width": 0}, "greater than or equal to 1"),
+        ({**SMALL, "head_width": "8"}, "head_width"),
+        ({**SMALL, "head_width": True}, "head_width"),
+        ({**SMALL, "in_channels": 10**12}, "in_channels"),
+        ({**SMALL, "dropout": float("nan")}, "dropout"),
+        ({**SMALL, "encoder": "x" * 1000}, "encoder"),
+        ({**SMALL, "encoder": ["resnet50"]}, "encoder"),
+        ({**SMALL, "encoder": "hf-hub:somebody/model"}, "is not a timm model"),
+        ({**SMALL, "encoder": "local-dir:/tmp"}, "is not a timm model"),
+        ({**SMALL, "pretrained": "/etc/passwd"}, "unknown key 'pretrained'"),
+        ({**SMALL, "name": "dasnet"}, "unknown key 'name'"),
+        ({**SMALL, "distance": "far"}, "distance"),
+        ({**SMALL, "in_channels": 4}, "takes 4 channels, the normalisation 3"),
+    ],
+)
+def test_options_that_a_file_may_not_ask_for_are_refused_before_anything_is_built(
+    tmp_path, options, fault
+):
+    path = write_card(tmp_path / "m.safetensors", "dasnet_v2", options)
+    before = torch.get_rng_state()
+    with pytest.raises(CheckpointError, match=re.escape(fault)):
+        load_model(path)
+    # Weights would have been drawn.
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [],
+        [{"architecture": "dasnet", "options": SMALL}],
+        [{"architecture": "dasnet", "options": SMALL}] * 65,
+        [{"architecture": "ensemble", "options": {"members": []}}] * 2,
+        [{"architecture": "dasnet", "options": {**SMALL, "pretrained": True}}] * 2,
+        [{"architecture": "dasnet"}] * 2,
+        "members",
+    ],
+)
+def test_ensembles_of_anything_else_than_networks_are_refused(tmp_path, members):
+    path = write_card(tmp_path / "m.safetensors", "ensemble", {"members": members})
+    with pytest.raises(CheckpointError, match="cannot be rebuilt"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tile_px": 4097},
+        {"tile_px": 10**30},
+        {"threshold": float("nan")},
+        {"data_name": "x" * 10**4},
+    ],
+)
+def test_cards_with_numbers_out_of_range_are_refused(tmp_path, change):
+    path = write_card(tmp_path / "m.safetensors", "dasnet_v2", SMALL, **change)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        read_card(path)
+
+
+def test_tensors_of_other_types_and_steps_of_other_shapes_are_refused(tmp_path, model, card, path):
+    with safetensors.safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    name = next(name for name, value in tensors.items() if value.dim() == 4)
+    complex_ = {**tensors, name: tensors[name].to(torch.complex64)}
+    path.write_bytes(serialise(complex_, metadata))
+    with pytest.raises(CheckpointError, match="as C64"):
+        load_model(path)
+    huge = {**tensors, name: tensors[name].to(torch.int8), f"{name}.int8_step": torch.ones(1, 9999)}
+    path.write_bytes(serialise(huge, metadata))
+    with pytest.raises(CheckpointError, match="not one step for each channel"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_equal_models_give_equal_files_in_every_process(tmp_path, precision):
+    code = (
+        "import sys, torch\n"
+        "from changedet.card import ModelCard\n"
+        "from changedet.models.model_file import save_model\n"
+        "from changedet.models.ensemble import Ensemble\n"
+        "from changedet.models.registry import create_model\n"
+        "from changedet.types import CDD_NORMALISATION\n"
+        "torch.manual_seed(0)\n"
+        "make = lambda: create_model('siamese_pyramid', encoder='test_resnet', decoder_width=8)\n"
+        "model = Ensemble([make(), make()])\n"
+        "card = ModelCard(model.architecture, model.options, CDD_NORMALISATION)\n"
+        f"save_model(sys.argv[1], model, card, precision='{precision}')\n"
+    )
+    contents = []
+    for number in (1, 2):
+        path = tmp_path / f"{number}.safetensors"
+        environment = {**os.environ, "PYTHONHASHSEED": str(number)}
+        subprocess.run([sys.executable, "-c", code, str(path)], check=True, env=environment)
+        contents.append(path.read_bytes())
+    assert contents[0] == contents[1]

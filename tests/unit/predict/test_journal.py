@@ -71,3 +71,35 @@ def test_a_removed_state_is_none(tmp_path: Path):
     Journal.remove(tmp_path)
     assert not Journal.is_in(tmp_path)
     assert Journal(tmp_path, SETTINGS, first_row=0).resume() is None
+
+
+@pytest.mark.parametrize("key", ["next_row", "top", "fingerprint", "open_rows", "sha256"])
+@pytest.mark.parametrize("value", [None, 8, 10**400, "../open_rows_7.npy", [[[]]], {"model": 1}])
+def test_a_state_with_a_changed_entry_is_discarded_and_that_is_said(tmp_path, key, value):
+    Journal(tmp_path, SETTINGS, first_row=0).save(7, open_rows())
+    record = json.loads((tmp_path / "journal.json").read_text())
+    text = json.dumps({**record, key: "@"}).replace(
+        '"@"', "1" + "0" * 400 if value == 10**400 else json.dumps(value)
+    )
+    (tmp_path / "journal.json").write_text(text)
+    journal = Journal(tmp_path, SETTINGS, first_row=0)
+    assert journal.resume() is None
+    assert journal.open_rows is None
+    assert journal.damage
+
+
+def test_scores_that_changed_on_the_disk_are_not_taken_up(tmp_path):
+    Journal(tmp_path, SETTINGS, first_row=0).save(7, open_rows())
+    rows = tmp_path / "open_rows_7.npy"
+    content = bytearray(rows.read_bytes())
+    content[-5] ^= 1
+    rows.write_bytes(content)
+    journal = Journal(tmp_path, SETTINGS, first_row=0)
+    assert journal.resume() is None
+    assert journal.damage == "its checksum is another one"
+
+
+def test_without_an_earlier_run_nothing_is_damaged(tmp_path):
+    journal = Journal(tmp_path, SETTINGS, first_row=0)
+    assert journal.resume() is None
+    assert journal.damage is None

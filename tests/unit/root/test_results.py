@@ -142,3 +142,14 @@ def test_summaries_and_metrics_are_read_without_torch():
     command = [sys.executable, "-c", code, str(OLD), *kinds]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_counts_that_are_no_numbers_are_no_traceback(tmp_path):
+    content = json.loads((OLD / "ablation_judgement.json").read_text())
+    text = json.dumps(content)
+    # An infinite number where an array of whole ones stands.
+    path = tmp_path / "judgement.json"
+    for start in re.finditer(r"\[\[", text):
+        path.write_text(f"{text[: start.end()]}Infinity, {text[start.end() :]}")
+        with pytest.raises(ResultsError):
+            read_results(path)

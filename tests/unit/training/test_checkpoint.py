@@ -1,5 +1,9 @@
+import json
+import re
+
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -50,3 +54,64 @@ def test_a_file_of_plain_tensors_is_no_checkpoint(tmp_path):
     model, optimizer = make()
     with pytest.raises(CheckpointError, match="not a training checkpoint"):
         load_checkpoint(tmp_path / "plain.safetensors", model=model, optimizer=optimizer)
+
+
+def rewritten(path, change):
+    """Write a checkpoint again with another description."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    (key,) = header["__metadata__"]
+    text = change(header["__metadata__"][key])
+    header["__metadata__"][key] = text
+    encoded = json.dumps(header).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    path.write_bytes(len(encoded).to_bytes(8, "little") + encoded + content[8 + length :])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ('"epoch": 3', '"epoch": 0', "progress.epoch"),
+        ('"epoch": 3', '"epoch": "3"', "progress.epoch"),
+        ('"epoch": 3', '"epoch": 3, "age": 1', "age"),
+        ('"best_files": []', '"best_files": ["../../x"]', "best_files"),
+        ('"best_files": []', '"best_files": ["/etc/passwd"]', "best_files"),
+        ('"format_version": 1', '"format_version": 2', "format_version"),
+        ('"scalars"', '"scalar"', "scalar"),
+        ("{", "", "Invalid JSON"),
+        ("{", "[" * 10_000, "Invalid JSON"),
+        ('"lr": 0.1', '"lr": NaN', "'lr'"),
+        ('"lr": 0.1', '"lr": [1]', "'lr'"),
+        ('"betas": [0.9', '"betas": [1.0', "'betas'"),
+        ('"amsgrad": false', '"amsgrad": true', "'amsgrad'"),
+        ('"params": [0', '"params": [7', "setting 'params'"),
+        ('"param_groups": [', '"param_groups": [{}, ', "2 groups of parameters, not 1"),
+    ],
+)
+def test_a_damaged_checkpoint_is_one_line(tmp_path, old, new, fault):
+    model, optimizer = make()
+    step(model, optimizer)
+    path = tmp_path / "last.safetensors"
+    save_checkpoint(path, model=model, optimizer=optimizer, progress=TrainingPosition(epoch=3))
+    rewritten(path, lambda text: text.replace(old, new, 1))
+    with pytest.raises(CheckpointError, match=re.escape(fault)):
+        load_checkpoint(path, model=model, optimizer=optimizer)
+
+
+def test_moments_of_another_shape_are_refused_before_the_first_step(tmp_path):
+    model, optimizer = make()
+    step(model, optimizer)
+    path = tmp_path / "last.safetensors"
+    save_checkpoint(path, model=model, optimizer=optimizer, progress=TrainingPosition())
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    for wrong in (torch.zeros(2), torch.zeros(4, 3, dtype=torch.int64)):
+        save_file({**tensors, "optimizer.0.exp_avg": wrong}, path, metadata)
+        with pytest.raises(CheckpointError, match="exp_avg of parameter 0 is of shape"):
+            load_checkpoint(path, model=model, optimizer=optimizer)
+    save_file({**tensors, "optimizer.99.step": torch.zeros(())}, path, metadata)
+    with pytest.raises(CheckpointError, match="no parameter 99"):
+        load_checkpoint(path, model=model, optimizer=optimizer)
