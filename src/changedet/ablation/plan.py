@@ -1,7 +1,7 @@
 """What an ablation will do: settings of every run, splits to evaluate on, faults."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,18 @@ from changedet.ablation.table import (
     row_config,
     row_overrides,
 )
-from changedet.data.index import PairIndex, index_pairs
+from changedet.data.index import PairIndex
 from changedet.data.labels.scan import LabelScan, scan_labels
 from changedet.data.rasters.manifest import READING_SCENES, find_manifest
 from changedet.data.tools.leaks import describe_leaks, find_leaks
 from changedet.errors import ConfigError, TrainingError
+from changedet.training.build import index_data, with_channels
 from changedet.training.config import ExperimentConfig, check_overrides, tile_px
 from changedet.training.model_config import former_settings
 from changedet.training.schedule import build_schedule
 
 _TEST_SPLIT = "test"
+_LATER_SETTINGS = ("source_bands", "source_bands_after", "bands", "bands_after")
 RUNS = "runs"
 
 
@@ -100,9 +102,8 @@ def make_plan(request: AblationRequest, *, say: Callable[[str], None]) -> Ablati
     first = _first_config(request, table)
     if find_manifest(request.data) is not None:
         say(READING_SCENES)
-    index = index_pairs(
-        request.data, benchmark=first.data.benchmark, channels=first.model.in_channels
-    )
+    index, first = index_data(request.data, first)
+    runs = tuple(_with_channels(run, index) for run in runs)
     val = index.split(first.data.val_split)
     scan = scan_labels(
         index.pairs,
@@ -130,6 +131,8 @@ def make_plan(request: AblationRequest, *, say: Callable[[str], None]) -> Ablati
         test_split=test,
         shown=tuple(choose_shown(val, shares, count=request.shown)),
         mode=first.data.evaluation,
+        bands=index.bands,
+        bands_after=index.bands_after,
     )
     label = scan.encoding.to_dict()
     return AblationPlan(
@@ -167,7 +170,11 @@ def _plan_run(request: AblationRequest, table: AblationTable, row: Row, *, seed:
     # Of no effect on the model, and unknown to ablations of earlier versions.
     del tree["training"]["max_heatmaps"]
     decisive = {
-        "config": {**tree, "model": former_settings(config.model)},
+        "config": {
+            **tree,
+            "data": _without_defaults(tree["data"]),
+            "model": former_settings(config.model),
+        },
         "data": str(request.data.resolve()),
         "minutes": request.minutes,
     }
@@ -286,9 +293,24 @@ def _hash_judges(index: PairIndex, splits: JudgedSplits, label: dict[str, Any]) 
     names = [splits.val_split, *([] if splits.test_split is None else [splits.test_split])]
     return settings_hash(
         {
-            **asdict(splits),
+            **_without_defaults(asdict(splits)),
             "label": label,
             "pairs": {name: [pair.name for pair in index.split(name)] for name in names},
             "format": JUDGEMENT_FORMAT,
         }
     )
+
+
+def _with_channels(run: PlannedRun, index: PairIndex) -> PlannedRun:
+    if run.config is None:
+        return run
+    return replace(run, config=with_channels(run.config, index.channels))
+
+
+def _without_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out settings that earlier releases did not have, so that their runs still match."""
+    return {
+        key: value
+        for key, value in settings.items()
+        if value is not None or key not in _LATER_SETTINGS
+    }

@@ -26,7 +26,7 @@ from changedet.ablation.heat_maps import (
     FalsePositiveCounter,
     score_moments,
 )
-from changedet.data.index import index_pairs
+from changedet.data.index import BandChoice, index_pairs
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding
 from changedet.errors import DataError
@@ -141,6 +141,8 @@ class JudgedSplits:
             has changed in it.
         shown: Names of the validation pairs whose heat maps are drawn.
         mode: How large images are tiled.
+        bands: Bands that are read of rasters; None: the images are pictures.
+        bands_after: Those of the second date where they differ.
     """
 
     data: Path
@@ -149,6 +151,8 @@ class JudgedSplits:
     test_split: str | None
     shown: tuple[str, ...]
     mode: Mode = "whole"
+    bands: tuple[int, ...] | None = None
+    bands_after: tuple[int, ...] | None = None
 
 
 def judge_source(
@@ -173,7 +177,10 @@ def judge_source(
         StorageError: If a picture cannot be written.
     """
     index = index_pairs(
-        splits.data, benchmark=splits.benchmark, channels=source.detector.in_channels
+        splits.data,
+        benchmark=splits.benchmark,
+        channels=source.detector.in_channels,
+        bands=_bands(source, splits),
     )
     pairs = index.split(splits.val_split)
 
@@ -207,6 +214,18 @@ def judge_source(
             note=None,
         )
     return scores
+
+
+def _bands(source: ScoreSource, splits: JudgedSplits) -> BandChoice:
+    """Read the bands that a model was trained on; a baseline gets those of the first row."""
+    card = source.card
+    if card is not None and card.source_bands is not None:
+        return BandChoice(card.source_bands, card.source_bands_after, origin="trained")
+    bands, bands_after = (
+        None if numbers is None else tuple(numbers)
+        for numbers in (splits.bands, splits.bands_after)
+    )
+    return BandChoice(bands, bands_after, origin="trained")
 
 
 def choose_shown(

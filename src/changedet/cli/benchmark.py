@@ -13,6 +13,8 @@ from changedet.cli.options import (
     LABELS,
     OUTPUT,
     SCORING,
+    BandsAfterOption,
+    BandsOption,
     BaselineEncoderWeightsOption,
     BaselinesOption,
     BatchSizeOption,
@@ -27,6 +29,7 @@ from changedet.cli.options import (
     OverwriteOption,
     QuietOption,
     TestTimeOption,
+    band_numbers,
     whole_numbers,
 )
 from changedet.cli.preflight import check_data, check_device, check_method, check_results
@@ -71,6 +74,8 @@ def accuracy(
     benchmark: BenchmarkOption = None,
     ignore_value: IgnoreValueOption = None,
     changed_values: ChangedValuesOption = None,
+    bands: BandsOption = None,
+    bands_after: BandsAfterOption = None,
     gsd: Annotated[
         float | None,
         typer.Option(
@@ -145,6 +150,8 @@ def accuracy(
         device=device,
         ignore_value=ignore_value,
         changed_values=changed,
+        bands=band_numbers("--bands", bands),
+        bands_after=band_numbers("--bands-after", bands_after),
         gsd_m=gsd,
         seed=seed,
         command=_command_line(),

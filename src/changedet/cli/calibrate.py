@@ -8,6 +8,8 @@ import typer
 from changedet.cli.options import (
     LABELS,
     OUTPUT,
+    BandsAfterOption,
+    BandsOption,
     BatchSizeOption,
     BenchmarkOption,
     ChangedValuesOption,
@@ -18,6 +20,7 @@ from changedet.cli.options import (
     ModeOption,
     QuietOption,
     TestTimeOption,
+    band_numbers,
     whole_numbers,
 )
 from changedet.cli.preflight import check_data, check_device, check_method, check_model_file
@@ -47,6 +50,8 @@ def calibrate(
     benchmark: BenchmarkOption = None,
     ignore_value: IgnoreValueOption = None,
     changed_values: ChangedValuesOption = None,
+    bands: BandsOption = None,
+    bands_after: BandsAfterOption = None,
     mode: ModeOption = "whole",
     test_time: TestTimeOption = None,
     batch_size: BatchSizeOption = 8,
@@ -95,6 +100,8 @@ def calibrate(
         device=device,
         ignore_value=ignore_value,
         changed_values=changed,
+        bands=band_numbers("--bands", bands),
+        bands_after=band_numbers("--bands-after", bands_after),
         existing=existing,
     )
     with pair_progress("calibrate", quiet=quiet) as progress:

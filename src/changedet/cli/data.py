@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from changedet.cli.options import (
+    BandsAfterOption,
+    BandsOption,
     BenchmarkOption,
     ChangedValuesOption,
     IgnoreValueOption,
     JsonOption,
     QuietOption,
+    band_numbers,
     whole_numbers,
 )
 from changedet.cli.streams import messages_console, results_console
@@ -141,7 +144,14 @@ def check(
     benchmark: BenchmarkOption = None,
     ignore_value: IgnoreValueOption = None,
     changed_value: ChangedValuesOption = None,
-    channels: Annotated[int, typer.Option(min=1, metavar="N", help="Bands of the images.")] = 3,
+    channels: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Bands of the images.", show_default="all of rasters, else 3"
+        ),
+    ] = None,
+    bands: BandsOption = None,
+    bands_after: BandsAfterOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Read every file of a data set and report problems.
@@ -150,6 +160,7 @@ def check(
     """
     import json
 
+    from changedet.data.survey import BandChoice
     from changedet.data.tools.check import check_pairs
 
     with _bar("pairs", quiet=quiet) as progress:
@@ -159,6 +170,9 @@ def check(
             ignore_value=ignore_value,
             changed_values=whole_numbers("--changed-value", changed_value, such_as="1,2"),
             channels=channels,
+            bands=BandChoice(
+                band_numbers("--bands", bands), band_numbers("--bands-after", bands_after)
+            ),
             progress=progress,
         )
     if as_json:

@@ -10,6 +10,8 @@ from changedet.cli.options import (
     OUTPUT,
     SCORING,
     UNTRAINED,
+    BandsAfterOption,
+    BandsOption,
     BaselineEncoderOption,
     BaselineEncoderWeightsOption,
     BatchSizeOption,
@@ -25,6 +27,7 @@ from changedet.cli.options import (
     OverwriteOption,
     QuietOption,
     TestTimeOption,
+    band_numbers,
     whole_numbers,
 )
 from changedet.cli.preflight import check_data, check_device, check_method
@@ -57,6 +60,8 @@ def evaluate(
     benchmark: BenchmarkOption = None,
     ignore_value: IgnoreValueOption = None,
     changed_values: ChangedValuesOption = None,
+    bands: BandsOption = None,
+    bands_after: BandsAfterOption = None,
     mode: ModeOption = "whole",
     threshold: Annotated[
         float | None,
@@ -84,7 +89,7 @@ def evaluate(
             min=1,
             metavar="N",
             help="Bands of the images.",
-            show_default="3",
+            show_default="all",
             rich_help_panel=UNTRAINED,
         ),
     ] = None,
@@ -122,6 +127,8 @@ def evaluate(
         panels=panels,
         ignore_value=ignore_value,
         changed_values=whole_numbers("--changed-value", changed_values, such_as="1,2"),
+        bands=band_numbers("--bands", bands),
+        bands_after=band_numbers("--bands-after", bands_after),
         channels=channels,
         encoder=encoder,
         encoder_weights=encoder_weights,

@@ -74,6 +74,24 @@ TestTimeOption: TypeAlias = Annotated[
 BatchSizeOption: TypeAlias = Annotated[
     int, typer.Option(min=1, metavar="N", help="Tiles scored at once.", rich_help_panel=SCORING)
 ]
+BandsOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N,N,...",
+        help="Bands of rasters in the model's order, from 1, such as 4,3,2.",
+        show_default="the model's, or all",
+        rich_help_panel=LABELS,
+    ),
+]
+BandsAfterOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N,N,...",
+        help="The same for the second date.",
+        show_default="as --bands",
+        rich_help_panel=LABELS,
+    ),
+]
 DeviceOption: TypeAlias = Annotated[
     str,
     typer.Option(
@@ -195,3 +213,14 @@ def whole_numbers(
             f"as {such_as}; got {given!r}"
         )
     return numbers
+
+
+def band_numbers(option: str, text: str | None) -> tuple[int, ...] | None:
+    """Read band numbers, such as ``4,3,2``.
+
+    Raises:
+        ConfigError: If they are none.
+    """
+    return whole_numbers(
+        option, None if text is None else [text], such_as="4,3,2", least=1, what="band numbers"
+    )

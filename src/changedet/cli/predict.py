@@ -16,7 +16,7 @@ from changedet.cli.options import (
     OverwriteOption,
     QuietOption,
     TestTimeOption,
-    whole_numbers,
+    band_numbers,
 )
 from changedet.cli.preflight import check_device, check_method
 from changedet.cli.scene_report import findings, repeat_warnings
@@ -277,13 +277,7 @@ def predict(
     limits = _stretch(stretch)
     missing = _nodata(nodata)
     numbers = {
-        option: whole_numbers(
-            option,
-            None if text is None else [text],
-            such_as="4,3,2",
-            least=1,
-            what="band numbers",
-        )
+        option: band_numbers(option, text)
         for option, text in (("--bands", bands), ("--bands-after", bands_after))
     }
     if polygons == "geoparquet":

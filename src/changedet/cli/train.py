@@ -6,7 +6,15 @@ from typing import Annotated
 import typer
 
 from changedet.cli.completion import complete_model, complete_recipe
-from changedet.cli.options import DeviceOption, OverridesOption, OverwriteOption, QuietOption
+from changedet.cli.options import (
+    BandsAfterOption,
+    BandsOption,
+    DeviceOption,
+    OverridesOption,
+    OverwriteOption,
+    QuietOption,
+    band_numbers,
+)
 from changedet.cli.train_arguments import with_short_forms
 
 
@@ -46,6 +54,8 @@ def train(
     lr: Annotated[
         float | None, typer.Option(metavar="RATE", help="Short for --set optimizer.lr=RATE.")
     ] = None,
+    bands: BandsOption = None,
+    bands_after: BandsAfterOption = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -77,7 +87,14 @@ def train(
         data=data,
         recipe=config,
         overrides=with_short_forms(
-            overrides or (), {"--epochs": epochs, "--batch-size": batch_size, "--lr": lr}
+            overrides or (),
+            {
+                "--epochs": epochs,
+                "--batch-size": batch_size,
+                "--lr": lr,
+                "--bands": band_numbers("--bands", bands),
+                "--bands-after": band_numbers("--bands-after", bands_after),
+            },
         ),
         init=None if init is None else Path(init),
         start_epoch=start_epoch,

@@ -1,7 +1,7 @@
 """Arguments of ``changedet train`` that mean more than one option: ``--resume RUN``, ``--lr``."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from itertools import zip_longest
 from pathlib import Path
@@ -19,6 +19,8 @@ SHORT_FORMS: Final[Mapping[str, str]] = {
     "--epochs": "training.epochs",
     "--batch-size": "training.batch_size",
     "--lr": "optimizer.lr",
+    "--bands": "data.source_bands",
+    "--bands-after": "data.source_bands_after",
 }
 
 
@@ -64,7 +66,7 @@ def name_resumed_run(words: Iterable[str]) -> list[str]:
 
 
 def with_short_forms(
-    overrides: Iterable[str], short_forms: Mapping[str, float | None]
+    overrides: Iterable[str], short_forms: Mapping[str, float | Sequence[int] | None]
 ) -> tuple[str, ...]:
     """Add the settings of the short forms that were given to those of ``--set``.
 
@@ -86,7 +88,7 @@ def with_short_forms(
             raise ConfigError(
                 f"{option} {value} and --set {given[setting]} are the same setting; remove one"
             )
-        added.append(f"{setting}={value}")
+        added.append(f"{setting}={value if isinstance(value, int | float) else list(value)}")
     return (*overrides, *added)
 
 

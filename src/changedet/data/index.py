@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from changedet.data.benchmarks import LISTS, Benchmark, differences, find_benchmark
+from changedet.data.images import is_raster
 from changedet.data.labelled import LabelledPair
 from changedet.data.layouts import (
     SPLIT_NAMES,
@@ -24,12 +25,21 @@ from changedet.data.layouts import (
 from changedet.data.lists import find_lists, read_list
 from changedet.data.pair import PairPaths
 from changedet.data.rasters.manifest import RasterSettings, find_manifest
-from changedet.data.survey import Survey
+from changedet.data.survey import BandChoice, Survey
 from changedet.errors import ConfigError, DataError
 from changedet.storage.text import first_few
 from changedet.types import PixelType
 
-__all__ = ["PairIndex", "PairPaths", "Survey", "accept", "files_of", "index_pairs", "survey"]
+__all__ = [
+    "BandChoice",
+    "PairIndex",
+    "PairPaths",
+    "Survey",
+    "accept",
+    "files_of",
+    "index_pairs",
+    "survey",
+]
 
 #: Shares of the splits where the data set has none.
 SPLIT_SHARES = {"train": 0.70, "val": 0.15, "test": 0.15}
@@ -47,6 +57,9 @@ class PairIndex:
         name: Name of the benchmark, or else of the folder.
         splits: Pairs by split, in the order train, val, test.
         notes: Sentences the user should read: which list won, how it was split.
+        channels: Bands that are read of each image.
+        bands: Their numbers in rasters, from 1; None: these are pictures, or all bands of scenes.
+        bands_after: Those of the later date where they differ.
         pixel_type: Kind of the stored values.
         scenes: How scenes were read and cut; None: these are pairs of files.
     """
@@ -56,6 +69,9 @@ class PairIndex:
     name: str
     splits: Mapping[str, tuple[LabelledPair, ...]]
     notes: tuple[str, ...] = ()
+    channels: int = 3
+    bands: tuple[int, ...] | None = None
+    bands_after: tuple[int, ...] | None = None
     pixel_type: PixelType = "uint8"
     scenes: RasterSettings | None = None
 
@@ -83,7 +99,12 @@ class PairIndex:
 
 
 def index_pairs(
-    root: str | Path, *, benchmark: str | None = None, labelled: bool = True, channels: int = 3
+    root: str | Path,
+    *,
+    benchmark: str | None = None,
+    labelled: bool = True,
+    channels: int | None = 3,
+    bands: BandChoice = BandChoice(),  # noqa: B008 - immutable
 ) -> PairIndex:
     """Find all pairs under ``root``.
 
@@ -96,13 +117,18 @@ def index_pairs(
         root: Folder of the data set, or manifest of scenes.
         benchmark: Name of a row of ``benchmarks.BENCHMARKS``, to check the layout against.
         labelled: Whether every pair needs a label.
-        channels: Bands of the images; scenes are opened with them, image files not yet.
+        channels: Bands that the model takes; None: as many as the images have. Rasters are opened
+            with them, pictures not yet.
+        bands: Which bands of rasters these are.
 
     Raises:
-        DataError: If the layout is not understood, a list is empty or a file has no partner.
-        ConfigError: If there is no such benchmark.
+        DataError: If the layout is not understood, a list is empty, a file has no partner, or
+            rasters do not fit each other.
+        ConfigError: If there is no such benchmark, or a manifest lists the bands itself.
     """
-    return accept(survey(Path(root), benchmark=benchmark, labelled=labelled, channels=channels))
+    return accept(
+        survey(Path(root), benchmark=benchmark, labelled=labelled, channels=channels, bands=bands)
+    )
 
 
 def accept(found: Survey) -> PairIndex:
@@ -122,6 +148,9 @@ def accept(found: Survey) -> PairIndex:
         name=found.name,
         splits=splits,
         notes=(*found.warnings, *found.notes),
+        channels=found.channels,
+        bands=found.bands,
+        bands_after=found.bands_after,
         pixel_type=found.pixel_type,
         scenes=found.scenes,
     )
@@ -150,7 +179,8 @@ def survey(
     benchmark: str | None = None,
     labelled: bool = True,
     prefer: Prefer = "prepared",
-    channels: int = 3,
+    channels: int | None = 3,
+    bands: BandChoice = BandChoice(),  # noqa: B008 - immutable
 ) -> Survey:
     """Find all pairs under ``root`` and collect faults instead of stopping at the first.
 
@@ -166,7 +196,12 @@ def survey(
                 f"a benchmark ({row.name}) cannot be combined with a raster manifest ({manifest}); "
                 "remove one of them"
             )
-        # GDAL comes with it, which pairs of image files do without.
+        if bands.before is not None and bands.origin == "asked":
+            raise ConfigError(
+                f"the bands of scenes are listed in their manifest ({manifest}: bands: [1, 2, "
+                "3]); remove `bands`"
+            )
+        # GDAL comes with it, which pairs of pictures do without.
         from changedet.data.rasters.survey import survey_rasters
 
         return survey_rasters(manifest, channels=channels)
@@ -176,7 +211,23 @@ def survey(
     found = _survey_layout(inner, labelled=labelled, prefer=prefer)
     if row is not None:
         _check_benchmark(found, row)
+    found.channels = channels or len(bands.before or ()) or found.channels
+    is_asked = bands.before is not None and bands.origin == "asked"
+    if is_asked or _has_rasters(found):
+        from changedet.data.rasters.tile_survey import settle_tiles
+
+        settle_tiles(found, bands, channels=channels)
     return found
+
+
+def _has_rasters(found: Survey) -> bool:
+    return any(
+        is_raster(path)
+        for pairs in found.splits.values()
+        for pair in pairs
+        if isinstance(pair, PairPaths)
+        for path in (pair.before, pair.after)
+    )
 
 
 def _survey_layout(root: Path, *, labelled: bool, prefer: Prefer) -> Survey:

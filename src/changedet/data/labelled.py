@@ -66,6 +66,7 @@ class Inspection(NamedTuple):
 
     ``sizes`` holds (height, width), ``sums`` the pixel statistics and ``digests`` a hash of the
     content of each part that could be read: ``before``, ``after`` and (sizes only) ``label``.
+    ``orientations`` are the EXIF orientations of pictures, 1 for upright.
     """
 
     faults: tuple[str, ...]
@@ -73,6 +74,7 @@ class Inspection(NamedTuple):
     sums: Mapping[str, Sums]
     digests: Mapping[str, bytes]
     mask: MaskHistogram | None
+    orientations: tuple[int, int] = (1, 1)
 
 
 class LabelledPair(Protocol):

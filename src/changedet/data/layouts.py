@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from changedet.data.images import RASTER_SUFFIXES
 from changedet.data.pair import PairPaths
 from changedet.errors import DataError
 from changedet.storage.text import first_few
@@ -66,11 +67,10 @@ SPLIT_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-#: Images that may be georeferenced, so they are not plain images.
-RASTER_SUFFIXES: Final = frozenset({".tif", ".tiff"})
-IMAGE_SUFFIXES: Final = frozenset(
-    {".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".webp", ".gif"}
-)
+IMAGE_SUFFIXES: Final = RASTER_SUFFIXES | {
+    *(".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".webp", ".gif"),
+}
+_VIRTUAL: Final = frozenset({".vrt"})
 UNDERSTOOD: Final = (
     "list files (train.txt, val.txt, test.txt with lines 'BEFORE AFTER LABEL') or folders "
     + ", ".join(layout.name for layout in LAYOUTS)
@@ -179,10 +179,12 @@ def images_by_stem(folder: Path, found: FoundPairs) -> dict[str, Path]:
     """Visible images directly in ``folder`` by stem; two of one stem are a fault."""
     images: dict[str, Path] = {}
     skipped: dict[str, int] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not path.is_file():
-            continue
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name[0] != "."]
+    # A VRT among other images is made of them: a mosaic or a stack of bands.
+    is_made = any(path.suffix.lower() in IMAGE_SUFFIXES - _VIRTUAL for path in files)
+    taken = IMAGE_SUFFIXES - _VIRTUAL if is_made else IMAGE_SUFFIXES
+    for path in files:
+        if path.suffix.lower() not in taken:
             skipped[path.suffix] = skipped.get(path.suffix, 0) + 1
         elif path.stem in images:
             found.faults.append(

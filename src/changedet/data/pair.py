@@ -1,32 +1,44 @@
-"""A labelled pair of image files."""
+"""A labelled pair of image files: pictures, or rasters such as GeoTIFF tiles."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from changedet.data.images import image_size, read_image
+from changedet.data.images import (
+    content_digest,
+    image_orientation,
+    image_size,
+    is_raster,
+    read_image,
+)
 from changedet.data.labelled import DecodedPair, Inspection
 from changedet.data.labels.masks import MaskHistogram, inspect_mask
 from changedet.data.labels.scan import read_label
 from changedet.data.pixel_sums import PixelSums
-from changedet.errors import DataError, ImageError
+from changedet.data.tile_reading import TileFiles, TileReading
+from changedet.errors import ConfigError, DataError, ImageError
 
 if TYPE_CHECKING:
+    from changedet.data.labelled import PairView
     from changedet.data.labels.encoding import LabelEncoding
+    from changedet.data.pixel_sums import Sums
     from changedet.types import Normalisation
 
 _DATES = ("before", "after")
 
 
 class PairPaths(NamedTuple):
-    """Files of one pair; ``name`` is unique within its split."""
+    """Files of one pair; ``name`` is unique within its split.
+
+    ``reading`` says how they are read if an image is a raster; None: all are pictures.
+    """
 
     name: str
     before: Path
     after: Path
     label: Path | None
+    reading: TileReading | None = None
 
     @property
     def source(self) -> str:
@@ -59,6 +71,10 @@ class PairPaths(NamedTuple):
         Raises:
             ImageError: If the file is missing or damaged.
         """
+        if self.reading is not None and is_raster(self.before):
+            from changedet.raster.open import raster_shape
+
+            return raster_shape(str(self.before))
         return image_size(self.before)
 
     def samples(self, crop_px: int, *, encoding: LabelEncoding) -> int:
@@ -67,8 +83,10 @@ class PairPaths(NamedTuple):
 
     def open(
         self, *, encoding: LabelEncoding, channels: int, fill: Normalisation | None = None
-    ) -> DecodedPair:
-        """Read the three files and see that they cover the same pixels; there are no gaps to fill.
+    ) -> PairView:
+        """Read the three files and see that they cover the same pixels.
+
+        Only rasters have gaps, which are filled, and a place, which must be the same.
 
         Raises:
             DataError: If there is no label, or a size differs; the files and sizes are named.
@@ -76,6 +94,10 @@ class PairPaths(NamedTuple):
         """
         if self.label is None:
             raise DataError(f"pair {self.name!r} has no label; training and evaluation need one")
+        if self.reading is not None:
+            from changedet.data.rasters.tiles import open_tiles
+
+            return open_tiles(self._tiles(channels), encoding=encoding, fill=fill)
         before = read_image(self.before, channels=channels)
         after = read_image(self.after, channels=channels)
         label = read_label(self.label, encoding)
@@ -94,14 +116,25 @@ class PairPaths(NamedTuple):
         Raises:
             DataError: If there is none, or it cannot be read.
         """
+        if self.reading is not None and self.reading.has_gaps:
+            from changedet.data.rasters.tiles import has_image
+
+            tiles = self._tiles(self.reading.channels)
+            return inspect_mask(self.require_label(), has_image=has_image(tiles))
         return inspect_mask(self.require_label())
 
-    def sum_pixels(self, *, channels: int) -> tuple[PixelSums, PixelSums]:
-        """Sum up every pixel of both images.
+    def sum_pixels(self, *, channels: int) -> tuple[Sums, Sums]:
+        """Sum up every pixel of both images that holds data.
 
         Raises:
             ImageError: If a file cannot be read as asked.
         """
+        if self.reading is not None:
+            from changedet.data.rasters.tiles import read_both, sum_of
+
+            before, after = read_both(self._tiles(channels))
+            valid = before.valid & after.valid
+            return sum_of(before.values, valid), sum_of(after.values, valid)
         return (
             PixelSums.of(read_image(self.before, channels=channels)),
             PixelSums.of(read_image(self.after, channels=channels)),
@@ -109,10 +142,15 @@ class PairPaths(NamedTuple):
 
     def inspect(self, *, channels: int) -> Inspection:
         """Read every file once; what cannot be read is a fault."""
+        if self.reading is not None:
+            from changedet.data.rasters.tile_inspection import inspect_tiles
+
+            return inspect_tiles(self._tiles(channels))
         faults: list[str] = []
         sizes: dict[str, tuple[int, int]] = {}
         sums: dict[str, PixelSums] = {}
         digests: dict[str, bytes] = {}
+        orientations = dict.fromkeys(_DATES, 1)
         for date, path in zip(_DATES, (self.before, self.after), strict=True):
             try:
                 image = read_image(path, channels=channels)
@@ -121,7 +159,8 @@ class PairPaths(NamedTuple):
                 continue
             sizes[date] = image.shape[0], image.shape[1]
             sums[date] = PixelSums.of(image)
-            digests[date] = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
+            orientations[date] = image_orientation(path)
+            digests[date] = content_digest(path)
         mask = None
         if self.label is not None:
             try:
@@ -129,4 +168,14 @@ class PairPaths(NamedTuple):
                 sizes["label"] = mask.height, mask.width
             except ImageError as error:
                 faults.append(str(error))
-        return Inspection(tuple(faults), sizes, sums, digests, mask)
+        turned = orientations["before"], orientations["after"]
+        return Inspection(tuple(faults), sizes, sums, digests, mask, orientations=turned)
+
+    def _tiles(self, channels: int) -> TileFiles:
+        reading = self.reading
+        if reading is None or channels != reading.channels:
+            raise ConfigError(
+                f"the images are read with {reading.channels if reading else 3} bands, but "
+                f"{channels} are requested; index them with that many"
+            )
+        return TileFiles(self.before, self.after, self.label, reading)

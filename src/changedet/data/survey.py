@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,6 +13,20 @@ if TYPE_CHECKING:
     from changedet.data.layouts import FoundPairs
     from changedet.data.rasters.manifest import RasterSettings
     from changedet.types import PixelType
+
+
+class BandChoice(NamedTuple):
+    """Which bands of rasters are wanted.
+
+    Attributes:
+        before: Band numbers from 1, in the model's order; None: all that hold no mask.
+        after: Those of the later date, where they are numbered otherwise.
+        origin: ``asked``: by the user; ``trained``: by the model, which holds for rasters only.
+    """
+
+    before: tuple[int, ...] | None = None
+    after: tuple[int, ...] | None = None
+    origin: Literal["asked", "trained"] = "asked"
 
 
 @dataclass
@@ -29,6 +43,9 @@ class Survey:
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    channels: int = 3
+    bands: tuple[int, ...] | None = None
+    bands_after: tuple[int, ...] | None = None
     pixel_type: PixelType = "uint8"
     scenes: RasterSettings | None = None
 

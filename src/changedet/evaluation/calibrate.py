@@ -22,7 +22,7 @@ from changedet.data.rasters.manifest import READING_SCENES, find_manifest
 from changedet.data.rasters.provenance import add_validation, record_blocks
 from changedet.errors import ConfigError
 from changedet.evaluation.leakage import find_seen, other_bands_note, training_data
-from changedet.evaluation.model_data import check_pixel_type, scan_labels_as_trained
+from changedet.evaluation.model_data import bands_for, check_pixel_type, scan_labels_as_trained
 from changedet.inference.counting import ScoredPair
 from changedet.inference.detector import Detector
 from changedet.inference.devices import resolve_device
@@ -59,6 +59,8 @@ class CalibrationRequest(PathFields):
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         ignore_value: Label value whose pixels are ignored.
         changed_values: Label values that mean changed, where the labels do not say it themselves.
+        bands: Bands of rasters, from 1, in the model's order; None: those of the training.
+        bands_after: Those of the second date where they differ.
         existing: Whether an existing file ``out``, which may be ``model``, may be replaced.
     """
 
@@ -74,6 +76,8 @@ class CalibrationRequest(PathFields):
     device: str = "auto"
     ignore_value: int | None = None
     changed_values: tuple[int, ...] | None = None
+    bands: tuple[int, ...] | None = None
+    bands_after: tuple[int, ...] | None = None
     existing: Existing = "refuse"
 
 
@@ -190,7 +194,12 @@ class _Split:
 
 
 def _open_split(request: CalibrationRequest, card: ModelCard, *, channels: int) -> _Split:
-    index = index_pairs(request.data, benchmark=request.benchmark, channels=channels)
+    index = index_pairs(
+        request.data,
+        benchmark=request.benchmark,
+        channels=channels,
+        bands=bands_for(card, request.bands, request.bands_after),
+    )
     check_pixel_type(request.model, card.pixel_type, index, data=request.data)
     pairs = index.split(request.split)
     _refuse_training_split(request, card, index)

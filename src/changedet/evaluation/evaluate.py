@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from changedet._version import __version__
+from changedet.baselines.names import is_baseline
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding, LabelScan
-from changedet.data.rasters.manifest import READING_SCENES, find_manifest
+from changedet.data.rasters.manifest import READING_SCENES, find_manifest, read_manifest
 from changedet.data.training.pairs import DecodedPair
 from changedet.errors import DataError
 from changedet.evaluation.examples import choose_pairs, write_panels
 from changedet.evaluation.leakage import find_seen, other_bands_note
-from changedet.evaluation.model_data import check_pixel_type, scan_labels_as_trained
+from changedet.evaluation.model_data import bands_for, check_pixel_type, scan_labels_as_trained
 from changedet.evaluation.per_image_table import write_per_image
 from changedet.evaluation.request import EvaluationRequest as EvaluationRequest
 from changedet.evaluation.request import check_request
@@ -94,16 +95,14 @@ def _evaluate(
             request.model,
             device=request.device,
             test_time=request.test_time,
-            channels=request.channels,
+            channels=_channels_for(request),
             encoder=request.encoder,
             encoder_weights=request.encoder_weights,
         )
     )
     if find_manifest(request.data) is not None:
         say(READING_SCENES)
-    index = index_pairs(
-        request.data, benchmark=request.benchmark, channels=source.detector.in_channels
-    )
+    index = _index(request, source)
     check_pixel_type(request.model, source.pixel_type, index, data=request.data)
     judged = _Judged(request, source, index)
     scan = scan_labels_as_trained(
@@ -137,13 +136,11 @@ class _Judged:
         self.request = request
         self.source = source
         self.index = index
-        self.pairs = _labelled(request, index, request.split, channels=source.detector.in_channels)
+        self.pairs = _labelled(request, source, index, split=request.split)
         self.choosing = (
             None
             if request.threshold_split in (None, request.split)
-            else _labelled(
-                request, index, request.threshold_split, channels=source.detector.in_channels
-            )
+            else _labelled(request, source, index, split=request.threshold_split)
         )
 
     def score(self, pair: DecodedPair) -> NDArray[np.float32]:
@@ -151,13 +148,34 @@ class _Judged:
         return self.source.score(pair, mode=self.request.mode)
 
 
+def _channels_for(request: EvaluationRequest) -> int | None:
+    """Tell how many bands a baseline has to take; a model knows that itself."""
+    if request.channels is not None or not is_baseline(request.model):
+        return request.channels
+    if request.bands is not None:
+        return len(request.bands)
+    # Scenes are read whole when they are indexed; they have three bands or say so themselves.
+    manifest = find_manifest(request.data)
+    if manifest is not None:
+        return len(read_manifest(manifest).bands or ()) or None
+    return index_pairs(request.data, benchmark=request.benchmark, channels=None).channels
+
+
+def _index(request: EvaluationRequest, source: ScoreSource, *, labelled: bool = True) -> PairIndex:
+    return index_pairs(
+        request.data,
+        benchmark=request.benchmark,
+        labelled=labelled,
+        channels=source.detector.in_channels,
+        bands=bands_for(source.card, request.bands, request.bands_after),
+    )
+
+
 def _labelled(
-    request: EvaluationRequest, index: PairIndex, split: str, *, channels: int
+    request: EvaluationRequest, source: ScoreSource, index: PairIndex, *, split: str
 ) -> tuple[LabelledPair, ...]:
     if split not in index.splits:
-        everything = index_pairs(
-            request.data, benchmark=request.benchmark, labelled=False, channels=channels
-        )
+        everything = _index(request, source, labelled=False)
         if split in everything.splits:
             raise DataError(
                 f"split {split!r} of {request.data} has no labels to compare with; add them, or "

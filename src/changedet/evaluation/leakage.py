@@ -54,17 +54,17 @@ def optimism_note(
 
 
 def other_bands_note(card: ModelCard, index: PairIndex) -> list[str]:
-    """Warn where a manifest names other bands than the one the model was trained by."""
-    if index.scenes is None or card.source_bands is None:
+    """Warn where other bands are read than those that the model was trained on."""
+    if index.bands is None or card.source_bands is None:
         return []
     trained = (card.source_bands, card.source_bands_after or card.source_bands)
-    read = (index.scenes.bands, index.scenes.bands_after or index.scenes.bands)
+    read = (index.bands, index.bands_after or index.bands)
     if read == trained:
         return []
     return [
         f"warning: the model was trained on bands {_listed(trained[0])} of before and "
         f"{_listed(trained[1])} of after, but {_listed(read[0])} and {_listed(read[1])} are read "
-        "here; set the bands in the manifest if these are not the same"
+        "here; choose those of the training if these are not the same"
     ]
 
 

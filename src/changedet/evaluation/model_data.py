@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from changedet.card import ModelCard
-from changedet.data.index import PairIndex
+from changedet.data.index import BandChoice, PairIndex
 from changedet.data.labels.scan import LabelScan, scan_labels
 from changedet.errors import ConfigError
 from changedet.evaluation.leakage import is_same_data_set
@@ -30,6 +30,23 @@ def check_pixel_type(
             f"{model} was trained on {wanted} values, but {data} has {index.pixel_type}; use data "
             "of the same type, or a model trained on this one"
         )
+
+
+def bands_for(
+    card: ModelCard | None,
+    bands: tuple[int, ...] | None,
+    bands_after: tuple[int, ...] | None,
+) -> BandChoice:
+    """Choose the bands of rasters: those that are asked for, or else those of the training.
+
+    Args:
+        card: Of the model; None: a baseline.
+        bands: As asked, numbered from 1.
+        bands_after: The same for the later date.
+    """
+    if bands is not None or card is None or card.source_bands is None:
+        return BandChoice(bands, bands_after)
+    return BandChoice(card.source_bands, bands_after or card.source_bands_after, origin="trained")
 
 
 def scan_labels_as_trained(

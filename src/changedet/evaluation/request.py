@@ -30,7 +30,10 @@ class EvaluationRequest(PathFields):
         panels: Number of pairs to draw as panels.
         ignore_value: Label value whose pixels are ignored.
         changed_values: Label values that mean changed, where the labels do not say it themselves.
-        channels: Bands of the images, for a baseline; None: 3.
+        channels: Bands of the images, for a baseline; None: as many as they have.
+        bands: Bands of rasters, from 1, in the model's order; None: those of the training, or all
+            that hold no mask.
+        bands_after: Those of the second date where they differ.
         encoder: Encoder of the baseline that has one, see
             :func:`changedet.baselines.registry.create_baseline`.
         encoder_weights: Its weights.
@@ -52,6 +55,8 @@ class EvaluationRequest(PathFields):
     ignore_value: int | None = None
     changed_values: tuple[int, ...] | None = None
     channels: int | None = None
+    bands: tuple[int, ...] | None = None
+    bands_after: tuple[int, ...] | None = None
     encoder: str | None = None
     encoder_weights: str | None = None
     existing: Existing = "refuse"

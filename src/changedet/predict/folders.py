@@ -6,7 +6,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from changedet.data.layouts import RASTER_SUFFIXES
+from changedet.data.images import RASTER_SUFFIXES
 from changedet.errors import (
     ChangeDetError,
     CheckpointError,
@@ -33,7 +33,8 @@ from changedet.types import TestTime
 from changedet.vector.regions import read_region, region_sha256
 
 # Other rasters that may lie next to TIFFs; unlike .ovr or .xml, they are not part of one.
-_NOT_TAKEN: Final = PICTURES | {".jp2", ".vrt", ".img"}
+_NOT_TAKEN: Final = PICTURES | {".vrt", ".img"}
+_VIRTUAL: Final = frozenset({".vrt"})
 _PLACES: Final = ("before", "after")
 # Facts of a summary that stand for a setting of another name.
 _SETTINGS: Final = {"model_sha256": "model", "baseline": "model"}
@@ -241,8 +242,12 @@ def _match(before: Path, after: Path, say: Callable[[str], None]) -> list[tuple[
 def _rasters(folder: Path, say: Callable[[str], None]) -> dict[str, Path]:
     rasters: dict[str, Path] = {}
     ignored = 0
-    for path in visible_files(folder):
-        if path.suffix.lower() not in RASTER_SUFFIXES:
+    files = visible_files(folder)
+    # A VRT among other rasters is made of them: a mosaic or a stack of bands.
+    is_made = any(path.suffix.lower() in RASTER_SUFFIXES - _VIRTUAL for path in files)
+    taken = RASTER_SUFFIXES - _VIRTUAL if is_made else RASTER_SUFFIXES
+    for path in files:
+        if path.suffix.lower() not in taken:
             ignored += path.suffix.lower() in _NOT_TAKEN
         elif path.stem in rasters:
             raise DataError(

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from changedet._version import __version__
 from changedet.card import check_threshold
-from changedet.data.images import image_size, read_image
-from changedet.data.layouts import RASTER_SUFFIXES, FoundPairs, images_by_stem
+from changedet.data.images import RASTER_SUFFIXES, image_size, read_image
+from changedet.data.layouts import FoundPairs, images_by_stem
 from changedet.data.parallel import load_ahead, room_for
 from changedet.errors import ConfigError, DataError
 from changedet.inference.detector import Detector, Prediction

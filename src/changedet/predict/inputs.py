@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from changedet.data.layouts import IMAGE_SUFFIXES, RASTER_SUFFIXES
+from changedet.data.images import RASTER_SUFFIXES
+from changedet.data.layouts import IMAGE_SUFFIXES
 from changedet.errors import DataError
 from changedet.storage.markers import SUMMARY
 from changedet.storage.output_folder import (

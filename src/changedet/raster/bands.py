@@ -13,6 +13,8 @@ from changedet.storage.secrets import without_secrets
 from changedet.storage.text import first_few
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import rasterio
 
 
@@ -93,6 +95,11 @@ def alpha_bands(dataset: rasterio.DatasetReader) -> list[int]:
     """Give the numbers of the bands that say how opaque a pixel is."""
     pairs = zip(dataset.indexes, dataset.colorinterp, strict=True)
     return [band for band, colour in pairs if colour == ColorInterp.alpha]
+
+
+def has_palette(dataset: rasterio.DatasetReader, bands: Sequence[int]) -> bool:
+    """Tell whether the only band of these gives colours by a palette."""
+    return len(bands) == 1 and dataset.colorinterp[bands[0] - 1] == ColorInterp.palette
 
 
 def describe_bands(dataset: rasterio.DatasetReader) -> str:

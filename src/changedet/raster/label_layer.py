@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from rasterio.windows import Window as RasterioWindow
 from changedet.errors import DataError, ImageError
 from changedet.raster.environment import gdal_environment
 from changedet.raster.geo_grid import GeoGrid
+from changedet.raster.label_file import is_lossy
 from changedet.raster.open import WARNING_FILTERS, open_raster, reading_error
 from changedet.raster.usable import GDAL_FAULTS
 from changedet.storage.secrets import without_secrets
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     import rasterio
 
     from changedet.raster.geo_grid import Window
-
-_COARSE: Final = ("JPEG", "WEBP")
 
 
 class LabelPixels(NamedTuple):
@@ -151,11 +150,10 @@ def _check_labels(dataset: rasterio.DatasetReader, name: str) -> None:
             f"{name}: a label raster must have whole numbers, got {dataset.dtypes[0]}; convert it "
             f"with: gdal_translate -ot Byte {name} label.tif"
         )
-    compression = str(dataset.profile.get("compress", "")).upper()
-    if dataset.driver in _COARSE or compression in _COARSE:
+    if is_lossy(dataset):
         raise ImageError(
-            f"{name}: {compression or dataset.driver} compression alters label values; use the "
-            "original, stored losslessly (DEFLATE, LZW)"
+            f"{name}: lossy JPEG compression alters label values; use the original, stored "
+            "losslessly (DEFLATE, LZW)"
         )
 
 

@@ -129,6 +129,17 @@ def _open(path: str, location: str) -> rasterio.DatasetReader:
         ) from error
 
 
+def raster_shape(location: str) -> tuple[int, int]:
+    """Read height and width of a raster, in pixels, from its header.
+
+    Raises:
+        ImageError: As :func:`open_raster`.
+    """
+    with open_raster(location) as dataset:
+        height, width = dataset.shape
+    return height, width
+
+
 def reading_error(location: str, error: BaseException) -> ImageError:
     """Make the error for a raster that was opened but whose pixels cannot be read."""
     advice = (

@@ -42,6 +42,15 @@ class Pixels(NamedTuple):
     valid: NDArray[np.bool_]
 
 
+def may_have_gaps(dataset: rasterio.DatasetReader, bands: tuple[int, ...]) -> bool:
+    """Tell from the header whether pixels of these bands may hold no data."""
+    return bool(set(alpha_bands(dataset)) - set(bands)) or any(
+        dataset.dtypes[band - 1].startswith("float")
+        or MaskFlags.all_valid not in dataset.mask_flag_enums[band - 1]
+        for band in bands
+    )
+
+
 class StoredPixels(NamedTuple):
     """Pixels of one raster as the file holds them.
 

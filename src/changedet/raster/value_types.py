@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from changedet.errors import ConfigError
+from changedet.types import PixelType
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from changedet.raster.info import RasterInfo
     from changedet.raster.rescale import Limits
 
 _BYTE = "uint8"
 #: Pixel type of what takes all kinds of real values, and the dates may differ in it.
 ANY_TYPE = "any"
+
+
+def kind_of_values(dtypes: Iterable[str]) -> PixelType:
+    """Tell the kind of stored values from the types of all bands that are read."""
+    names = set(dtypes)
+    name = names.pop() if len(names) == 1 else "float32"
+    return next((kind for kind in get_args(PixelType) if kind == name), "float32")
 
 
 def require_stretch_in_order(stretch: Limits | Literal["auto"] | None) -> None:

@@ -3,11 +3,13 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch.utils.data import DataLoader
 
+from changedet.data.index import BandChoice, PairIndex, index_pairs
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding
 from changedet.data.training.pairs import PairDataset
@@ -24,6 +26,35 @@ from changedet.types import Branch, Normalisation, PixelType
 
 if TYPE_CHECKING:
     from changedet.models.base import EncoderModel
+
+
+def index_data(root: Path, config: ExperimentConfig) -> tuple[PairIndex, ExperimentConfig]:
+    """Index the data set that the settings describe.
+
+    Returns:
+        The index, and the settings with ``model.in_channels``: where it was not set, it follows
+        from the data.
+
+    Raises:
+        DataError: If the data set cannot be used.
+        ConfigError: If the settings do not fit it.
+    """
+    is_set = "in_channels" in config.model.model_fields_set
+    index = index_pairs(
+        root,
+        benchmark=config.data.benchmark,
+        channels=config.model.in_channels if is_set else None,
+        bands=BandChoice(config.data.source_bands, config.data.source_bands_after),
+    )
+    return index, with_channels(config, index.channels)
+
+
+def with_channels(config: ExperimentConfig, channels: int) -> ExperimentConfig:
+    """Settle ``model.in_channels`` by the data, unless it was set."""
+    if "in_channels" in config.model.model_fields_set:
+        return config
+    model = config.model.model_copy(update={"in_channels": channels})
+    return config.model_copy(update={"model": model})
 
 
 def build_model(config: ModelConfig, *, pretrained: bool) -> "EncoderModel":

@@ -31,6 +31,7 @@ _CONTRASTIVE = "wdmc"
 _LONGEST_CHAIN = 32
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+BandNumbers = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 
 
 def _known_loss(name: str) -> str:
@@ -101,6 +102,14 @@ class DataConfig(Section):
         "attention: crop_px",
     )
     bands: Bands = "rgb"
+    source_bands: BandNumbers | None = Field(
+        None,
+        description="bands of rasters that are read, from 1, in the model's order; default: all "
+        "that hold no mask",
+    )
+    source_bands_after: BandNumbers | None = Field(
+        None, description="those of the second date; default: source_bands"
+    )
     normalisation: Literal["mean", "mean_std", "encoder"] = Field(
         "mean_std",
         description="per date: subtract the training images' mean, or also divide by their "

@@ -104,7 +104,6 @@ def measure_dataset(
     for sentence in describe_leaks(leaks, pairs=numbers):
         say(f"WARNING: {sentence}")
     normalisation = _normalisation(pairs, index, config)
-    scenes = index.scenes
     return DatasetStatistics(
         data=root.resolve(),
         data_name=index.name,
@@ -114,8 +113,8 @@ def measure_dataset(
         pixel_type=index.pixel_type,
         blocks=_blocks(index, config),
         leaks=leaks,
-        source_bands=None if scenes is None else scenes.bands,
-        source_bands_after=None if scenes is None else scenes.bands_after,
+        source_bands=index.bands,
+        source_bands_after=index.bands_after,
     )
 
 

@@ -56,7 +56,9 @@ class ModelConfig(Section):
         "lite1, lite2, by encoder), 'none', "
         "or a file in torchvision or timm keys",
     )
-    in_channels: int = Field(3, ge=1)
+    in_channels: int = Field(
+        3, ge=1, description="default: as many as the rasters that are trained on have bands, or 3"
+    )
 
     def options(self) -> dict[str, Any]:
         """Keyword arguments that build the network."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from changedet._version import __version__
-from changedet.data.index import PairIndex, index_pairs
+from changedet.data.index import PairIndex
 from changedet.data.rasters.manifest import READING_SCENES, find_manifest
 from changedet.errors import CheckpointError, ConfigError, ResultsError, StorageError
 from changedet.inference.devices import resolve_device
@@ -28,6 +28,7 @@ from changedet.training.build import (
     build_seeded_model,
     build_settings,
     choose_precision,
+    index_data,
 )
 from changedet.training.callbacks import TrainingCallback
 from changedet.training.checkpoint import TrainingPosition, load_checkpoint
@@ -192,13 +193,13 @@ def _prepare(
     config = check_request(request)
     if request.mode == "resume":
         facts = _stored_facts(request)
-        index = _index(facts.data, config, say=say)
+        index, config = _index(facts.data, config, say=say)
         say(data_note(index, config))
         check_scenes_unchanged(facts, index, config)
     else:
         build_augmentation(config, pixel_type="uint8")
         data = Path(str(request.data))
-        index = _index(data, config, say=say)
+        index, config = _index(data, config, say=say)
         build_augmentation(config, pixel_type=index.pixel_type)
         for note in (data_note(index, config), *index.notes):
             say(note)
@@ -236,13 +237,15 @@ def _check_crop(model: EncoderModel, config: ExperimentConfig) -> None:
         )
 
 
-def _index(root: Path, config: ExperimentConfig, *, say: Callable[[str], None]) -> PairIndex:
+def _index(
+    root: Path, config: ExperimentConfig, *, say: Callable[[str], None]
+) -> tuple[PairIndex, ExperimentConfig]:
     if find_manifest(root) is not None:
         say(READING_SCENES)
-    index = index_pairs(root, benchmark=config.data.benchmark, channels=config.model.in_channels)
+    index, config = index_data(root, config)
     index.split(config.data.train_split, setting="data.train_split")
     index.split(config.data.val_split, setting="data.val_split")
-    return index
+    return index, config
 
 
 def _initialise(model: ChangeModel, path: Path) -> None:

@@ -383,7 +383,7 @@ def test_a_mask_that_does_not_follow_the_encoding_is_refused_not_misread(masks, 
     ("image", "word"),
     [
         (np.dstack([rgb(CHANGED, 255), grey()]), "transparent"),
-        (CHANGED.astype(np.float32), "floating point"),
+        (CHANGED.astype(np.float32) * 0.5, r"float32.* not whole numbers \(such as 0\.5\)"),
     ],
 )
 def test_a_mask_of_another_kind_is_refused(masks, image, word):

@@ -341,7 +341,7 @@ def test_pictures_beside_the_rasters_are_counted_and_left_alone(
     [
         (lambda a, b: raster(a / "east.tiff"), "east.tif and east.tiff have the same stem"),
         (lambda a, b: (b / "north.tif").unlink(), "no partner in the other folder: north"),
-        (lambda a, b: [path.rename(path.with_suffix(".jp2")) for path in b.iterdir()], "no TIFFs"),
+        (lambda a, b: [path.rename(path.with_suffix(".img")) for path in b.iterdir()], "no TIFFs"),
         (lambda a, b: shutil.rmtree(b), "is a folder and .* is not;"),
     ],
 )

@@ -24,6 +24,8 @@ LabelKind = Literal["binary", "one_bit", "jpeg", "colour", "declared", "empty", 
 _MAX_MIDDLE_SHARE = 0.05
 _UNKNOWN = 254
 _USUAL_CHANGED = (1, 255, 65535)
+# Nodata values that may rather be one of the classes.
+_USUAL_NODATA = (0, 1, 255)
 _few_values = partial(first_few, most=8)
 
 
@@ -169,6 +171,7 @@ def decide_encoding(
     masks = [mask for mask in masks if mask.kind != "polygons"]
     if not masks:
         return _polygon_encoding(ignore_value, changed_values)
+    _refuse_class_as_nodata(masks)
     telling = [mask for mask in masks if not mask.is_blank]
     if any(mask.kind == "jpeg" for mask in masks):
         return _jpeg_encoding(telling, ignore_value, changed_values)
@@ -202,6 +205,24 @@ def changed_share(counts: Iterable[MaskCount]) -> float:
         unchanged += count.unchanged
         changed += count.changed
     return changed / (unchanged + changed) if unchanged + changed else 0.0
+
+
+def _refuse_class_as_nodata(masks: Sequence[MaskHistogram]) -> None:
+    """Refuse rasters whose nodata value hides one of the two classes.
+
+    gdal_rasterize and many tools declare 0 as nodata of what they write.
+    """
+    hiding = [mask for mask in masks if mask.nodata in _USUAL_NODATA and mask.ignored]
+    values = set().union(*(mask.counts for mask in masks))
+    if not hiding or len(values) > 1:
+        return
+    nodata, only = hiding[0].nodata, next(iter(values), None)
+    lost = "changed" if only == 0 else "unchanged"
+    what = "there is no other value" if only is None else f"all other values are {only}"
+    raise DataError(
+        f"{_named(hiding)}: the nodata value is {nodata:g} and {what}, so nothing is known to be "
+        f"{lost}; if {nodata:g} means {lost}: gdal_edit.py -unsetnodata FILE, for each label"
+    )
 
 
 def _polygon_encoding(

@@ -19,9 +19,10 @@ from changedet.data.labels.encoding import (
     count_meanings,
     decide_encoding,
 )
-from changedet.data.labels.masks import MaskHistogram, read_mask
+from changedet.data.labels.masks import MaskHistogram, RawMask, read_mask
 from changedet.data.parallel import map_in_order
 from changedet.errors import DataError
+from changedet.types import IGNORED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -101,7 +102,15 @@ def read_label(path: Path, encoding: LabelEncoding) -> npt.NDArray[np.uint8]:
     Raises:
         DataError: If it cannot be read or does not follow ``encoding``.
     """
-    raw = read_mask(path)
+    return decode_mask(path, read_mask(path), encoding)
+
+
+def decode_mask(path: Path, raw: RawMask, encoding: LabelEncoding) -> npt.NDArray[np.uint8]:
+    """Turn the stored values of a mask into 0 unchanged, 1 changed, 255 ignored, (H, W).
+
+    Raises:
+        DataError: If it does not follow ``encoding``.
+    """
     if encoding.grey_threshold is None:
         follows = raw.kind != "jpeg" or not raw.values.any()
     else:
@@ -112,7 +121,12 @@ def read_label(path: Path, encoding: LabelEncoding) -> npt.NDArray[np.uint8]:
             f"{encoding.describe()}; check the data with: changedet data check"
         )
     try:
-        return encoding.decode(raw.values)
+        if raw.known is None:
+            return encoding.decode(raw.values)
+        label = np.full(raw.values.shape, IGNORED, dtype=np.uint8)
+        # What is unknown may have any value.
+        label[raw.known] = encoding.decode(raw.values[raw.known])
+        return label
     except DataError as error:
         raise DataError(f"{path}: {error}; check the data with: changedet data check") from error
 

@@ -6,7 +6,7 @@ from collections import Counter
 from functools import partial, reduce
 from operator import add
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -23,8 +23,8 @@ from changedet.errors import ChangeDetError, ConfigError, DataError
 from changedet.raster.bands import choose_bands
 from changedet.raster.open import open_raster
 from changedet.raster.remarks import remarks_on_reading
+from changedet.raster.value_types import kind_of_values
 from changedet.storage.secrets import without_secrets
-from changedet.types import PixelType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from changedet.data.pixel_sums import Sums
     from changedet.data.rasters.manifest import Manifest, RasterEntry, SplitRule
     from changedet.raster.geo_grid import Window
+    from changedet.types import PixelType
 
 # Read at once while a block is measured, by each thread.
 _PIECE_PX = 1024
 _MOST_LABEL_VALUES = 256
+_RGB = 3
 
 
 class Measured(NamedTuple):
@@ -60,7 +62,7 @@ class RawBlock(NamedTuple):
     inner: Measured | None
 
 
-def survey_rasters(path: Path, *, channels: int) -> Survey:
+def survey_rasters(path: Path, *, channels: int | None) -> Survey:
     """Open all rasters of a manifest, read them once, and assign their blocks to splits.
 
     Reading everything once tells which blocks hold an image, labels and change, and gives the
@@ -68,13 +70,22 @@ def survey_rasters(path: Path, *, channels: int) -> Survey:
 
     Args:
         path: The manifest.
-        channels: Bands that the model takes.
+        channels: Bands that the model takes; None: those that the manifest lists, or else 3.
 
     Raises:
         DataError: If the manifest cannot be used; what is wrong with a scene becomes a fault.
     """
     manifest = read_manifest(path)
-    found = Survey(path, LAYOUT, manifest.name, scenes=manifest.settings)
+    channels = channels or len(manifest.bands or ()) or _RGB
+    found = Survey(
+        path,
+        LAYOUT,
+        manifest.name,
+        channels=channels,
+        bands=manifest.bands,
+        bands_after=manifest.bands_after,
+        scenes=manifest.settings,
+    )
     scenes = _open_scenes(manifest, found, channels=channels)
     blocks = [block for scene in scenes for block in _measure_scene(scene, manifest.rule, found)]
     if found.faults:
@@ -146,9 +157,7 @@ def _probe(
                 f"{error} (in the manifest: bands: [1, 2, ...]; another number of bands: "
                 "`channels=N` to check, `model.in_channels=N` to train)"
             ) from error
-        names = {dataset.dtypes[band - 1] for band in bands}
-    name = names.pop() if len(names) == 1 else "float32"
-    return bands, next((kind for kind in get_args(PixelType) if kind == name), "float32")
+        return bands, kind_of_values(dataset.dtypes[band - 1] for band in bands)
 
 
 def _measure_scene(scene: LabelledRaster, rule: SplitRule, found: Survey) -> list[RawBlock]:

@@ -9,7 +9,7 @@ from itertools import combinations
 from operator import add
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from changedet.data.index import survey
+from changedet.data.index import BandChoice, survey
 from changedet.data.labels.encoding import (
     MaskCount,
     changed_share,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from changedet.data.labelled import Inspection, LabelledPair
+    from changedet.data.labels.masks import MaskHistogram
     from changedet.data.pixel_sums import Sums
     from changedet.data.survey import Survey
 
@@ -127,7 +128,8 @@ def check_pairs(
     benchmark: str | None = None,
     ignore_value: int | None = None,
     changed_values: tuple[int, ...] | None = None,
-    channels: int = 3,
+    channels: int | None = None,
+    bands: BandChoice = BandChoice(),  # noqa: B008 - immutable
     progress: Progress | None = None,
 ) -> CheckReport:
     """Read every file under ``root`` once and report all faults.
@@ -137,14 +139,17 @@ def check_pairs(
         benchmark: Row to compare layout and numbers with.
         ignore_value: Stored label value that counts as neither changed nor unchanged.
         changed_values: Stored label values that mean changed.
-        channels: Channels of the images.
+        channels: Channels that the images must have; None: rasters have as many as they have,
+            pictures are RGB.
+        bands: Which bands of rasters these are.
         progress: Told after every pair.
 
     Raises:
         DataError: If the folder does not exist or nothing in it is understood.
         ConfigError: If there is no such benchmark.
     """
-    found = survey(root, benchmark=benchmark, channels=channels)
+    found = survey(root, benchmark=benchmark, channels=channels, bands=bands)
+    channels = found.channels
     work = [(split, pair) for split, pairs in found.splits.items() for pair in pairs]
     entries = list(map_in_order(partial(_inspect, channels=channels), work, progress=progress))
     errors = [*found.faults, *(fault for entry in entries for fault in entry.faults)]
@@ -176,7 +181,12 @@ def check_pairs(
         root=str(root),
         name=found.name,
         layout=found.layout,
-        notes=(*found.notes, *_recurring_names(found), *(empty if is_cut else ())),
+        notes=(
+            *found.notes,
+            *_recurring_names(found),
+            *(empty if is_cut else _turned(entries)),
+            *([] if is_cut else _gaps(masks)),
+        ),
         errors=tuple(errors),
         warnings=tuple(warnings),
         encoding=None if encoding is None else encoding.describe(),
@@ -253,6 +263,36 @@ def _label_warnings(found: Survey, counts: dict[tuple[str, str], MaskCount]) -> 
             "balanced; set loss.changed_share to train on this"
         )
     return warnings
+
+
+def _gaps(masks: Sequence[MaskHistogram]) -> list[str]:
+    ignored = sum(mask.ignored for mask in masks)
+    if not ignored:
+        return []
+    share = ignored / sum(mask.height * mask.width for mask in masks)
+    return [
+        f"{share:.2%} of the pixels are ignored: an image has no data there, or the label is its "
+        "nodata value"
+    ]
+
+
+def _turned(entries: Sequence[_Entry]) -> list[str]:
+    """Say where pictures are turned upright, above all where the dates differ in it."""
+    turned, differ = 0, []
+    for entry in entries:
+        before, after = entry.found.orientations
+        turned += before != 1 or after != 1
+        if before != after:
+            differ.append(f"{entry.split}/{entry.pair.name}")
+    notes = []
+    if turned:
+        notes.append(f"{turned} pairs are turned upright by their EXIF orientation")
+    if differ:
+        notes.append(
+            f"before and after have different EXIF orientations in {len(differ)} pairs: "
+            f"{first_few(differ)}; see that both show the same ground"
+        )
+    return notes
 
 
 def _recurring_names(found: Survey) -> list[str]:

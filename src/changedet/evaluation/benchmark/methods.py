@@ -48,9 +48,12 @@ def open_methods(request: AccuracyRequest, *, say: Callable[[str], None]) -> lis
     """
     asked = [full_name(spec) for spec in request.methods]
     _check_options(request, asked)
-    opened = [_open(request, spec, channels=None) for spec in asked]
+    channels = None if request.bands is None else len(request.bands)
+    opened = [
+        _open(request, spec, channels=channels if is_baseline(spec) else None) for spec in asked
+    ]
     _check_thresholds(request, opened)
-    channels = opened[0].detector.in_channels if opened else None
+    channels = opened[0].detector.in_channels if opened else channels
     named = set(asked)
     for name in list_baselines() if request.baselines == "all" else ():
         spec = f"{BASELINE_PREFIX}{name}"

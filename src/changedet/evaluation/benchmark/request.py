@@ -37,6 +37,8 @@ class AccuracyRequest(PathFields):
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         ignore_value: Label value whose pixels are ignored.
         changed_values: Label values that mean changed, where the labels do not say it themselves.
+        bands: Bands of rasters, from 1, in the model's order; None: those of the training.
+        bands_after: Those of the second date where they differ.
         gsd_m: Side of a pixel on the ground in metres, to give sizes of objects in square metres.
         duplicate_limit: Correlation from which on two images count as near-duplicates, in (0, 1].
         resamples: Draws of the bootstrap.
@@ -59,6 +61,8 @@ class AccuracyRequest(PathFields):
     device: str = "auto"
     ignore_value: int | None = None
     changed_values: tuple[int, ...] | None = None
+    bands: tuple[int, ...] | None = None
+    bands_after: tuple[int, ...] | None = None
     gsd_m: float | None = None
     duplicate_limit: float = DEFAULT_LIMIT
     resamples: int = 1000

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
-from changedet.data.index import PairIndex, index_pairs
+from changedet.data.index import BandChoice, PairIndex, index_pairs
 from changedet.data.labelled import DecodedPair, LabelledPair
 from changedet.data.labels.scan import LabelEncoding
 from changedet.errors import DataError
 from changedet.evaluation.benchmark.methods import Method
 from changedet.evaluation.benchmark.request import AccuracyRequest, ThresholdPolicy
 from changedet.evaluation.leakage import find_seen, other_bands_note, training_data
-from changedet.evaluation.model_data import check_pixel_type, scan_labels_as_trained
+from changedet.evaluation.model_data import bands_for, check_pixel_type, scan_labels_as_trained
 from changedet.evaluation.threshold import (
     ThresholdChoice,
     own_threshold,
@@ -70,7 +70,7 @@ class BenchmarkData:
         """
         self._request = request
         self._cards = [card for method in methods if (card := method.source.card) is not None]
-        self._by_channels: dict[int, PairIndex] = {}
+        self._indexes: dict[tuple[int, BandChoice], PairIndex] = {}
         self.index = self.index_for(methods[0].source)
         for method in methods:
             source = method.source
@@ -139,11 +139,19 @@ class BenchmarkData:
     def index_for(self, source: ScoreSource) -> PairIndex:
         """Index the data set with the channels of a method."""
         channels = source.detector.in_channels
-        if channels not in self._by_channels:
-            self._by_channels[channels] = index_pairs(
-                self._request.data, benchmark=self._request.benchmark, channels=channels
+        # Baselines look at the same bands as the models.
+        cards = [source.card, *self._cards] if source.card else self._cards
+        card = next((card for card in cards if card.source_bands is not None), None)
+        bands = bands_for(card, self._request.bands, self._request.bands_after)
+        key = (channels, bands)
+        if key not in self._indexes:
+            self._indexes[key] = index_pairs(
+                self._request.data,
+                benchmark=self._request.benchmark,
+                channels=channels,
+                bands=bands,
             )
-        return self._by_channels[channels]
+        return self._indexes[key]
 
     def pairs_of(self, source: ScoreSource, split: str) -> tuple[LabelledPair, ...]:
         """Give the pairs of a split as a method reads them."""

@@ -1,0 +1,146 @@
+"""Find out, once and from the headers, how the rasters among the images of a data set are read."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from changedet.data.images import count_bands, is_raster
+from changedet.data.pair import PairPaths
+from changedet.data.parallel import map_in_order
+from changedet.data.tile_reading import TileReading
+from changedet.errors import ChangeDetError, ConfigError
+from changedet.raster.band_reading import BandReading, settle_bands
+from changedet.storage.text import first_few
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from changedet.data.survey import BandChoice, Survey
+    from changedet.types import PixelType
+
+
+class _Probe(NamedTuple):
+    """How an image is read, or why it cannot be."""
+
+    path: Path
+    found: BandReading | None
+    fault: str = ""
+
+
+def settle_tiles(found: Survey, choice: BandChoice, *, channels: int | None) -> None:
+    """Settle the bands and the kind of values of all images; what does not fit is a fault.
+
+    Args:
+        found: Pairs of files; they learn how they are read.
+        choice: The bands that are wanted.
+        channels: Bands that the model takes; None: as many as there are.
+    """
+    pairs = [
+        pair for split in found.splits.values() for pair in split if isinstance(pair, PairPaths)
+    ]
+    if not pairs:
+        return
+    if channels is None and choice.before is not None:
+        channels = len(choice.before)
+    if channels is None:
+        channels = _first_channels(pairs)
+    befores = _probe_all([pair.before for pair in pairs], choice.before, channels=channels)
+    afters = _probe_all(
+        [pair.after for pair in pairs], choice.after or choice.before, channels=channels
+    )
+    faults = [*_faults([*befores, *afters]), *_mixed_types([*befores, *afters])]
+    if faults or channels is None:
+        found.faults += faults
+        return
+    readings = {
+        pair: TileReading(
+            channels,
+            before.bands,
+            after.bands,
+            before.pixel_type,
+            before.has_gaps or after.has_gaps,
+        )
+        for pair, (_, before, _), (_, after, _) in zip(pairs, befores, afters, strict=True)
+        if before is not None and after is not None
+    }
+    found.splits = {
+        split: [
+            pair._replace(reading=readings[pair]) if isinstance(pair, PairPaths) else pair
+            for pair in members
+        ]
+        for split, members in found.splits.items()
+    }
+    first, second = befores[0].found, afters[0].found
+    if first is not None and second is not None:
+        found.channels, found.pixel_type, found.bands = channels, first.pixel_type, first.bands
+        found.bands_after = None if second.bands == first.bands else second.bands
+        found.notes.append(_how(first, second))
+
+
+def _first_channels(pairs: Sequence[PairPaths]) -> int | None:
+    """Take the number of bands of the first image that can be opened, if there is one."""
+    for pair in pairs:
+        found = _probe(pair.before, None, channels=None).found
+        if found is not None:
+            return found.channels
+    return None
+
+
+def _probe_all(
+    paths: list[Path], wanted: tuple[int, ...] | None, *, channels: int | None
+) -> list[_Probe]:
+    return list(map_in_order(partial(_probe, wanted=wanted, channels=channels), paths))
+
+
+def _probe(path: Path, wanted: tuple[int, ...] | None, channels: int | None) -> _Probe:
+    try:
+        if is_raster(path):
+            return _Probe(path, settle_bands(str(path), wanted, channels=channels))
+        count = count_bands(path)
+        bands = wanted or tuple(range(1, count + 1))
+        if max(bands) > count or len(bands) != (channels or len(bands)):
+            raise ConfigError(
+                f"{path}: is a picture of {count} bands; the model takes {channels or len(bands)}, "
+                "chosen with `bands`"
+            )
+        return _Probe(path, BandReading(bands, len(bands), band_count=count))
+    except ChangeDetError as error:
+        return _Probe(path, None, str(error))
+
+
+def _faults(probes: Sequence[_Probe]) -> Iterator[str]:
+    """Say each fault once, however many files have it."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for probe in probes:
+        if probe.found is None:
+            alike[probe.fault.replace(str(probe.path), "")].append(probe.fault)
+    for faults in alike.values():
+        more = len(faults) - 1
+        yield faults[0] + (f" (and {more} more files like it)" if more else "")
+
+
+def _mixed_types(probes: Sequence[_Probe]) -> Iterator[str]:
+    first: dict[PixelType, _Probe] = {}
+    for probe in probes:
+        if probe.found is not None:
+            first.setdefault(probe.found.pixel_type, probe)
+    if len(first) > 1:
+        kinds = ", ".join(f"{probe.path} {kind}" for kind, probe in first.items())
+        yield (
+            f"the images have values of different types ({kinds}); store all of them alike, for "
+            "example with: gdal_translate -ot UInt16"
+        )
+
+
+def _how(before: BandReading, after: BandReading) -> str:
+    how = f"images are read as rasters, {before.pixel_type}: {_listed(before)}"
+    return how if after.bands == before.bands else f"{how}; after: {_listed(after)}"
+
+
+def _listed(found: BandReading) -> str:
+    if found.bands == tuple(range(1, found.band_count + 1)):
+        return f"all {found.band_count} bands"
+    return f"bands {first_few(found.bands, most=16)} of {found.band_count}"
