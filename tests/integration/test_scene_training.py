@@ -167,7 +167,7 @@ def test_the_first_convolution_is_fitted_to_four_bands_by_timms_rule(write_scene
 def test_a_model_of_other_pixels_or_bands_is_refused(scene, write_scene, tmp_path):
     with pytest.raises(DataError, match=r"model\.in_channels=N"):
         train(tmp_path / "run", scene.folder, "model.in_channels=3")
-    with pytest.raises(ConfigError, match=r"augmentation\.hue works on images of 3 channels"):
+    with pytest.raises(ConfigError, match=r"augmentation\.hue: only 8-bit images of 3 channels"):
         train(tmp_path / "run", scene.folder, "augmentation.hue=0.1")
     train(tmp_path / "run", scene.folder, "training.epochs=1")
     bytes_scene = write_scene(bands=4)

@@ -266,10 +266,10 @@ def test_a_value_out_of_range_is_refused_by_its_setting_name(name, value):
 def test_colour_changes_that_the_channels_do_not_have_are_refused():
     Augmentation(brightness=0.2, contrast=0.2).check_channels(1)
     Augmentation(horizontal_flip=0.5).check_channels(7)
-    with pytest.raises(ConfigError, match=r"augmentation\.hue.*3 channels, got 1"):
+    with pytest.raises(ConfigError, match=r"augmentation\.hue: .*3 channels .*got uint8 of 1; .*`augmentation.hue=0`"):
         Augmentation(hue=0.1).check_channels(1)
     Augmentation(brightness=0.1, contrast=0.1).check_channels(4, pixel_type="uint16")
-    with pytest.raises(ConfigError, match=r"augmentation\.saturation.*8-bit images, got uint16"):
+    with pytest.raises(ConfigError, match=r"augmentation\.saturation: .*8-bit images .*got uint16 of 3"):
         Augmentation(saturation=0.1).check_channels(3, pixel_type="uint16")
 
 
@@ -305,7 +305,7 @@ def test_brightness_and_contrast_of_wide_values_do_not_stop_at_255():
     )
 
     seen = before[:32, :32].transpose(2, 0, 1).astype(np.float64) * 1.5
-    expected = seen * 0.5 + 0.5 * seen.mean()
+    expected = seen * 0.5 + 0.5 * seen.mean(axis=(1, 2), keepdims=True)
     np.testing.assert_allclose(sample.before.numpy(), expected, rtol=1e-4)
     assert sample.before.max() > 5000
     np.testing.assert_array_equal(sample.after.numpy(), after[:32, :32].transpose(2, 0, 1))
@@ -402,3 +402,29 @@ def test_a_pasted_rectangle_comes_from_the_donor_and_the_rest_stays(shares, heig
 def test_pasting_happens_as_often_as_asked():
     draws = [draw_with(Augmentation(paste=0.3), seed) for seed in range(2000)]
     assert 0.26 < sum(draw.pasted is not None for draw in draws) / 2000 < 0.34
+
+
+def test_contrast_of_a_raster_keeps_the_mean_of_each_band():
+    rng = np.random.default_rng(0)
+    bands = rng.normal((100.0, 3000.0), (10.0, 300.0), (24, 24, 2)).astype(np.float32)
+    pair = DecodedPair(bands, bands, np.zeros((24, 24), np.uint8))
+    draw = draw_with(Augmentation(contrast=0.5), crop_px=24, height=24, width=24)
+
+    before = apply_transform(draw, pair, crop_px=24).before.numpy()
+
+    factor = draw.before.contrast
+    assert factor != 1.0
+    assert before.mean(axis=(1, 2)) == pytest.approx(bands.mean(axis=(0, 1)), rel=1e-5)
+    assert before.std(axis=(1, 2)) == pytest.approx(factor * bands.std(axis=(0, 1)), rel=1e-4)
+
+
+def test_brightness_shifts_values_that_may_be_negative():
+    rng = np.random.default_rng(0)
+    decibels = rng.normal(-12.0, 3.0, (24, 24, 2)).astype(np.float32)
+    pair = DecodedPair(decibels, decibels, np.zeros((24, 24), np.uint8))
+    draw = draw_with(Augmentation(brightness=0.5), crop_px=24, height=24, width=24)
+
+    before = apply_transform(draw, pair, crop_px=24).before.numpy().transpose(1, 2, 0)
+
+    shift = (draw.before.brightness - 1.0) * decibels.std(axis=(0, 1))
+    assert before - decibels == pytest.approx(np.broadcast_to(shift, decibels.shape), abs=1e-4)

@@ -100,18 +100,15 @@ class Augmentation:
         Raises:
             ConfigError: If one is asked for.
         """
-        for name in ("saturation", "hue"):
-            if getattr(self, name) == 0.0:
-                continue
-            if channels != _RGB:
-                raise ConfigError(
-                    f"augmentation.{name} works on images of {_RGB} channels, got {channels}; "
-                    "set it to 0"
-                )
-            if pixel_type != "uint8":
-                raise ConfigError(
-                    f"augmentation.{name} works on 8-bit images, got {pixel_type}; set it to 0"
-                )
+        asked = [name for name in ("saturation", "hue") if getattr(self, name) != 0.0]
+        if not asked or (channels == _RGB and pixel_type == "uint8"):
+            return
+        names = " and ".join(f"augmentation.{name}" for name in asked)
+        zeros = ", ".join(f"`augmentation.{name}=0`" for name in asked)
+        raise ConfigError(
+            f"{names}: only 8-bit images of {_RGB} channels have such colours, got {pixel_type} of "
+            f"{channels}; turn them off ({zeros})"
+        )
 
 
 def _check_scale(scale: tuple[float, float] | None) -> None:
@@ -392,22 +389,32 @@ def _recolour(image: torch.Tensor, colour: ColourDraw) -> torch.Tensor:
 
 
 def _brighten(image: torch.Tensor, factor: float) -> torch.Tensor:
+    """Make an image brighter, as more light would: proportionally, band by band.
+
+    Where values are negative, as decibels or indices, zero is not dark. There, brightness is a
+    shift, by that share of the standard deviation of each band.
+    """
     if image.dtype == torch.uint8 and image.shape[0] in (1, _RGB):
         return image_ops.adjust_brightness(image, factor)  # type: ignore[no-any-return]
+    if image.dtype != torch.uint8 and bool((image < 0).any()):
+        spread = torch.from_numpy(image.numpy().std(axis=(1, 2), dtype=np.float64))
+        return image + ((factor - 1.0) * spread).to(image.dtype)[:, None, None]
     return _stored_as(image, image.float() * factor)
 
 
 def _stretch(image: torch.Tensor, factor: float) -> torch.Tensor:
-    """Change the contrast about the mean brightness.
+    """Change the contrast about the mean: of the brightness of a picture, of each band of a raster.
 
     torchvision's adjust_contrast sums floats, whose last digit depends on the number of threads
     and hence on whether a worker does it; this sum is of integers, or numpy's in one thread.
     """
-    if image.dtype == torch.uint8:
+    if image.dtype == torch.uint8 and image.shape[0] in (1, _RGB):
         grey = image_ops.rgb_to_grayscale(image) if image.shape[0] == _RGB else image
-        mean = grey.sum(dtype=torch.int64).item() / grey.numel()
+        mean: float | torch.Tensor = grey.sum(dtype=torch.int64).item() / grey.numel()
     else:
-        mean = float(image.numpy().mean(dtype=np.float64))
+        # The bands of a raster may be of different units.
+        means = image.numpy().mean(axis=(1, 2), dtype=np.float64, keepdims=True)
+        mean = torch.from_numpy(means.astype(np.float32))
     return _stored_as(image, image.float().mul(factor).add_((1.0 - factor) * mean))
 
 
