@@ -20,7 +20,7 @@ from changedet.cli.options import (
 )
 from changedet.cli.preflight import check_device, check_method
 from changedet.cli.scene_report import findings, repeat_warnings
-from changedet.cli.wording import error_line
+from changedet.cli.wording import error_line, say
 from changedet.errors import ChangeDetError, ConfigError
 from changedet.vector.region_text import check_region
 
@@ -368,6 +368,7 @@ def _predict_pictures(
             encoder=encoder,
             encoder_weights=encoder_weights,
             existing=existing,
+            say=say,
             progress=progress,
         )
     for pair in report.pairs:

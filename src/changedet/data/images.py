@@ -29,7 +29,8 @@ Pixel = TypeVar("Pixel", bound=np.generic)
 
 #: Files that may be rasters rather than pictures.
 RASTER_SUFFIXES: Final = frozenset({".tif", ".tiff", ".jp2", ".vrt"})
-_TIFF_SUFFIXES: Final = (".tif", ".tiff")
+#: Those of TIFFs.
+TIFF_SUFFIXES: Final = (".tif", ".tiff")
 #: Largest image that is decoded, in pixels; a header that claims more is taken for damaged.
 MAX_PIXELS: Final = 30_000 * 30_000
 
@@ -166,7 +167,7 @@ def is_plain_picture(path: Path) -> bool:
         with path.open("rb") as file:
             head = file.read(_TIFF_HEAD)
             if not head.startswith(_TIFF_STARTS):
-                return path.suffix.lower() in _TIFF_SUFFIXES or any(
+                return path.suffix.lower() in TIFF_SUFFIXES or any(
                     head.startswith(start) for start, _ in _PLUGINS
                 )
             # Not by Pillow's image class, which logs an error for bands that it does not know.

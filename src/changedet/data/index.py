@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from changedet.data.band_files import refuse_band_files
 from changedet.data.benchmarks import LISTS, Benchmark, differences, find_benchmark
 from changedet.data.images import is_raster
 from changedet.data.labelled import LabelledPair
@@ -246,11 +247,13 @@ def _survey_layout(root: Path, *, labelled: bool, prefer: Prefer) -> Survey:
         for split, folder in find_split_folders(root).items()
         if (folders := find_folders(folder, prefer=prefer)) is not None
     }
+    whole = None if with_folders else find_folders(root, prefer=prefer)
+    recognised = [*with_folders.values(), *([] if whole is None else [whole])]
+    refuse_band_files(root, [(folders.before, folders.after) for folders in recognised])
     if with_folders:
         found = Survey(root, f"{next(iter(with_folders.values())).name} in split folders", name)
         _add_split_folders(found, with_folders, labelled=labelled)
         return found
-    whole = find_folders(root, prefer=prefer)
     if whole is None:
         raise DataError(_not_understood(root))
     found = Survey(root, f"{whole.name} without splits", name)

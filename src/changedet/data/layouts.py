@@ -70,6 +70,7 @@ SPLIT_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 IMAGE_SUFFIXES: Final = RASTER_SUFFIXES | {
     *(".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".webp", ".gif"),
 }
+_ARCHIVES: Final = frozenset({".zip", ".gz", ".tgz", ".tar", ".7z", ".rar"})
 _VIRTUAL: Final = frozenset({".vrt"})
 UNDERSTOOD: Final = (
     "list files (train.txt, val.txt, test.txt with lines 'BEFORE AFTER LABEL') or folders "
@@ -222,6 +223,8 @@ def check_data_folder(root: Path) -> None:
     Raises:
         DataError: If it is a file, or not there.
     """
+    if root.suffix.lower() in _ARCHIVES and root.is_file():
+        raise DataError(f"{root} is an archive; unpack it, then give the folder it unpacks to")
     if not root.is_dir():
         raise DataError(
             f"{root} is {'no folder' if root.exists() else 'not there'}; "

@@ -6,6 +6,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from changedet.data.band_files import find_band_files
 from changedet.data.images import RASTER_SUFFIXES
 from changedet.errors import (
     ChangeDetError,
@@ -79,6 +80,8 @@ def predict_scenes(
             from other rasters.
         CheckpointError: If the model file cannot be used.
     """
+    if request.bands is None:
+        _refuse_band_files(Path(request.before), Path(request.after))
     matched = _match(Path(request.before), Path(request.after), say)
     pairs = {
         stem: replace(request, before=str(before), after=str(after), out=request.out / stem)
@@ -220,6 +223,28 @@ def _region_sha256(request: SceneRequest, crs: str | None) -> str:
         request.region or "", crs=crs, text_crs=request.region_crs, tell=lambda message: None
     )
     return region_sha256(geometry)
+
+
+def _refuse_band_files(before: Path, after: Path) -> None:
+    """Refuse folders that hold one file per band: each band alone would be mapped as an image."""
+    stacks = []
+    for folder in (before, after):
+        found = find_band_files(visible_files(folder)) if folder.is_dir() else []
+        if not found:
+            return
+        with open_raster(str(next(iter(found[0].files.values())))) as dataset:
+            if dataset.count != 1:
+                return
+        stacks.append(found[0])
+    commands = [
+        stack.stack_command(name)
+        for stack, name in zip(stacks, ("before.vrt", "after.vrt"), strict=True)
+    ]
+    raise DataError(
+        f"{before} and {after} hold one file per band ({stacks[0].listed}); stack the bands of "
+        f"each date into one file: {commands[0]} && {commands[1]}; then predict on these two, and "
+        "choose bands by their place in the stack (`bands`)"
+    )
 
 
 def _match(before: Path, after: Path, say: Callable[[str], None]) -> list[tuple[str, Path, Path]]:

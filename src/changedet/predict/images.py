@@ -1,14 +1,14 @@
 """Change maps as files, for one pair of images or for two folders of them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from changedet._version import __version__
 from changedet.card import check_threshold
-from changedet.data.images import RASTER_SUFFIXES, image_size, read_image
+from changedet.data.images import RASTER_SUFFIXES, image_orientation, image_size, read_image
 from changedet.data.layouts import FoundPairs, images_by_stem
 from changedet.data.parallel import load_ahead, room_for
 from changedet.errors import ConfigError, DataError
@@ -94,6 +94,7 @@ def predict_files(
     device: str = "auto",
     batch_size: int = 8,
     existing: Existing = "refuse",
+    say: Callable[[str], None] = lambda message: None,
     progress: Progress | None = None,
 ) -> PredictionReport:
     """Write the change maps of one pair, or of all pairs in two folders.
@@ -118,6 +119,7 @@ def predict_files(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         batch_size: Tiles that go through the model at once.
         existing: What to do if ``out`` already holds results: ``refuse``, ``replace``.
+        say: Gets sentences for the user.
         progress: Called after each pair.
 
     Raises:
@@ -133,6 +135,8 @@ def predict_files(
     files = _list_pairs(before, after)
     _refuse_rasters(files)
     largest = _check_pairs(files)
+    for sentence in _differently_turned(files):
+        say(sentence)
     if detector is None:
         if model is None:
             raise ConfigError("neither a model nor a detector is given; give one of them")
@@ -232,6 +236,21 @@ def _check_pairs(files: list[_Files]) -> tuple[int, int]:
             )
         largest = max(largest, sizes[0], key=math.prod)
     return largest
+
+
+def _differently_turned(files: list[_Files]) -> list[str]:
+    """Say where only one date is turned upright, or both are but not alike."""
+    differ = [
+        pair.name
+        for pair in files
+        if image_orientation(pair.before) != image_orientation(pair.after)
+    ]
+    if not differ:
+        return []
+    return [
+        f"warning: before and after have different EXIF orientations and are turned upright: "
+        f"{first_few(differ)}; see that both show the same ground"
+    ]
 
 
 def _refuse_rasters(files: list[_Files]) -> None:

@@ -5,7 +5,12 @@ import re
 from pathlib import Path
 from typing import Final
 
-from changedet.data.images import RASTER_SUFFIXES
+from changedet.data.images import (
+    RASTER_SUFFIXES,
+    TIFF_SUFFIXES,
+    image_orientation,
+    is_plain_picture,
+)
 from changedet.data.layouts import IMAGE_SUFFIXES
 from changedet.errors import DataError
 from changedet.storage.markers import SUMMARY
@@ -43,6 +48,24 @@ def visible_files(folder: Path) -> list[Path]:
     return sorted(
         path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file()
     )
+
+
+def refuse_turned(location: str) -> None:
+    """Refuse a TIFF that is only a picture and is to be turned before it is looked at.
+
+    Raises:
+        DataError: With the way to set it upright.
+    """
+    path = Path(location)
+    if path.suffix.lower() not in TIFF_SUFFIXES or not path.is_file() or not is_plain_picture(path):
+        return
+    orientation = image_orientation(path)
+    if orientation != 1:
+        raise DataError(
+            f"{path}: its orientation tag says that it is turned or mirrored ({orientation}), "
+            "which a raster cannot be; set it upright, for example with ImageMagick: magick "
+            f"{path} -auto-orient upright.tif"
+        )
 
 
 def check_inputs(before: str, after: str) -> None:

@@ -11,6 +11,7 @@ from changedet._version import __version__
 from changedet.errors import DataError
 from changedet.inference.detector import Detector
 from changedet.inference.scorer import FittedScorer, SceneFitted, Scorer
+from changedet.predict.inputs import refuse_turned
 from changedet.predict.registration import (
     Correction,
     are_dates_identical,
@@ -121,6 +122,8 @@ def open_pair(
         DataError: If a raster cannot be read, or the two do not fit each other.
     """
     remarks = remarks or Remarks()
+    for location in (request.before, request.after):
+        refuse_turned(location)
     bands, bands_after = _choose_bands(request, detector, remarks=remarks)
     is_fitted = isinstance(detector.scorer, SceneFitted)
     pixel_type = ANY_TYPE if is_fitted else detector.card.pixel_type

@@ -7,7 +7,14 @@ import pytest
 from PIL import Image
 
 from changedet.data import images
-from changedet.data.images import encode_image, image_size, open_pixels, read_image
+from changedet.data.images import (
+    encode_image,
+    image_orientation,
+    image_size,
+    is_plain_picture,
+    open_pixels,
+    read_image,
+)
 from changedet.errors import ImageError
 
 
@@ -205,3 +212,67 @@ def test_a_path_may_be_text(tmp_path):
     path = tmp_path / "image.png"
     path.write_bytes(encode_image(np.full((3, 4, 3), 7, np.uint8)))
     assert read_image(str(path)).shape == (3, 4, 3)
+
+
+TURNS = {
+    1: lambda a: a,
+    2: np.fliplr,
+    3: lambda a: np.rot90(a, 2),
+    4: np.flipud,
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+    8: lambda a: np.rot90(a, 1),
+}
+
+
+@pytest.mark.parametrize("orientation", list(TURNS))
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [
+        ("png", {}),
+        ("webp", {"lossless": True}),
+        ("tif", {}),
+        ("tif", {"compression": "tiff_lzw"}),
+    ],
+)
+def test_pictures_are_turned_upright(tmp_path, suffix, options, orientation):
+    pixels = noise(6, 9, 3)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"image.{suffix}"
+    Image.fromarray(pixels).save(path, exif=exif, **options)
+
+    assert np.array_equal(read_image(path), TURNS[orientation](pixels))
+    assert image_size(path) == TURNS[orientation](pixels).shape[:2]
+    assert image_orientation(path) == orientation
+
+
+def test_damaged_exif_is_no_reason_to_refuse_a_picture(tmp_path):
+    path = tmp_path / "image.png"
+    Image.fromarray(noise(6, 9, 3)).save(path, exif=b"Exif\x00\x00MM\x00*\xff\xff")
+
+    assert read_image(path).shape == (6, 9, 3)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "options", "is_plain"),
+    [
+        (noise(4, 4, 3), {}, True),
+        (noise(4, 4), {}, True),
+        (noise(4, 4) > 99, {}, True),
+        (noise(4, 4, 3), {"compression": "jpeg"}, True),
+        (noise(4, 4, 4), {}, False),
+        (noise(4, 4).astype(np.uint16), {}, False),
+        (noise(4, 4).astype(np.float32), {}, False),
+        (noise(4, 4, 3), {"tiffinfo": {42113: "0"}}, False),
+        (noise(4, 4, 3), {"save_all": True, "append_images": [Image.new("RGB", (4, 4))]}, False),
+    ],
+)
+def test_a_tiff_is_a_picture_if_it_holds_nothing_else(tmp_path, pixels, options, is_plain):
+    path = tmp_path / "image.tif"
+    Image.fromarray(pixels).save(path, **options)
+
+    assert is_plain_picture(path) is is_plain
+    (tmp_path / "image.tfw").write_text("1\n0\n0\n-1\n0\n0\n")
+    assert not is_plain_picture(path)

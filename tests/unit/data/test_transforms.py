@@ -266,10 +266,13 @@ def test_a_value_out_of_range_is_refused_by_its_setting_name(name, value):
 def test_colour_changes_that_the_channels_do_not_have_are_refused():
     Augmentation(brightness=0.2, contrast=0.2).check_channels(1)
     Augmentation(horizontal_flip=0.5).check_channels(7)
-    with pytest.raises(ConfigError, match=r"augmentation\.hue: .*3 channels .*got uint8 of 1; .*`augmentation.hue=0`"):
+    with pytest.raises(
+        ConfigError,
+        match=r"hue: .*3 channels .*got uint8 of 1; .*`augmentation.hue=0`",
+    ):
         Augmentation(hue=0.1).check_channels(1)
     Augmentation(brightness=0.1, contrast=0.1).check_channels(4, pixel_type="uint16")
-    with pytest.raises(ConfigError, match=r"augmentation\.saturation: .*8-bit images .*got uint16 of 3"):
+    with pytest.raises(ConfigError, match=r"saturation: .*8-bit images .*got uint16 of 3"):
         Augmentation(saturation=0.1).check_channels(3, pixel_type="uint16")
 
 

@@ -30,6 +30,7 @@ from changedet.predict.request import SceneReport, SceneRequest
 from changedet.selection import Selection
 from changedet.types import Normalisation
 from changedet.vector.files import PolygonOptions
+from conftest import write_raster
 from stand_ins import Difference
 
 pytestmark = pytest.mark.usefixtures("few_shift_tiles")
@@ -376,3 +377,20 @@ def test_the_model_is_read_and_hashed_once_for_all_pairs(
     again = replace(request_, out=request_.out.with_name("again"), model=None)
     assert len(list(predict_scenes(again, detector=detector))) == len(STEMS)
     assert counts == {"load": 2, "hash": 2}
+
+
+def test_folders_of_one_file_per_band_are_refused_with_the_command_that_stacks(request_):
+    for place in (request_.before, request_.after):
+        folder = Path(place)
+        for path in folder.iterdir():
+            path.unlink()
+        for band in ("B03", "B04", "B02"):
+            write_raster(folder / f"x_{band}.tif", np.ones((64, 64), np.uint8))
+
+    with pytest.raises(DataError, match=r"one file per band \(B02, B03, B04\)") as error:
+        list(predict_scenes(request_))
+    files = " ".join(f"{request_.after}/x_{band}.tif" for band in ("B02", "B03", "B04"))
+    assert f"gdalbuildvrt -separate -resolution highest after.vrt {files}" in str(error.value)
+    # Whoever names bands means each file as an image.
+    results = list(predict_scenes(replace(request_, bands=(1, 1, 1))))
+    assert [stem for stem, _ in results] == ["x_B02", "x_B03", "x_B04"]
