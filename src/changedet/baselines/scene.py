@@ -33,6 +33,8 @@ Say: TypeAlias = "Callable[[str], None]"
 
 #: IR-MAD iterates over this many pixels of a scene at least, and less than twice as many.
 SAMPLED_PX = 2**19
+#: A threshold that calls more than this share changed has divided pixels that are all alike.
+_MOST_CHANGED = 0.35
 #: The threshold of a method that needs each pixel's surroundings is taken from so many pixels.
 WINDOWED_PX = 2**24
 
@@ -259,4 +261,10 @@ def _find_threshold(
         say("warning: all pixels differ by the same amount, so nothing counts as changed")
     else:
         say(f"Otsu's threshold over the scene: {otsu.threshold:.4g} (score 0.5)")
+    if otsu.share > _MOST_CHANGED:
+        say(
+            f"warning: {100 * otsu.share:.0f} % of the pixels reach Otsu's threshold: their "
+            "differences form no two groups, so that the mask says little; set a higher "
+            "`threshold`, or choose another method"
+        )
     return otsu

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage.filters import threshold_otsu
 
-from changedet.baselines.otsu import otsu_score
+from changedet.baselines.otsu import otsu_scale, otsu_score
 
 magnitudes = arrays(np.float64, (4, 5), elements=st.floats(0.0, 1e6, allow_subnormal=False))
 
@@ -62,3 +62,32 @@ def test_unknown_pixels_score_0_and_do_not_move_the_threshold():
     assert not score[0].any()
     np.testing.assert_array_equal(score[1:], alone)
     assert not otsu_score(magnitude, np.zeros_like(known)).any()
+
+
+@pytest.mark.parametrize("extreme", [1e3, 1e6, 1e30])
+def test_a_few_extreme_pixels_do_not_move_the_threshold(extreme):
+    rng = np.random.default_rng(0)
+    magnitude = np.abs(np.concatenate([rng.normal(2, 0.5, 9000), rng.normal(6, 1, 1000)]))
+    usual = otsu_scale(lambda: [magnitude]).threshold
+    magnitude[:5] = extreme
+    assert otsu_scale(lambda: [magnitude]).threshold == pytest.approx(usual, rel=0.05)
+
+
+def test_the_threshold_is_skimages_where_nothing_is_extreme():
+    magnitude = np.abs(np.random.default_rng(0).standard_gamma(2.0, 200_000))
+    assert otsu_scale(lambda: np.split(magnitude, 4)).threshold == threshold_otsu(magnitude)
+
+
+def test_a_small_change_of_an_unchanged_image_is_found():
+    magnitude = np.zeros(100_000)
+    magnitude[:20] = 3.0
+    scale = otsu_scale(lambda: [magnitude])
+    assert 0 < scale.threshold <= 3.0
+    assert scale.share == 20 / 100_000
+
+
+def test_the_share_above_the_threshold_is_known():
+    magnitude = np.abs(np.random.default_rng(0).normal(5, 1, 10_000))
+    scale = otsu_scale(lambda: np.split(magnitude, 5))
+    assert scale.share == pytest.approx((magnitude >= scale.threshold).mean(), abs=0.02)
+    assert scale.share > 0.4

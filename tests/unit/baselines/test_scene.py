@@ -203,3 +203,12 @@ def test_deep_differences_take_their_threshold_from_windows_over_the_scene(monke
     assert found.figures["pixels"] == 30_000
     assert 0 < found.figures["threshold_pixels"] < 3 * 64**2 + 1
     assert any("the threshold is taken from" in line for line in said)
+
+
+def test_a_threshold_that_divides_what_is_all_alike_is_warned_of():
+    rng = np.random.default_rng(0)
+    before, after = rng.normal(100, 10, (2, 80, 90, 3)).astype(np.float32)
+    _, said = fit("cva", Scene(before, after))
+    assert any("form no two groups" in text and "warning" in text for text in said)
+    _, said = fit("cva", Scene(*make_scene()))
+    assert not any("form no two groups" in text for text in said)
