@@ -11,7 +11,7 @@ from changedet.training.config import ExperimentConfig, load_config
 
 RECIPE: Final = "demo"
 #: What it writes.
-ENTRIES: Final = ("data", "run", "evaluation", "prediction", "summary.html")
+ENTRIES: Final = ("data", "run", "evaluation", "prediction", "real", "summary.html")
 
 
 @dataclass(frozen=True)

@@ -3,40 +3,31 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from changedet.card import read_card
-from changedet.data.index import PairIndex, files_of, index_pairs
+from changedet.data.index import PairIndex, PairPaths, files_of, index_pairs
 from changedet.data.labels.scan import scan_labels
 from changedet.data.reading import PairReader
 from changedet.demo.baseline import DifferenceScorer
+from changedet.demo.page import Contender as Contender
+from changedet.demo.page import DemoReport as DemoReport
+from changedet.demo.page import pair_of, typical_panels, write_page
+from changedet.demo.real_pair import map_real_pair
 from changedet.demo.request import ENTRIES, RECIPE, check_request
 from changedet.demo.request import DemoRequest as DemoRequest
 from changedet.errors import TrainingError
 from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
-from changedet.evaluation.results import EvaluationResults
 from changedet.inference.counting import count_scores
 from changedet.inference.scorer import Scorer
 from changedet.inference.torch_scorer import TorchScorer
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.protocol import (
-    FixedThresholdMetrics,
     choose_threshold,
     fixed_threshold_metrics,
 )
-from changedet.predict.images import PredictionReport, predict_files
-from changedet.rendering.page import (
-    Cell,
-    Headline,
-    Headlines,
-    Note,
-    Picture,
-    Pictures,
-    Section,
-    Table,
-    write_summary,
-)
+from changedet.predict.images import predict_files
 from changedet.storage.lock import only_run
 from changedet.storage.output_folder import half_made, remove_entries
 from changedet.synthetic.dataset import write_sample
@@ -44,25 +35,6 @@ from changedet.training.build import build_seeded_model
 from changedet.training.callbacks import TrainingCallback
 from changedet.training.config import ExperimentConfig
 from changedet.training.run import TrainRequest, run_training
-
-_SHOWN_PANELS = 6
-
-
-@dataclass(frozen=True)
-class Contender:
-    """One row of the demo's comparison, every threshold chosen on the validation split."""
-
-    name: str
-    result: FixedThresholdMetrics
-
-
-@dataclass(frozen=True)
-class DemoReport:
-    """What the demo found and where it is."""
-
-    page: Path
-    contenders: Sequence[Contender]
-    seconds: dict[str, float]
 
 
 def run_demo(
@@ -131,14 +103,22 @@ def _run(
             *_baselines(config, index, model=model, device=request.device),
         ]
     with clock.measure("predict one pair"):
-        images = files_of(index)["test"][0]
+        images = _typical_pair(index, out / "evaluation" / "panels")
         prediction = predict_files(
             images.before, images.after, model=model, out=out / "prediction", device=request.device
         )
-    page = out / "summary.html"
-    demo = DemoReport(page, contenders, clock.seconds)
-    _write_page(request, demo, report, prediction=prediction, config=config)
+    with clock.measure("map a pair of real rasters"):
+        real = map_real_pair(out / "real", say=say)
+    demo = DemoReport(out / "summary.html", contenders, clock.seconds, real)
+    write_page(request, demo, report, prediction=prediction, config=config)
     return demo
+
+
+def _typical_pair(index: PairIndex, panels: Path) -> PairPaths:
+    """Choose the pair in the middle of the test split, by its F1, where there is one."""
+    pairs = files_of(index)["test"]
+    typical = [pair_of(panel) for panel in typical_panels(panels)]
+    return next((pair for pair in pairs if pair.after.stem in typical), pairs[0])
 
 
 def _baselines(
@@ -177,110 +157,3 @@ class _Clock:
         start = time.monotonic()
         yield
         self.seconds[step] = time.monotonic() - start
-
-
-def _write_page(
-    request: DemoRequest,
-    demo: DemoReport,
-    report: EvaluationResults,
-    *,
-    prediction: PredictionReport,
-    config: ExperimentConfig,
-) -> None:
-    best = demo.contenders[0].result
-    low, high = best.intervals["f1"]
-    options = config.model.options()
-    sections = [
-        Section(
-            "",
-            [
-                Headlines(
-                    [
-                        Headline(
-                            best.f1,
-                            "F1 on the test split",
-                            f"95 % interval over images {low:.3f} to {high:.3f}",
-                            emphasis="main",
-                        ),
-                        Headline(best.iou, "IoU"),
-                        Headline(best.precision, "precision"),
-                        Headline(best.recall, "recall"),
-                    ]
-                ),
-                Note(
-                    "The pairs are generated (fields, roads, buildings, water, in two seasons and "
-                    "with two sensors), so the figures show that everything works, not how well a "
-                    "model performs on real images. The threshold was chosen on the validation "
-                    "split."
-                ),
-            ],
-        ),
-        Section("Does training help?", [_comparison(demo.contenders)]),
-        Section("Test pairs, from worst to best", [_panels(request.out / "evaluation")]),
-        Section("One pair predicted", [_predicted(prediction)]),
-        Section(
-            "How it was made",
-            [
-                Table(
-                    "Wall-clock time of the steps",
-                    ["step", "seconds"],
-                    [[step, round(seconds, 1)] for step, seconds in demo.seconds.items()],
-                ),
-                Note(
-                    f"{config.model.name} on {config.model.encoder}, head width "
-                    f"{options['head_width']}, {options['distance']} distance, "
-                    f"{config.training.epochs} epochs of {request.counts[0]} pairs in crops of "
-                    f"{config.data.crop_px} px, seed {config.training.seed}, device "
-                    f"{report.device}, changedet {report.version}."
-                ),
-                *([Note(request.commands, kind="code")] if request.commands else []),
-            ],
-        ),
-    ]
-    write_summary(demo.page, title="changedet demo", subtitle=_SUBTITLE, sections=sections)
-
-
-_SUBTITLE = "What changed between two aerial images: train, evaluate, predict"
-
-
-def _comparison(contenders: Sequence[Contender]) -> Table:
-    rows: list[list[Cell]] = [
-        [
-            contender.name,
-            contender.result.f1,
-            contender.result.iou,
-            contender.result.precision,
-            contender.result.recall,
-            contender.result.average_precision,
-        ]
-        for contender in contenders
-    ]
-    return Table(
-        f"Test split, {contenders[0].result.images} pairs",
-        ["score from", "F1", "IoU", "precision", "recall", "average precision"],
-        rows,
-        highlighted=0,
-        note="Each threshold was chosen on the validation split and applied unchanged to the test "
-        "split.",
-    )
-
-
-def _panels(evaluation: Path) -> Pictures:
-    files = sorted((evaluation / "panels").glob("*.png"))
-    step = max(1, len(files) // _SHOWN_PANELS)
-    return Pictures(
-        [Picture(path, path.stem.replace("_", " ")) for path in files[::step][:_SHOWN_PANELS]]
-    )
-
-
-def _predicted(prediction: PredictionReport) -> Pictures:
-    pair = prediction.pairs[0]
-    items = [
-        Picture(pair.before, "before"),
-        Picture(pair.after, "after"),
-        Picture(prediction.out / "heatmap.png", "heatmap.png: blue same, red changed"),
-        Picture(prediction.out / "mask.png", "mask.png: changed pixels"),
-        Picture(prediction.out / "overlay.png", "overlay.png: changed pixels on the after image"),
-    ]
-    share = f"{100 * pair.changed_share:.1f} % of the pixels changed"
-    return Pictures(items, caption=f"{pair.name}: {share}", layout="grid")

@@ -84,7 +84,14 @@ def write_panels(
             mask=prediction.mask,
             label=images.label,
             threshold=threshold,
-            title=pair.name,
+            title=_title(pair.name, choice),
         )
         name = re.sub(r"[^\w.-]+", "_", pair.name)
         write_png(folder / f"{number:02d}_{choice.kind}{f1}_{name}.png", picture)
+
+
+def _title(name: str, choice: Choice) -> str:
+    words = {"worst": "one of the worst", "median": "typical", "best": "one of the best"}
+    if choice.kind not in words:
+        return f"{name} - no change labelled or detected"
+    return f"{name} - F1 {choice.f1:.3f}, {words[choice.kind]}"

@@ -113,12 +113,13 @@ class Pictures:
     Attributes:
         items: The pictures.
         caption: What they have in common.
-        layout: One below the other over the full width, or side by side as many as fit.
+        layout: One below the other over the full width, wide strips that may be scrolled on a
+            small screen; side by side as many as fit; or sheets, which shrink with the screen.
     """
 
     items: Sequence[Picture]
     caption: str = ""
-    layout: Literal["strip", "grid"] = "strip"
+    layout: Literal["strip", "grid", "sheet"] = "strip"
 
 
 @dataclass(frozen=True)

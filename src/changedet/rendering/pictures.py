@@ -39,8 +39,8 @@ LABEL_LEGEND: Legend = (
     ("ignored", IGNORED_COLOUR),
 )
 
-# Brightness of an image, and opacity of the colours on it, so that light colours stand out.
-_GROUND = 0.6
+# Contrast and brightness of an image, and opacity of the colours on it, so that they stand out.
+_GROUND, _GROUND_FROM = 0.65, 30.0
 _TINT = 0.5
 
 
@@ -111,7 +111,7 @@ def outcome_on(after: Pixels, mask: NDArray[np.bool_], label: Pixels) -> Pixels:
     """
     colours = outcome(mask, label)
     is_shown = _checked_mask(mask, label.shape) | (label != 0)
-    ground = after.astype(np.float64).mean(axis=2, keepdims=True) * _GROUND
+    ground = after.astype(np.float64).mean(axis=2, keepdims=True) * _GROUND + _GROUND_FROM
     picture = np.where(is_shown[..., None], ground + (colours - ground) * _TINT, ground)
     # Each kind has its own outline, also where it meets another.
     kind = np.where(label == IGNORED, 5, is_shown * (1 + 2 * (label == 1) + (mask != 0)))
@@ -172,7 +172,7 @@ def panel(
                 f"{name} {array.shape} and after {after.shape} must have the same height and width"
             )
     tiles = [Tile("Before", before, "photo"), Tile("After", after, "photo")]
-    ramp = heatmap(np.linspace(0.0, 1.0, 256)[None], threshold=threshold)
+    ramp = heatmap(np.linspace(0.0, 1.0, 256)[None])
     heat = Tile("Change score", heatmap(score, threshold=threshold), "photo", ramp=ramp)
     if label is None:
         drawn = overlay(after, mask)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import rasterio
 from typer.testing import CliRunner
 
 from changedet.cli.main import app
@@ -11,6 +12,8 @@ from changedet.data.index import index_pairs
 from changedet.data.labels.scan import scan_labels
 from changedet.data.reading import PairReader
 from changedet.demo.baseline import DifferenceScorer
+from changedet.demo.page import pair_of, typical_panels
+from changedet.demo.real_pair import AFTER, BEFORE, map_real_pair
 from changedet.demo.run import DemoReport, DemoRequest, run_demo
 from changedet.errors import ConfigError
 from changedet.inference.counting import count_scores
@@ -39,10 +42,49 @@ def test_the_page_shows_figures_pictures_and_how_to_go_on(demo):
     out, report = demo
     page = report.page.read_text(encoding="utf-8")
     assert report.page == out / "summary.html"
-    assert page.count("<img") >= 7
+    assert page.count("<img") >= 8
     assert "plain image difference" in page
     assert "changedet train &amp; so on" in page
     assert f"{report.contenders[0].result.f1:.4f}" in page
+
+
+def test_the_page_opens_with_typical_pairs_and_maps_a_real_one(demo, tmp_path):
+    out, report = demo
+    page = report.page.read_text(encoding="utf-8")
+    places = [page.index(f"<h2>{title}") for title in ("Test pairs", "On real", "Does training")]
+    assert places == sorted(places)
+    # Of two test pairs none is in the middle.
+    assert "Typical" not in page
+    assert report.real is not None
+    assert report.real.polygons.count > 10
+    assert (out / "real" / "preview.png").is_file()
+    assert report.seconds["map a pair of real rasters"] < 30
+    said: list[str] = []
+    assert map_real_pair(tmp_path / "real", folder=tmp_path, say=said.append) is None
+    assert said == ["there are no real rasters outside of a checkout: this part is left out"]
+    assert not (tmp_path / "real").exists()
+
+
+def test_typical_panels_are_those_in_the_middle(tmp_path):
+    kinds = ["worst"] * 2 + ["median"] * 5 + ["best"] * 2
+    for number, kind in enumerate(kinds, start=1):
+        (tmp_path / f"{number:02}_{kind}_f1-0.{number}00_some_pair_{number}.png").touch()
+    typical = typical_panels(tmp_path)
+    assert [pair_of(path) for path in typical] == [f"some_pair_{number}" for number in (4, 5, 6)]
+    (tmp_path / "10_no_change_other.png").touch()
+    assert pair_of(tmp_path / "10_no_change_other.png") == "other"
+
+
+def test_the_real_rasters_are_small_public_and_keep_their_place():
+    folder = Path(__file__).parents[3] / "examples" / "data"
+    files = sorted(folder.glob("*.tif"))
+    assert [path.name for path in files] == [BEFORE, AFTER]
+    assert sum(path.stat().st_size for path in files) < 4_000_000
+    for path in files:
+        with rasterio.open(path) as raster:
+            assert raster.crs == "EPSG:4326"
+            assert raster.bounds.left == pytest.approx(-74.60122, abs=1e-5)
+    assert "public domain" in (folder / "README.md").read_text()
 
 
 def test_every_contender_is_judged_on_the_test_split(demo):
