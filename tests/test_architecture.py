@@ -5,7 +5,7 @@ from pathlib import Path
 
 LAYERS = [
     {"errors", "types", "palette", "storage", "choices", "_optional", "_version"},
-    {"selection"},
+    {"selection", "domain"},
     {"card_format_1"},
     {"card"},
     {"nn", "raster"},

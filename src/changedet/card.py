@@ -17,8 +17,10 @@ from safetensors import SafetensorError, safe_open
 from changedet._version import __version__
 from changedet.card_format_1 import upgrade_card
 from changedet.choices import check_choice
+from changedet.domain import Domain
 from changedet.errors import CheckpointError, ConfigError
 from changedet.selection import Selection
+from changedet.storage.atomic import write_bytes
 from changedet.storage.text import first_few
 from changedet.types import Normalisation, PixelType, Precision, TestTime
 
@@ -36,6 +38,7 @@ Band = Annotated[int, Ge(1), Le(65_535)]
 _MOST_CHARACTERS = 16_000_000
 # Digits of the largest number of parameters that is believed.
 _LONGEST_COUNT = 18
+_LENGTH_BYTES = 8
 #: Name of the figures that a calibration adds to a card's metrics.
 CALIBRATION = "calibration"
 #: A zip archive (what torch.save writes), or a bare pickle of protocol 2 to 5 (older ones).
@@ -71,6 +74,8 @@ class ModelCard:
             files.
         source_bands: Bands of the rasters it was trained on, counted from 1, if they were chosen.
         source_bands_after: Those of the second date where they differ.
+        domain: What the training images were like, as far as that is known; files written before
+            it was stated hold none.
         package_version: Of the package that wrote the file.
         format_version: Of the layout of the file that it was read from.
 
@@ -99,6 +104,7 @@ class ModelCard:
     blocks: dict[str, Any] | None = None
     source_bands: tuple[Band, ...] | None = None
     source_bands_after: tuple[Band, ...] | None = None
+    domain: Domain | None = None
     package_version: Annotated[str, MaxLen(100)] = __version__
     format_version: int = FORMAT_VERSION
 
@@ -126,6 +132,9 @@ class ModelCard:
         values = dataclasses.asdict(self)
         chosen = self.threshold_selection
         values["threshold_selection"] = None if chosen is None else chosen.to_dict()
+        if self.domain is None:
+            # Versions that do not know it read such a card.
+            del values["domain"]
         values["weights_selection"] = [chosen.to_dict() for chosen in self.weights_selection]
         return {key: _without_nan(value) for key, value in values.items()}
 
@@ -213,6 +222,32 @@ def read_card(path: str | Path) -> ModelCard:
         raise _unreadable(path, first_few(faults, separator="; ")) from error
     except (ValueError, TypeError, KeyError, RecursionError, ConfigError) as error:
         raise _unreadable(path, str(error)) from error
+
+
+def replace_card(source: Path, target: Path, card: ModelCard) -> None:
+    """Write a model file again with another card; its tensors stay as they are, byte by byte.
+
+    Args:
+        source: The model file.
+        target: The file to write, which may be the same.
+        card: The new card; the network must be that of the file.
+
+    Raises:
+        CheckpointError: If ``source`` is no model file.
+        StorageError: If ``target`` cannot be written.
+    """
+    read_card(source)
+    content = source.read_bytes()
+    # A safetensors file: the length of its header, the header as JSON, the tensors.
+    start = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
+    header = json.loads(content[_LENGTH_BYTES:start])
+    stated = dataclasses.replace(card, format_version=FORMAT_VERSION)
+    header["__metadata__"][CARD_KEY] = json.dumps(stated.to_dict(), allow_nan=False)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    # Readers map the tensors into memory: they begin at a multiple of eight bytes.
+    text += b" " * (-len(text) % _LENGTH_BYTES)
+    length = len(text).to_bytes(_LENGTH_BYTES, "little")
+    write_bytes(checked_name(target), length + text + content[start:])
 
 
 def read_parameter_count(path: str | Path) -> int | None:

@@ -81,6 +81,8 @@ def _main_rows(
     if card.source_bands is not None:
         yield "bands of the rasters", _bands(card.source_bands, card.source_bands_after)
     yield "trained on", _data(card)
+    if card.domain is not None:
+        yield "images", card.domain.describe() or _NOT_STATED
     if card.threshold is None:
         yield "threshold", "none; predict needs --threshold, or choose one: changedet calibrate"
     else:
@@ -123,10 +125,25 @@ def _rows(
     yield "test-time augmentation", card.test_time
     yield "metrics", _lines(card.metrics)
     yield "trained on", _data(card)
+    yield from _domain_rows(card)
     yield "label encoding", _lines(card.label or {})
     yield "recipe", _lines(card.recipe or {})
     yield "written by", f"changedet {card.package_version} (format {card.format_version})"
     yield "licence", card.licence_note or _NOT_STATED
+
+
+def _domain_rows(card: "ModelCard") -> Iterable[tuple[str, str]]:
+    domain = card.domain
+    if domain is None:
+        yield "images", _NOT_STATED
+        return
+    yield "images", domain.describe() or _NOT_STATED
+    values = domain.values or ()
+    lines = [
+        f"band {number}: median {found.middle:g}, 98 % from {found.low:g} to {found.high:g}"
+        for number, found in enumerate(values, 1)
+    ]
+    yield "values of the images", "\n".join(lines) or _NOT_STATED
 
 
 def _data(card: "ModelCard") -> str:

@@ -12,6 +12,7 @@ from changedet.cli.calibrate import calibrate
 from changedet.cli.convert import convert
 from changedet.cli.data import app as data_app
 from changedet.cli.demo import demo
+from changedet.cli.describe import describe
 from changedet.cli.ensemble import ensemble
 from changedet.cli.evaluate import evaluate
 from changedet.cli.info import info
@@ -65,7 +66,7 @@ _PANELS: Final = {
     "Find changes": (predict, demo),
     "Train": (recipes, calibrate, ensemble),
     "Measure": (evaluate, ablate),
-    "Model files and results": (models, info, convert, schema),
+    "Model files and results": (models, info, describe, convert, schema),
 }
 for panel, commands in _PANELS.items():
     for command in commands:

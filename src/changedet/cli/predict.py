@@ -373,6 +373,9 @@ def _predict_pictures(
         )
     for pair in report.pairs:
         typer.echo(f"{pair.name}: {100 * pair.changed_share:.2f} % changed")
+    for remark in report.remarks:
+        if remark.severity == "warning" or not quiet:
+            say(remark.sentence)
     typer.echo(f"threshold {report.threshold:.4f} ({report.threshold_source})")
     typer.echo(f"results: {report.out}")
 

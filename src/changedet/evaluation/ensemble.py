@@ -9,6 +9,7 @@ import torch
 
 from changedet.card import ModelCard, checked_name, read_precision
 from changedet.data.rasters.provenance import add_validation, difference
+from changedet.domain import Domain
 from changedet.errors import ConfigError
 from changedet.evaluation.leakage import data_settings, is_same_data_set
 from changedet.model_search import find_model
@@ -177,6 +178,23 @@ def _said(value: object) -> str:
     return "none stated" if value is None else str(value)
 
 
+def _merged_domain(domains: Sequence[Domain | None]) -> Domain | None:
+    """Keep what all members say; they share what no member is alone in having seen."""
+    known = [domain for domain in domains if domain is not None]
+    if not known:
+        return None
+    lengths = [domain.gsd_m for domain in known if domain.gsd_m is not None]
+    return Domain(
+        is_generated=all(domain.is_generated for domain in known),
+        gsd_m=(min(low for low, _ in lengths), max(high for _, high in lengths))
+        if lengths
+        else None,
+        change="; ".join(dict.fromkeys(domain.change for domain in known if domain.change)) or None,
+        region="; ".join(dict.fromkeys(domain.region for domain in known if domain.region)) or None,
+        values=next((domain.values for domain in known if domain.values is not None), None),
+    )
+
+
 def _merged_card(ensemble: Ensemble, members: Sequence[_Member]) -> ModelCard:
     cards = [member.card for member in members]
     first = cards[0]
@@ -211,4 +229,5 @@ def _merged_card(ensemble: Ensemble, members: Sequence[_Member]) -> ModelCard:
         blocks=blocks,
         source_bands=first.source_bands,
         source_bands_after=first.source_bands_after,
+        domain=_merged_domain([card.domain for card in cards]),
     )

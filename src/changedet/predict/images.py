@@ -18,6 +18,8 @@ from changedet.inference.opening import open_detector
 from changedet.inference.provenance import settle_threshold
 from changedet.inference.scorer import Image, SceneFitted
 from changedet.inference.tiling import WHOLE_PX, score_pairs
+from changedet.predict.far_domain import FarBand, far_bands, levels_of_image
+from changedet.predict.remarks import Remark, remarks_on_images
 from changedet.predict.summary import (
     SUMMARY,
     ImagePairSummary,
@@ -66,12 +68,18 @@ class PredictionReport:
         threshold: Score from which on a pixel counts as changed.
         threshold_source: Who chose it.
         pairs: What was found, in the order of the names.
+        remarks: What the user should know.
     """
 
     out: Path
     threshold: float
     threshold_source: str
     pairs: tuple[PredictedPair, ...]
+    remarks: tuple[Remark, ...] = ()
+
+
+#: Name of an image, and its bands whose values are far from those of the training.
+_FarImage = tuple[str, tuple[FarBand, ...]]
 
 
 class _Files(NamedTuple):
@@ -154,6 +162,8 @@ def predict_files(
             f"{name} was trained on {detector.card.pixel_type} rasters, and PNG and JPEG images "
             "are read as 8 bit; give GeoTIFFs like those it was trained on"
         )
+    domain = detector.card.domain
+    remarks: tuple[Remark, ...] = ()
     chosen, source = settle_threshold(detector.card, threshold, model=name)
     facts: dict[str, Any] = {
         "version": __version__,
@@ -169,7 +179,8 @@ def predict_files(
     ):
         single = before.is_file()
         found: list[PredictedPair] = []
-        for pair, prediction in _predictions(
+        far: list[_FarImage] = []
+        for pair, prediction, images in _predictions(
             detector,
             files,
             threshold=chosen,
@@ -178,14 +189,22 @@ def predict_files(
         ):
             place = Path() if single else Path(pair.name)
             entry = _write_pair(folder / place, pair, prediction)
-            ImagePairSummary(**facts, **_fields(entry)).write(folder / place / SUMMARY)
+            strange = list(_far_images(detector, pair, images))
+            remarks = tuple(remarks_on_images(domain, strange, images=2))
+            ImagePairSummary(**facts, **_fields(entry), remarks=remarks).write(
+                folder / place / SUMMARY
+            )
             found.append(entry)
+            far += strange
             if progress is not None:
                 progress(len(found), len(files))
         if not single:
             pairs = tuple(PictureFacts(**_fields(entry)) for entry in found)
-            ImagesSummary(**facts, images=len(pairs), pairs=pairs).write(folder / SUMMARY)
-    return PredictionReport(out, chosen, source, tuple(found))
+            remarks = tuple(remarks_on_images(domain, far, images=2 * len(found)))
+            ImagesSummary(**facts, images=len(pairs), pairs=pairs, remarks=remarks).write(
+                folder / SUMMARY
+            )
+    return PredictionReport(out, chosen, source, tuple(found), remarks)
 
 
 def _list_pairs(before: Path, after: Path) -> list[_Files]:
@@ -271,8 +290,8 @@ def _predictions(
     threshold: float,
     batch_size: int,
     ahead: int,
-) -> Iterator[tuple[_Files, Prediction]]:
-    """Predict pair after pair, with the after image, for the overlay."""
+) -> Iterator[tuple[_Files, Prediction, tuple[Image, Image]]]:
+    """Predict pair after pair; each comes with its images."""
 
     def read(pair: _Files) -> tuple[_Files, Image, Image]:
         channels = detector.in_channels
@@ -286,8 +305,19 @@ def _predictions(
         tile_px=WHOLE_PX if isinstance(detector.scorer, SceneFitted) else None,
         batch_size=batch_size,
     )
-    for (pair, _, after), score in scored:
-        yield pair, Prediction(detector.scorer.to_host(score), threshold, after=after)
+    for (pair, before, after), score in scored:
+        prediction = Prediction(detector.scorer.to_host(score), threshold, after=after)
+        yield pair, prediction, (before, after)
+
+
+def _far_images(
+    detector: Detector, pair: _Files, images: tuple[Image, Image]
+) -> Iterator[_FarImage]:
+    """Give those images of a pair whose values are far from those of the training."""
+    for path, image in zip((pair.before, pair.after), images, strict=True):
+        bands = far_bands(levels_of_image(image), detector.card.domain)
+        if bands:
+            yield str(path), bands
 
 
 def _write_pair(folder: Path, pair: _Files, prediction: Prediction) -> PredictedPair:

@@ -26,6 +26,7 @@ from changedet.predict.remarks import (
     remark_on_tiles,
     remarks_on_alignment,
     remarks_on_correction,
+    remarks_on_domain,
     remarks_on_reading,
     remarks_on_results,
     remarks_on_shift,
@@ -142,6 +143,7 @@ def open_pair(
         ),
     )
     remarks.add(*remarks_on_reading(pair.facts))
+    remarks.add(*remarks_on_domain(detector.card.domain, pair.before.gsd_m, pair.facts.values))
     return pair
 
 

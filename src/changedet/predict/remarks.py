@@ -1,11 +1,14 @@
 """What is said about a pair where a model comes in; see :mod:`changedet.raster.remarks`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
+from changedet.domain import Domain
 from changedet.inference.detector import Detector
+from changedet.predict.far_domain import FarBand, far_bands, far_gsd, levels_of_scene
 from changedet.predict.registration import Correction
 from changedet.predict.tiling import TileEffect, Tiling
+from changedet.raster.pair_values import PairValueFacts
 from changedet.raster.remarks import (
     Remark,
     Remarks,
@@ -28,6 +31,8 @@ __all__ = (
     "remark_on_tiles",
     "remarks_on_alignment",
     "remarks_on_correction",
+    "remarks_on_domain",
+    "remarks_on_images",
     "remarks_on_reading",
     "remarks_on_results",
     "remarks_on_shift",
@@ -108,6 +113,11 @@ def remarks_on_results(*, has_sidecar: bool, polygons: Kept) -> Iterator[Remark]
         )
 
 
+# From this share of the images on, values far from the training's are spoken of.
+_FAR_IMAGES: Final = 0.05
+_ONE_PAIR: Final = 2
+
+
 def remark_on_area(share_outside: float) -> Remark:
     """Say that part of the area of interest, a share in [0, 1], has no pixels."""
     return note(
@@ -137,4 +147,76 @@ def remark_on_missing_bands(listed: str, *, raster: str, count: int) -> Remark:
         "values",
         f"the model was trained on bands {listed} of its rasters, but {raster} has {count}; set "
         "`bands` to choose which to read",
+    )
+
+
+def remarks_on_domain(
+    domain: Domain | None, gsd_m: float | None, values: PairValueFacts | None
+) -> Iterator[Remark]:
+    """Say what a model was trained on, and how far a pair of rasters is from that.
+
+    Args:
+        domain: What the model was trained on, if that is known.
+        gsd_m: Ground sample distance of the pair, in metres.
+        values: What is known of its values.
+    """
+    yield from _trained_on(domain)
+    far = far_gsd(gsd_m, domain)
+    if far is not None:
+        low, high = far.trained
+        trained = f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
+        yield warning(
+            "model",
+            f"the model was trained on pixels of {trained} m, and those of this pair are "
+            f"{far.found:.3g} m long, {far.factor:.1f} times beyond: objects look different at "
+            "that size, and the result may mean little; resample both dates (gdalwarp -tr), or "
+            "use another model",
+        )
+    if values is not None:
+        levels = levels_of_scene(values)
+        for date, found in zip((values.before, values.after), levels, strict=True):
+            bands = far_bands(found, domain)
+            if bands:
+                yield warning("model", _far_values(date.raster, bands))
+
+
+def remarks_on_images(
+    domain: Domain | None, far: Sequence[tuple[str, tuple[FarBand, ...]]], *, images: int
+) -> Iterator[Remark]:
+    """Say how many images are far from what a model was trained on.
+
+    Args:
+        domain: What the model was trained on, if that is known.
+        far: Names of the images that are, with their bands.
+        images: How many there are in all, of both dates.
+    """
+    yield from _trained_on(domain)
+    if far and len(far) >= _FAR_IMAGES * images:
+        name, bands = far[0]
+        many = f"{len(far)} of {images} images: " if images > _ONE_PAIR else ""
+        yield warning("model", many + _far_values(name, bands))
+
+
+def _trained_on(domain: Domain | None) -> Iterator[Remark]:
+    if domain is None:
+        return
+    described = domain.describe()
+    if described is not None:
+        yield note("model", f"the model was trained on: {described}")
+    if domain.is_generated:
+        yield warning(
+            "model",
+            "the model was trained on generated pictures alone: on real images its results mean "
+            "little",
+        )
+
+
+def _far_values(name: str, bands: Sequence[FarBand]) -> str:
+    first = bands[0]
+    low, middle, high = first.found
+    return (
+        f"the values of {name} are far from those that the model was trained on (channel "
+        f"{first.channel}: median {middle:.4g}, 98 % from {low:.4g} to {high:.4g}; in training "
+        f"{first.trained.middle:.4g}, {first.trained.low:.4g} to {first.trained.high:.4g}), so the "
+        "result may mean little; check units, bands and limits of a stretch"
     )

@@ -77,6 +77,7 @@ class _PictureRun(Results):
         device: Where it was computed.
         tile_px: Height and width of a tile.
         test_time: Views of a tile that were averaged.
+        remarks: What the user was told.
     """
 
     version: str
@@ -85,6 +86,7 @@ class _PictureRun(Results):
     device: str
     tile_px: int
     test_time: TestTime
+    remarks: tuple[Remark, ...] = ()
 
 
 class PictureFacts(Record):

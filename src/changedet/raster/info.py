@@ -122,7 +122,7 @@ def read_info(
         width=dataset.width,
         crs=crs,
         transform=dataset.transform,
-        gsd_m=_ground_sample_distance(crs, dataset.transform, shape=dataset.shape),
+        gsd_m=ground_sample_distance(crs, dataset.transform, shape=dataset.shape),
         dtype=dtypes.pop() if len(dtypes) == 1 else "float32",
         bands=bands,
         band_count=dataset.count,
@@ -134,7 +134,7 @@ def read_info(
     )
 
 
-def _ground_sample_distance(
+def ground_sample_distance(
     crs: str | None, transform: Affine, *, shape: tuple[int, int]
 ) -> float | None:
     """Measure the centre pixel on the ellipsoid: a CRS may be in degrees or feet, or distorted."""

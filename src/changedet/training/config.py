@@ -129,6 +129,22 @@ class DataConfig(Section):
     crops_per_pair: int = Field(
         1, ge=1, description="crops that an epoch takes of each pair of images"
     )
+    gsd_m: tuple[float, ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=2,
+        description="ground sample distance of the images in metres, or the smallest and the "
+        "largest one, for the model's card; default: measured where images are georeferenced",
+    )
+    change_kind: str | None = Field(
+        None, description="kind of change that is labelled, in words, for the model's card"
+    )
+    generated: bool = Field(
+        default=False, description="the images are drawn by a program, which the model's card says"
+    )
+    region: str | None = Field(
+        None, description="where the images were taken, in words, for the model's card"
+    )
     workers: int = Field(2, ge=0)
     cache: Literal["none", "memory"] = "none"
 

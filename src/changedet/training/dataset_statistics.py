@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from changedet.data.domain import measure_gsd, measure_values
 from changedet.data.index import PairIndex
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding, scan_labels
 from changedet.data.rasters.provenance import difference, record_blocks
 from changedet.data.statistics import measure_normalisation
 from changedet.data.tools.leaks import Leak, describe_leaks, find_leaks
+from changedet.domain import Domain
 from changedet.errors import ConfigError, DataError
 from changedet.losses.registry import loss_row
 from changedet.storage.results import PlainJson, Record, Results
@@ -32,6 +34,7 @@ class DatasetStatistics(Record):
         source_bands: Bands of the rasters, counted from 1, if they were chosen.
         source_bands_after: Those of the second date where they differ.
         blocks: Blocks of scenes that train and validate; null for pairs of files.
+        domain: What the training images are like; null for runs of earlier versions.
         leaks: Pairs of other splits that were found among the training pairs.
     """
 
@@ -44,6 +47,7 @@ class DatasetStatistics(Record):
     source_bands: tuple[int, ...] | None = None
     source_bands_after: tuple[int, ...] | None = None
     blocks: PlainJson | None = None
+    domain: Domain | None = None
     leaks: tuple[Leak, ...] = ()
 
 
@@ -115,7 +119,28 @@ def measure_dataset(
         leaks=leaks,
         source_bands=index.bands,
         source_bands_after=index.bands_after,
+        domain=_domain(pairs, config, say=say),
     )
+
+
+def _domain(
+    pairs: Sequence[LabelledPair], config: ExperimentConfig, *, say: Callable[[str], None]
+) -> Domain:
+    """Measure what the images are like; what cannot be measured can be set."""
+    data = config.data
+    domain = Domain(
+        gsd_m=measure_gsd(pairs) if data.gsd_m is None else (min(data.gsd_m), max(data.gsd_m)),
+        change=data.change_kind,
+        region=data.region,
+        values=measure_values(pairs, channels=config.model.in_channels),
+        is_generated=data.generated,
+    )
+    if domain.gsd_m is None:
+        say(
+            "the ground sample distance of the images is not known; set `data.gsd_m` (metres), so "
+            "that predictions on images of another one are warned of"
+        )
+    return domain
 
 
 def _accept_one_class(

@@ -124,6 +124,7 @@ def describe_model(
         blocks=facts.blocks,
         source_bands=facts.source_bands,
         source_bands_after=facts.source_bands_after,
+        domain=facts.domain,
         package_version=__version__,
     )
 

@@ -18,6 +18,7 @@ from changedet.evaluation.leakage import optimism_note
 from changedet.selection import Selection
 from changedet.types import CDD_NORMALISATION, Normalisation
 
+RELEASED_CARD = Path(__file__).parent / "old_cards" / "pyramid_small_clcd.json"
 RELEASED = Path(__file__).parents[3] / "models" / "pyramid_small_clcd.safetensors"
 CARD = ModelCard("dasnet", {}, CDD_NORMALISATION, threshold=0.3)
 BEST = Selection("training", data="TOWN", split="val", images=2, epoch=3, batch=40)
@@ -154,9 +155,13 @@ def test_in_the_oldest_files_the_threshold_was_chosen_with_the_weights(tmp_path)
     assert weights(threshold_source=CALIBRATED.describe(), selection_source=best) == (BEST,)
 
 
-def test_the_released_file_tells_what_it_told_in_format_1():
-    card = read_card(RELEASED)
-    assert card.format_version == 1
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_released_file_tells_what_it_told_in_format_1(tmp_path, version):
+    # Its card as it was before what its images are like was added.
+    old = write(tmp_path / "m.safetensors", json.loads(RELEASED_CARD.read_text()))
+    card = read_card(old if version == 1 else RELEASED)
+    assert card.format_version == version
+    assert (card.domain is None) == (version == 1)
     assert card.threshold_source == (
         "max-F1 on split 'val' of clcd (120 images), calibrated with mode whole, "
         "test-time augmentation coarse_few, int8 weights"
@@ -169,6 +174,12 @@ def test_the_released_file_tells_what_it_told_in_format_1():
     assert [chosen.epoch for chosen in card.weights_selection] == [100, 60]
     assert note(card, data="CLCD", split="val") == "selection set, optimistic"
     assert note(card, data="CLCD", split="test") is None
+
+
+def test_the_released_file_says_what_its_images_are_like():
+    domain = read_card(RELEASED).domain
+    assert domain.describe() == "cropland change, Guangdong, China, pixels of 0.5 to 2 m"
+    assert len(domain.values) == 3
 
 
 @pytest.mark.parametrize(
