@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import multiprocessing
 import shutil
 import signal
 from dataclasses import replace
@@ -273,6 +274,8 @@ def test_a_missing_validation_split_is_named_with_its_setting(own_pairs_folder, 
 
 def test_worker_processes_change_nothing(finished_run, pairs_folder, tmp_path):
     train(tmp_path / "run", pairs_folder, overrides=["data.workers=2"])
+    # Python would wait for them at its end, and they outlive the signal that it sends.
+    assert multiprocessing.active_children() == []
     assert_same_run(finished_run, tmp_path / "run")
 
 

@@ -12,16 +12,20 @@ from changedet.cli.completion import complete_table
 from changedet.cli.options import (
     LABELS,
     OUTPUT,
+    BandsAfterOption,
+    BandsOption,
     BaselinesOption,
     DeviceOption,
     FloorsOption,
     OverridesOption,
     OverwriteOption,
     QuietOption,
+    band_numbers,
     whole_numbers,
 )
 from changedet.cli.preflight import check_data, check_device
 from changedet.cli.streams import results_console
+from changedet.cli.train_arguments import with_short_forms
 from changedet.cli.wording import say, speaker
 from changedet.errors import ConfigError
 from changedet.storage.secrets import hidden
@@ -87,6 +91,8 @@ def ablate(
             rich_help_panel=LABELS,
         ),
     ] = None,
+    bands: BandsOption = None,
+    bands_after: BandsAfterOption = None,
     baselines: BaselinesOption = True,
     floors: FloorsOption = True,
     shown: Annotated[
@@ -133,7 +139,13 @@ def ablate(
         seeds=whole_numbers("--seeds", [seeds], such_as="0,1,2") or (),
         epochs=epochs,
         minutes=minutes,
-        overrides=tuple(overrides or ()),
+        overrides=with_short_forms(
+            overrides or (),
+            {
+                "--bands": band_numbers("--bands", bands),
+                "--bands-after": band_numbers("--bands-after", bands_after),
+            },
+        ),
         rows=None if rows is None else tuple(name.strip() for name in rows.split(",")),
         device=device,
         test_split=test_split,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch.utils.data import DataLoader
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from changedet.data.index import BandChoice, PairIndex, index_pairs
 from changedet.data.labelled import LabelledPair
@@ -185,6 +186,18 @@ def build_loader(
         worker_init_fn=_ignore_interrupts,
     )
     return loader, sampler
+
+
+def end_workers(loader: DataLoader[PairSample]) -> None:
+    """End the processes that read for a loader.
+
+    Left to the end of Python, they are waited for in vain: they outlive the signal that Python
+    then sends them, as they outlive one that is meant for the whole run.
+    """
+    iterator = loader._iterator
+    loader._iterator = None
+    if isinstance(iterator, _MultiProcessingDataLoaderIter):
+        iterator._shutdown_workers()
 
 
 def build_settings(config: ExperimentConfig, device: torch.device) -> TrainerSettings:

@@ -28,6 +28,7 @@ from changedet.training.build import (
     build_seeded_model,
     build_settings,
     choose_precision,
+    end_workers,
     index_data,
 )
 from changedet.training.callbacks import TrainingCallback
@@ -139,6 +140,7 @@ def _run(
         fill=facts.normalisation,
     )
     with _stop_on_signals(say) as caught, contextlib.ExitStack() as stack:
+        stack.callback(end_workers, loader)
         records = RunRecords(request.out)
         watchers = [records, *callbacks]
         for watcher in watchers:

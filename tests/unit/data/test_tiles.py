@@ -12,6 +12,7 @@ from changedet.data.labelled import read_pair
 from changedet.data.labels.scan import scan_labels
 from changedet.data.statistics import measure_normalisation
 from changedet.data.tools.check import check_pairs
+from changedet.data.tools.prepare import prepare
 from changedet.data.training.pairs import PairDataset
 from changedet.data.training.sampling import SampleKey
 from changedet.errors import ConfigError, DataError
@@ -240,6 +241,9 @@ def test_splits_with_other_numbers_of_bands_need_a_choice(tiles):
 
     with pytest.raises(DataError, match=r"val/A/1.tif: has 3 bands .*`bands=\(1,2,3,1\)`"):
         index_pairs(folder, channels=None)
+    faults = " ".join(check_pairs(folder).errors)
+    assert "val/A/1.tif: has 3 bands" in faults
+    assert "damaged" not in faults
     assert opened(folder, "val", bands=BandChoice((3, 2, 1))).before.shape[2] == 3
 
 
@@ -249,6 +253,9 @@ def test_tiles_of_different_types_are_refused_by_name(tiles):
 
     with pytest.raises(DataError, match=r"train/A/1.tif uint8, .*train/B/1.tif uint16"):
         index_pairs(folder, channels=None)
+    report = check_pairs(folder)
+    assert len(report.errors) == 1
+    assert report.splits["val"].pairs == 1
 
 
 def test_complex_numbers_are_refused(tiles):
@@ -307,3 +314,13 @@ def test_a_manifest_lists_its_bands_itself(write_scene):
 
     with pytest.raises(ConfigError, match="listed in their manifest"):
         index_pairs(scene.manifest, bands=BandChoice((3, 2, 1)))
+
+
+def test_masks_of_tiles_are_prepared_like_those_of_pictures(tiles, tmp_path):
+    folder = tiles(bands=9, label="float64")
+
+    prepared = prepare(folder, tmp_path / "prepared")
+
+    assert prepared.masks == 2
+    assert np.array_equal(opened(prepared.folder).before, pixels(9))
+    assert opened(prepared.folder).label[:4].min() == 1

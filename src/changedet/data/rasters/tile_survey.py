@@ -51,33 +51,40 @@ def settle_tiles(found: Survey, choice: BandChoice, *, channels: int | None) -> 
     afters = _probe_all(
         [pair.after for pair in pairs], choice.after or choice.before, channels=channels
     )
-    faults = [*_faults([*befores, *afters]), *_mixed_types([*befores, *afters])]
-    if faults or channels is None:
-        found.faults += faults
-        return
-    readings = {
-        pair: TileReading(
-            channels,
-            before.bands,
-            after.bands,
-            before.pixel_type,
-            before.has_gaps or after.has_gaps,
-        )
-        for pair, (_, before, _), (_, after, _) in zip(pairs, befores, afters, strict=True)
-        if before is not None and after is not None
-    }
+    found.faults += [*_faults([*befores, *afters]), *_mixed_types([*befores, *afters])]
+    readings = _readings(pairs, befores, afters)
+    # What has a fault cannot be looked at any further.
     found.splits = {
         split: [
-            pair._replace(reading=readings[pair]) if isinstance(pair, PairPaths) else pair
+            pair._replace(reading=readings[pair])
             for pair in members
+            if isinstance(pair, PairPaths) and pair in readings
         ]
         for split, members in found.splits.items()
     }
     first, second = befores[0].found, afters[0].found
-    if first is not None and second is not None:
+    if first is not None and second is not None and channels is not None:
         found.channels, found.pixel_type, found.bands = channels, first.pixel_type, first.bands
         found.bands_after = None if second.bands == first.bands else second.bands
         found.notes.append(_how(first, second))
+
+
+def _readings(
+    pairs: Sequence[PairPaths], befores: Sequence[_Probe], afters: Sequence[_Probe]
+) -> dict[PairPaths, TileReading]:
+    """Settle how pairs are read that have no fault, and values of the same type as the first."""
+    readings: dict[PairPaths, TileReading] = {}
+    kind: PixelType | None = None
+    for pair, (_, before, _), (_, after, _) in zip(pairs, befores, afters, strict=True):
+        if before is None or after is None:
+            continue
+        kind = kind or before.pixel_type
+        if before.pixel_type == after.pixel_type == kind:
+            gaps = before.has_gaps or after.has_gaps
+            readings[pair] = TileReading(
+                before.channels, before.bands, after.bands, pixel_type=kind, has_gaps=gaps
+            )
+    return readings
 
 
 def _first_channels(pairs: Sequence[PairPaths]) -> int | None:

@@ -94,7 +94,7 @@ def prepare(
     """
     root, out = Path(root), None if out is None else Path(out)
     _require_outside(root, out)
-    index = accept(survey(root, benchmark=benchmark, prefer="original"))
+    index = accept(survey(root, benchmark=benchmark, prefer="original", channels=None))
     folder = index.root if out is None else out
     steps = {
         split: [_step(pair, split, root=index.root, out=out, images=images) for pair in pairs]
