@@ -10,7 +10,6 @@ from typing import Any, Final
 from typer.core import TyperCommand
 
 from changedet.errors import ConfigError
-from changedet.training.run_folder import find_run, is_run
 
 _RESUME: Final = "--resume"
 _OUT: Final = "--out"
@@ -57,6 +56,9 @@ def name_resumed_run(words: Iterable[str]) -> list[str]:
         if not behind or behind[0].startswith("-") or _is_config(behind[0]):
             return words
         named = behind[0]
+    # Reading of run files comes with it, which other commands do not need.
+    from changedet.training.run_folder import find_run
+
     run = find_run(Path(named))
     rest = words[:place] + words[place + (1 if is_joined else 2) :]
     out = _value_of(_OUT, rest)
@@ -94,6 +96,8 @@ def with_short_forms(
 
 def _is_config(word: str) -> bool:
     """Tell the argument CONFIG from a run: a recipe's name or a settings file."""
+    from changedet.training.run_folder import is_run
+
     path = Path(word)
     if is_run(path):
         return False
