@@ -8,10 +8,15 @@ export UV_COMPILE_BYTECODE := 1
 # Where this is set, as in many containers, every process of the tests would compile our files anew,
 # and pytest would rewrite the assertions of all tests in every run.
 export PYTHONDONTWRITEBYTECODE :=
+# CPU=1 installs PyTorch without CUDA: 2 GB instead of 6.4 GB on Linux.
+ifdef CPU
+export UV_TORCH_BACKEND := cpu
+endif
 
 .PHONY: help setup demo test check fuzz smoke format constraints clean
 
 help:
+	@echo "make setup  install everything into .venv; make setup CPU=1: PyTorch without CUDA"
 	@echo "make demo   set up, then train, evaluate and predict on generated pairs"
 	@echo "make test   set up, then run the tests with coverage"
 	@echo "make check  set up, then lint and type-check"
@@ -26,10 +31,14 @@ $(STAMP): pyproject.toml constraints.txt | $(UV)
 	$(UV) pip install --quiet --python $(RUN)/python --constraints constraints.txt --editable '.[lite0]' --group dev
 	touch $@
 
+HOW_TO_CALL = @echo "To use it: $(CURDIR)/$(RUN)/changedet, or once per terminal: source $(CURDIR)/$(RUN)/activate"
+
 setup: $(STAMP)
+	$(HOW_TO_CALL)
 
 demo: $(STAMP)
 	$(RUN)/changedet demo --out demo --overwrite
+	$(HOW_TO_CALL)
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term $(ARGS)
