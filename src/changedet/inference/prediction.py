@@ -79,7 +79,7 @@ class Prediction:
         if self.after is None:
             raise ConfigError(
                 "this prediction was made without its images, so there is nothing to draw on; "
-                "give `after` to Prediction, or use the heat map"
+                "give Prediction the image (after=), or use the heat map"
             )
         return overlay(as_rgb(self.after), self.mask)
 
