@@ -34,7 +34,7 @@ from changedet.cli.options import (
 )
 from changedet.cli.preflight import check_data, check_device, check_method, check_results
 from changedet.cli.streams import results_console
-from changedet.cli.wording import speaker, with_options
+from changedet.cli.wording import print_help_of_group, speaker, with_options
 from changedet.storage.markers import ACCURACY
 from changedet.storage.secrets import hidden
 
@@ -43,14 +43,13 @@ if TYPE_CHECKING:
 
     from changedet.evaluation.benchmark.results import AccuracyResults
 
-app = typer.Typer(
-    help="Compare models with each other and with untrained methods.", no_args_is_help=True
-)
+app = typer.Typer()
 
 
-@app.callback()
-def _benchmark() -> None:
+@app.callback(invoke_without_command=True)
+def _benchmark(ctx: typer.Context) -> None:
     """Compare models with each other and with untrained methods."""
+    print_help_of_group(ctx)
 
 
 @app.command()

@@ -20,7 +20,7 @@ from changedet.cli.options import (
     whole_numbers,
 )
 from changedet.cli.streams import messages_console, results_console
-from changedet.cli.wording import with_options
+from changedet.cli.wording import print_help_of_group, with_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,9 +28,14 @@ if TYPE_CHECKING:
     from changedet.data.tools.check import CheckReport
     from changedet.data.tools.prepare import Prepared
 
-app = typer.Typer(
-    help="Check a data set, prepare labels and lists, make sample data.", no_args_is_help=True
-)
+app = typer.Typer()
+
+
+@app.callback(invoke_without_command=True)
+def _data(ctx: typer.Context) -> None:
+    """Check a data set, prepare labels and lists, make sample data."""
+    print_help_of_group(ctx)
+
 
 # A broken data set may have one error for every file.
 _MOST_SENTENCES = 50
@@ -49,17 +54,23 @@ def sample(
     *,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="The same seed gives the same data."),
+        typer.Option(
+            min=0, metavar="N", help="The same seed gives the same data.", show_default="0"
+        ),
     ] = None,
     train: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Pairs to train on.")
+        int | None, typer.Option(min=1, metavar="N", help="Pairs to train on.", show_default="240")
     ] = None,
     val: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Pairs to validate on.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Pairs to validate on.", show_default="40"),
     ] = None,
-    test: Annotated[int | None, typer.Option(min=1, metavar="N", help="Pairs to test on.")] = None,
+    test: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Pairs to test on.", show_default="60")
+    ] = None,
     size: Annotated[
-        int | None, typer.Option(min=32, metavar="PIXELS", help="Height and width.")
+        int | None,
+        typer.Option(min=32, metavar="PIXELS", help="Height and width.", show_default="256"),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier sample.")

@@ -23,7 +23,7 @@ from changedet.cli.schema import schema
 from changedet.cli.streams import ended_by_signals, guarded_streams
 from changedet.cli.train import train
 from changedet.cli.train_arguments import TrainCommand
-from changedet.cli.wording import error_line, paragraphs, usage_line
+from changedet.cli.wording import error_line, paragraphs, print_help_of_group, usage_line
 from changedet.errors import ChangeDetError
 
 _INTERRUPTED: Final = 130
@@ -58,8 +58,7 @@ def _root(
     ] = False,
 ) -> None:
     """What changed between these two satellite or aerial images?"""
-    if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help())
+    print_help_of_group(ctx)
 
 
 _PANELS: Final = {

@@ -17,14 +17,12 @@ _MEGABYTE = 1e6
 def models(
     *,
     as_json: JsonOption = False,
-    folders: Annotated[
-        bool, typer.Option("--folders", help="List the folders that are looked in, and no models.")
-    ] = False,
+    folders: Annotated[bool, typer.Option("--folders", help="List the folders instead.")] = False,
 ) -> None:
     """List the model files at hand, for --model NAME.
 
-    Looked in are, one after the other, the folders of the variable CHANGEDET_MODELS (separated as
-    in PATH), the folder for the user's data, and models/ of the checkout that changedet runs from.
+    They are looked for in the folders of the variable CHANGEDET_MODELS (separated as in PATH), then
+    in the folder for the user's data, then in models/ of the checkout that changedet runs from.
     """
     from changedet.baselines.names import BASELINE_PREFIX, list_baselines
     from changedet.model_search import list_models_at_hand, model_folders

@@ -97,7 +97,6 @@ DeviceOption: TypeAlias = Annotated[
     typer.Option(
         metavar="NAME",
         help="Where to compute: auto, cpu, cuda, cuda:1, mps.",
-        rich_help_panel=SCORING,
         autocompletion=complete_device,
     ),
 ]
@@ -158,7 +157,9 @@ OverridesOption: TypeAlias = Annotated[
 ]
 JsonOption: TypeAlias = Annotated[
     bool,
-    typer.Option("--json", help="Print the results as JSON and no table.", rich_help_panel=OUTPUT),
+    typer.Option(
+        "--json", help="Print the results as JSON instead of a table.", rich_help_panel=OUTPUT
+    ),
 ]
 OverwriteOption: TypeAlias = Annotated[
     bool,

@@ -1,5 +1,6 @@
 """Messages of the library in the words of the command line: settings become options."""
 
+import difflib
 import re
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -25,6 +26,7 @@ _OPTIONS: Final = {
     "changed_values": "--changed-value",
     "overrides": "--set",
 }
+_POSSIBLE: Final = re.compile(r"(?<=no such option: )(\S+) \(Possible options: (.*)\)")
 _WARNING: Final = re.compile(r"(?:[^\n]*: )?warning\b", re.IGNORECASE)
 # Settings that are flags on the command line.
 _FLAGS: Final = {
@@ -102,17 +104,32 @@ def usage_line(error: Exception, words: Sequence[str]) -> str:
     # Both of Click's errors; their class differs with the version of Typer.
     say_it: Callable[[], str] = getattr(error, "format_message", error.__str__)
     message = " ".join(say_it().split()).rstrip(".")
-    message = message[:1].lower() + message[1:]
+    message = _POSSIBLE.sub(_nearest_option, message[:1].lower() + message[1:])
     if message.startswith("got unexpected extra argument") and _has_loose_comma(words):
         message += "; write lists without spaces: 4,3,2"
     context = getattr(error, "ctx", None)
-    command = "changedet" if context is None else context.command_path
-    return f"{message} (see {command} --help)"
+    if context is None:
+        return f"{message} (see changedet --help)"
+    if message.startswith("no such command") and "did you mean" not in message.lower():
+        message += f"; there are: {', '.join(context.command.commands)}"
+    return f"{message} (see {context.command_path} --help)"
+
+
+def _nearest_option(found: re.Match[str]) -> str:
+    """Name the one option that was meant, of those that the parser offers in alphabetical order."""
+    near = difflib.get_close_matches(found[1], found[2].split(", "), n=1, cutoff=0.0)
+    return f"{found[1]}; did you mean {near[0]}?"
 
 
 def _has_loose_comma(words: Sequence[str]) -> bool:
     """Tell whether a list was written with spaces, as in ``--bands 4, 3, 2``."""
     return any(word.endswith(",") or word.startswith(",") for word in words)
+
+
+def print_help_of_group(ctx: typer.Context) -> None:
+    """Print the help of a command that has commands, where none of them is named."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
 
 
 def paragraphs(text: str) -> str:

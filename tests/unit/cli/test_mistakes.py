@@ -90,6 +90,7 @@ MISTAKES = [
     (f"{PREDICT} --encoder resnet18", "--encoder applies to baselines only"),
     (f"{PREDICT} --test-time often", "invalid value for '--test-time'"),
     (f"{PREDICT} --bogus", "no such option: --bogus"),
+    (f"{PREDICT} --modle model", "no such option: --modle; did you mean --model?"),
     ("predict before.png after.png --model model --out full", "contains other files"),
     ("predict before.png after.png --model model --out a.tif", "a.tif is a file"),
     ("predict before.png after.png --model model --out done_summary.json", "--overwrite"),
@@ -148,7 +149,8 @@ MISTAKES = [
     ("data check gone", "gone is not there"),
     ("data prepare data", "--out and --in-place"),
     ("data sample full", "full"),
-    ("predcit a.tif b.tif", "predict"),
+    ("predcit a.tif b.tif", "Did you mean 'predict'?"),
+    ("benchmark model --data data --out new", "no such command 'model'; there are: accuracy"),
 ]
 COMMANDS = (
     *("predict", "train", "evaluate", "calibrate", "ensemble", "ablate", "demo", "info"),
@@ -157,6 +159,7 @@ COMMANDS = (
 )
 LOOKS = [
     *("", "-h", "--version", "models", "info model", "recipes", "recipes small", "schema"),
+    *("data", "benchmark", "models --folders", "models --json"),
     *(f"{command} -h" for command in COMMANDS),
 ]
 
