@@ -15,6 +15,9 @@ changedet data sample PAIRS
 changedet train {recipe} --data PAIRS --out RUN
 changedet evaluate RUN/best.safetensors --data PAIRS --out EVALUATION
 changedet predict BEFORE AFTER --model RUN/best.safetensors --out RESULT"""
+_REAL_COMMAND = """\
+cd examples/data
+changedet predict landsat_2000.tif landsat_2020.tif --model baseline:cva --out river"""
 
 
 def demo(
@@ -49,6 +52,7 @@ def demo(
         device=device,
         existing="replace" if overwrite else "refuse",
         commands=_COMMANDS.format(recipe=RECIPE),
+        real_command=_REAL_COMMAND,
     )
     check_device(device)
     check_request(request)

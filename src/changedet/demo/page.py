@@ -77,7 +77,11 @@ def write_page(
             if typical
             else Section("Test pairs", [_strip(extremes)])
         ),
-        *([_real_section(demo.real)] if demo.real is not None else []),
+        *(
+            [_real_section(demo.real, command=request.real_command)]
+            if demo.real is not None
+            else []
+        ),
         Section("Does training help?", [_comparison(demo.contenders)]),
         Section("One pair predicted", [_predicted(prediction)]),
         *([Section("The worst and the best test pairs", [_strip(extremes)])] if typical else []),
@@ -91,9 +95,6 @@ _WHAT_THE_PAIRS_ARE = (
     "sensors), so the figures show that everything works, not how well a model performs on real "
     "images. The threshold was chosen on the validation split."
 )
-_REAL_COMMAND = """\
-cd examples/data
-changedet predict landsat_2000.tif landsat_2020.tif --model baseline:cva --out river"""
 _HOW_CHOSEN = (
     "Ranked by F1, these pairs lie in the middle of the test split: half of the others are better, "
     "half are worse."
@@ -146,7 +147,7 @@ def _headlines(best: FixedThresholdMetrics) -> Headlines:
     )
 
 
-def _real_section(real: SceneReport) -> Section:
+def _real_section(real: SceneReport, *, command: str) -> Section:
     """Show the pair of real rasters that lies in the checkout."""
     counts, polygons = real.counts, real.polygons
     share = 100 * counts.changed / (counts.changed + counts.unchanged)
@@ -170,7 +171,7 @@ def _real_section(real: SceneReport) -> Section:
                 ],
                 layout="sheet",
             ),
-            Note(_REAL_COMMAND, kind="code"),
+            *([Note(command, kind="code")] if command else []),
         ],
     )
 

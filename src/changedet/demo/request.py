@@ -26,6 +26,7 @@ class DemoRequest(PathFields):
         device: As for training.
         existing: Whether an earlier demo in ``out`` may be replaced.
         commands: Commands that do the same step by step, shown on the page; empty: none.
+        real_command: Likewise, for the pair of real rasters.
     """
 
     out: Path
@@ -35,6 +36,7 @@ class DemoRequest(PathFields):
     device: str = "auto"
     existing: Literal["refuse", "replace"] = "refuse"
     commands: str = ""
+    real_command: str = ""
 
 
 def check_request(request: DemoRequest) -> ExperimentConfig:
