@@ -239,11 +239,11 @@ def predict(
     killed and started again, the command goes on from the finished tiles. Two PNG or JPEG pictures
     of one size give score, mask, heat map and overlay as PNG. Two folders: all of their pairs.
     """
-    from changedet.predict.inputs import check_inputs, check_out, is_scene
+    from changedet.predict.inputs import check_inputs, check_out, is_folder_of_images, is_scene
 
     check_inputs(before, after)
     are_scenes = is_scene(before) or is_scene(after)
-    are_folders = Path(before).is_dir() or Path(after).is_dir()
+    are_folders = is_folder_of_images(before) or is_folder_of_images(after)
     if not are_scenes:
         _refuse_scene_options(ctx)
     existing: Existing = "replace" if overwrite else "refuse"

@@ -11,7 +11,7 @@ from changedet.inference.detector import Detector
 from changedet.inference.opening import open_detector
 from changedet.predict.folders import predict_scenes
 from changedet.predict.images import PredictionReport, predict_files
-from changedet.predict.inputs import is_scene
+from changedet.predict.inputs import is_folder_of_images, is_scene
 from changedet.predict.rasters import predict_scene
 from changedet.predict.request import SceneReport, make_request
 
@@ -111,7 +111,7 @@ def predict(
             Path(before), Path(after), out=Path(out), detector=detector_or_none, **chosen, **options
         )
     request = make_request(before, after, out=out, **chosen, **options)
-    if Path(before).is_dir() or Path(after).is_dir():
+    if is_folder_of_images(str(before)) or is_folder_of_images(str(after)):
         return dict(predict_scenes(request, detector=detector_or_none, say=say))
     return predict_scene(request, detector=detector_or_none, say=say)
 

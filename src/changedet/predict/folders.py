@@ -21,7 +21,7 @@ from changedet.errors import (
 from changedet.inference.detector import Detector
 from changedet.inference.provenance import settle_threshold
 from changedet.predict.flow import TileProgress
-from changedet.predict.inputs import PICTURES, visible_files
+from changedet.predict.inputs import PICTURES, is_placed, visible_files
 from changedet.predict.rasters import predict_scene
 from changedet.predict.request import SceneReport, SceneRequest, load_detector, spoken
 from changedet.predict.results import request_settings
@@ -265,12 +265,16 @@ def _match(before: Path, after: Path, say: Callable[[str], None]) -> list[tuple[
 
 
 def _rasters(folder: Path, say: Callable[[str], None]) -> dict[str, Path]:
+    """Find the rasters of a folder: its TIFFs, or where there are none, pictures with a place."""
     rasters: dict[str, Path] = {}
     ignored = 0
     files = visible_files(folder)
     # A VRT among other rasters is made of them: a mosaic or a stack of bands.
     is_made = any(path.suffix.lower() in RASTER_SUFFIXES - _VIRTUAL for path in files)
     taken = RASTER_SUFFIXES - _VIRTUAL if is_made else RASTER_SUFFIXES
+    has_rasters = any(path.suffix.lower() in taken for path in files)
+    if not has_rasters and any(map(is_placed, files)):
+        taken = PICTURES
     for path in files:
         if path.suffix.lower() not in taken:
             ignored += path.suffix.lower() in _NOT_TAKEN
@@ -284,8 +288,8 @@ def _rasters(folder: Path, say: Callable[[str], None]) -> dict[str, Path]:
             rasters[path.stem] = path
     if not rasters:
         raise DataError(
-            f"{folder} has no TIFFs; convert other rasters with gdal_translate, or give two "
-            "folders of PNG or JPEG images"
+            f"{folder} has no TIFFs, nor images with world files; convert other rasters with "
+            "gdal_translate, or give two folders of PNG or JPEG images"
         )
     if ignored:
         say(f"{folder}: {ignored} image(s) other than TIFFs are ignored")

@@ -28,6 +28,7 @@ from changedet.predict.summary import (
     Threshold,
     scorer_facts,
 )
+from changedet.raster.sidecars import world_file_of
 from changedet.storage.output_folder import (
     Existing,
     check_result_folder,
@@ -275,6 +276,12 @@ def _differently_turned(files: list[_Files]) -> list[str]:
 def _refuse_rasters(files: list[_Files]) -> None:
     """Plain images have no georeference; a raster has one, and ignoring it would be wrong."""
     for pair in files:
+        if world_file_of(pair.before) != world_file_of(pair.after):
+            raise DataError(
+                f"{pair.before} and {pair.after} lie at different places according to their world "
+                "files, and pictures are compared pixel by pixel; give such a pair to a prediction "
+                "on rasters (`predict_scene`), or remove world files that are wrong"
+            )
         for path in (pair.before, pair.after):
             if path.suffix.lower() in RASTER_SUFFIXES:
                 raise DataError(

@@ -13,6 +13,8 @@ from changedet.data.images import (
 )
 from changedet.data.layouts import IMAGE_SUFFIXES
 from changedet.errors import DataError
+from changedet.raster.open_errors import is_raster_folder, why_not_several
+from changedet.raster.sidecars import place_files
 from changedet.storage.markers import SUMMARY
 from changedet.storage.output_folder import (
     Existing,
@@ -26,6 +28,8 @@ PICTURES: Final = IMAGE_SUFFIXES - RASTER_SUFFIXES
 # What GDAL opens that is no path: addresses, its own file systems, drivers with a prefix (netCDF
 # layers, databases; a drive letter is none), and XML.
 _NO_PATH: Final = re.compile(r"[a-z0-9]+://|/vsi|[a-z0-9_]{2,}:|<", re.IGNORECASE)
+# GDAL reads no world files beside these.
+_PLACELESS: Final = frozenset({".webp"})
 # What may pick a part of a file, such as a page.
 _PART: Final = "#"
 
@@ -33,14 +37,31 @@ _PART: Final = "#"
 def is_scene(location: str) -> bool:
     """Tell whether a place is a raster to be treated as a scene: anything but plain images.
 
-    An address always is, whatever its suffix; a folder holds scenes if there are TIFFs in it.
+    An address always is, whatever its suffix, and so is a picture with a world file. A folder holds
+    scenes if there are any in it, or is one itself, such as a Zarr store.
     """
     if _NO_PATH.match(location):
         return True
     path = Path(location)
+    if is_raster_folder(path):
+        return True
     if path.is_dir():
-        return any(file.suffix.lower() in RASTER_SUFFIXES for file in visible_files(path))
-    return path.suffix.lower() not in PICTURES
+        return any(is_placed(file) for file in visible_files(path))
+    return path.suffix.lower() not in PICTURES or is_placed(path)
+
+
+def is_placed(file: Path) -> bool:
+    """Tell whether a file is a TIFF, or a picture with a file beside it that says its place."""
+    suffix = file.suffix.lower()
+    return suffix in RASTER_SUFFIXES or (
+        suffix in PICTURES and suffix not in _PLACELESS and bool(place_files(file))
+    )
+
+
+def is_folder_of_images(location: str) -> bool:
+    """Tell whether a place is a folder of images rather than one image."""
+    path = Path(location)
+    return path.is_dir() and not is_raster_folder(path)
 
 
 def visible_files(folder: Path) -> list[Path]:
@@ -80,10 +101,12 @@ def check_inputs(before: str, after: str) -> None:
             return
         path = Path(location)
         if not path.exists():
-            raise DataError(f"there is no file or folder {path}; {_nearest_file(path)}")
+            several = why_not_several(location)
+            raise DataError(several or f"there is no file or folder {path}; {_nearest_file(path)}")
         places.append(path)
-    if places[0].is_dir() != places[1].is_dir():
-        folder, file = places if places[0].is_dir() else places[::-1]
+    are_folders = [is_folder_of_images(str(path)) for path in places]
+    if are_folders[0] != are_folders[1]:
+        folder, file = places if are_folders[0] else places[::-1]
         raise DataError(
             f"{folder} is a folder and {file} is a file; give two images, or two folders whose "
             "files have the same stems"

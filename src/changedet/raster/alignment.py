@@ -21,8 +21,8 @@ def require_placed(dataset: rasterio.DatasetReader, location: str) -> None:
     """Refuse a raster whose place is given by other means than a CRS and a geotransform.
 
     Raises:
-        ImageError: If it has ground control points or a sensor model only, or a CRS without a
-            geotransform. A raster with neither is fine.
+        ImageError: If it has ground control points, arrays of coordinates or a sensor model only,
+            or a CRS without a geotransform. A raster with neither is fine.
     """
     name = without_secrets(location)
     output = f"{shlex.quote(name)} placed.tif"
@@ -32,6 +32,11 @@ def require_placed(dataset: rasterio.DatasetReader, location: str) -> None:
         raise ImageError(
             f"{name}: is georeferenced by ground control points only; resample it first: gdalwarp "
             f"-r bilinear {output}"
+        )
+    if dataset.tags(ns="GEOLOCATION"):
+        raise ImageError(
+            f"{name}: is georeferenced by arrays of coordinates only; resample it first: gdalwarp "
+            f"-geoloc -r bilinear {output}"
         )
     if dataset.rpcs is not None:
         raise ImageError(
@@ -72,10 +77,18 @@ def _require_same_pixels(before: RasterInfo, after: RasterInfo) -> None:
             "must have the same size: set the CRS of both with gdal_edit.py -a_srs EPSG:CODE"
         )
     if not before.transform.almost_equals(after.transform):
+        places = "; ".join(map(_describe_corner, (before, after)))
         raise DataError(
-            f"{before.name} and {after.name} are at different places but have no CRS; set the CRS "
-            "of both: gdal_edit.py -a_srs EPSG:CODE FILE"
+            f"{before.name} and {after.name} are at different places but have no CRS "
+            f"({places}); set the CRS of both: gdal_edit.py -a_srs EPSG:CODE FILE"
         )
+
+
+def _describe_corner(raster: RasterInfo) -> str:
+    t = raster.transform
+    if t.is_identity:
+        return f"{raster.name} has no coordinates"
+    return f"{raster.name} begins at x {t.c:.10g}, y {t.f:.10g}, with pixels of {t.a:.7g}"
 
 
 def _require_upright(raster: RasterInfo) -> None:

@@ -49,15 +49,20 @@ def _why_missing(location: str) -> str:
     match = _LAYER_NAME.match(location)
     if match is not None and Path(match["file"]).is_file():
         file = match["file"]
-        return f"{file} has no layer {match['layer']!r}; `gdalinfo {shlex.quote(file)}` lists them"
+        return f"{file} has no layer {match['layer']!r}; it holds those that gdalinfo lists"
+    return why_not_several(location) or "no such file; check the path"
+
+
+def why_not_several(location: str) -> str | None:
+    """Say what to do with several files that are given as one; None if there is just one."""
     parts = [part.strip() for part in location.split(",")]
-    if len(parts) > 1 and any(Path(part).exists() for part in parts):
-        files = " ".join(map(shlex.quote, parts))
-        return (
-            "each date is one raster, not several with commas; stack bands that are files of "
-            f"their own: gdalbuildvrt -separate date.vrt {files}"
-        )
-    return "no such file; check the path"
+    if len(parts) == 1 or not any(Path(part).exists() for part in parts):
+        return None
+    files = " ".join(map(shlex.quote, parts))
+    return (
+        "each date is one raster, not several with commas; stack bands that are files of their "
+        f"own: gdalbuildvrt -separate date.vrt {files}"
+    )
 
 
 def _why_no_folder(path: Path) -> str:

@@ -17,8 +17,11 @@ from changedet.errors import ConfigError, DataError
 from changedet.inference.detector import Detector
 from changedet.inference.scorer import HostScorer
 from changedet.predict import job
+from changedet.predict.folders import predict_scenes
+from changedet.predict.images import predict_files
+from changedet.predict.inputs import check_inputs, is_folder_of_images, is_scene
 from changedet.predict.rasters import predict_scene
-from changedet.predict.request import SceneReport
+from changedet.predict.request import SceneReport, SceneRequest
 from changedet.raster.shift import ShiftEstimate
 from changedet.types import Normalisation, TestTime
 from changedet.vector.files import PolygonOptions
@@ -294,3 +297,58 @@ def test_a_correction_that_makes_the_pair_worse_is_not_applied(
     assert report.content["shift_corrected"] is False
     assert report.content["shift_remaining"]["down_px"] == 6.0
     assert report.counts == plain.counts
+
+
+WORLD_FILE = "2\n0\n0\n-2\n500001\n2499999\n"
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> tuple[Path, Path]:
+    """The pair as PNG with world files, each in a folder of its own."""
+    paths = tmp_path / "first" / "a.png", tmp_path / "second" / "a.png"
+    for path, pixels in zip(paths, (GROUND, CHANGED), strict=True):
+        path.parent.mkdir()
+        Image.fromarray(pixels[0]).save(path)
+        path.with_suffix(".pgw").write_text(WORLD_FILE)
+    return paths
+
+
+def test_pictures_with_world_files_are_rasters_with_a_place(
+    tmp_path: Path, predict, pictures: tuple[Path, Path]
+):
+    before, after = map(str, pictures)
+    assert is_scene(before)
+    assert is_scene(str(pictures[0].parent))
+    predict(before, after)
+    with rasterio.open(tmp_path / "out" / "mask.tif") as mask:
+        assert mask.transform == PLACE
+    request = SceneRequest(
+        *(str(path.parent) for path in pictures), model=None, out=tmp_path / "all"
+    )
+    ((stem, report),) = predict_scenes(request, detector=Detector(Difference()))
+    assert stem == "a"
+    assert report.counts.changed == 600
+
+
+def test_pictures_whose_world_files_differ_are_never_compared_as_pictures(
+    tmp_path: Path, predict, pictures: tuple[Path, Path]
+):
+    pictures[1].with_suffix(".pgw").write_text(WORLD_FILE.replace("500001", "500033"))
+    with pytest.raises(DataError, match=r"different places.*x 500000,.*x 500032,"):
+        predict(*map(str, pictures))
+    with pytest.raises(DataError, match="lie at different places according to their world files"):
+        predict_files(*pictures, detector=Detector(Difference()), out=tmp_path / "files")
+    pictures[1].with_suffix(".pgw").unlink()
+    with pytest.raises(DataError, match="has no coordinates"):
+        predict(*map(str, pictures))
+
+
+def test_a_folder_that_is_a_raster_is_one_scene(tmp_path: Path):
+    store = tmp_path / "a.zarr"
+    store.mkdir()
+    assert is_scene(str(store))
+    assert not is_folder_of_images(str(store))
+    assert is_folder_of_images(str(tmp_path))
+    (tmp_path / "one.tif").touch()
+    with pytest.raises(DataError, match="not several with commas"):
+        check_inputs(f"{tmp_path / 'one.tif'},{tmp_path / 'two.tif'}", str(tmp_path))
