@@ -13,6 +13,7 @@ from changedet.inference.detector import Detector
 from changedet.inference.scorer import FittedScorer, SceneFitted, Scorer
 from changedet.predict.inputs import refuse_turned
 from changedet.predict.registration import (
+    MIN_CORRECTED_PX,
     Correction,
     are_dates_identical,
     check_correction,
@@ -260,7 +261,9 @@ def _align(
             with closing(opened.with_shift(shift_px)) as corrected:
                 return estimate_shift(corrected.read, grid)
 
-        correction = check_correction(shift, measure, coarsest_px=coarsest_px)
+        is_resampled = opened.facts.resampled is not None
+        smallest_px = 0.0 if is_resampled else MIN_CORRECTED_PX * coarsest_px
+        correction = check_correction(shift, measure, smallest_px=smallest_px)
     if correction.shift_px is not None:
         pair = stack.enter_context(closing(opened.with_shift(correction.shift_px)))
     remarks.add(

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 STEP_DOWN, STEP_RIGHT = 0.7548776662466927, 0.5698402909980532
 #: Tiles of small scenes are not made smaller than this.
 SMALL_TILE_PX = 64
-#: Shifts below this share of a pixel are not taken back: resampling would cost more.
+#: Shifts below this share of a pixel of the coarser date are not taken back where that alone would
+#: make resampling necessary, which softens an image.
 MIN_CORRECTED_PX = 0.25
 #: Windows in which the dates are compared for being the same, and how many.
 COMPARED_PX = 256
@@ -94,20 +95,18 @@ def check_correction(
     shift: ShiftEstimate | None,
     measure_corrected: Callable[[tuple[float, float]], ShiftEstimate | None],
     *,
-    coarsest_px: float = 1.0,
+    smallest_px: float = MIN_CORRECTED_PX,
 ) -> Correction:
     """Decide whether to take a shift back, by measuring again what that would leave.
-
-    Resampling softens an image, which is not worth a small fraction of a pixel.
 
     Args:
         shift: As measured; None: it could not be.
         measure_corrected: Measures the dates with a correction (down, right).
-        coarsest_px: Length of a pixel of the coarser date in pixels of the scene.
+        smallest_px: Shifts below this are left, in pixels; 0 where ``after`` is resampled anyway.
     """
     if shift is None:
         return Correction(refusal="unknown")
-    if shift.length_px < MIN_CORRECTED_PX * coarsest_px:
+    if shift.length_px < smallest_px:
         return Correction(refusal="small")
     if shift.length_px < shift.error_px:
         return Correction(refusal="uncertain")

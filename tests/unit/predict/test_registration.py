@@ -172,9 +172,13 @@ def test_a_shift_is_taken_back_only_if_less_is_left(shift, remaining, expected):
     assert asked == ([(3, 4)] if shift == measured(3, 4) else [])
 
 
-def test_a_shift_within_a_pixel_of_the_coarser_date_is_left():
-    correction = check_correction(measured(1, 1), lambda taken: measured(0, 0), coarsest_px=16.0)
-    assert correction == Correction(refusal="small")
+def test_a_small_shift_is_taken_back_only_where_that_costs_nothing():
+    small = measured(0.1, 0.1)
+    found = [
+        check_correction(small, lambda taken: measured(0, 0), smallest_px=smallest_px)
+        for smallest_px in (0.25, 0.0)
+    ]
+    assert found == [Correction(refusal="small"), Correction((0.1, 0.1), measured(0, 0))]
 
 
 def test_identical_dates_are_told_from_those_that_differ_anywhere_in_the_windows():
