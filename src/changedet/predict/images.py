@@ -280,7 +280,7 @@ def _refuse_rasters(files: list[_Files]) -> None:
             raise DataError(
                 f"{pair.before} and {pair.after} lie at different places according to their world "
                 "files, and pictures are compared pixel by pixel; give such a pair to a prediction "
-                "on rasters (`predict_scene`), or remove world files that are wrong"
+                "on rasters (changedet.predict_scene), or remove world files that are wrong"
             )
         for path in (pair.before, pair.after):
             if path.suffix.lower() in RASTER_SUFFIXES:
