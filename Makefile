@@ -13,7 +13,7 @@ ifdef CPU
 export UV_TORCH_BACKEND := cpu
 endif
 
-.PHONY: help setup demo test check fuzz smoke format constraints clean
+.PHONY: help setup demo test check fuzz smoke lowest format constraints clean
 
 help:
 	@echo "make setup  install everything into .venv; make setup CPU=1: PyTorch without CUDA"
@@ -61,6 +61,10 @@ format: $(STAMP)
 OTHER_PYTHONS ?= 3.12 3.13
 smoke: $(STAMP)
 	UV=$(UV) .ci/smoke $(OTHER_PYTHONS)
+
+# Installs the oldest versions that pyproject.toml allows and uses the package a little.
+lowest: | $(UV)
+	UV=$(abspath $(UV)) .ci/lowest
 
 # Pins every dependency to the versions that the tests passed with.
 constraints: | $(UV)

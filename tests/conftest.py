@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 # Several test processes with several threads each wait for one another most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import jsonschema
 import numpy as np
 import pytest
@@ -18,6 +19,10 @@ from PIL import Image
 
 from changedet.results import KINDS, read_results
 from changedet.storage.results import Results, json_schema
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("changedet", deadline=None)
+hypothesis.settings.load_profile("changedet")
 
 
 def write_pair(

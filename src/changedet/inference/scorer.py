@@ -127,6 +127,15 @@ class HostScorer(MainMemory):
         return scores
 
 
+@runtime_checkable
+class KnownByWeights(Protocol):
+    """A scorer that can tell its weights from those of another one with the same card."""
+
+    @property
+    def weights_sha256(self) -> str:
+        """Checksum of the weights."""
+
+
 class FittedScorer(Scorer, Protocol):
     """Scores tiles of the scene that was measured for it."""
 

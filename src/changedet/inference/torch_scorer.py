@@ -1,6 +1,7 @@
 """A PyTorch network as a scorer of tiles."""
 
 import contextlib
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import get_args
 
@@ -76,6 +77,15 @@ class TorchScorer:
         self.card = card
         self.source = source
         self._views = views(self.test_time)
+
+    @property
+    def weights_sha256(self) -> str:
+        """Checksum of the network's values by name."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.model.state_dict().items()):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
 
     @property
     def in_channels(self) -> int:

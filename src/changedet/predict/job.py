@@ -1,5 +1,6 @@
 """Everything that is settled, checked and measured before the first tile is scored."""
 
+import uuid
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import shapely
 from changedet._version import __version__
 from changedet.errors import DataError
 from changedet.inference.detector import Detector
-from changedet.inference.scorer import FittedScorer, SceneFitted, Scorer
+from changedet.inference.scorer import FittedScorer, KnownByWeights, SceneFitted, Scorer
 from changedet.predict.inputs import refuse_turned
 from changedet.predict.registration import (
     MIN_CORRECTED_PX,
@@ -90,7 +91,7 @@ class SceneJob(NamedTuple):
         pair = self.pair
         return {
             "version": __version__,
-            "model": self.model.get("sha256") or self.detector.metadata,
+            "model": self.model.get("sha256") or _without_file(self.detector),
             "before": _identity(pair.before),
             "after": _identity(pair.after),
             "bands": [pair.before.bands, pair.after.bands],
@@ -293,6 +294,16 @@ def _fit(
         return pixels._replace(valid=pixels.valid & region.read(window))
 
     return method.fit(read, target.cut(_WINDOW_PX), say=remarks.tell)
+
+
+def _without_file(detector: Detector) -> list[object]:
+    """Tell one model from another where no file does it."""
+    scorer, metadata = detector.scorer, detector.metadata
+    if "baseline" in metadata:
+        return [metadata]
+    # Nobody knows what another scorer computes with: its unfinished runs are not resumed.
+    weights = scorer.weights_sha256 if isinstance(scorer, KnownByWeights) else uuid.uuid4().hex
+    return [metadata, weights]
 
 
 def _identity(raster: RasterInfo) -> list[object]:

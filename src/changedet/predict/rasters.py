@@ -11,7 +11,7 @@ import numpy as np
 
 from changedet._version import __version__
 from changedet.card import check_threshold
-from changedet.errors import DataError, StorageError
+from changedet.errors import ConfigError, DataError, StorageError
 from changedet.inference.detector import Detector
 from changedet.inference.provenance import settle_threshold
 from changedet.predict.flow import TileCounts, TileProgress, score_scene
@@ -102,7 +102,16 @@ def predict_scene(
         CheckpointError: If the model file cannot be used.
         StorageError: If the results cannot be written.
     """
-    request = before if isinstance(before, SceneRequest) else make_request(before, after, **options)
+    if isinstance(before, SceneRequest):
+        given = [*(["after"] if after is not None else []), *options]
+        if given:
+            raise ConfigError(
+                f"a SceneRequest holds all settings; {', '.join(given)} beside it would be "
+                "ignored: put them into the request (dataclasses.replace)"
+            )
+        request = before
+    else:
+        request = make_request(before, after, **options)
     with work_folder(request.out, existing=request.existing) as folder, ExitStack() as stack:
         if request.threshold is not None:
             check_threshold(request.threshold)

@@ -24,6 +24,7 @@ from changedet.storage.results import to_plain
 from changedet.training.checkpoint import TrainingPosition
 from changedet.training.config import ExperimentConfig, TrainingConfig, dump_settings, tile_px
 from changedet.training.dataset_statistics import DatasetStatistics
+from changedet.training.ranks import OneProcess, Ranks
 from changedet.training.trainer import StopRequested, Validation
 
 
@@ -40,7 +41,21 @@ class RunValidator:
         device: torch.device,
         folder: Path,
         should_stop: Callable[[], bool],
+        ranks: Ranks | None = None,
     ) -> None:
+        """Keep what is validated on what.
+
+        Args:
+            model: What is scored with.
+            pairs: The split.
+            config: Settings of the training.
+            facts: What was measured on its data.
+            device: Where the model is.
+            folder: Gets the heat maps.
+            should_stop: Asked after every pair.
+            ranks: The processes that train together, each of which validates all pairs; one that
+                is asked to stop stops all of them at the same pair.
+        """
         self.model = model
         self.pairs = pairs
         self.config = config
@@ -48,6 +63,7 @@ class RunValidator:
         self.device = device
         self.folder = folder
         self.should_stop = should_stop
+        self.ranks = OneProcess() if ranks is None else ranks
 
     def __call__(self, progress: TrainingPosition) -> Validation:
         """Score every pair of the split.
@@ -63,7 +79,7 @@ class RunValidator:
         drawn: dict[int, NDArray[np.float16]] = {}
 
         def keep(scored: ScoredPair) -> None:
-            if self.should_stop():
+            if self.ranks.any(self.should_stop()):
                 raise StopRequested
             if scored.number in numbers:
                 # Until the threshold is known; half precision is more than 256 colours need.

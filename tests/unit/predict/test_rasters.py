@@ -10,6 +10,7 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
+import torch
 from affine import Affine
 from PIL import Image
 from rasterio.warp import Resampling, calculate_default_transform, reproject
@@ -454,6 +455,38 @@ def test_a_raster_that_changed_since_a_kill_starts_anew(run, pair: tuple[str, st
     run(say=said.append, progress=begun.append)
     assert begun[0].done == 0
     assert any("changed: the content of the raster before" in text for text in said)
+
+
+@pytest.mark.usefixtures("saves_at_once")
+def test_models_without_a_file_do_not_take_up_each_other_s_scenes(
+    tmp_path: Path, pair: tuple[str, str]
+):
+    card = ModelCard("stub", {}, STATS, tile_px=64, threshold=0.3)
+
+    def go(bias: float, **options: object) -> tuple[int, list[str]]:
+        network = Difference()
+        network.register_buffer("bias", torch.tensor(bias))
+        detector = Detector(TorchScorer(network, card, device="cpu"))
+        said: list[str] = []
+        begun: list[TilesDone] = []
+        request = SceneRequest(*pair, model=None, out=tmp_path / "out", tile_px=64)
+        told = {"say": said.append, "progress": begun.append, **options}
+        predict_scene(request, detector=detector, **told)
+        return begun[0].done, said
+
+    for killer, follower, resumes in ((1.0, 1.0, True), (1.0, 2.0, False)):
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        with pytest.raises(KilledError):
+            go(killer, progress=kill_late)
+        done, said = go(follower)
+        assert (done > 0) == resumes
+        assert any("`model`" in text for text in said) == (not resumes)
+
+
+def test_settings_beside_a_request_are_refused(tmp_path: Path, pair: tuple[str, str]):
+    request = SceneRequest(*pair, model="baseline:difference", out=tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"holds all settings; after, threshold beside it"):
+        predict_scene(request, pair[1], threshold=0.5)
 
 
 @pytest.mark.usefixtures("saves_at_once")
