@@ -1,4 +1,4 @@
-"""CPU time until a mistake or a help text is on the screen: python benchmarks/command_line_speed.py.
+"""CPU time until a mistake or a help text is shown: python benchmarks/command_line_speed.py.
 
 Each command line runs in a new process, three times; the least time counts (what other programs on
 the machine cost is no part of it). The limit of a mistake is 0.5 s.

@@ -20,7 +20,7 @@ class Told:
         self.after = after
         self.answers: list[bool] = []
 
-    def any(self, flag: bool) -> bool:
+    def any(self, flag: bool) -> bool:  # noqa: FBT001
         self.answers.append(flag)
         return flag or len(self.answers) > self.after
 
@@ -39,7 +39,7 @@ def test_a_stop_of_another_process_stops_this_one_at_the_same_pair(tmp_path, mon
     validator = RunValidator(
         MagicMock(),
         [MagicMock()] * 5,
-        MagicMock(),
+        MagicMock(**{"training.batch_size": 2}),
         facts=MagicMock(),
         device=MagicMock(),
         folder=tmp_path,
