@@ -801,7 +801,7 @@ def test_rows_that_learned_less_than_untrained_methods_are_not_judged(finished):
     assert min(own) < best, "the case is gone: train less"
     assert result.finding.verdict == "not judged"
     assert "not judged" in (out / "report.html").read_text()
-    assert "does not beat the untrained methods" in (out / "report.md").read_text()
+    assert "do not beat the best untrained method" in (out / "report.md").read_text()
 
 
 def test_pairs_that_rows_were_trained_on_are_said_of_the_test_split(

@@ -158,6 +158,8 @@ def test_metric_json_says_that_its_threshold_is_optimistic(finished_run):
     figures = json.loads((finished_run / "validation" / "2_4_metric.json").read_text())
     assert figures["note"].startswith("selection set, optimistic")
     assert figures["distance"] == pytest.approx(2 * figures["threshold"])
+    stored = figures["stored_threshold"]
+    assert f"green {stored:.3f} (the threshold)" in figures["heatmaps"]
 
 
 @pytest.mark.parametrize("step", [1, 3, 4, 6])

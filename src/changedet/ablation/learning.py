@@ -16,13 +16,13 @@ class Advance(NamedTuple):
     """A row beside the untrained method that is best on the same images.
 
     Attributes:
-        title: The method.
+        name: The method, by its name in the registry.
         f1: Its F1.
         own: F1 of the row, mean over the seeds.
         difference: By how much the row's F1 lies above the method's.
     """
 
-    title: str
+    name: str
     f1: float
     own: float
     difference: Estimate
@@ -34,12 +34,10 @@ class Advance(NamedTuple):
 
     def describe(self) -> str:
         """Say it in figures."""
-        low, high = self.difference.low, self.difference.high
-        return (
-            f"F1 {self.own:.4f} against {self.f1:.4f} of the untrained method {self.title}, "
-            f"difference {100 * self.difference.mean:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}] "
-            "points"
+        mean, low, high = (
+            100.0 * end for end in (self.difference.mean, self.difference.low, self.difference.high)
         )
+        return f"F1 {self.own:.4f}, {mean:+.2f} [{low:+.2f}, {high:+.2f}] points"
 
 
 class Learning:
@@ -63,7 +61,10 @@ class Learning:
         for name in names:
             advance = self.advance(name, protocol)
             if advance is not None and not advance.has_learned:
-                return f"row {name} does not beat the untrained methods: {advance.describe()}"
+                return (
+                    f"row {name} does not beat the untrained method {advance.name} "
+                    f"({advance.describe()})"
+                )
         return None
 
     def has_baseline(self, names: Iterable[str], protocol: Protocol) -> bool:
@@ -80,7 +81,7 @@ class Learning:
             return None
         best = max(beside, key=lambda each: each.f1)
         own = sum(map(F1.pooled, runs)) / len(runs)
-        return Advance(best.title, best.f1, own, estimate_difference(runs, [best.sums]))
+        return Advance(best.name, best.f1, own, estimate_difference(runs, [best.sums]))
 
     @cached_property
     def _untrained(self) -> dict[Protocol, list["_Untrained"]]:
@@ -92,12 +93,12 @@ class Learning:
                 sums = score.sums("f1")
                 if len(sums):
                     f1 = F1.pooled(sums)
-                    found[protocol].append(_Untrained(baseline.judgement.title, f1, sums))
+                    found[protocol].append(_Untrained(baseline.name, f1, sums))
         return found
 
 
 class _Untrained(NamedTuple):
-    title: str
+    name: str
     f1: float
     sums: Sums
 

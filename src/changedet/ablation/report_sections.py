@@ -152,17 +152,29 @@ def _row_notes(results: AblationResults) -> list[Note]:
 
 
 def _learning(results: AblationResults) -> list[Note]:
-    """Warn of rows that do not beat the untrained methods, or that there are none to compare."""
+    """Warn of rows that do not beat the untrained methods, or that there are none beside them."""
     if not any(row.runs for row in results.rows):
         return []
     learning = Learning(results)
     if not any(baseline.judgement for baseline in results.baselines):
         reason = f"{NO_BASELINE}, so claims are tested although rows may not have learned anything"
         return [Note(f"WARNING: {reason}", "warning")]
-    return [
-        Note(f"{row.row.title} does not beat the untrained methods: {one.describe()}", "warning")
-        for row, one in unlearned_rows(learning, results.asked_rows, results.protocols[-1])
-    ]
+    notes = []
+    for protocol in results.protocols:
+        behind = unlearned_rows(learning, results.asked_rows, protocol)
+        if not behind:
+            continue
+        best = behind[0][1]
+        rows = "; ".join(f"{row.row.title}: {one.describe()}" for row, one in behind)
+        notes.append(
+            Note(
+                f"{protocol.replace('_', ' ').capitalize()}: {len(behind)} rows do not beat the "
+                f"best untrained method ({best.name}, F1 {best.f1:.4f}), so claims about them are "
+                f"not judged. {rows}",
+                "warning",
+            )
+        )
+    return notes
 
 
 def _cost(results: AblationResults) -> Table:

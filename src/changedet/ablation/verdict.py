@@ -65,7 +65,7 @@ def not_judged(finding: Finding, reason: str) -> Finding:
     """
     if finding.verdict == "not run":
         return finding
-    return Finding("not judged", f"{reason} ({finding.why})", finding.measured)
+    return Finding("not judged", f"{reason}; {finding.why}", finding.measured)
 
 
 def judge_difference(measured: Estimate, claimed: float, *, epochs: Sequence[int]) -> Finding:

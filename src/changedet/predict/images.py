@@ -29,6 +29,7 @@ from changedet.predict.summary import (
     scorer_facts,
 )
 from changedet.raster.sidecars import world_file_of
+from changedet.rendering.heatmap import colour_scale
 from changedet.storage.output_folder import (
     Existing,
     check_result_folder,
@@ -173,6 +174,7 @@ def predict_files(
         "device": detector.device_name,
         "tile_px": detector.tile_px,
         "test_time": detector.test_time,
+        "heatmap": colour_scale(chosen).describe(),
     }
     with (
         claimed(out, marker=SUMMARY, existing=existing),

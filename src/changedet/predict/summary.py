@@ -78,6 +78,7 @@ class _PictureRun(Results):
         tile_px: Height and width of a tile.
         test_time: Views of a tile that were averaged.
         remarks: What the user was told.
+        heatmap: Which scores the colours of ``heatmap.png`` stand for; null: from 0 to 1.
     """
 
     version: str
@@ -87,6 +88,7 @@ class _PictureRun(Results):
     tile_px: int
     test_time: TestTime
     remarks: tuple[Remark, ...] = ()
+    heatmap: str | None = None
 
 
 class PictureFacts(Record):

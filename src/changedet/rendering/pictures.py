@@ -172,6 +172,7 @@ def panel(
                 f"{name} {array.shape} and after {after.shape} must have the same height and width"
             )
     tiles = [Tile("Before", before, "photo"), Tile("After", after, "photo")]
+    # All colours, whatever scores they stand for: the bar says which.
     ramp = heatmap(np.linspace(0.0, 1.0, 256)[None])
     heat = Tile("Change score", heatmap(score, threshold=threshold), "photo", ramp=ramp)
     if label is None:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from changedet.errors import ResultsError
 from changedet.metrics.protocol import SELECTION_SET_NOTE, best_threshold_metrics
+from changedet.rendering.heatmap import colour_scale
 from changedet.rendering.plots import write_precision_recall_curve
 from changedet.storage.atomic import write_text
 from changedet.storage.results import Figure, Results
@@ -57,6 +58,7 @@ class ValidationResults(Results):
         best_f_score: Highest F1 of the run so far.
         distance: The threshold as a distance.
         images: Number of pairs.
+        heatmaps: Which scores the colours of this validation's heat maps stand for.
         note: What a reader must know.
     """
 
@@ -74,6 +76,7 @@ class ValidationResults(Results):
     best_f_score: Figure
     distance: Figure
     images: int
+    heatmaps: str | None = None
     note: str
 
 
@@ -161,6 +164,7 @@ class RunRecords(TrainingCallback):
             **figures,
             distance=best.distance,
             images=best.images,
+            heatmaps=colour_scale(event.threshold).describe(),
             note=f"{SELECTION_SET_NOTE}: the threshold is chosen on these same images",
         ).write(stem.with_name(f"{stem.name}_metric.json"))
         self._validation.add({**position, **figures})

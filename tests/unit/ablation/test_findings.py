@@ -70,8 +70,7 @@ def run(
 
 def untrained(hits: int, *, images: int = 6) -> BaselineResult:
     """A baseline with the figures of a run."""
-    judgement = run(hits, images=images).judgement.model_copy(update={"title": f"CVA {hits}"})
-    return BaselineResult("cva", Path(), judgement, None)
+    return BaselineResult(f"cva_{hits}", Path(), run(hits, images=images).judgement, None)
 
 
 def judge(
@@ -192,14 +191,16 @@ def test_a_claim_about_a_row_below_an_untrained_method_is_not_judged(claim, base
     found = judge(claim, *rows, [untrained(60), untrained(baseline)])
     assert found.verdict == ("holds" if baseline < 75 else "not judged")
     if found.verdict == "not judged":
-        assert f"of the untrained method CVA {baseline}" in found.why
+        assert f"does not beat the untrained method cva_{baseline} (F1 0.75" in found.why
 
 
 def test_the_figures_of_a_claim_that_is_not_judged_are_kept():
     found = judge("difference", [run(90)], [run(80, settings=OTHER)], [untrained(85)])
     assert found.measured.mean == pytest.approx(0.1)
     assert "+10.00" in found.why
-    assert found.why.startswith("row b does not beat the untrained methods: F1 0.8000 against 0.85")
+    assert found.why.startswith(
+        "row b does not beat the untrained method cva_85 (F1 0.8000, -5.00 [-5.00, -5.00] points); "
+    )
 
 
 def test_a_claim_that_cannot_be_tested_stays_so_beside_an_untrained_method():

@@ -15,6 +15,7 @@ from changedet.inference.detector import load
 from changedet.models.model_file import save_model
 from changedet.predict.images import predict_files
 from changedet.predict.summary import SUMMARY
+from changedet.rendering.heatmap import heatmap
 from changedet.selection import Selection
 from changedet.types import Normalisation
 from stand_ins import untrained_network
@@ -92,7 +93,8 @@ def test_one_pair_gets_its_pictures_and_a_summary(tmp_path: Path, model: Path):
     score, mask = read_pixels(out / "score.png"), read_pixels(out / "mask.png")
     np.testing.assert_array_equal(score, np.rint(expected.score.astype(np.float64) * 65535))
     np.testing.assert_array_equal(mask, np.where(expected.mask, 255, 0))
-    assert read_pixels(out / "heatmap.png").shape == (48, 64, 3)
+    colours = read_pixels(out / "heatmap.png")
+    np.testing.assert_array_equal(colours, heatmap(expected.score, threshold=0.3))
     changed = expected.mask
     assert 0 < changed.sum() < changed.size
     overlay = read_pixels(out / "overlay.png")
@@ -104,6 +106,7 @@ def test_one_pair_gets_its_pictures_and_a_summary(tmp_path: Path, model: Path):
         "distance": 0.6,
         "source": "max-F1 on split 'val' of TINY (3 images)",
     }
+    assert summary["heatmap"] == "blue 0, green 0.300 (the threshold), red 0.600 and above"
     assert summary["model"]["file"] == "tiny.safetensors"
     assert summary["model"]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
     assert (summary["width"], summary["height"]) == (64, 48)

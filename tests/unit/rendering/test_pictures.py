@@ -9,6 +9,7 @@ from changedet.palette import (
     FALSE_ALARM_COLOUR,
     HIT_COLOUR,
     IGNORED_COLOUR,
+    INK,
     LABEL_UNCHANGED_COLOUR,
     MISS_COLOUR,
     OVERLAY_COLOUR,
@@ -201,6 +202,17 @@ def test_the_panel_s_heat_map_has_the_threshold_in_the_middle_of_its_colours(pai
 
     shown = heatmap(np.array([[0.8]]), threshold=threshold)[0, 0]
     assert has_colour(strip, shown)
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.4, 0.7])
+def test_the_mark_on_the_colour_bar_stands_in_the_colour_of_the_threshold(pair, threshold):
+    strip = panel(**pair, threshold=threshold, tile_px=480).astype(int)
+
+    at_threshold = heatmap(np.array([[threshold]]), threshold=threshold)[0, 0].astype(int)
+    is_mark = (strip == INK).all(axis=-1)
+    # Beside a mark of the bar, within two pixels and its white border, lies that colour.
+    beside = np.abs(strip[:, 4:] - at_threshold).max(axis=-1) < 12
+    assert (is_mark[:, :-4] & beside).any()
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
