@@ -8,6 +8,7 @@ the sums over images, drawn with replacement: :data:`F1`, :data:`FALSE_POSITIVE_
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -212,10 +213,15 @@ def loss_spread(terms: Mapping[str, Sequence[float]]) -> float:
     return float(np.median(np.divide(apart, mean, out=np.zeros_like(mean), where=mean > 0.0)))
 
 
+@lru_cache(maxsize=2)
 def _draws(images: int) -> FloatArray:
     """Draw the images with replacement, the same draws each time: (R, N) times drawn."""
     weights = np.full(images, 1.0 / images)
-    return np.random.default_rng(0).multinomial(images, weights, size=_RESAMPLES).astype(np.float64)
+    drawn = np.random.default_rng(0).multinomial(images, weights, size=_RESAMPLES)
+    draws: FloatArray = drawn.astype(np.float64)
+    # They are shared.
+    draws.setflags(write=False)
+    return draws
 
 
 def _welch(ours: FloatArray, theirs: FloatArray) -> tuple[float | None, float]:

@@ -8,7 +8,7 @@ from changedet.ablation.estimates import (
     estimate_correlation,
     estimate_difference,
 )
-from changedet.ablation.learning import NO_BASELINE, Learning
+from changedet.ablation.learning import NO_BASELINE, Learning, learning_of
 from changedet.ablation.results import AblationResults, RowResult, RunResult
 from changedet.ablation.scoring import FIGURES, Measure, Protocol
 from changedet.ablation.table import (
@@ -55,7 +55,7 @@ class ClaimResult:
 
 def judge_claims(results: AblationResults) -> list[ClaimResult]:
     """Test every claim of the table; one about F1 or heat maps by each protocol there is."""
-    learning = Learning(results)
+    learning = learning_of(results)
     judged: list[ClaimResult] = []
     for claim in results.table.claims:
         if isinstance(claim, DifferenceClaim | HeatMapClaim):

@@ -97,6 +97,12 @@ class Learning:
         return found
 
 
+@lru_cache(maxsize=1)
+def learning_of(results: AblationResults) -> Learning:
+    """Compare the rows of an ablation, once for its claims and its report."""
+    return Learning(results)
+
+
 class _Untrained(NamedTuple):
     name: str
     f1: float

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from changedet.ablation.estimates import LEVEL, Estimate
 from changedet.ablation.findings import ClaimResult
-from changedet.ablation.learning import NO_BASELINE, Learning, unlearned_rows
+from changedet.ablation.learning import NO_BASELINE, learning_of, unlearned_rows
 from changedet.ablation.results import (
     AblationResults,
     BaselineResult,
@@ -155,7 +155,7 @@ def _learning(results: AblationResults) -> list[Note]:
     """Warn of rows that do not beat the untrained methods, or that there are none beside them."""
     if not any(row.runs for row in results.rows):
         return []
-    learning = Learning(results)
+    learning = learning_of(results)
     if not any(baseline.judgement for baseline in results.baselines):
         reason = f"{NO_BASELINE}, so claims are tested although rows may not have learned anything"
         return [Note(f"WARNING: {reason}", "warning")]
