@@ -42,6 +42,8 @@ class ColourScale(NamedTuple):
         return f"blue 0, green {self.middle:.3f} (the threshold), red {self.top:.3f} and above"
 
 
+# Below it there is no room for half of the colours.
+_LEAST_THRESHOLD = 1e-6
 #: The colours of the scores themselves, where there is no threshold.
 PLAIN_SCALE = ColourScale(middle=0.5, top=1.0)
 
@@ -50,10 +52,10 @@ def colour_scale(threshold: float | None) -> ColourScale:
     """Give the colours of a model's maps.
 
     Args:
-        threshold: Score from which on a pixel counts as changed; None or 0: the plain scale from 0
-            to 1.
+        threshold: Score from which on a pixel counts as changed; None, 0 or next to it: the plain
+            scale from 0 to 1.
     """
-    if threshold is None or threshold <= 0.0:
+    if threshold is None or not threshold >= _LEAST_THRESHOLD:
         return PLAIN_SCALE
     return ColourScale(middle=threshold, top=min(1.0, 2.0 * threshold))
 
