@@ -6,6 +6,7 @@ import base64
 import functools
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from changedet.storage.text import printable
 if TYPE_CHECKING:
     from jinja2 import Template
 
+# Such as "0.1000 to 0.2000".
+_INTERVAL = re.compile(r"[-+.\d]+ to [-+.\d]+")
 _IMAGE_KINDS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".gif": "gif"}
 
 Tone: TypeAlias = Literal["good", "bad", "open", "faint"]
@@ -207,6 +210,7 @@ def _template() -> Template:
         keep_trailing_newline=True,
     )
     environment.filters["cell"] = cell_text
+    environment.tests["interval"] = lambda text: _INTERVAL.fullmatch(text) is not None
     environment.tests["badge"] = lambda cell: isinstance(cell, Badge)
     environment.tests["headlines"] = lambda block: isinstance(block, Headlines)
     environment.tests["table"] = lambda block: isinstance(block, Table)

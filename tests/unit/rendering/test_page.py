@@ -146,6 +146,13 @@ def test_columns_of_figures_are_set_to_the_right(tmp_path):
     assert [attrs.get("class") for attrs in page.all("td")] == [None, "number", None, "number"]
 
 
+def test_an_interval_is_not_broken(tmp_path):
+    rows = [["0.1000 to 0.2000"], ["from here to there"]]
+    page = write(tmp_path / "page.html", Table("t", ["interval"], rows))
+
+    assert [attrs.get("class") for attrs in page.all("td")] == ["interval", None]
+
+
 def test_the_row_that_matters_is_marked(tmp_path):
     page = write(tmp_path / "page.html", Table("t", ["n"], [["a"], ["b"]], highlighted=1))
 
