@@ -87,7 +87,7 @@ def check_data(root: Path, *, benchmark: str | None = None) -> None:
         ConfigError: If there is no such benchmark.
     """
     from changedet.data.benchmarks import find_benchmark
-    from changedet.data.layouts import check_data_folder
+    from changedet.data.file_names import check_data_folder
 
     if benchmark is not None:
         find_benchmark(benchmark)

@@ -23,14 +23,12 @@ from PIL import (
 from PIL import Image as PillowImage
 from PIL.ImageFile import ImageFile
 
+from changedet.data.file_names import RASTER_SUFFIXES as RASTER_SUFFIXES
+from changedet.data.file_names import TIFF_SUFFIXES as TIFF_SUFFIXES
 from changedet.errors import ImageError
 
 Pixel = TypeVar("Pixel", bound=np.generic)
 
-#: Files that may be rasters rather than pictures.
-RASTER_SUFFIXES: Final = frozenset({".tif", ".tiff", ".jp2", ".vrt"})
-#: Those of TIFFs.
-TIFF_SUFFIXES: Final = (".tif", ".tiff")
 #: Largest image that is decoded, in pixels; a header that claims more is taken for damaged.
 MAX_PIXELS: Final = 30_000 * 30_000
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from changedet.data.images import RASTER_SUFFIXES
+from changedet.data.file_names import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from changedet.data.file_names import SPLIT_NAMES as SPLIT_NAMES
+from changedet.data.file_names import check_data_folder as check_data_folder
 from changedet.data.pair import PairPaths
 from changedet.errors import DataError
 from changedet.storage.text import first_few
@@ -61,16 +63,6 @@ LAYOUTS: Final = (
 #: Written by ``changedet data prepare`` and by the preparation of the DASNet-V2 document (spec 6).
 PREPARED_FOLDER: Final = "OUT1"
 LABEL_FOLDERS: Final = ("label", "labels", "OUT", "mask", "masks", "GT")
-#: Folder and list names of each split, the usual one first.
-SPLIT_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
-IMAGE_SUFFIXES: Final = RASTER_SUFFIXES | {
-    *(".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".webp", ".gif"),
-}
-_ARCHIVES: Final = frozenset({".zip", ".gz", ".tgz", ".tar", ".7z", ".rar"})
 _VIRTUAL: Final = frozenset({".vrt"})
 UNDERSTOOD: Final = (
     "list files (train.txt, val.txt, test.txt with lines 'BEFORE AFTER LABEL') or folders "
@@ -215,18 +207,3 @@ def _require_partners(
     stray = [name for name in labels if name not in before and name not in after]
     if before and after and stray:
         found.faults.append(f"{folders.label}: no images for label {first_few(stray)}")
-
-
-def check_data_folder(root: Path) -> None:
-    """Refuse a place that is no folder, where no manifest of scenes was found.
-
-    Raises:
-        DataError: If it is a file, or not there.
-    """
-    if root.suffix.lower() in _ARCHIVES and root.is_file():
-        raise DataError(f"{root} is an archive; unpack it, then give the folder it unpacks to")
-    if not root.is_dir():
-        raise DataError(
-            f"{root} is {'no folder' if root.exists() else 'not there'}; "
-            "give the folder of a data set or a manifest of scenes (scenes.yaml)"
-        )

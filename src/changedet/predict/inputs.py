@@ -5,13 +5,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from changedet.data.images import (
-    RASTER_SUFFIXES,
-    TIFF_SUFFIXES,
-    image_orientation,
-    is_plain_picture,
-)
-from changedet.data.layouts import IMAGE_SUFFIXES
+from changedet.data.file_names import IMAGE_SUFFIXES, RASTER_SUFFIXES, TIFF_SUFFIXES
 from changedet.errors import DataError
 from changedet.raster.open_errors import is_raster_folder, why_not_several
 from changedet.raster.sidecars import place_files
@@ -78,7 +72,12 @@ def refuse_turned(location: str) -> None:
         DataError: With the way to set it upright.
     """
     path = Path(location)
-    if path.suffix.lower() not in TIFF_SUFFIXES or not path.is_file() or not is_plain_picture(path):
+    if path.suffix.lower() not in TIFF_SUFFIXES or not path.is_file():
+        return
+    # Reading of images is loaded where there is one.
+    from changedet.data.images import image_orientation, is_plain_picture
+
+    if not is_plain_picture(path):
         return
     orientation = image_orientation(path)
     if orientation != 1:

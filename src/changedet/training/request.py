@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from changedet.card import read_card
-from changedet.data.layouts import check_data_folder
+from changedet.data.file_names import check_data_folder
 from changedet.data.rasters.manifest import find_manifest
 from changedet.errors import ConfigError
 from changedet.inference.devices import check_device_name

@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from changedet.data.layouts import SPLIT_NAMES
+from changedet.data.file_names import SPLIT_NAMES
 from changedet.errors import DataError
 from changedet.storage.text import is_file, read_text
 from changedet.storage.validation import Section, describe, must
