@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from changedet.raster.pixel_rules import PixelRules
     from changedet.types import PixelType
 
 
@@ -19,6 +20,7 @@ class TileReading(NamedTuple):
         bands_after: Their numbers in ``after``.
         pixel_type: Kind of the stored values.
         has_gaps: Whether pixels may be missing: a nodata value, a mask, an alpha band or NaN.
+        rules: Values that mark missing pixels although the files do not say so; None: none do.
     """
 
     channels: int
@@ -26,6 +28,7 @@ class TileReading(NamedTuple):
     bands_after: tuple[int, ...]
     pixel_type: PixelType = "uint8"
     has_gaps: bool = False
+    rules: PixelRules | None = None
 
 
 class TileFiles(NamedTuple):

@@ -324,3 +324,18 @@ def test_masks_of_tiles_are_prepared_like_those_of_pictures(tiles, tmp_path):
     assert prepared.masks == 2
     assert np.array_equal(opened(prepared.folder).before, pixels(9))
     assert opened(prepared.folder).label[:4].min() == 1
+
+
+def test_a_marker_that_no_file_declares_is_no_data_and_said(tiles):
+    folder = tiles(dtype="float32", bands=2)
+    holes = pixels(2, "float32") / 1000
+    holes[:6, :9] = -9999
+    for part in ("train/A", "train/B", "val/A", "val/B"):
+        tile(folder / part / "1.tif", holes)
+
+    index = index_pairs(folder, channels=None)
+
+    assert any("-9999" in note and "no data" in note for note in index.notes)
+    assert (opened(folder).label == IGNORED).sum() == 6 * 9
+    stats = measure_normalisation(index.split("train"), channels=2)
+    assert min(stats.mean_before) > 0.0

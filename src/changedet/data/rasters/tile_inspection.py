@@ -29,7 +29,7 @@ def inspect_tiles(pair: TileFiles) -> Inspection:
         ("after", pair.after, reading.bands_after),
     ):
         try:
-            tiles[date] = read_tile(path, bands, channels=reading.channels)
+            tiles[date] = read_tile(path, bands, channels=reading.channels, rules=reading.rules)
         except ImageError as error:
             faults.append(str(error))
     parts = [tile.part for tile in tiles.values()]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from changedet.data.images import count_bands, is_raster
 from changedet.data.pair import PairPaths
 from changedet.data.parallel import map_in_order
+from changedet.data.rasters.tile_fills import find_tile_fills, remarks_on_fills, rules_for
 from changedet.data.tile_reading import TileReading
 from changedet.errors import ChangeDetError, ConfigError
 from changedet.raster.band_reading import BandReading, settle_bands
@@ -52,7 +53,7 @@ def settle_tiles(found: Survey, choice: BandChoice, *, channels: int | None) -> 
         [pair.after for pair in pairs], choice.after or choice.before, channels=channels
     )
     found.faults += [*_faults([*befores, *afters]), *_mixed_types([*befores, *afters])]
-    readings = _readings(pairs, befores, afters)
+    readings = _without_fills(_readings(pairs, befores, afters), found)
     # What has a fault cannot be looked at any further.
     found.splits = {
         split: [
@@ -85,6 +86,26 @@ def _readings(
                 before.channels, before.bands, after.bands, pixel_type=kind, has_gaps=gaps
             )
     return readings
+
+
+def _without_fills(
+    readings: dict[PairPaths, TileReading], found: Survey
+) -> dict[PairPaths, TileReading]:
+    """Let certain fill values of a sample of the rasters mark missing pixels, and say so."""
+    tiles = [
+        (path, bands)
+        for pair, reading in readings.items()
+        for path, bands in ((pair.before, reading.bands), (pair.after, reading.bands_after))
+        if is_raster(path)
+    ]
+    fills = find_tile_fills(tiles) if tiles else ()
+    found.notes += remarks_on_fills(fills)
+    rules = rules_for(fills)
+    if rules is None:
+        return readings
+    return {
+        pair: reading._replace(rules=rules, has_gaps=True) for pair, reading in readings.items()
+    }
 
 
 def _first_channels(pairs: Sequence[PairPaths]) -> int | None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from changedet.data.pixel_sums import Pixels, Sums
     from changedet.data.tile_reading import TileFiles
     from changedet.raster.geo_grid import GeoGrid
+    from changedet.raster.pixel_rules import PixelRules
     from changedet.types import Normalisation
 
 #: Tiles whose corners differ by less lie on the same pixels: edges of files are rounded.
@@ -93,13 +94,16 @@ class TileView(NamedTuple):
         return pair if (pair.label != IGNORED).any() else None
 
 
-def read_tile(path: Path, bands: tuple[int, ...], *, channels: int) -> TilePixels:
+def read_tile(
+    path: Path, bands: tuple[int, ...], *, channels: int, rules: PixelRules | None = None
+) -> TilePixels:
     """Read one date of a tile.
 
     Args:
         path: Raster or picture.
         bands: Numbers of the bands, from 1; of a palette, the only one.
         channels: How many bands that makes: colours of a palette are three.
+        rules: What marks missing pixels besides what the file declares.
 
     Raises:
         ImageError: If it cannot be read.
@@ -109,7 +113,7 @@ def read_tile(path: Path, bands: tuple[int, ...], *, channels: int) -> TilePixel
         picture = picture[:, :, [band - 1 for band in bands]]
         return TilePixels(path, picture, np.ones(picture.shape[:2], np.bool_), None)
     with gdal_environment(), open_raster(str(path)) as dataset:
-        source = PixelSource(dataset, bands, location=str(path))
+        source = PixelSource(dataset, bands, location=str(path), rules=rules)
         pixels = source.read(Window(0, 0, *dataset.shape))
         values: Pixels = pixels.values.transpose(1, 2, 0)
         if len(bands) == 1 < channels:
@@ -147,8 +151,10 @@ def read_both(pair: TileFiles) -> tuple[TilePixels, TilePixels]:
         DataError: If one cannot be read, has another size or lies elsewhere.
     """
     reading = pair.reading
-    before = read_tile(pair.before, reading.bands, channels=reading.channels)
-    after = read_tile(pair.after, reading.bands_after, channels=reading.channels)
+    before = read_tile(pair.before, reading.bands, channels=reading.channels, rules=reading.rules)
+    after = read_tile(
+        pair.after, reading.bands_after, channels=reading.channels, rules=reading.rules
+    )
     require_same_size(before.part, after.part)
     require_same_place(before.part, after.part)
     return before, after
