@@ -22,6 +22,7 @@ from changedet.errors import StorageError
 from changedet.palette import CHANGED_COLOUR
 from changedet.raster.place import describe_place, keep_place, sidecar_of
 from changedet.raster.score_store import describe_size
+from changedet.storage.atomic import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -344,3 +345,4 @@ def _publish(product: Path, path: Path, *, has_sidecar: bool) -> None:
         with finished.open("r+b") as file:
             os.fsync(file.fileno())
         finished.replace(name)
+    sync_folder(path.parent)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from changedet._optional import require
 from changedet.errors import ConfigError
 from changedet.raster.geo_grid import GeoGrid
+from changedet.storage.atomic import sync_folder
 from changedet.vector.errors import storing
 from changedet.vector.geojson import GeoJsonLayer
 from changedet.vector.geopackage import GeoPackageLayer
@@ -135,6 +136,7 @@ def write_polygons(
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
+            sync_folder(path.parent)
     finally:
         for ending in ("", *_SIDE_FILES):
             # The clean-up may fail for the same reason (no such folder, read-only disk).

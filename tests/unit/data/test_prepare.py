@@ -270,3 +270,20 @@ def test_in_place_two_labels_may_not_become_one_file(tmp_path):
 
     with pytest.raises(DataError, match="would both become"):
         prepare(source, None)
+
+
+@pytest.mark.parametrize("out", ["out", None])
+def test_what_a_killed_run_left_is_replaced_by_the_next_one(tmp_path, out):
+    source = split_folders(tmp_path / "source")
+    target = None if out is None else tmp_path / out
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(source, target, progress=stop)
+    done = prepare(source, target)
+    assert done.masks == 3
+    assert not [path for path in done.folder.rglob("*") if path.name.startswith(".")]
+    with pytest.raises(DataError, match="exists"):
+        prepare(source, target)

@@ -166,3 +166,15 @@ def test_a_pair_out_of_range_is_refused():
         generate_pair(-1)
     with pytest.raises(ConfigError, match="size_px"):
         generate_pair(0, size_px=8)
+
+
+def test_a_sample_that_a_kill_left_half_made_is_replaced(tmp_path):
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_sample(tmp_path / "half", **SMALL, progress=stop)
+    write_sample(tmp_path / "half", **SMALL)
+    assert len(list((tmp_path / "half").rglob("*.png"))) == 18
+    with pytest.raises(DataError, match="an earlier sample"):
+        write_sample(tmp_path / "half", **SMALL)
