@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from functools import reduce
 from operator import add
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from changedet.data.images import RASTER_SUFFIXES
+from changedet.data.images import is_raster
+from changedet.data.pair import PairPaths
 from changedet.data.parallel import map_in_order
-from changedet.data.rasters.source import RasterBlock
 from changedet.domain import ValueRange
-from changedet.raster.environment import gdal_environment
-from changedet.raster.info import ground_sample_distance, read_info
-from changedet.raster.open import open_raster
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,14 +64,21 @@ def measure_gsd(pairs: Sequence[LabelledPair]) -> tuple[float, float] | None:
 
 
 def _gsd(pair: LabelledPair) -> float | None:
+    if isinstance(pair, PairPaths) and not is_raster(pair.before):
+        return None
+    # GDAL comes with these, which pairs of pictures do without.
+    from changedet.data.rasters.source import RasterBlock
+    from changedet.raster.environment import gdal_environment
+    from changedet.raster.info import ground_sample_distance, read_info
+    from changedet.raster.open import open_raster
+
     if isinstance(pair, RasterBlock):
         grid = pair.scene.grid
         return ground_sample_distance(grid.crs, grid.transform, shape=grid.shape)
-    path: Path | None = getattr(pair, "before", None)
-    if path is None or path.suffix.lower() not in RASTER_SUFFIXES:
+    if not isinstance(pair, PairPaths):
         return None
-    with gdal_environment(), open_raster(str(path)) as dataset:
-        return read_info(dataset, location=str(path), bands=(1,)).gsd_m
+    with gdal_environment(), open_raster(str(pair.before)) as dataset:
+        return read_info(dataset, location=str(pair.before), bands=(1,)).gsd_m
 
 
 def _spread(pairs: Sequence[LabelledPair]) -> list[LabelledPair]:
