@@ -21,7 +21,7 @@ from changedet.domain import Domain
 from changedet.errors import CheckpointError, ConfigError
 from changedet.selection import Selection
 from changedet.storage.atomic import write_bytes
-from changedet.storage.text import first_few
+from changedet.storage.text import first_few, is_file
 from changedet.types import Normalisation, PixelType, Precision, TestTime
 
 #: Version of the card's layout; a reader refuses newer ones.
@@ -317,7 +317,7 @@ def open_tensors(path: Path, *, framework: Literal["np", "pt"] = "np") -> Iterat
     Raises:
         CheckpointError: If it is no whole safetensors file.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise CheckpointError(
             f"there is no model file {path}; a training run saves its best one as "
             "RUN/best.safetensors"

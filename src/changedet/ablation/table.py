@@ -274,7 +274,7 @@ def _read_source(source: str) -> tuple[str, Path | None]:
 
 
 def _beside(folder: Path, recipe: str | None) -> str | None:
-    is_beside = recipe is not None and (folder / recipe).is_file()
+    is_beside = recipe is not None and is_file(folder / recipe)
     return str(folder / str(recipe)) if is_beside else recipe
 
 

@@ -1,5 +1,6 @@
 """The ``changedet`` command: one line for every mistake of the user, tracebacks only for bugs."""
 
+import errno
 import sys
 from typing import Annotated, Final
 
@@ -24,7 +25,7 @@ from changedet.cli.streams import ended_by_signals, guarded_streams
 from changedet.cli.train import train
 from changedet.cli.train_arguments import TrainCommand
 from changedet.cli.wording import error_line, paragraphs, print_help_of_group, usage_line
-from changedet.errors import ChangeDetError
+from changedet.errors import ChangeDetError, ConfigError
 
 _INTERRUPTED: Final = 130
 # What the parser refuses; Typer has it from Click, or from its own copy of Click.
@@ -91,6 +92,13 @@ def main() -> None:
         except _UsageError as error:
             typer.echo(f"changedet: {usage_line(error, sys.argv[1:])}", err=True)
             sys.exit(2)
+        except OSError as error:
+            # A name that no file can have is the user's mistake, anything else that escapes a bug.
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            fault = ConfigError(f"{str(error.filename)[:80]}…: {error.strerror}; check the path")
+            typer.echo(f"changedet: {error_line(fault)}", err=True)
+            sys.exit(fault.exit_code)
         except (typer.Abort, KeyboardInterrupt):
             sys.exit(_INTERRUPTED)
         sys.exit(code if isinstance(code, int) else 0)

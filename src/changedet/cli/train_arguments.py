@@ -10,6 +10,7 @@ from typing import Any, Final
 from typer.core import TyperCommand
 
 from changedet.errors import ConfigError
+from changedet.storage.text import is_file
 
 _RESUME: Final = "--resume"
 _OUT: Final = "--out"
@@ -102,7 +103,7 @@ def _is_config(word: str) -> bool:
     if is_run(path):
         return False
     recipe = resources.files("changedet") / "recipes" / f"{word}.yaml"
-    return recipe.is_file() or (path.is_file() and path.suffix in {".yaml", ".yml"})
+    return recipe.is_file() or (is_file(path) and path.suffix in {".yaml", ".yml"})
 
 
 def _value_of(option: str, words: list[str]) -> str | None:

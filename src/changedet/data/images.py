@@ -29,8 +29,9 @@ from changedet.errors import ImageError
 
 Pixel = TypeVar("Pixel", bound=np.generic)
 
-#: Largest image that is decoded, in pixels; a header that claims more is taken for damaged.
-MAX_PIXELS: Final = 30_000 * 30_000
+#: Largest image that is decoded, in pixels: in RGB it takes two gigabytes meanwhile, which a file
+#: of a few bytes can claim. Larger ones are rasters, which are read in parts.
+MAX_PIXELS: Final = 2**28
 
 # The classes are called directly: Image.open() warns about images over 89 Mpx and refuses those
 # over 179 Mpx, and its limit is global to the process.
@@ -230,18 +231,27 @@ def open_pixels(path: Path) -> Iterator[ImageFile]:
     """
     with _open_header(path) as image:
         try:
-            if isinstance(image, TiffImagePlugin.TiffImageFile):
-                # Pillow checks its global limit again before it allocates the pixels of a TIFF.
-                image.im = PillowImage.new(image.mode, _stored_size(image)).im
-            image.load()
-        except _DAMAGE as error:
-            raise _damaged(path, error) from error
+            _load(image, path)
+            if getattr(image, "is_animated", False) and image.format != "TIFF":
+                raise ImageError(
+                    f"{path}: a moving image; save the picture that is meant as a file of its own"
+                )
+            yield image
         except MemoryError as error:
             raise ImageError(
                 f"{path}: {image.width} x {image.height} pixels do not fit in memory; cut the "
                 "image into tiles"
             ) from error
-        yield image
+
+
+def _load(image: ImageFile, path: Path) -> None:
+    try:
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            # Pillow checks its global limit again before it allocates the pixels of a TIFF.
+            image.im = PillowImage.new(image.mode, _stored_size(image)).im
+        image.load()
+    except _DAMAGE as error:
+        raise _damaged(path, error) from error
 
 
 def bits_per_sample(image: ImageFile) -> int:
@@ -312,7 +322,7 @@ def _open_header(path: Path) -> Iterator[ImageFile]:
         if image.width * image.height > MAX_PIXELS:
             raise ImageError(
                 f"{path}: {image.width} x {image.height} pixels are more than the {MAX_PIXELS:,} "
-                "that can be read at once; cut the image into tiles"
+                "that can be read at once; cut the image into tiles, or write it as a GeoTIFF"
             )
         yield image
 

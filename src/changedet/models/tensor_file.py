@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from changedet.errors import CheckpointError
+from changedet.storage.text import is_file
 
 #: Keys under which training scripts store the weights next to an optimiser's state.
 _WRAPPERS = ("net", "state_dict", "model", "model_state_dict")
@@ -41,7 +42,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         CheckpointError: If there is no file, it is broken, holds more than tensors and plain
             values, or holds no tensors.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise CheckpointError(
             f"there is no weights file {path}; give the path of a .safetensors or .pth"
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from changedet.errors import ImageError
-from changedet.storage.text import first_few
+from changedet.storage.text import exists, first_few
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ def split_layer(location: str) -> tuple[str, str | None]:
     file, mark, layer = location.rpartition(_MARK)
     if not (file and mark and layer) or "://" in location:
         return location, None
-    if Path(location).exists() or not (file.startswith("/vsi") or Path(file).exists()):
+    if exists(Path(location)) or not (file.startswith("/vsi") or exists(Path(file))):
         return location, None
     return file, layer
 

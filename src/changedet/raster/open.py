@@ -4,7 +4,7 @@ import contextlib
 import re
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -82,7 +82,8 @@ def open_raster(location: str) -> rasterio.DatasetReader:
                 f"{name}: refers to {first_few(gone)}, which is not there; put it back, or make "
                 "the VRT anew (gdalbuildvrt)"
             )
-    require_usable(dataset, name)
+    with reading(location):
+        require_usable(dataset, name)
     return dataset
 
 
@@ -138,6 +139,15 @@ def raster_shape(location: str) -> tuple[int, int]:
     with open_raster(location) as dataset:
         height, width = dataset.shape
     return height, width
+
+
+@contextlib.contextmanager
+def reading(location: str) -> Iterator[None]:
+    """Raise :class:`ImageError` for whatever a damaged raster makes GDAL say once it is open."""
+    try:
+        yield
+    except GDAL_FAULTS as error:
+        raise reading_error(location, error) from error
 
 
 def reading_error(location: str, error: BaseException) -> ImageError:

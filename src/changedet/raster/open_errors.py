@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
-from changedet.storage.text import first_few
+from changedet.storage.text import exists, first_few, is_file
 
 # GDAL's own name of a layer in a file: NETCDF:"file.nc":red, HDF5:"file.h5"://group/red.
 _LAYER_NAME: Final = re.compile(r"[A-Za-z0-9_]+:\"?(?P<file>[^\"]+?)\"?:(?P<layer>[^\"]*)\Z")
@@ -19,7 +19,7 @@ _HANDLERS: Final = {".zip": "/vsizip/", ".tar": "/vsitar/", ".tgz": "/vsitar/", 
 
 def is_raster_folder(path: Path) -> bool:
     """Tell whether a folder is itself a raster: Zarr, a SAFE product, an Esri grid."""
-    if not path.is_dir():
+    if not (exists(path) and path.is_dir()):
         return False
     return path.suffix.lower() in (".zarr", ".safe") or (path / "hdr.adf").is_file()
 
@@ -32,9 +32,9 @@ def why_not_open(location: str, reason: str) -> str:
         reason: GDAL's words, on one line.
     """
     path = Path(location)
-    if not location.startswith("/vsi") and not path.exists():
+    if not location.startswith("/vsi") and not exists(path):
         return _why_missing(location)
-    if path.is_dir():
+    if exists(path) and path.is_dir():
         return _why_no_folder(path)
     suffix = path.suffix.lower()
     if suffix in _HANDLERS:
@@ -47,7 +47,7 @@ def why_not_open(location: str, reason: str) -> str:
 
 def _why_missing(location: str) -> str:
     match = _LAYER_NAME.match(location)
-    if match is not None and Path(match["file"]).is_file():
+    if match is not None and is_file(Path(match["file"])):
         file = match["file"]
         return f"{file} has no layer {match['layer']!r}; it holds those that gdalinfo lists"
     return why_not_several(location) or "no such file; check the path"
@@ -56,7 +56,7 @@ def _why_missing(location: str) -> str:
 def why_not_several(location: str) -> str | None:
     """Say what to do with several files that are given as one; None if there is just one."""
     parts = [part.strip() for part in location.split(",")]
-    if len(parts) == 1 or not any(Path(part).exists() for part in parts):
+    if len(parts) == 1 or not any(exists(Path(part)) for part in parts):
         return None
     files = " ".join(map(shlex.quote, parts))
     return (

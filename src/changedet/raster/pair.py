@@ -19,7 +19,7 @@ from changedet.raster.facts import PairFacts
 from changedet.raster.geo_grid import GeoGrid, Window
 from changedet.raster.info import RasterInfo, read_info
 from changedet.raster.layers import split_layer
-from changedet.raster.open import is_same_source, open_raster
+from changedet.raster.open import is_same_source, open_raster, reading
 from changedet.raster.pair_values import PairValues, survey_pair
 from changedet.raster.pixel_map import PixelMap
 from changedet.raster.pixel_rules import Alpha, NoData, PixelRules, check_nodata
@@ -318,7 +318,7 @@ def _info_of_both(before: str, after: str, options: PairOptions) -> tuple[Raster
 def _facts_of(
     location: str, wanted: tuple[int, ...] | None, options: PairOptions, *, setting: str
 ) -> RasterInfo:
-    with open_raster(location) as dataset:
+    with open_raster(location) as dataset, reading(location):
         require_placed(dataset, location)
         bands = choose_bands(
             dataset, wanted, channels=options.channels, location=location, setting=setting

@@ -7,6 +7,7 @@ from typing import Final, Literal
 from changedet.errors import ConfigError, ResultsError
 from changedet.storage.output_folder import content_of
 from changedet.storage.results import read_content
+from changedet.storage.text import exists, is_file
 
 #: What was measured on the data once; also the file that tells a run.
 RECORD: Final = "run.json"
@@ -24,7 +25,7 @@ RUN_ENTRIES: Final = (*FILLED, _BEST, SETTINGS, RECORD)
 
 def is_run(folder: Path) -> bool:
     """Tell whether a folder is that of a training run."""
-    return (folder / RECORD).is_file()
+    return is_file(folder / RECORD)
 
 
 def find_run(path: Path) -> Path:
@@ -38,7 +39,7 @@ def find_run(path: Path) -> Path:
     """
     if is_run(path):
         return path
-    if not path.exists():
+    if not exists(path):
         raise ConfigError(f"there is no run {path} to resume; give the folder of a run")
     if path.is_dir():
         raise ConfigError(

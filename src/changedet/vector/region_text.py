@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from changedet.errors import ConfigError, DataError
+from changedet.storage.text import exists
 
 #: Left, bottom, right, top.
 Bounds: TypeAlias = tuple[float, float, float, float]
@@ -62,5 +63,5 @@ def check_region(region: str | None, *, region_crs: str | None) -> None:
             f"`region_crs={region_crs}` applies to a `region` of four numbers only, and {region} "
             "is a file, which has its own CRS; remove it (ogr2ogr -a_srs corrects the file)"
         )
-    elif not Path(region.strip()).exists():
+    elif not exists(Path(region.strip())):
         raise DataError(f"{region}: no such file; check the path")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from changedet.errors import DataError
 from changedet.raster.lonlat import crs_name
+from changedet.storage.text import is_file
 from changedet.vector.region_text import SUFFIXES, Bounds
 from changedet.vector.repair import parse_polygons, valid_polygons
 
@@ -64,7 +65,7 @@ def read_polygons(
     """
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{path}: polygons are read from {', '.join(SUFFIXES)} files, not this one")
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"{path}: no such file; check the path")
     with _reading(path):
         name = _choose_layer(path, layer, key)
@@ -291,8 +292,9 @@ def _reading(path: Path) -> Iterator[None]:
         pyogrio.errors.DataSourceError,
         pyogrio.errors.DataLayerError,
         pyproj.exceptions.ProjError,
-        UnicodeError,
         ValueError,
+        # What pyogrio raises for a broken CRS.
+        UnboundLocalError,
         OverflowError,
     ) as error:
         raise DataError(

@@ -15,6 +15,7 @@ from changedet.data.images import (
     open_pixels,
     read_image,
 )
+from changedet.data.labels.masks import inspect_mask
 from changedet.errors import ImageError
 
 
@@ -276,3 +277,42 @@ def test_a_tiff_is_a_picture_if_it_holds_nothing_else(tmp_path, pixels, options,
     assert is_plain_picture(path) is is_plain
     (tmp_path / "image.tfw").write_text("1\n0\n0\n-1\n0\n0\n")
     assert not is_plain_picture(path)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.bmp"])
+def test_a_few_bytes_that_claim_gigabytes_are_refused_from_the_header(tmp_path, name):
+    path = tmp_path / name
+    Image.new("L", (7, 5)).save(path)
+    content = bytearray(path.read_bytes())
+    if name == "a.png":
+        content[16:24] = struct.pack(">II", 60_000, 60_000)
+        content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    elif name == "a.bmp":
+        content[18:26] = struct.pack("<ii", 60_000, 60_000)
+    else:
+        # Width and height, tags 256 and 257, as long or short integers.
+        for tag in (256, 257):
+            at = max(content.find(struct.pack("<HH", tag, kind)) for kind in (3, 4))
+            content[at : at + 12] = struct.pack("<HHII", tag, 4, 1, 60_000)
+    path.write_bytes(content)
+    for read in (images.image_size, images.read_image, inspect_mask):
+        with pytest.raises(ImageError, match="60000 x 60000 pixels are more than"):
+            read(path)
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.png", "a.webp"])
+def test_a_moving_image_is_refused_but_its_size_is_known(tmp_path, name):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    assert images.image_size(tmp_path / name) == (8, 8)
+    with pytest.raises(ImageError, match="a moving image; save the picture"):
+        images.read_image(tmp_path / name)
+
+
+def test_an_image_that_does_not_fit_in_memory_is_refused_wherever_that_shows(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    with (
+        pytest.raises(ImageError, match="do not fit in memory"),
+        images.open_pixels(tmp_path / "a.png"),
+    ):
+        raise MemoryError

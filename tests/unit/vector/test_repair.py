@@ -133,3 +133,18 @@ def test_crossings_are_counted_where_there_are_few_and_estimated_where_there_are
     teeth = [(x / 2, 10 * (x % 2)) for x in range(4000)]
     comb = shapely.Polygon([*teeth, (2000, 5), (-1, 5)])
     assert count_crossings(np.array([comb])) < 10_000
+
+
+def test_a_reference_system_that_is_none_is_no_traceback(tmp_path, monkeypatch):
+    def fail(*_args, **_options):
+        raise UnboundLocalError("wkt")
+
+    path = write(tmp_path, polygon(SQUARE))
+    monkeypatch.setattr("pyogrio.read_info", fail)
+    with pytest.raises(DataError, match=r"a\.geojson: cannot be read"):
+        read_region(path, crs=DEGREES)
+
+
+def test_a_name_that_no_file_can_have_is_no_file():
+    with pytest.raises(DataError, match="no such file"):
+        read_region("a" * 300 + ".gpkg", crs=DEGREES)

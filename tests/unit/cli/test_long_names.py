@@ -1,0 +1,30 @@
+"""Names that no file can have end as one line, wherever they are first looked at."""
+
+import pytest
+
+from changedet.cli.main import main
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["info", "a" * 300],
+        ["predict", "a" * 300, "b.tif", "--model", "baseline:ir_mad", "--out", "x"],
+        ["predict", "a.tif", "b.tif", "--model", "a" * 300, "--out", "x"],
+        ["predict", "a.tif", "b.tif", "--model", "baseline:ir_mad", "--out", "a" * 300],
+        ["data", "check", "a" * 300],
+        ["train", "a" * 300, "--data", "d", "--out", "x"],
+        ["train", "dasnet_v2", "--data", "d" * 300, "--out", "x"],
+        ["convert", "a" * 300, "b.safetensors"],
+        ["schema", "a" * 300],
+    ],
+)
+def test_a_name_over_255_bytes_is_one_line(words, monkeypatch, capfd, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["changedet", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (1, 2)
+    said = capfd.readouterr().err.strip()
+    assert said.startswith("changedet: ")
+    assert "Traceback" not in said
