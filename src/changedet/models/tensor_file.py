@@ -4,6 +4,7 @@ import json
 import pickle
 import struct
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from changedet.errors import CheckpointError
-from changedet.storage.text import is_file
+from changedet.storage.text import first_few, is_file
 
 #: Keys under which training scripts store the weights next to an optimiser's state.
 _WRAPPERS = ("net", "state_dict", "model", "model_state_dict")
@@ -31,6 +32,7 @@ _BROKEN = (
     OverflowError,
     OSError,
     MemoryError,
+    zipfile.BadZipFile,
     struct.error,
 )
 
@@ -48,6 +50,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         )
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     tensors = _state_dict(content)
+    odd = [name for name, tensor in tensors.items() if not _is_plain(tensor)]
+    if odd:
+        raise CheckpointError(
+            f"{path} has tensors that hold less than their shapes say, or of a kind that is not "
+            f"used here: {first_few(odd)}; give a checkpoint of plain tensors"
+        )
     if not tensors:
         raise CheckpointError(
             f"{path} has no state dict; expected names and tensors, bare or under one of "
@@ -98,8 +106,32 @@ def _read_safetensors(path: Path) -> object:
         ) from error
 
 
+def _is_plain(tensor: Tensor) -> bool:
+    """Tell whether all values of a tensor lie in the file: a few bytes may stand for gigabytes."""
+    return (
+        tensor.layout == torch.strided
+        and tensor.device.type == "cpu"
+        and not tensor.is_quantized
+        and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+    )
+
+
+def _refuse_compressed(path: Path) -> None:
+    """Refuse an archive whose parts become larger than it is: PyTorch compresses nothing."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(part.file_size for part in archive.infolist())
+    if unpacked > path.stat().st_size:
+        raise CheckpointError(
+            f"{path} is a compressed archive of {unpacked:,} bytes, which PyTorch does not write; "
+            "unpack it, or save the checkpoint again"
+        )
+
+
 def _read_pickle(path: Path) -> object:
     try:
+        _refuse_compressed(path)
         with warnings.catch_warnings():
             # About pickle protocols: either the file is read, or the error below says why not.
             warnings.simplefilter("ignore")

@@ -1,5 +1,6 @@
 """Read polygons from vector files, in a given CRS."""
 
+import codecs
 import contextlib
 import logging
 import shlex
@@ -25,6 +26,14 @@ from changedet.vector.repair import parse_polygons, valid_polygons
 
 logger = logging.getLogger(__name__)
 
+# How such files begin.
+_STARTS: Final = {
+    ".gpkg": (b"SQLite format 3\0",),
+    ".shp": (b"\x00\x00\x27\x0a",),
+    ".geojson": (b"{",),
+    ".json": (b"{",),
+}
+_LONGEST_START: Final = 4096
 # Edges are divided into this many pieces per extent, as what is straight in one system is not in
 # another.
 _PIECES: Final = 64
@@ -67,6 +76,7 @@ def read_polygons(
         raise DataError(f"{path}: polygons are read from {', '.join(SUFFIXES)} files, not this one")
     if not is_file(path):
         raise DataError(f"{path}: no such file; check the path")
+    _require_kind(path)
     with _reading(path):
         name = _choose_layer(path, layer, key)
         found = _placed(path, name, crs=crs, bounds=bounds, tell=tell)
@@ -278,6 +288,24 @@ def _read(
     if box is not None:
         names = [f"the feature with id {number}" for number in ids]
     return parse_polygons(np.asarray(blobs, dtype=object), names, path=path, tell=tell)
+
+
+def _require_kind(path: Path) -> None:
+    """Refuse a file that is not what its name says, before GDAL looks for what else it may be.
+
+    A virtual file under such a name would have other files opened, also on servers.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(_LONGEST_START)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    is_json = path.suffix.lower() in (".geojson", ".json")
+    # Of JSON, spaces and a byte order mark may come first.
+    start = start.removeprefix(codecs.BOM_UTF8).lstrip() if is_json else start
+    if not start.startswith(_STARTS[path.suffix.lower()]):
+        kind = {".gpkg": "GeoPackage", ".shp": "shapefile"}.get(path.suffix.lower(), "GeoJSON file")
+        raise DataError(f"{path}: cannot be read (it is no {kind}); write the file again")
 
 
 @contextlib.contextmanager

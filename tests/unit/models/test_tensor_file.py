@@ -1,5 +1,6 @@
 import os
 import pickle
+import zipfile
 
 import pytest
 import safetensors.torch
@@ -109,3 +110,25 @@ def test_differences_are_put_into_words():
         "has b as (4,), not (3,)",
     ]
     assert tensor_differences(wanted, wanted) == []
+
+
+def test_a_tensor_that_holds_less_than_its_shape_says_is_refused(tmp_path):
+    path = tmp_path / "a.pth"
+    torch.save({"small": torch.zeros(2), "huge": torch.zeros(1).expand(10**6, 10**6)}, path)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(CheckpointError, match=r"less than their shapes say.*: huge;"):
+        read_tensors(path)
+
+
+def test_a_compressed_archive_is_refused_before_it_is_unpacked(tmp_path):
+    plain, packed = tmp_path / "plain.pth", tmp_path / "packed.pth"
+    torch.save({"a": torch.zeros(1_000_000)}, plain)
+    with (
+        zipfile.ZipFile(plain) as source,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for part in source.infolist():
+            target.writestr(part.filename, source.read(part))
+    assert read_tensors(plain)["a"].shape == (1_000_000,)
+    with pytest.raises(CheckpointError, match="is a compressed archive of 4,0"):
+        read_tensors(packed)

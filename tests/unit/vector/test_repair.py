@@ -148,3 +148,22 @@ def test_a_reference_system_that_is_none_is_no_traceback(tmp_path, monkeypatch):
 def test_a_name_that_no_file_can_have_is_no_file():
     with pytest.raises(DataError, match="no such file"):
         read_region("a" * 300 + ".gpkg", crs=DEGREES)
+
+
+VIRTUAL = b"""<OGRVRTDataSource><OGRVRTLayer name="a"><SrcDataSource>%s</SrcDataSource>
+</OGRVRTLayer></OGRVRTDataSource>"""
+
+
+@pytest.mark.parametrize("name", ["a.gpkg", "a.shp", "a.geojson", "a.json"])
+def test_a_virtual_file_under_another_name_opens_no_other_file(tmp_path, name):
+    secret = write(tmp_path, polygon(SQUARE), name="secret.geojson")
+    (tmp_path / name).write_bytes(VIRTUAL % secret.encode())
+    with pytest.raises(DataError, match=r"cannot be read \(it is no "):
+        read_region(str(tmp_path / name), crs=DEGREES)
+
+
+def test_spaces_and_a_mark_of_the_encoding_may_come_first(tmp_path):
+    path = write(tmp_path, polygon(SQUARE))
+    content = Path(path).read_bytes()
+    Path(path).write_bytes(b"\xef\xbb\xbf \n" + content)
+    assert read_region(path, crs=DEGREES).area == pytest.approx(0.01)
