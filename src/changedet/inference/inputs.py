@@ -69,6 +69,27 @@ def open_images(
     )
 
 
+def count_channels(before: AnyImage, after: AnyImage) -> int:
+    """Count the channels of a pair, for methods that take any number.
+
+    Raises:
+        ConfigError: If the two rasters have different numbers of bands.
+        DataError: If a raster cannot be read.
+    """
+    if _is_raster(before) and _is_raster(after):
+        from changedet.raster.bands import count_common_bands
+
+        return count_common_bands(str(before), str(after))
+    if isinstance(after, PillowImage.Image):
+        return 1 if after.mode in ("1", "L", "I;16") else 3
+    if isinstance(after, str | Path):
+        return 3
+    shape = tuple(getattr(after, "shape", ()))
+    if len(shape) < 3:
+        return 1
+    return int(shape[-3] if _is_tensor(after) else shape[-1])
+
+
 def _is_raster(image: AnyImage) -> bool:
     return isinstance(image, str | Path) and Path(image).suffix.lower() not in _PICTURES
 

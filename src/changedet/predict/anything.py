@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
+from changedet.baselines.names import is_baseline
 from changedet.errors import ChangeDetError, ConfigError
 from changedet.inference.detector import Detector
+from changedet.inference.inputs import count_channels
 from changedet.inference.opening import open_detector
 from changedet.predict.folders import predict_scenes
 from changedet.predict.images import PredictionReport, predict_files
@@ -94,9 +96,10 @@ def predict(
             raise ConfigError(
                 f"`{next(iter(options))}` is for results as files; set `out`, or leave it out"
             )
-        detector = (
-            model if isinstance(model, Detector) else open_detector(_text(model), device=device)
-        )
+        detector = model
+        if not isinstance(detector, Detector):
+            channels = count_channels(before, after) if is_baseline(_text(model)) else None
+            detector = open_detector(_text(model), device=device, channels=channels)
         return detector.predict(before, after, threshold=threshold)
     if not (isinstance(before, str | Path) and isinstance(after, str | Path)):
         raise ConfigError(

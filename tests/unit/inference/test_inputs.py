@@ -9,9 +9,11 @@ import torch
 from affine import Affine
 from PIL import Image
 
+import changedet
 from changedet.card import ModelCard
 from changedet.errors import DataError, ImageError
 from changedet.inference.detector import Detector
+from changedet.inference.inputs import count_channels
 from changedet.inference.opening import open_detector
 from changedet.inference.scorer import HostScorer
 from changedet.types import Normalisation
@@ -185,3 +187,22 @@ def test_a_baseline_measures_an_image_as_a_whole():
     detector = open_detector("baseline:cva")
     whole = detector.scorer.score([before], [after])[0]
     np.testing.assert_array_equal(detector.predict(before, after).score, whole)
+
+
+def test_a_method_of_any_number_of_channels_learns_it_from_the_pair(tmp_path: Path):
+    before, after = images(4)
+    # Of four bands the last would be taken for alpha.
+    kind = {"photometric": "minisblack", "alpha": "no"}
+    paths = [
+        geotiff(tmp_path / f"{n}.tif", image, **kind) for n, image in enumerate((before, after))
+    ]
+    assert count_channels(*paths) == count_channels(before, after) == 4
+    tensors = [torch.from_numpy(image).permute(2, 0, 1)[None] for image in (before, after)]
+    assert count_channels(*tensors) == 4
+    grey = Image.fromarray(after[..., 0])
+    assert count_channels(grey, grey) == count_channels(after[..., 0], after[..., 0]) == 1
+    assert count_channels("a.png", "b.png") == count_channels(grey, grey.convert("RGB")) == 3
+    found = changedet.predict(*paths, model="baseline:cva")
+    assert found.after.shape == (30, 40, 4)
+    arrays = open_detector("baseline:cva", channels=4).predict(before, after)
+    np.testing.assert_allclose(found.score, arrays.score, atol=1e-6)
