@@ -24,7 +24,7 @@ from changedet.errors import CheckpointError, ConfigError
 from changedet.models.base import ChangeModel
 from changedet.models.file_options import check_options
 from changedet.models.registry import rebuild_model
-from changedet.models.tensor_file import serialise, tensor_differences
+from changedet.models.tensor_file import require_finite, serialise, tensor_differences
 from changedet.storage.atomic import write_bytes
 from changedet.storage.text import first_few
 from changedet.types import Precision
@@ -164,17 +164,7 @@ def load_model(
                 f"{first_few(differences, separator='; ')}; copy the file again"
             )
         tensors = _unpacked({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    broken = [
-        name
-        for name, value in tensors.items()
-        if value.is_floating_point() and not torch.isfinite(value).all()
-    ]
-    if broken:
-        raise CheckpointError(
-            f"{path} has weights that are not finite numbers (NaN or infinite) in "
-            f"{first_few(broken)}: its training diverged or the file is damaged; use another model "
-            "file"
-        )
+    require_finite(tensors, path)
     model = rebuild_model(card.architecture, card.options)
     model.load_state_dict(tensors)
     return model.to(device).eval(), replace(card, options=model.options)

@@ -84,6 +84,28 @@ def serialise(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> byt
     return b"".join((len(text).to_bytes(_LENGTH_BYTES, "little"), text, data))
 
 
+def require_finite(tensors: Mapping[str, Tensor], path: str | Path) -> None:
+    """Refuse weights that no network can score with.
+
+    Args:
+        tensors: Weights and running statistics by name.
+        path: Of their file, for the message.
+
+    Raises:
+        CheckpointError: If one holds NaN or infinity.
+    """
+    broken = [
+        name
+        for name, value in tensors.items()
+        if value.is_floating_point() and not torch.isfinite(value).all()
+    ]
+    if broken:
+        raise CheckpointError(
+            f"{path} has weights that are not finite numbers (NaN or infinite) in "
+            f"{first_few(broken)}: its training diverged or the file is damaged; use another one"
+        )
+
+
 def tensor_differences(stored: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
     """Name in words what keeps ``stored`` from being loaded where ``wanted`` is."""
     return [

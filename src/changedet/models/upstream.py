@@ -10,7 +10,7 @@ from changedet.errors import CheckpointError
 from changedet.models.base import ChangeModel
 from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
-from changedet.models.tensor_file import read_tensors, tensor_differences
+from changedet.models.tensor_file import read_tensors, require_finite, tensor_differences
 from changedet.selection import Selection
 from changedet.storage.text import first_few
 from changedet.types import CDD_NORMALISATION, Attention, Distance, Normalisation
@@ -104,6 +104,7 @@ def read_checkpoint(path: Path, *, distance: Distance = "l2") -> ChangeModel:
             f"{path} is not a checkpoint of the public {model.architecture}: in this package's "
             f"names, it {first_few(differences, separator='; ')}; only DASNet and DASNet-V2 convert"
         )
+    require_finite(stored, path)
     model.load_state_dict(stored)
     return model.eval()
 

@@ -1,10 +1,13 @@
 import json
+import math
 
 import pytest
 
-from changedet.errors import ConfigError
+from changedet.errors import CheckpointError, ConfigError
+from changedet.models import upstream
 from changedet.models.upstream_normalisation import IMAGENET_NORMALISATION, parse_normalisation
 from changedet.types import CDD_NORMALISATION, Normalisation
+from stand_ins import untrained_network
 
 
 def test_named_normalisations():
@@ -68,3 +71,15 @@ def test_bands_must_be_known(tmp_path):
     path.write_text(json.dumps({**{name: [1.0] for name in names}, "bands": "grb"}))
     with pytest.raises(ConfigError, match="bands must be rgb or bgr, got 'grb'"):
         parse_normalisation(str(path))
+
+
+def test_weights_that_are_no_numbers_do_not_convert(tmp_path, monkeypatch):
+    network = untrained_network("dasnet")
+    tensors = {name: value.clone() for name, value in network.state_dict().items()}
+    name = next(name for name, value in tensors.items() if value.is_floating_point())
+    tensors[name].view(-1)[0] = math.nan
+    monkeypatch.setattr(upstream, "read_tensors", lambda path: tensors)
+    monkeypatch.setattr(upstream, "create_model", lambda *_, **__: network)
+    with pytest.raises(CheckpointError, match=f"a.pth has weights .* not finite .* in {name}"):
+        upstream.convert_checkpoint(tmp_path / "a.pth", tmp_path / "b.safetensors")
+    assert list(tmp_path.iterdir()) == []
