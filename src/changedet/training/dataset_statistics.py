@@ -98,6 +98,8 @@ def measure_dataset(
         )
     for note in _size_notes(config, pairs[0]):
         say(note)
+    # Settles what the images must be, before all of them are read for leaks.
+    normalisation = _normalisation(pairs, index, config)
     leaks = find_leaks(
         index.splits,
         train_split=config.data.train_split,
@@ -107,7 +109,6 @@ def measure_dataset(
     numbers = {split: len(members) for split, members in index.splits.items()}
     for sentence in describe_leaks(leaks, pairs=numbers):
         say(f"WARNING: {sentence}")
-    normalisation = _normalisation(pairs, index, config)
     return DatasetStatistics(
         data=root.resolve(),
         data_name=index.name,
