@@ -15,11 +15,12 @@ from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding
 from changedet.data.training.pairs import PairDataset
 from changedet.data.training.sampling import EpochSampler
-from changedet.data.training.transforms import Augmentation, PairSample
+from changedet.data.training.transforms import PairSample
 from changedet.losses.margins import Margins
 from changedet.losses.registry import LossOptions, build_pixel_losses
 from changedet.losses.supervision import BranchLoss
 from changedet.models.registry import create_model
+from changedet.training.augmentation import build_augmentation
 from changedet.training.config import ExperimentConfig, LossConfig
 from changedet.training.model_config import ModelConfig
 from changedet.training.trainer import TrainerSettings
@@ -126,19 +127,6 @@ def build_optimizer(config: ExperimentConfig, model: "EncoderModel") -> torch.op
         {"params": rest, "lr_factor": 1.0},
     ]
     return kind(groups, lr=settings.lr, weight_decay=settings.weight_decay)
-
-
-def build_augmentation(config: ExperimentConfig, *, pixel_type: PixelType) -> Augmentation:
-    """Make the variation of training samples.
-
-    Raises:
-        ConfigError: If images of so many channels and such values cannot be varied like that.
-    """
-    augmentation = Augmentation(
-        **config.augmentation.model_dump(), changed_crops=config.data.changed_crops
-    )
-    augmentation.check_channels(config.model.in_channels, pixel_type=pixel_type)
-    return augmentation
 
 
 def build_loader(

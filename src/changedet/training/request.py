@@ -12,6 +12,7 @@ from changedet.inference.devices import check_device_name
 from changedet.model_search import find_model
 from changedet.models.options import ENSEMBLE
 from changedet.storage.paths import PathFields
+from changedet.training.augmentation import build_augmentation
 from changedet.training.config import ExperimentConfig, check_overrides, load_config, tile_px
 from changedet.training.run_folder import RECORD, SETTINGS, check_free, is_run
 from changedet.training.schedule import build_schedule
@@ -76,6 +77,7 @@ def check_request(request: TrainRequest) -> ExperimentConfig:
     check_free(request.out, mode=request.mode)
     build_schedule(config)
     tile_px(config)
+    build_augmentation(config, pixel_type="uint8")
     if find_manifest(request.data) is None:
         check_data_folder(request.data)
     return config

@@ -19,9 +19,9 @@ from changedet.models.model_file import load_model
 from changedet.storage.atomic import remove_parts, write_text
 from changedet.storage.lock import only_run
 from changedet.storage.output_folder import remove_entries
+from changedet.training.augmentation import build_augmentation
 from changedet.training.averaging import AveragedModel
 from changedet.training.build import (
-    build_augmentation,
     build_loader,
     build_loss,
     build_optimizer,
@@ -199,7 +199,6 @@ def _prepare(
         say(data_note(index, config))
         check_scenes_unchanged(facts, index, config)
     else:
-        build_augmentation(config, pixel_type="uint8")
         data = Path(str(request.data))
         index, config = _index(data, config, say=say)
         build_augmentation(config, pixel_type=index.pixel_type)

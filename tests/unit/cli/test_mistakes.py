@@ -130,6 +130,7 @@ MISTAKES = [
     (f"{TRAIN} --set model.fusion=both", "not a setting of dasnet_v2"),
     (f"{TRAIN} --set loss.terms={{dise:1}}", "did you mean 'dice'?"),
     (f"{TRAIN} --set optimizer.lr=-1", "greater than 0"),
+    (f"{TRAIN} --set augmentation.brightness=3", "augmentation.brightness must be in [0, 1]"),
     (f"{TRAIN} --start-epoch 900", "start-epoch must be in"),
     (f"{TRAIN} --init modle", "did you mean 'model'?"),
     (f"{TRAIN} --device gpu", "unknown device"),

@@ -1,7 +1,6 @@
 """One random draw for before, after and label: crop, zoom, flips, rotation, colour, shift."""
 
 import math
-from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -14,111 +13,13 @@ from torchvision.transforms.v2 import functional as image_ops
 
 from changedet.data.labelled import DecodedPair
 from changedet.data.pixel_sums import Pixels
+from changedet.data.training.augmentation import COLOURS, RGB
+from changedet.data.training.augmentation import Augmentation as Augmentation
 from changedet.data.training.histogram_matching import match_histogram
-from changedet.errors import ConfigError
 from changedet.raster.geo_grid import Window
-from changedet.types import IGNORED, PixelType
+from changedet.types import IGNORED
 
-_PROBABILITIES = (
-    "horizontal_flip",
-    "vertical_flip",
-    "quarter_turns",
-    "swap_dates",
-    "match_histograms",
-    "paste",
-    "changed_crops",
-)
-_COLOURS = ("brightness", "contrast", "saturation", "hue")
-_RGB = 3
-_LARGEST_ZOOM = 16.0
-_LARGEST_SHIFT_PX = 64.0
 _HALF = 0.5
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How training samples are varied; everything is off by default.
-
-    Geometry is drawn once per pair, so that before, after and label stay on top of each other.
-    Colour is drawn for each date by itself.
-
-    Attributes:
-        horizontal_flip: Probability of mirroring left and right.
-        vertical_flip: Probability of mirroring top and bottom.
-        quarter_turns: Probability of rotating by 90, 180 or 270 degrees, each equally likely.
-        scale: Range of the zoom, drawn evenly on a logarithmic scale: 2 shows half the ground
-            along each side. Zooming out ends where the whole shorter side is seen. None: no zoom.
-        brightness: Largest relative change of brightness, in [0, 1].
-        contrast: Largest relative change of contrast, in [0, 1].
-        saturation: Largest relative change of saturation, in [0, 1]; 8-bit images of three
-            channels only.
-        hue: Largest shift of the hue as a share of the colour circle, in [0, 0.5]; likewise.
-        swap_dates: Probability of exchanging before and after; the label stays.
-        shift_px: Largest shift of after against before and the label along each axis, in pixels
-            of the sample; sub-pixel, bilinear, with the edge replicated.
-        match_histograms: Probability of giving one date, each equally likely, the histogram of the
-            other, channel by channel, before its colour is varied: as if one sensor had taken
-            both on one day.
-        paste: Probability of pasting a rectangle of another sample in, both dates and label: its
-            changes then lie among surroundings that they never had (Yun et al., CutMix, ICCV 2019).
-        changed_crops: Probability of drawing a crop again, a few times at most, until at least one
-            pixel in a hundred has changed.
-
-    Raises:
-        ConfigError: If a value is out of range.
-    """
-
-    horizontal_flip: float = 0.0
-    vertical_flip: float = 0.0
-    quarter_turns: float = 0.0
-    scale: tuple[float, float] | None = None
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    hue: float = 0.0
-    swap_dates: float = 0.0
-    shift_px: float = 0.0
-    match_histograms: float = 0.0
-    paste: float = 0.0
-    changed_crops: float = 0.0
-
-    def __post_init__(self) -> None:
-        upper = dict.fromkeys((*_PROBABILITIES, *_COLOURS), 1.0)
-        upper |= {"hue": 0.5, "shift_px": _LARGEST_SHIFT_PX}
-        for field in fields(self):
-            if field.name == "scale":
-                _check_scale(self.scale)
-            elif not 0.0 <= getattr(self, field.name) <= upper[field.name]:
-                raise ConfigError(
-                    f"augmentation.{field.name} must be in [0, {upper[field.name]:g}], "
-                    f"got {getattr(self, field.name)}"
-                )
-
-    def check_channels(self, channels: int, *, pixel_type: PixelType = "uint8") -> None:
-        """Refuse colour changes that such images do not have.
-
-        Raises:
-            ConfigError: If one is asked for.
-        """
-        asked = [name for name in ("saturation", "hue") if getattr(self, name) != 0.0]
-        if not asked or (channels == _RGB and pixel_type == "uint8"):
-            return
-        names = " and ".join(f"augmentation.{name}" for name in asked)
-        zeros = ", ".join(f"`augmentation.{name}=0`" for name in asked)
-        raise ConfigError(
-            f"{names}: only 8-bit images of {_RGB} channels have such colours, got {pixel_type} of "
-            f"{channels}; turn them off ({zeros})"
-        )
-
-
-def _check_scale(scale: tuple[float, float] | None) -> None:
-    if scale is None:
-        return
-    if len(scale) != 2 or not 1 / _LARGEST_ZOOM <= scale[0] <= scale[1] <= _LARGEST_ZOOM:
-        raise ConfigError(
-            "augmentation.scale must be two zooms (low, high) with "
-            f"{1 / _LARGEST_ZOOM:g} <= low <= high <= {_LARGEST_ZOOM:g}, got {tuple(scale)}"
-        )
 
 
 class ColourDraw(NamedTuple):
@@ -207,7 +108,7 @@ def draw_transform(
     mirror, upside_down, turn, swap = generator.random(4)
     turns = int(generator.integers(1, 4))
     shift_y, shift_x = generator.uniform(-1.0, 1.0, 2)
-    colours = generator.uniform(-1.0, 1.0, (2, len(_COLOURS)))
+    colours = generator.uniform(-1.0, 1.0, (2, len(COLOURS)))
     match, match_before, change, paste = generator.random(4)
     rectangle = Paste(*(float(share) for share in generator.random(5)))
 
@@ -394,7 +295,7 @@ def _brighten(image: torch.Tensor, factor: float) -> torch.Tensor:
     Where values are negative, as decibels or indices, zero is not dark. There, brightness is a
     shift, by that share of the standard deviation of each band.
     """
-    if image.dtype == torch.uint8 and image.shape[0] in (1, _RGB):
+    if image.dtype == torch.uint8 and image.shape[0] in (1, RGB):
         return image_ops.adjust_brightness(image, factor)  # type: ignore[no-any-return]
     if image.dtype != torch.uint8 and bool((image < 0).any()):
         spread = torch.from_numpy(image.numpy().std(axis=(1, 2), dtype=np.float64))
@@ -408,8 +309,8 @@ def _stretch(image: torch.Tensor, factor: float) -> torch.Tensor:
     torchvision's adjust_contrast sums floats, whose last digit depends on the number of threads
     and hence on whether a worker does it; this sum is of integers, or numpy's in one thread.
     """
-    if image.dtype == torch.uint8 and image.shape[0] in (1, _RGB):
-        grey = image_ops.rgb_to_grayscale(image) if image.shape[0] == _RGB else image
+    if image.dtype == torch.uint8 and image.shape[0] in (1, RGB):
+        grey = image_ops.rgb_to_grayscale(image) if image.shape[0] == RGB else image
         mean: float | torch.Tensor = grey.sum(dtype=torch.int64).item() / grey.numel()
     else:
         # The bands of a raster may be of different units.
