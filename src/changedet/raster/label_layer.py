@@ -16,7 +16,9 @@ from changedet.errors import DataError, ImageError
 from changedet.raster.environment import gdal_environment
 from changedet.raster.geo_grid import GeoGrid
 from changedet.raster.label_file import is_lossy
+from changedet.raster.lonlat import crs_name, transformer_between
 from changedet.raster.open import WARNING_FILTERS, open_raster, reading_error
+from changedet.raster.pixel_map import is_same_crs
 from changedet.raster.usable import GDAL_FAULTS
 from changedet.storage.secrets import without_secrets
 
@@ -165,6 +167,12 @@ def _check_place(dataset: rasterio.DatasetReader, grid: GeoGrid, *, name: str) -
             "gdal_edit.py -a_srs EPSG:CODE FILE"
         )
     if grid.crs is not None:
+        source = dataset.crs.to_wkt()
+        if not is_same_crs(source, grid.crs) and transformer_between(source, grid.crs) is None:
+            raise DataError(
+                f"{name}: no way leads from its CRS ({crs_name(source)}) to that of the images "
+                f"({crs_name(grid.crs)}); correct a wrong one with gdal_edit.py -a_srs"
+            )
         return
     if dataset.shape != grid.shape:
         raise DataError(

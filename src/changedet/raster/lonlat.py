@@ -22,6 +22,25 @@ _POINTS: Final = 9
 
 
 @lru_cache(maxsize=64)
+def transformer_between(source: str, target: str) -> pyproj.Transformer | None:
+    """Make what carries positions from one CRS to another, x first.
+
+    Args:
+        source: WKT or a code.
+        target: The same.
+
+    Returns:
+        None where PROJ knows no way, as from the Earth to another planet.
+    """
+    try:
+        transformer = pyproj.Transformer.from_crs(source, target, always_xy=True)
+        # Of some operations only the first use shows that they cannot be carried out.
+        transformer.transform(0.0, 0.0)
+    except (CRSError, ProjError):
+        return None
+    return transformer
+
+
 def lonlat_transformer(crs: str) -> pyproj.Transformer | None:
     """Make what carries positions of a CRS, x first, to longitude and latitude in degrees (WGS 84).
 
@@ -34,14 +53,11 @@ def lonlat_transformer(crs: str) -> pyproj.Transformer | None:
     """
     try:
         source = pyproj.CRS.from_user_input(crs)
-        if not source.is_compound and (source.is_vertical or source.is_geocentric):
-            return None
-        transformer = pyproj.Transformer.from_crs(source, _LON_LAT, always_xy=True)
-        # Of some operations only the first use shows that they cannot be carried out.
-        transformer.transform(0.0, 0.0)
-    except (CRSError, ProjError):
+    except CRSError:
         return None
-    return transformer
+    if not source.is_compound and (source.is_vertical or source.is_geocentric):
+        return None
+    return transformer_between(crs, _LON_LAT)
 
 
 def lonlat_box(grid: GeoGrid) -> tuple[float, float, float, float] | None:

@@ -76,8 +76,8 @@ def _remarks_on_place(facts: PairFacts) -> Iterator[Remark]:
         yield note(
             "place",
             f"no way leads from the CRS of the rasters ({place.unrelated_crs}) to longitude and "
-            "latitude on Earth: the map is made without its place on Earth in item.json and "
-            "without the ground sample distance, and areas are measured in the CRS",
+            "latitude on Earth: the STAC item has no location, the ground sample distance is not "
+            "known, and areas are measured in the CRS",
         )
     if place.is_beyond_crs:
         yield warning(

@@ -19,7 +19,7 @@ import shapely
 from numpy.typing import NDArray
 
 from changedet.errors import DataError
-from changedet.raster.lonlat import crs_name
+from changedet.raster.lonlat import crs_name, transformer_between
 from changedet.storage.text import is_file
 from changedet.vector.region_text import SUFFIXES, Bounds
 from changedet.vector.repair import parse_polygons, valid_polygons
@@ -166,15 +166,12 @@ def _way(source: str, target: str, *, name: str) -> pyproj.Transformer:
     Raises:
         DataError: If PROJ knows no way, as from the Earth to another planet.
     """
-    try:
-        transformer = pyproj.Transformer.from_crs(source, target, always_xy=True)
-        # Of some operations only the first use shows that they cannot be carried out.
-        transformer.transform(0.0, 0.0)
-    except (pyproj.exceptions.CRSError, pyproj.exceptions.ProjError) as error:
+    transformer = transformer_between(source, target)
+    if transformer is None:
         raise DataError(
             f"{name}: no way leads from {crs_name(source)} to the CRS of the rasters "
             f"({crs_name(target)}); give it in the CRS of the rasters"
-        ) from error
+        )
     return transformer
 
 

@@ -7,6 +7,7 @@ from affine import Affine
 from changedet.errors import DataError, ImageError
 from changedet.raster.geo_grid import GeoGrid, Window
 from changedet.raster.label_layer import PolygonLayer, RasterLayer
+from unusual_crs import MARS
 
 UTM = rasterio.crs.CRS.from_epsg(32631).to_wkt()
 GRID = GeoGrid(UTM, Affine(2.0, 0.0, 1000.0, 0.0, -2.0, 5000.0), 40, 60)
@@ -143,3 +144,24 @@ def test_a_label_that_is_cut_short_is_named(label):
         file.truncate(5000)
     with pytest.raises(ImageError, match=r"label\.tif"):
         RasterLayer(path, GRID).read(GRID.window)
+
+
+def test_labels_of_another_planet_are_refused_by_their_crs(label):
+    path = label(squares(1), crs=MARS)
+    with pytest.raises(
+        DataError, match=r"no way leads from its CRS \(Mars eqc\) to that of the im"
+    ):
+        RasterLayer(path, GRID)
+    on_mars = GeoGrid(rasterio.crs.CRS.from_wkt(MARS).to_wkt(), GRID.transform, *GRID.shape)
+    values, known = RasterLayer(path, on_mars).read(GRID.window)
+    assert np.array_equal(values, squares(1))
+    assert known.all()
+
+
+def test_labels_without_a_crs_must_not_lie_elsewhere(label):
+    bare = GeoGrid(None, GRID.transform, *GRID.shape)
+    elsewhere = GRID.transform @ Affine.translation(5, 0)
+    with pytest.raises(DataError, match="lies at another place than the images"):
+        RasterLayer(label(squares(1), crs=None, transform=elsewhere), bare)
+    values, _ = RasterLayer(label(squares(1), crs=None), bare).read(GRID.window)
+    assert np.array_equal(values, squares(1))
