@@ -378,6 +378,8 @@ def _predict_pictures(
             say(remark.sentence)
     typer.echo(f"threshold {report.threshold:.4f} ({report.threshold_source})")
     typer.echo(f"results: {report.out}")
+    if not quiet:
+        typer.echo("look at heatmap.png and overlay.png; score.png holds the scores for programs")
 
 
 def _predict_scene(request: "SceneRequest", *, quiet: bool) -> None:
@@ -392,6 +394,8 @@ def _predict_scene(request: "SceneRequest", *, quiet: bool) -> None:
     repeat_warnings(warnings_of(report.remarks))
     typer.echo(f"threshold {report.threshold:.4f} ({report.threshold_source})")
     typer.echo(f"results: {report.out}")
+    if not quiet:
+        typer.echo("look at preview.png; mask.tif, score.tif and the polygons open in QGIS")
 
 
 def _predict_folders(request: "SceneRequest", *, quiet: bool) -> None:

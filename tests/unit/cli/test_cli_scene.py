@@ -83,6 +83,7 @@ def test_two_rasters_give_a_change_map_and_the_command_says_what_it_found(tmp_pa
     assert "Mpx/s" in printed
     assert "peak memory" in printed
     assert f"results: {tmp_path / 'out'}" in printed
+    assert "look at preview.png" in printed
     assert "common area 96x80 px: 100.0 % of before, 100.0 % of after" in errors
 
 
