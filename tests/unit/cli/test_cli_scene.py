@@ -497,3 +497,32 @@ def test_the_bar_is_out_of_the_way_while_results_are_printed(monkeypatch, capsys
     assert printed == "found\n"
     assert "a note" in errors
     assert "25%" in errors
+
+
+@pytest.mark.parametrize("value", ["-9999", "auto", "none"])
+def test_what_marks_missing_pixels_reaches_the_request(
+    tmp_path: Path, predict, monkeypatch: pytest.MonkeyPatch, value: str
+):
+    requests: list[SceneRequest] = []
+
+    def note_request(request: SceneRequest, **_: object) -> SceneReport:
+        requests.append(request)
+        return report()
+
+    monkeypatch.setattr("changedet.predict.rasters.predict_scene", note_request)
+    for name in ("a.tif", "b.tif"):
+        raster(tmp_path / name)
+    words = ("--out", tmp_path / "out", "--nodata", value, "--alpha", "ignore")
+    code, _, errors = predict(tmp_path / "a.tif", tmp_path / "b.tif", *words)
+    assert code == 0, errors
+    assert requests[0].nodata == (-9999.0 if value == "-9999" else value)
+    assert requests[0].alpha == "ignore"
+
+
+def test_a_nodata_value_that_is_none_is_refused(tmp_path: Path, predict):
+    for name in ("a.tif", "b.tif"):
+        raster(tmp_path / name)
+    words = ("--out", tmp_path / "out", "--nodata", "maybe")
+    code, _, errors = predict(tmp_path / "a.tif", tmp_path / "b.tif", *words)
+    assert code == 2
+    assert "--nodata takes auto, none or a number, such as -9999; got 'maybe'" in errors
