@@ -21,6 +21,8 @@ class TileReading(NamedTuple):
         pixel_type: Kind of the stored values.
         has_gaps: Whether pixels may be missing: a nodata value, a mask, an alpha band or NaN.
         rules: Values that mark missing pixels although the files do not say so; None: none do.
+        has_units: Whether the dates declare different scales or offsets, so that one has to be
+            converted.
     """
 
     channels: int
@@ -29,6 +31,7 @@ class TileReading(NamedTuple):
     pixel_type: PixelType = "uint8"
     has_gaps: bool = False
     rules: PixelRules | None = None
+    has_units: bool = False
 
 
 class TileFiles(NamedTuple):

@@ -8,10 +8,12 @@ from changedet.errors import ImageError
 from changedet.raster.bands import alpha_bands, choose_bands, has_palette
 from changedet.raster.open import open_raster
 from changedet.raster.pixels import may_have_gaps
+from changedet.raster.units import read_units
 from changedet.raster.value_types import kind_of_values
 from changedet.storage.secrets import without_secrets
 
 if TYPE_CHECKING:
+    from changedet.raster.pixel_rules import Linear
     from changedet.types import PixelType
 
 _RGB = 3
@@ -26,6 +28,7 @@ class BandReading(NamedTuple):
         pixel_type: Kind of the stored values.
         has_gaps: Whether pixels may hold no data.
         band_count: Bands of the file.
+        units: Scale and offset of each band; empty where they are not known.
     """
 
     bands: tuple[int, ...]
@@ -33,6 +36,7 @@ class BandReading(NamedTuple):
     pixel_type: PixelType = "uint8"
     has_gaps: bool = False
     band_count: int = 1
+    units: tuple[Linear, ...] = ()
 
 
 def settle_bands(
@@ -70,4 +74,5 @@ def settle_bands(
             kind_of_values(dtypes),
             may_have_gaps(dataset, bands),
             dataset.count,
+            read_units(dataset, bands).bands,
         )

@@ -339,3 +339,21 @@ def test_a_marker_that_no_file_declares_is_no_data_and_said(tiles):
     assert (opened(folder).label == IGNORED).sum() == 6 * 9
     stats = measure_normalisation(index.split("train"), channels=2)
     assert min(stats.mean_before) > 0.0
+
+
+def test_offsets_that_differ_between_the_dates_are_applied_and_said(tiles):
+    folder = tiles(dtype="uint16")
+    for split in ("train", "val"):
+        for part, added in (("A", 0), ("B", 1000)):
+            path = folder / split / part / "1.tif"
+            tile(path, pixels(dtype="uint16") + added)
+            with rasterio.open(path, "r+") as file:
+                file.scales, file.offsets = (0.0001,) * 4, (-added * 0.0001,) * 4
+
+    pair = opened(folder)
+
+    np.testing.assert_allclose(pair.after, pair.before, atol=1e-2)
+    assert pair.before.max() < 1000
+    report = check_pairs(folder)
+    assert any("scales or offsets" in note for note in report.notes)
+    np.testing.assert_allclose(report.dates["after"].mean, report.dates["before"].mean, rtol=1e-4)

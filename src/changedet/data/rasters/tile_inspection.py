@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 from changedet.data.images import content_digest
 from changedet.data.labelled import Inspection
 from changedet.data.labels.masks import count_values, read_mask
-from changedet.data.rasters.tiles import TilePart, TilePixels, read_tile, require_same_place, sum_of
+from changedet.data.rasters.tiles import (
+    TilePart,
+    TilePixels,
+    in_one_unit,
+    read_tile,
+    require_same_place,
+    sum_of,
+)
 from changedet.errors import DataError, ImageError
 
 if TYPE_CHECKING:
@@ -17,6 +24,9 @@ if TYPE_CHECKING:
     from changedet.data.labels.masks import MaskHistogram
     from changedet.data.pixel_sums import Sums
     from changedet.data.tile_reading import TileFiles
+
+
+_DATES = ("before", "after")
 
 
 def inspect_tiles(pair: TileFiles) -> Inspection:
@@ -32,6 +42,9 @@ def inspect_tiles(pair: TileFiles) -> Inspection:
             tiles[date] = read_tile(path, bands, channels=reading.channels, rules=reading.rules)
         except ImageError as error:
             faults.append(str(error))
+    if reading.has_units and len(tiles) == len(_DATES):
+        both = in_one_unit(tiles["before"], tiles["after"], pixel_type=reading.pixel_type)
+        tiles = dict(zip(_DATES, both, strict=True))
     parts = [tile.part for tile in tiles.values()]
     valid = _common(tiles)
     counts: MaskHistogram | None = None

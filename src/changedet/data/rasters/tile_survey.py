@@ -53,6 +53,16 @@ def settle_tiles(found: Survey, choice: BandChoice, *, channels: int | None) -> 
         [pair.after for pair in pairs], choice.after or choice.before, channels=channels
     )
     found.faults += [*_faults([*befores, *afters]), *_mixed_types([*befores, *afters])]
+    converted = sum(
+        before.units != after.units
+        for (_, before, _), (_, after, _) in zip(befores, afters, strict=True)
+        if before is not None and after is not None
+    )
+    if converted:
+        found.notes.append(
+            f"the dates of {converted} pairs declare different scales or offsets; where "
+            "both declare one, one date is converted to the unit of the other"
+        )
     readings = _without_fills(_readings(pairs, befores, afters), found)
     # What has a fault cannot be looked at any further.
     found.splits = {
@@ -83,7 +93,12 @@ def _readings(
         if before.pixel_type == after.pixel_type == kind:
             gaps = before.has_gaps or after.has_gaps
             readings[pair] = TileReading(
-                before.channels, before.bands, after.bands, pixel_type=kind, has_gaps=gaps
+                before.channels,
+                before.bands,
+                after.bands,
+                pixel_type=kind,
+                has_gaps=gaps,
+                has_units=before.units != after.units,
             )
     return readings
 

@@ -25,6 +25,7 @@ from changedet.raster.nodata import fill_gaps
 from changedet.raster.open import open_raster
 from changedet.raster.pair import PairPixels
 from changedet.raster.pixels import PixelSource
+from changedet.raster.units import UnitSample, read_units, settle_units
 from changedet.types import IGNORED
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
     from changedet.data.tile_reading import TileFiles
     from changedet.raster.geo_grid import GeoGrid
     from changedet.raster.pixel_rules import PixelRules
-    from changedet.types import Normalisation
+    from changedet.raster.units import DeclaredUnits
+    from changedet.types import Normalisation, PixelType
 
 #: Tiles whose corners differ by less lie on the same pixels: edges of files are rounded.
 _SAME_PX: Final = 0.5
@@ -60,12 +62,14 @@ class TilePixels(NamedTuple):
         values: (H, W, C), uint8 or float32; 0 where not valid.
         valid: Where it holds an image, (H, W).
         grid: Its place; None without one.
+        units: Scale and offset that it declares; None for pictures.
     """
 
     path: Path
     values: Pixels
     valid: npt.NDArray[np.bool_]
     grid: GeoGrid | None
+    units: DeclaredUnits | None = None
 
     @property
     def part(self) -> TilePart:
@@ -118,7 +122,7 @@ def read_tile(
         values: Pixels = pixels.values.transpose(1, 2, 0)
         if len(bands) == 1 < channels:
             values = palette_of(dataset, bands[0])[pixels.values[0]]
-        return TilePixels(path, values, pixels.valid, place_of(dataset))
+        return TilePixels(path, values, pixels.valid, place_of(dataset), read_units(dataset, bands))
 
 
 def open_tiles(pair: TileFiles, *, encoding: LabelEncoding, fill: Normalisation | None) -> PairView:
@@ -157,7 +161,37 @@ def read_both(pair: TileFiles) -> tuple[TilePixels, TilePixels]:
     )
     require_same_size(before.part, after.part)
     require_same_place(before.part, after.part)
-    return before, after
+    return (
+        in_one_unit(before, after, pixel_type=reading.pixel_type)
+        if reading.has_units
+        else (
+            before,
+            after,
+        )
+    )
+
+
+def in_one_unit(
+    before: TilePixels, after: TilePixels, *, pixel_type: PixelType
+) -> tuple[TilePixels, TilePixels]:
+    """Convert one date where both declare different scales or offsets, as prediction does."""
+    if before.units is None or after.units is None or before.values.dtype != np.float32:
+        return before, after
+    conversion = settle_units(
+        *(
+            UnitSample(date.units, pixel_type, date.values[date.valid])
+            for date in (before, after)
+            if date.units is not None
+        ),
+        pixel_type=pixel_type,
+    )
+    if conversion is None or conversion.outcome != "converted":
+        return before, after
+    date = before if conversion.converted == "before" else after
+    factors = np.array([unit.factor for unit in conversion.units])
+    offsets = np.array([unit.offset for unit in conversion.units])
+    changed = date._replace(values=(date.values * factors + offsets).astype(np.float32))
+    return (changed, after) if date is before else (before, changed)
 
 
 def has_image(pair: TileFiles) -> npt.NDArray[np.bool_]:
