@@ -27,6 +27,7 @@ from changedet.data.lists import find_lists, read_list
 from changedet.data.pair import PairPaths
 from changedet.data.rasters.manifest import RasterSettings, find_manifest
 from changedet.data.survey import BandChoice, Survey
+from changedet.data.world_files import misplaced_pictures
 from changedet.errors import ConfigError, DataError
 from changedet.storage.text import first_few
 from changedet.types import PixelType
@@ -218,6 +219,8 @@ def survey(
         from changedet.data.rasters.tile_survey import settle_tiles
 
         settle_tiles(found, bands, channels=channels)
+    files = [pair for pairs in found.splits.values() for pair in pairs]
+    found.faults += misplaced_pictures(pair for pair in files if isinstance(pair, PairPaths))
     return found
 
 

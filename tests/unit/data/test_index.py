@@ -275,3 +275,18 @@ def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(DataError, match=r"cannot list .*: Permission denied"):
         index_pairs(tmp_path)
+
+
+@pytest.mark.parametrize(("right_px", "is_apart"), [(0.0, False), (0.2, False), (32.0, True)])
+def test_pictures_that_their_world_files_place_apart_are_named(
+    own_pairs_folder, right_px, is_apart
+):
+    for part, moved in (("A", 0.0), ("B", right_px)):
+        world = own_pairs_folder / f"train/{part}/000.pgw"
+        world.write_text(f"0.5\n0\n0\n-0.5\n{500000 + 0.5 * moved}\n5000000\n")
+
+    if is_apart:
+        with pytest.raises(DataError, match=r"B/000.png lies up to 32.0 pixels away from .*A/000"):
+            index_pairs(own_pairs_folder)
+    else:
+        assert len(index_pairs(own_pairs_folder).split("train")) == 4
