@@ -96,17 +96,17 @@ def predict(
             raise ConfigError(
                 f"`{next(iter(options))}` is for results as files; set `out`, or leave it out"
             )
-        detector = model
-        if not isinstance(detector, Detector):
-            channels = count_channels(before, after) if is_baseline(_text(model)) else None
-            detector = open_detector(_text(model), device=device, channels=channels)
+        if isinstance(model, Detector):
+            return model.predict(before, after, threshold=threshold)
+        channels = count_channels(before, after) if is_baseline(str(model)) else None
+        detector = open_detector(str(model), device=device, channels=channels)
         return detector.predict(before, after, threshold=threshold)
     if not (isinstance(before, str | Path) and isinstance(after, str | Path)):
         raise ConfigError(
             "with `out`, images are given as paths; for others, predict without it and save what "
             "is returned"
         )
-    chosen: dict[str, Any] = {"model": None if isinstance(model, Detector) else _text(model)}
+    chosen: dict[str, Any] = {"model": None if isinstance(model, Detector) else str(model)}
     detector_or_none = model if isinstance(model, Detector) else None
     options |= {"threshold": threshold, "device": device}
     if not (is_scene(str(before)) or is_scene(str(after))):
@@ -117,7 +117,3 @@ def predict(
     if is_folder_of_images(str(before)) or is_folder_of_images(str(after)):
         return dict(predict_scenes(request, detector=detector_or_none, say=say))
     return predict_scene(request, detector=detector_or_none, say=say)
-
-
-def _text(model: str | Path) -> str:
-    return str(model)

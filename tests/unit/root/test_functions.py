@@ -15,7 +15,7 @@ from changedet.errors import ChangeDetError, ConfigError
 from changedet.evaluation.request import EvaluationRequest
 from changedet.inference.detector import Prediction
 from changedet.predict.images import PredictionReport
-from changedet.predict.request import SceneReport
+from changedet.predict.request import SceneReport, SceneRequest
 from changedet.training.request import TrainRequest
 
 TINY = {
@@ -148,3 +148,8 @@ def test_strings_in_requests_become_paths():
     assert (request.model, request.data, request.out) == ("baseline:cva", Path("data"), Path("out"))
     training = TrainRequest("run", data="data")
     assert (training.out, training.data, training.init) == (Path("run"), Path("data"), None)
+
+
+def test_paths_in_requests_for_places_become_strings():
+    request = SceneRequest(Path("a.tif"), Path("b.tif"), "baseline:cva", "out")
+    assert (request.before, request.after, request.out) == ("a.tif", "b.tif", Path("out"))
