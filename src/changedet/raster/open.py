@@ -124,6 +124,11 @@ def _open(path: str, location: str) -> rasterio.DatasetReader:
         ):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(gdal_path(path))
+    except UnicodeEncodeError as error:
+        raise ImageError(
+            f"{without_secrets(location)}: GDAL cannot open a file whose name or folder is not "
+            "UTF-8; rename it"
+        ) from error
     except GDAL_FAULTS as error:
         raise ImageError(
             f"{without_secrets(location)}: {_why_not_open(location, error)}"

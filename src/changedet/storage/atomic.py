@@ -46,8 +46,11 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Replace ``path`` by UTF-8 text, see :func:`write_bytes`."""
-    write_bytes(path, content.encode("utf-8"))
+    r"""Replace ``path`` by UTF-8 text, see :func:`write_bytes`.
+
+    Bytes of file names that are no UTF-8 are written out, ``\udcff``.
+    """
+    write_bytes(path, content.encode("utf-8", errors="backslashreplace"))
 
 
 def sync_folder(folder: Path) -> None:

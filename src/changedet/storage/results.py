@@ -26,7 +26,7 @@ from pydantic import (
     WithJsonSchema,
     computed_field,
 )
-from pydantic_core import core_schema
+from pydantic_core import PydanticSerializationError, core_schema
 
 from changedet.errors import ResultsError
 from changedet.storage.atomic import write_text
@@ -160,7 +160,12 @@ class Results(Record):
 
     def to_json(self) -> str:
         """Return the content of the file."""
-        return self.model_dump_json(indent=self.INDENT) + "\n"
+        try:
+            return self.model_dump_json(indent=self.INDENT) + "\n"
+        except PydanticSerializationError:
+            # It holds the name of a file that is no UTF-8.
+            content = _encodable(self.model_dump(mode="json"))
+            return json.dumps(content, indent=self.INDENT, ensure_ascii=False) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the file as plain JSON types."""
@@ -221,6 +226,17 @@ class Results(Record):
             content: As it stands in the file; a copy at its first level.
         """
         return {**content, "schema_version": cls.model_fields["schema_version"].default}
+
+
+def _encodable(value: Any) -> Any:  # noqa: ANN401
+    """Write out what is no character in all texts of a JSON value."""
+    if isinstance(value, str):
+        return value.encode("utf-8", errors="backslashreplace").decode()
+    if isinstance(value, list):
+        return [_encodable(part) for part in value]
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(part) for key, part in value.items()}
+    return value
 
 
 def former_name(name: str, kind: Any) -> Any:  # noqa: ANN401

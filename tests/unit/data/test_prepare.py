@@ -287,3 +287,10 @@ def test_what_a_killed_run_left_is_replaced_by_the_next_one(tmp_path, out):
     assert not [path for path in done.folder.rglob("*") if path.name.startswith(".")]
     with pytest.raises(DataError, match="exists"):
         prepare(source, target)
+
+
+def test_a_name_that_a_list_cannot_hold_is_refused(tmp_path):
+    source = tmp_path / "source"
+    fill(source, ("A", "B", "label"), ("train_0", "val_\udcff"), ".png")
+    with pytest.raises(DataError, match="has a meaning there; rename the file"):
+        prepare(source, tmp_path / "out")

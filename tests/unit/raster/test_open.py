@@ -226,3 +226,8 @@ def test_settings_of_the_user_go_first(monkeypatch: pytest.MonkeyPatch):
     assert "GDAL_HTTP_MAX_RETRY" not in options
     assert "GDAL_CACHEMAX" not in options
     assert "GDAL_HTTP_CONNECTTIMEOUT" in options
+
+
+def test_a_name_that_gdal_cannot_open_is_said(tmp_path):
+    with pytest.raises(ImageError, match="GDAL cannot open a file whose name or folder is not UTF"):
+        open_raster(str(tmp_path / "a\udcff.tif"))

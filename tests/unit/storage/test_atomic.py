@@ -131,3 +131,8 @@ def test_a_file_system_that_syncs_no_folders_is_no_error_and_a_failing_disk_is_o
     number = errno.EIO
     with pytest.raises(OSError, match="Input/output error"):
         sync_folder(tmp_path)
+
+
+def test_a_name_that_is_no_utf_8_is_written_out(tmp_path):
+    write_text(tmp_path / "a.txt", "b\udcff")
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "b\\udcff"

@@ -179,3 +179,14 @@ def test_the_schema_says_what_docstrings_say():
 
 def test_to_plain_gives_what_stands_in_the_file():
     assert to_plain({"a": (1, math.nan), "b": Path("c")}) == {"a": [1, None], "b": "c"}
+
+
+def test_a_name_that_is_no_utf_8_is_written_out(tmp_path):
+    class Named(Results):
+        kind: Literal["named"] = "named"
+        name: str
+        parts: tuple[str, ...]
+
+    Named(name="a\udcff.png", parts=("größe", "\udc80")).write(tmp_path / "named.json")
+    again = Named.read(tmp_path / "named.json")
+    assert (again.name, again.parts) == ("a\\udcff.png", ("größe", "\\udc80"))

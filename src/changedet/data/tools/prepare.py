@@ -165,7 +165,8 @@ def _written(path: Path, folder: Path) -> str:
 
 def _line(paths: Sequence[str], *, of: Path) -> str:
     text = "".join(paths)
-    odd = next((mark for mark in "\t\n\r\\" if mark in text), None)
+    # A byte that is no UTF-8 is half a character here.
+    odd = next((mark for mark in text if mark in "\t\n\r\\" or "\ud800" <= mark <= "\udfff"), None)
     if odd is not None:
         raise DataError(
             f"{of} cannot contain {', '.join(paths)}: {odd!r} has a meaning there; rename the file"
