@@ -102,8 +102,9 @@ def _is_config(word: str) -> bool:
     path = Path(word)
     if is_run(path):
         return False
-    recipe = resources.files("changedet") / "recipes" / f"{word}.yaml"
-    return recipe.is_file() or (is_file(path) and path.suffix in {".yaml", ".yml"})
+    recipes = (resources.files("changedet") / "recipes").iterdir()
+    is_recipe = f"{word}.yaml" in {entry.name for entry in recipes}
+    return is_recipe or (is_file(path) and path.suffix in {".yaml", ".yml"})
 
 
 def _value_of(option: str, words: list[str]) -> str | None:

@@ -14,6 +14,7 @@ from changedet.cli.main import main
         ["predict", "a.tif", "b.tif", "--model", "baseline:ir_mad", "--out", "a" * 300],
         ["data", "check", "a" * 300],
         ["train", "a" * 300, "--data", "d", "--out", "x"],
+        ["train", "--resume", "a" * 300, "--data", "d"],
         ["train", "dasnet_v2", "--data", "d" * 300, "--out", "x"],
         ["convert", "a" * 300, "b.safetensors"],
         ["schema", "a" * 300],

@@ -132,3 +132,14 @@ def test_a_compressed_archive_is_refused_before_it_is_unpacked(tmp_path):
     assert read_tensors(plain)["a"].shape == (1_000_000,)
     with pytest.raises(CheckpointError, match="is a compressed archive of 4,0"):
         read_tensors(packed)
+
+
+@pytest.mark.parametrize("fault", [OSError(22, "Invalid argument"), MemoryError()])
+def test_an_archive_that_cannot_be_opened_is_one_line(tmp_path, monkeypatch, fault):
+    def fail(*_args, **_options):
+        raise fault
+
+    torch.save(TENSORS, tmp_path / "a.pth")
+    monkeypatch.setattr("torch.load", fail)
+    with pytest.raises(CheckpointError, match=r"a\.pth cannot be read as a PyTorch checkpoint"):
+        read_tensors(tmp_path / "a.pth")

@@ -5,7 +5,7 @@ import rasterio
 from affine import Affine
 
 from changedet.errors import ImageError
-from changedet.raster.open import open_raster
+from changedet.raster.open import open_raster, reading
 from changedet.raster.pair import PairOptions, RasterPair
 
 VRT = (
@@ -77,3 +77,9 @@ def test_messages_of_gdal_that_are_no_text_are_no_traceback(tmp_path, monkeypatc
     monkeypatch.setattr("rasterio.open", fail)
     with pytest.raises(ImageError, match=r"a\.vrt: cannot be opened"):
         open_raster(write_vrt(tmp_path))
+
+
+@pytest.mark.parametrize("fault", [MemoryError(), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no")])
+def test_what_goes_wrong_once_a_raster_is_open_is_one_line(fault):
+    with pytest.raises(ImageError, match=r"a\.tif: pixels cannot be read"), reading("a.tif"):
+        raise fault
