@@ -16,11 +16,15 @@ Prefer = Literal["prepared", "original"]
 
 
 class Layout(NamedTuple):
-    """Names of the folders of the two dates; upper and lower case are the same."""
+    """Names of the folders of the two dates; upper and lower case are the same.
+
+    ``endings`` are those of the names of before, after and label where they share a folder.
+    """
 
     name: str
     before: str
     after: str
+    endings: tuple[str, str, str] = ("", "", "")
 
 
 class LayoutFolders(NamedTuple):
@@ -34,6 +38,8 @@ class LayoutFolders(NamedTuple):
     @property
     def name(self) -> str:
         """The layout as the user sees it on disk."""
+        if any(self.layout.endings):
+            return self.layout.name
         parts = [self.before, self.after, *([] if self.label is None else [self.label])]
         return "/".join(part.name for part in parts)
 
@@ -59,10 +65,16 @@ LAYOUTS: Final = (
     Layout("im1/im2", "im1", "im2"),
     Layout("T1/T2", "T1", "T2"),
     Layout("before/after", "before", "after"),
+    Layout(
+        "images (*_pre_disaster, *_post_disaster)",
+        "images",
+        "images",
+        ("_pre_disaster", "_post_disaster", "_post_disaster_target"),
+    ),
 )
 #: Written by ``changedet data prepare`` and by the preparation of the DASNet-V2 document (spec 6).
 PREPARED_FOLDER: Final = "OUT1"
-LABEL_FOLDERS: Final = ("label", "labels", "OUT", "mask", "masks", "GT")
+LABEL_FOLDERS: Final = ("label", "labels", "OUT", "mask", "masks", "GT", "targets")
 _VIRTUAL: Final = frozenset({".vrt"})
 UNDERSTOOD: Final = (
     "list files (train.txt, val.txt, test.txt with lines 'BEFORE AFTER LABEL') or folders "
@@ -90,7 +102,7 @@ def find_folders(folder: Path, *, prefer: Prefer = "prepared") -> LayoutFolders 
     inside = subfolders(folder)
     for layout in LAYOUTS:
         before, after = inside.get(layout.before.lower()), inside.get(layout.after.lower())
-        if before and after:
+        if before and after and _has_endings(before, layout):
             prepared = (PREPARED_FOLDER,)
             names = prepared + LABEL_FOLDERS if prefer == "prepared" else LABEL_FOLDERS + prepared
             labels = [inside[name.lower()] for name in names if name.lower() in inside]
@@ -140,10 +152,13 @@ def match_pairs(
         only: Stems that are wanted, in this order; None takes all, sorted.
     """
     found = FoundPairs()
-    before = images_by_stem(folders.before, found)
-    after = images_by_stem(folders.after, found)
+    of_before, of_after, of_label = folders.layout.endings
+    before = images_by_stem(folders.before, found, ending=of_before)
+    after = images_by_stem(folders.after, found, ending=of_after)
     in_labels = found if labelled else FoundPairs()
-    labels = {} if folders.label is None else images_by_stem(folders.label, in_labels)
+    labels = (
+        {} if folders.label is None else images_by_stem(folders.label, in_labels, ending=of_label)
+    )
     if labelled and folders.label is None:
         found.faults.append(
             f"{folders.before.parent} has no label folder; name it one of "
@@ -168,8 +183,19 @@ def match_pairs(
     return found
 
 
-def images_by_stem(folder: Path, found: FoundPairs) -> dict[str, Path]:
-    """Visible images directly in ``folder`` by stem; two of one stem are a fault."""
+def _has_endings(folder: Path, layout: Layout) -> bool:
+    stems = [path.stem for path in folder.iterdir()] if any(layout.endings) else [""]
+    return all(any(stem.endswith(ending) for stem in stems) for ending in layout.endings[:2])
+
+
+def images_by_stem(folder: Path, found: FoundPairs, *, ending: str = "") -> dict[str, Path]:
+    """Visible images directly in ``folder`` by stem; two of one stem are a fault.
+
+    Args:
+        folder: Where to look.
+        found: Gets the faults.
+        ending: Of the stems that are wanted; it is left out.
+    """
     images: dict[str, Path] = {}
     skipped: dict[str, int] = {}
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name[0] != "."]
@@ -179,13 +205,15 @@ def images_by_stem(folder: Path, found: FoundPairs) -> dict[str, Path]:
     for path in files:
         if path.suffix.lower() not in taken:
             skipped[path.suffix] = skipped.get(path.suffix, 0) + 1
-        elif path.stem in images:
+        elif not path.stem.endswith(ending):
+            continue
+        elif (name := path.stem.removesuffix(ending)) in images:
             found.faults.append(
-                f"{folder}: {images[path.stem].name} and {path.name} have the same stem, so it is "
+                f"{folder}: {images[name].name} and {path.name} have the same stem, so it is "
                 "unclear which one to use; remove one"
             )
         else:
-            images[path.stem] = path
+            images[name] = path
     if not images:
         others = ", ".join(sorted(suffix or "no extension" for suffix in skipped))
         found.faults.append(

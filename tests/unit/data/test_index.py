@@ -290,3 +290,22 @@ def test_pictures_that_their_world_files_place_apart_are_named(
             index_pairs(own_pairs_folder)
     else:
         assert len(index_pairs(own_pairs_folder).split("train")) == 4
+
+
+def test_both_dates_in_one_folder_are_told_by_the_ends_of_their_names(tmp_path):
+    touch(
+        tmp_path / "train",
+        *(f"images/flood_{n}_{date}_disaster.png" for n in (1, 2) for date in ("pre", "post")),
+        *(
+            f"targets/flood_{n}_{date}_disaster_target.png"
+            for n in (1, 2)
+            for date in ("pre", "post")
+        ),
+    )
+
+    pairs = index_pairs(tmp_path).split("train")
+
+    assert [pair.name for pair in pairs] == ["flood_1", "flood_2"]
+    assert pairs[0].before.name == "flood_1_pre_disaster.png"
+    assert pairs[0].after.name == "flood_1_post_disaster.png"
+    assert pairs[0].label.name == "flood_1_post_disaster_target.png"
