@@ -218,6 +218,8 @@ def _column(rows: Sequence[Mapping[str, str]], name: str) -> FloatArray:
 
 
 def _read_rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        raise ResultsError(f"{path} cannot be read: there is no such file; run the row again")
     try:
         return list(csv.DictReader(io.StringIO(read_text(path, error=ResultsError), newline="")))
     except csv.Error as error:
