@@ -12,9 +12,8 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, TypeAlias, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeAlias, get_type_hints
 
-import numpy as np
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -30,6 +29,9 @@ from pydantic_core import PydanticSerializationError, core_schema
 
 from changedet.errors import ResultsError
 from changedet.storage.atomic import write_text
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _ENTRY = re.compile(r"^(\w+): (.*)$")
 
@@ -88,7 +90,7 @@ class Rows:
         dtype: Type of the array.
     """
 
-    def __init__(self, columns: int, dtype: type[np.generic]) -> None:
+    def __init__(self, columns: int, dtype: "type[np.generic]") -> None:
         self.columns = columns
         self.dtype = dtype
 
@@ -100,7 +102,10 @@ class Rows:
         """Validate whatever numbers an array can be made of."""
         rows = core_schema.list_schema(core_schema.list_schema(core_schema.float_schema()))
 
-        def to_array(value: object) -> np.ndarray[Any, Any]:
+        def to_array(value: object) -> "np.ndarray[Any, Any]":
+            # Most who read or write results have no arrays.
+            import numpy as np
+
             try:
                 return np.array(value, dtype=self.dtype).reshape(-1, self.columns)
             except (TypeError, OverflowError) as error:
