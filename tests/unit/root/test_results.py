@@ -126,9 +126,9 @@ def test_an_unknown_kind_and_other_json_are_refused(tmp_path: Path):
 
 def test_there_is_no_schema_of_another_name():
     with pytest.raises(
-        ConfigError, match=r"result files of kind 'nonsense' do not exist; there are: scene, .*"
+        ConfigError, match=r"result files of kind 'xyz' do not exist; there are: scene, .*"
     ):
-        results_schema("nonsense")
+        results_schema("xyz")
     assert list_kinds() == list(KINDS)
 
 
