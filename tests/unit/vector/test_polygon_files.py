@@ -328,7 +328,7 @@ def test_options_that_do_not_go_together_are_refused_before_the_work(monkeypatch
             with pytest.raises(ConfigError, match=f"{name} must be 0 or more, got"):
                 check_polygon_options(PolygonOptions(**{name: value}), placed)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(MissingExtraError, match=r"changedet\[parquet\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[parquet\]"):
         check_polygon_options(PolygonOptions(format="geoparquet"), placed)
 
 
