@@ -102,8 +102,8 @@ def remarks_on_results(*, has_sidecar: bool, polygons: Kept) -> Iterator[Remark]
     if has_sidecar:
         yield note(
             "place",
-            "GeoTIFF cannot say all of the rasters' CRS: it stands in files .aux.xml next to the "
-            "results, which must be moved and copied with them",
+            "GeoTIFF cannot express the whole CRS of the rasters: it is in .aux.xml files next to "
+            "the results, which must be moved and copied with them",
         )
     if polygons == "no datum parameters":
         yield note(
@@ -168,9 +168,9 @@ def remarks_on_domain(
         yield warning(
             "model",
             f"the model was trained on pixels of {trained} m, and those of this pair are "
-            f"{far.found:.3g} m long, {far.factor:.1f} times beyond: objects look different at "
-            "that size, and the result may mean little; resample both dates (gdalwarp -tr), or "
-            "use another model",
+            f"{far.found:.3g} m long, beyond that by a factor of {far.factor:.1f}: objects look "
+            "different at that size, and the result may mean little; resample both dates "
+            "(gdalwarp -tr), or use another model",
         )
     if values is not None:
         levels = levels_of_scene(values)

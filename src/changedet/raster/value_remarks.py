@@ -66,7 +66,7 @@ def _missing(date: ValueFacts) -> Iterator[Remark]:
         yield note(
             "values",
             f"{date.raster}: {_percent(date.not_numbers)} of the sampled pixels hold NaN, infinite "
-            "or absurdly large values and count as missing",
+            "or impossibly large values and count as missing",
         )
 
 
@@ -80,7 +80,7 @@ def _fill(date: ValueFacts, fill: Fill) -> Remark:
         return note("values", f"{start}, far from all other values: taken as missing; {keep}")
     edge = f"{_percent(fill.edge_share)} of the edge"
     if fill.kind == "collar":
-        return note("values", f"{start}, {edge}, without a transition: taken as missing; {keep}")
+        return note("values", f"{start}, {edge}, ending sharply: taken as missing; {keep}")
     return warning(
         "values",
         f"{start} ({edge}): data, or missing without the file saying so? They count as data; set "
@@ -114,7 +114,7 @@ def _alphas(values: PairValueFacts) -> Iterator[Remark]:
     ):
         for alpha in date.alphas:
             start = f"{date.raster}: band {alpha.band} is tagged as alpha, but "
-            done = "used as a mask all the same" if alpha.is_used else "not used as a mask"
+            done = "used as a mask anyway" if alpha.is_used else "not used as a mask"
             if alpha.kind == "shades":
                 yield warning(
                     "values",
@@ -163,7 +163,7 @@ def _units(values: PairValueFacts) -> Iterator[Remark]:
         yield warning(
             "values",
             f"all bands of {name} lie about 1000 above the other date, like Sentinel-2 since "
-            "processing baseline 04.00; if that is so, declare it, and it is taken off: "
+            "processing baseline 04.00; if that is so, declare it, and it will be subtracted: "
             f"gdal_edit.py -offset -1000 {name}",
         )
 
@@ -199,7 +199,7 @@ def _colours(facts: PairFacts, values: PairValueFacts) -> Iterator[Remark]:
         yield note(
             "values",
             "the bands are in the order blue, green, red, and models of pictures take red first; "
-            "`bands=(3, 2, 1)` turns them",
+            "`bands=(3, 2, 1)` reverses them",
         )
 
 
