@@ -234,7 +234,7 @@ def open_pixels(path: Path) -> Iterator[ImageFile]:
             _load(image, path)
             if getattr(image, "is_animated", False) and image.format != "TIFF":
                 raise ImageError(
-                    f"{path}: a moving image; save the picture that is meant as a file of its own"
+                    f"{path}: an animated image; save the frame to use as a file of its own"
                 )
             yield image
         except MemoryError as error:

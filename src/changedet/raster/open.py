@@ -79,8 +79,8 @@ def open_raster(location: str) -> rasterio.DatasetReader:
         if gone:
             dataset.close()
             raise ImageError(
-                f"{name}: refers to {first_few(gone)}, which is not there; put it back, or make "
-                "the VRT anew (gdalbuildvrt)"
+                f"{name}: refers to {first_few(gone)}, which is not there; put it back, or "
+                "build the VRT again (gdalbuildvrt)"
             )
     with reading(location):
         require_usable(dataset, name)

@@ -74,7 +74,7 @@ def parse_polygons(
         wrong = int(np.argmin(usable.all(axis=1)))
         x, y = points[wrong]
         raise DataError(
-            f"{path}: {names[int(owner[wrong])]}: the coordinates {x:g}, {y:g} are no place; "
+            f"{path}: {names[int(owner[wrong])]}: the coordinates {x:g}, {y:g} are not a position; "
             "correct or remove it"
         )
     return _polygons_of(geometry)

@@ -305,7 +305,7 @@ def test_a_moving_image_is_refused_but_its_size_is_known(tmp_path, name):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
     assert images.image_size(tmp_path / name) == (8, 8)
-    with pytest.raises(ImageError, match="a moving image; save the picture"):
+    with pytest.raises(ImageError, match="an animated image; save the frame"):
         images.read_image(tmp_path / name)
 
 

@@ -61,7 +61,7 @@ def test_coordinates_that_are_no_place_are_refused_with_the_feature(tmp_path, va
     text = Path(path).read_text()
     first, _, last = text.rpartition("45.1")
     Path(path).write_text(f"{first}{value}{last}")
-    with pytest.raises(DataError, match=r"feature 2: the coordinates 15, .* are no place"):
+    with pytest.raises(DataError, match=r"feature 2: the coordinates 15, .* are not a position"):
         read_region(path, crs=UTM)
 
 
