@@ -80,8 +80,10 @@ def train(
 
     Ctrl-C saves the run, and --resume continues exactly where it stopped.
     """
+    from changedet.storage.lock import check_idle
     from changedet.training.request import TrainRequest, check_request
 
+    check_idle(out)
     request = TrainRequest(
         out=out,
         data=data,

@@ -82,6 +82,27 @@ def only_run(out: Path, *, patience_s: float = 0.0) -> Iterator[None]:
             _leave(out, new, handle)
 
 
+def check_idle(out: Path) -> None:
+    """Refuse a folder that another run is writing to, before anything else is found wrong with it.
+
+    Raises:
+        ConfigError: If another run is writing to it.
+    """
+    with contextlib.suppress(OSError):
+        if not (out / LOCK).exists():
+            return
+        handle = take(out / LOCK)
+        if handle is None:
+            raise _is_busy(out)
+        let_go(handle)
+
+
+def _is_busy(out: Path) -> ConfigError:
+    return ConfigError(
+        f"another run is writing to {out} (`out`); wait for it, or choose another folder"
+    )
+
+
 def _take_in(out: Path, *, patience_s: float) -> int | None:
     end = time.monotonic() + patience_s
     try:
@@ -89,10 +110,7 @@ def _take_in(out: Path, *, patience_s: float) -> int | None:
         handle = take(out / LOCK)
         while handle is None:
             if time.monotonic() >= end:
-                raise ConfigError(
-                    f"another run is writing to {out} (`out`); wait for it, or choose another "
-                    "folder"
-                )
+                raise _is_busy(out)
             time.sleep(_LOOK_EVERY_S)
             handle = take(out / LOCK)
     except NoLocksError:
