@@ -30,7 +30,7 @@ def findings(report: "SceneReport", request: "SceneRequest") -> list[str]:
     dropped = f" ({by_request} smaller ones removed)" if by_request else ""
     lines = [
         f"{100 * counts.changed / known:.2f} % changed{_without_data(report, request)}; "
-        f"{polygons.count} polygons{area}{dropped}"
+        f"{polygons.count} {'polygon' if polygons.count == 1 else 'polygons'}{area}{dropped}"
     ]
     if clean_up := _clean_up(report, request):
         lines.append(clean_up)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
 
 from changedet.errors import CheckpointError, DataError
 from changedet.raster.tile_plan import MainMemory, Memory, Resident
@@ -11,7 +13,6 @@ from changedet.raster.tile_plan import MainMemory, Memory, Resident
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from changedet.card import ModelCard
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 #: Stored pixel values, (H, W, C): mostly uint8, else float32.
 Image: TypeAlias = "NDArray[Any]"
+
+
+#: Height and width of the tile on which a scorer is tried, at least.
+_TRIED_PX: Final = 64
 
 
 class Scorer(Memory, Protocol):
@@ -77,15 +82,17 @@ class Scorer(Memory, Protocol):
 def checked_scores(scores: Resident, scorer: Scorer) -> Resident:
     """Let scores through that are numbers, of which a threshold can say something.
 
-    A score that is none would count as unchanged, and in a scene as missing data.
+    A score that is none would count as unchanged, and in a scene as missing data. A scorer that
+    scores values like those of its training is sound: then the pixels are to blame.
 
     Args:
         scores: Of a batch of tiles, as the scorer gave them.
-        scorer: Who gave them, for the message.
+        scorer: Who gave them.
 
     Raises:
-        CheckpointError: If one is NaN or infinite; DataError if the scorer has no weights that
-            could be the reason.
+        CheckpointError: If one is NaN or infinite, and the scorer gives such scores for ordinary
+            values, too.
+        DataError: If it does so for these values only, or has no weights that could be the reason.
     """
     # NaN and infinity spread to the range; this is one number to fetch from a device.
     if math.isfinite(float(scores.max() - scores.min())):
@@ -98,10 +105,34 @@ def checked_scores(scores: Resident, scorer: Scorer) -> Resident:
             "or choose other bands (`bands`)"
         )
     name = getattr(scorer, "source", None) or f"the model ({architecture})"
+    if _scores_ordinary_values(scorer):
+        raise DataError(
+            f"{name} gives {fault} on these pixel values, which are far beyond those it was "
+            "trained on: check them with gdalinfo -stats, and say what marks missing pixels "
+            "(`nodata`) or choose other bands (`bands`)"
+        )
     raise CheckpointError(
-        f"{name} gives {fault}: its weights are damaged, its training diverged, or the pixel "
-        "values are far beyond those it was trained on; use another model"
+        f"{name} gives {fault}: its weights are damaged, or its training diverged; use another "
+        "model"
     )
+
+
+def _scores_ordinary_values(scorer: Scorer) -> bool:
+    """Tell whether a scorer works on values like those it was trained on, by trying it."""
+    tile_px, stride = scorer.card.tile_px, scorer.stride
+    side = tile_px if scorer.fixed_tile else max(1, -(-_TRIED_PX // stride)) * stride
+    normalisation = scorer.card.normalisation
+    noise = np.random.default_rng(0).standard_normal((2, side, side, scorer.in_channels))
+    statistics = (
+        (normalisation.mean_before, normalisation.std_before),
+        (normalisation.mean_after, normalisation.std_after),
+    )
+    before, after = (
+        (np.array(mean) + np.array(std) * one).astype(np.float32)
+        for (mean, std), one in zip(statistics, noise, strict=True)
+    )
+    scores = scorer.score([before], [after])
+    return bool(np.isfinite(scores).all())
 
 
 class HostScorer(MainMemory):

@@ -73,7 +73,8 @@ def remarks_on_correction(correction: Correction) -> Iterator[Remark]:
     if correction.refusal is None:
         return
     why = {
-        "unknown": "it could not be measured",
+        "unknown": "it could not be measured (too little overlap or texture, too few tiles that "
+        "agree, or more than a quarter of a tile)",
         "small": "it is so small that resampling would cost more",
         "uncertain": "it is smaller than the error of its measurement",
         "worse": "measured again with the correction, the dates lie no closer "

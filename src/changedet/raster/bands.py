@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Bands of a multispectral satellite; hyperspectral ones have hundreds.
 _LISTED: Final = 16
+# So many are named in an example.
+_EXAMPLE: Final = 3
 
 
 def choose_bands(
@@ -49,9 +51,9 @@ def choose_bands(
             return tuple(colours)
         first = ",".join(map(str, (colours * channels)[:channels]))
         raise ConfigError(
-            f"{name}: has {len(colours)} bands ({describe_bands(dataset)}), the model takes "
-            f"{channels}; choose them in the model's order, for example "
-            f"`{setting}=({first})`{_palette_advice(dataset)}"
+            f"{name}: has {len(colours)} band{'s' * (len(colours) != 1)} "
+            f"({describe_bands(dataset)}), the model takes {channels}; choose them in the model's "
+            f"order, for example `{setting}=({first})`{_palette_advice(dataset)}"
         )
     unknown = [str(band) for band in wanted if band not in dataset.indexes]
     if unknown:
@@ -83,10 +85,11 @@ def count_common_bands(before: str, after: str) -> int:
         with gdal_environment(), open_raster(location) as dataset:
             counts.append(dataset.count - len(alpha_bands(dataset)))
     if counts[0] != counts[1]:
+        first = ", ".join(map(str, range(1, min(*counts, _EXAMPLE) + 1)))
         raise ConfigError(
-            f"{without_secrets(before)} has {counts[0]} bands and {without_secrets(after)} has "
-            f"{counts[1]}; select those to compare, for example `bands=(1, 2, 3)` (and "
-            "`bands_after` if they are numbered differently)"
+            f"{without_secrets(before)} has {counts[0]} band{'s' * (counts[0] != 1)} and "
+            f"{without_secrets(after)} has {counts[1]}; select those to compare, for example "
+            f"`bands=({first})` (and `bands_after` if they are numbered differently)"
         )
     return counts[0]
 

@@ -14,6 +14,7 @@ from pyproj.transformer import AreaOfInterest, TransformerGroup
 from changedet.raster.lonlat import crs_name, lonlat_box, lonlat_transformer
 from changedet.raster.open import WARNING_FILTERS, is_remote
 from changedet.raster.pixel_map import is_same_crs
+from changedet.raster.sidecars import place_files
 
 if TYPE_CHECKING:
     from changedet.raster.geo_grid import GeoGrid
@@ -53,6 +54,7 @@ class PlaceFacts:
         has_position: Whether they have coordinates, with or without a CRS.
         unrelated_crs: Name of a CRS that leads to no longitude and latitude on Earth.
         is_beyond_crs: Whether they lie where their CRS is not defined, as with a mistaken one.
+        useless_world_files: World files that give the raster beside them no position.
         unread_prj: Files beside rasters without CRS that may name it, and that GDAL does not read.
         datum_shift: How the CRS are related, where they differ.
         gsd_m: Ground sample distance of the earlier raster in metres, if it is known.
@@ -62,6 +64,7 @@ class PlaceFacts:
     has_position: bool = True
     unrelated_crs: str | None = None
     is_beyond_crs: bool = False
+    useless_world_files: tuple[str, ...] = ()
     unread_prj: tuple[str, ...] = ()
     datum_shift: DatumShift | None = None
     gsd_m: float | None = None
@@ -75,10 +78,12 @@ def find_place_facts(before: RasterInfo, after: RasterInfo, grid: GeoGrid) -> Pl
         after: The later one.
         grid: Their common area.
     """
+    useless = tuple(path for raster in (before, after) for path in _useless_world_files(raster))
     if before.crs is None or after.crs is None:
         return PlaceFacts(
             has_crs=False,
             has_position=not before.transform.is_identity,
+            useless_world_files=useless,
             unread_prj=tuple(path for raster in (before, after) for path in _prj_beside(raster)),
         )
     is_related = lonlat_transformer(before.crs) is not None
@@ -86,9 +91,17 @@ def find_place_facts(before: RasterInfo, after: RasterInfo, grid: GeoGrid) -> Pl
     return PlaceFacts(
         unrelated_crs=None if is_related else crs_name(before.crs),
         is_beyond_crs=is_related and box is None,
+        useless_world_files=useless,
         datum_shift=_datum_shift(before.crs, after.crs, box),
         gsd_m=before.gsd_m,
     )
+
+
+def _useless_world_files(raster: RasterInfo) -> list[str]:
+    """Find world files in which GDAL found no position: damaged, or not six numbers."""
+    if is_remote(raster.location) or not raster.transform.is_identity:
+        return []
+    return [str(path) for path in place_files(Path(raster.location)) if path.suffix != ".xml"]
 
 
 def _prj_beside(raster: RasterInfo) -> list[str]:

@@ -66,6 +66,12 @@ def _remarks_on_place(facts: PairFacts) -> Iterator[Remark]:
             "neither raster has a CRS: they are compared pixel by pixel"
             + (kept if place.has_position else ""),
         )
+    for path in place.useless_world_files:
+        yield warning(
+            "place",
+            f"{path} gives the image beside it no position: a world file holds six numbers, one "
+            "a line; write it again, or remove it",
+        )
     for path in place.unread_prj:
         yield warning(
             "place",

@@ -38,6 +38,7 @@ def remarks_on_values(facts: PairFacts, values: PairValueFacts) -> Iterator[Rema
     for date in (values.before, values.after):
         yield from _missing(date)
         yield from (_fill(date, fill) for fill in date.fills)
+        yield from _flat(facts, date)
     yield from _given_nodata(values)
     yield from _alphas(values)
     yield from _units(values)
@@ -86,6 +87,32 @@ def _fill(date: ValueFacts, fill: Fill) -> Remark:
         f"{start} ({edge}): data, or missing without the file saying so? They count as data; set "
         f"`nodata={fill.value:g}` if they are missing",
     )
+
+
+def _flat(facts: PairFacts, date: ValueFacts) -> Iterator[Remark]:
+    """Say that there is no image where all pixels are alike."""
+    flat = {
+        channel: value
+        for channel, value in enumerate(date.only_values, start=1)
+        if value is not None
+    }
+    if flat and len(flat) == len(date.only_values):
+        held = ", ".join(f"{value:g}" for value in dict.fromkeys(flat.values()))
+        yield warning(
+            "values",
+            f"{date.raster}: all sampled pixels with data are alike ({held}): there is no image to "
+            "compare, and what is marked as changed means nothing; check the file (gdalinfo -stats)"
+            f", or set `nodata={next(iter(flat.values())):g}` if these pixels are missing",
+        )
+    # Baselines say themselves which channels they leave out.
+    elif flat and facts.trained_on != "any":
+        channel, value = next(iter(flat.items()))
+        more = f" (and {len(flat) - 1} more)" if len(flat) > 1 else ""
+        yield warning(
+            "values",
+            f"{date.raster}: channel {channel}{more} holds {value:g} in all sampled pixels; check "
+            "the file (gdalinfo -stats), or choose other bands with `bands`",
+        )
 
 
 def _given_nodata(values: PairValueFacts) -> Iterator[Remark]:

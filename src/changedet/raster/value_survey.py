@@ -73,6 +73,8 @@ class ValueFacts:
         nodata_share: Share of the pixels that a value that was asked for marks.
         alphas: The alpha bands that are not read as data.
         units: Scale and offset that the file declares.
+        only_values: Of each chosen band, the value that all valid pixels of the sample hold, as it
+            is stored; None where they differ, or none was valid.
         percentiles: Of each chosen band, the values below which :data:`PERCENTILES` of the valid
             ones lie, as they are read; None if none was valid.
     """
@@ -87,6 +89,7 @@ class ValueFacts:
     nodata_share: float
     alphas: tuple[AlphaFacts, ...]
     units: DeclaredUnits
+    only_values: tuple[float | None, ...] = ()
     percentiles: tuple[tuple[float, ...], ...] | None = None
 
 
@@ -143,6 +146,7 @@ def survey(raster: RasterInfo, area: Window, *, nodata: NoData, alpha: Alpha) ->
     pixels = sum(window.valid.size for window in windows)
     declared = sum(int(window.valid.sum()) for window in windows)
     valid = sum(int(part.sum()) for part in kept)
+    values = _values(stored, kept, count=valid)
     facts = ValueFacts(
         raster=raster.name,
         dtype=raster.dtype,
@@ -154,8 +158,9 @@ def survey(raster: RasterInfo, area: Window, *, nodata: NoData, alpha: Alpha) ->
         nodata_share=0.0 if isinstance(nodata, str) else (declared - valid) / pixels,
         alphas=alphas,
         units=units,
+        only_values=_only_values(values),
     )
-    return Survey(rules, facts, _values(stored, kept, count=valid))
+    return Survey(rules, facts, values)
 
 
 def percentiles_of(values: NDArray[np.float32]) -> tuple[tuple[float, ...], ...] | None:
@@ -164,6 +169,12 @@ def percentiles_of(values: NDArray[np.float32]) -> tuple[tuple[float, ...], ...]
         return None
     found = np.percentile(values, PERCENTILES, axis=0)
     return tuple(tuple(float(value) for value in band) for band in found.T)
+
+
+def _only_values(values: NDArray[np.float32]) -> tuple[float | None, ...]:
+    if not len(values):
+        return ()
+    return tuple(float(band[0]) if (band == band[0]).all() else None for band in values.T)
 
 
 def _side(source: PixelSource, bands: int) -> int:

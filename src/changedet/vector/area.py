@@ -64,9 +64,11 @@ def areas_m2(geometries: NDArray[np.object_], crs: str) -> NDArray[np.float64]:
     for longitude, latitude in np.unique(cells[np.isfinite(cells).all(axis=1)], axis=0):
         members = (cells == (longitude, latitude)).all(axis=1)
         plane = _equal_area(crs, float(longitude), float(latitude))
-        measured = shapely.area(
-            shapely.transform(dense[members], plane.transform, interleaved=False)
-        )
+        # Coordinates beyond what the system describes become infinite.
+        with np.errstate(invalid="ignore"):
+            measured = shapely.area(
+                shapely.transform(dense[members], plane.transform, interleaved=False)
+            )
         areas[members] = np.where(np.isfinite(measured), measured, areas[members])
     return areas
 

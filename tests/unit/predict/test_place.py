@@ -193,6 +193,17 @@ def test_world_files_place_the_results_without_a_crs(tmp_path: Path, predict):
     assert report.polygons.area_m2 is None
 
 
+def test_a_world_file_that_gives_no_position_is_warned_of(tmp_path: Path, predict):
+    paths = []
+    for name, pixels in (("before", GROUND), ("after", CHANGED)):
+        paths.append(str(tmp_path / f"{name}.tif"))
+        Image.fromarray(pixels[0]).save(paths[-1])
+        (tmp_path / f"{name}.tfw").write_text("0,5\n0\n0\n-0,5\n")
+    report = predict(*paths)
+    for name in ("before", "after"):
+        assert f"{name}.tfw gives the image beside it no position" in said(report)
+
+
 def test_a_world_file_on_one_side_is_refused(tmp_path: Path, predict):
     for name in ("before", "after"):
         Image.fromarray(GROUND[0]).save(tmp_path / f"{name}.tif")

@@ -278,7 +278,7 @@ def test_alpha_is_not_counted_among_the_bands(
     [
         ((5, 3), DEFAULT, r"b\.tif: has 5 bands \(1 .*\), the model takes 3; .* `bands=\(1,2,3\)`"),
         ((3, 5), DEFAULT, r"a\.tif: has 5 bands"),
-        ((1, 1), DEFAULT, r"has 1 bands \(1 gray\), the model takes 3; .*`bands=\(1,1,1\)`"),
+        ((1, 1), DEFAULT, r"has 1 band \(1 gray\), the model takes 3; .*`bands=\(1,1,1\)`"),
         ((3, 3), PairOptions(bands=(1, 2, 7)), r"no band 7 \(`bands`\); it has 1 "),
         ((3, 3), PairOptions(bands=(1, 2)), r"`bands` names 2 bands, but the model takes 3"),
         ((3, 3), PairOptions(bands=(1, 2, 3), bands_after=(0, 1, 2)), r"no band 0 \(`bands_after`"),
@@ -364,6 +364,9 @@ def test_bands_that_both_dates_have_are_counted_without_alpha(
     plain, alpha = write_raster("p.tif", texture), write_raster("a.tif", four, colours=colours)
     assert count_common_bands(plain, alpha) == 3
     more = write_raster("m.tif", four, photometric="MINISBLACK")
+    one = write_raster("one.tif", texture[:1])
+    with pytest.raises(ConfigError, match=r"one.tif has 1 band and .*p.tif has 3; .*`bands=\(1\)`"):
+        count_common_bands(one, plain)
     with pytest.raises(
         ConfigError, match=r"p.tif has 3 bands and .*m.tif has 4; .*`bands=\(1, 2, 3\)`"
     ):

@@ -246,6 +246,24 @@ def test_limits_of_a_stretch_are_said_with_what_they_clip(opened):
         assert "of 255 levels" in said(pair, "warning")[0]
 
 
+def test_a_date_without_an_image_in_it_is_warned_of(opened):
+    pixels = ground(30, 200, "uint8")
+    for options in ({}, {"pixel_type": "any"}):
+        with opened(pixels, np.zeros_like(pixels), **options) as pair:
+            (text, *_) = said(pair, "warning")
+            assert "after.tif: all sampled pixels with data are alike (0)" in text
+            assert "`nodata=0`" in text
+
+
+def test_a_channel_of_one_value_is_warned_of(opened):
+    pixels = ground(30, 200, "uint8")
+    dead = pixels.copy()
+    dead[1] = 255
+    with opened(dead, pixels) as pair:
+        (text, *_) = said(pair, "warning")
+        assert "before.tif: channel 2 holds 255 in all sampled pixels" in text
+
+
 @pytest.mark.parametrize(
     ("factor", "dtype", "pixel_type"),
     [(5, "uint16", "uint16"), (0.0001, "float32", "float32"), (0.2, "uint8", "uint8")],

@@ -1,4 +1,5 @@
 import math
+import warnings
 
 import numpy as np
 import pyproj
@@ -113,3 +114,11 @@ def test_many_polygons_at_once_are_measured_like_single_ones_and_none_gives_none
 def test_the_globe_in_cells_adds_up_to_the_ellipsoid():
     cells = [shapely.box(0, south, 30, south + 30) for south in range(-90, 90, 30)]
     assert areas_m2(np.array(cells), "EPSG:4326").sum() * 12 == pytest.approx(WGS84_AREA, rel=2e-3)
+
+
+def test_beyond_the_poles_areas_are_those_in_the_plane_and_no_warning_leaks():
+    beyond = shapely.box(10.0, 95.0, 11.0, 96.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (area,) = areas_m2(np.array([beyond]), "EPSG:4326")
+    assert area == pytest.approx(metres_per_unit("EPSG:4326") ** 2)
