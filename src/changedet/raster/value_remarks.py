@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from changedet.raster.remark import Remark, note, warning
+from changedet.raster.value_survey import PALETTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,6 +44,7 @@ def remarks_on_values(facts: PairFacts, values: PairValueFacts) -> Iterator[Rema
     yield from _alphas(values)
     yield from _units(values)
     yield from _colours(facts, values)
+    yield from _palettes(values)
     for date, stretch in zip((values.before, values.after), values.stretches, strict=True):
         if stretch is not None:
             yield from _stretch(date, stretch, is_automatic=facts.is_stretch_automatic)
@@ -228,6 +230,18 @@ def _colours(facts: PairFacts, values: PairValueFacts) -> Iterator[Remark]:
             "the bands are in the order blue, green, red, and models of pictures take red first; "
             "`bands=(3, 2, 1)` reverses them",
         )
+
+
+def _palettes(values: PairValueFacts) -> Iterator[Remark]:
+    """Say that numbers in a palette are no brightness."""
+    for date in (values.before, values.after):
+        if PALETTE in date.colours:
+            yield warning(
+                "values",
+                f"{date.raster}: its values are numbers in a colour palette, such as classes, and "
+                "differences between them mean little; turn them into colours first: "
+                "gdal_translate -expand rgb",
+            )
 
 
 def _stretch(date: ValueFacts, facts: StretchFacts, *, is_automatic: bool) -> Iterator[Remark]:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from changedet.raster.info import RasterInfo
     from changedet.raster.pixels import StoredPixels
 
+#: The colour of a band whose values are numbers in a palette.
+PALETTE: Final = "palette"
 #: Shares of the values below what is kept of each band, in percent.
 PERCENTILES: Final = (1.0, 50.0, 99.0)
 # Windows along each axis, those at the edges included, their side, and what they may take together.
@@ -224,10 +226,10 @@ def _is_somewhere(source: PixelSource, area: Window, index: int) -> bool:
 
 
 def _colours(dataset: rasterio.DatasetReader, bands: Sequence[int]) -> tuple[str, ...]:
-    """Name bands by their colour, or by what the file calls them."""
+    """Name bands by their colour, or by what the file calls them; a palette by ``palette``."""
     interpretations = [dataset.colorinterp[band - 1].name for band in bands]
     descriptions = [dataset.descriptions[band - 1] for band in bands]
-    if set(interpretations) & {"red", "green", "blue"}:
+    if set(interpretations) & {"red", "green", "blue", PALETTE}:
         return tuple(interpretations)
     return tuple(text or "" for text in descriptions)
 

@@ -80,12 +80,18 @@ def parse_polygons(
     return _polygons_of(geometry)
 
 
-def valid_polygons(geometry: NDArray[np.object_], *, name: str) -> NDArray[np.object_]:
+def valid_polygons(
+    geometry: NDArray[np.object_],
+    *,
+    name: str,
+    tell: Callable[[str], None] = lambda message: None,
+) -> NDArray[np.object_]:
     """Repair what crosses itself, and give the single polygons.
 
     Args:
         geometry: Polygons and multipolygons, (N,).
         name: What the message calls them all.
+        tell: Gets how many were repaired.
 
     Raises:
         DataError: If they cross themselves too often to be repaired.
@@ -104,6 +110,11 @@ def valid_polygons(geometry: NDArray[np.object_], *, name: str) -> NDArray[np.ob
             f"{name}: has polygons that cross themselves and cannot be repaired ({error}); "
             "correct or remove them"
         ) from error
+    if len(invalid):
+        tell(
+            f"{name}: {len(invalid)} of {len(geometry)} polygons cross themselves and were "
+            "repaired; check that they still cover what is meant"
+        )
     parts = _polygons_of(geometry)
     return np.asarray(shapely.get_parts(parts), dtype=object)
 

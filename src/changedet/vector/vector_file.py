@@ -155,7 +155,8 @@ def reproject(
     if not np.isfinite(shapely.get_coordinates(moved)).all():
         raise DataError(
             f"{name}: is outside the area where the rasters' coordinate reference system is "
-            "defined; check its coordinates and CRS"
+            f"defined: {describe_bounds(shapely.total_bounds(geometry), source)}; check its "
+            "coordinates and CRS"
         )
     return moved
 
@@ -242,7 +243,7 @@ def _placed(
     if bounds is not None and crs is not None and source is not None:
         box = _box_in(source, crs, bounds, name=str(path))
     # Repaired before edges are divided: only then do the holes lie within the shell.
-    polygons = valid_polygons(_read(path, name, box, tell=tell), name=str(path))
+    polygons = valid_polygons(_read(path, name, box, tell=tell), name=str(path), tell=tell)
     if crs is not None and source is not None:
         moved = reproject(polygons, source=source, target=crs, name=str(path))
         polygons = valid_polygons(moved, name=str(path))

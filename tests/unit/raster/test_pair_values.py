@@ -255,6 +255,15 @@ def test_a_date_without_an_image_in_it_is_warned_of(opened):
             assert "`nodata=0`" in text
 
 
+def test_numbers_in_a_palette_are_warned_of(opened):
+    pixels = ground(0, 20, "uint8")[:1]
+    profile = {"colours": (ColorInterp.palette,)}
+    with opened(pixels, np.flip(pixels, 2), profiles=(profile, {}), channels=1) as pair:
+        (text,) = said(pair, "warning")
+        assert "before.tif: its values are numbers in a colour palette" in text
+        assert "gdal_translate -expand rgb" in text
+
+
 def test_a_channel_of_one_value_is_warned_of(opened):
     pixels = ground(30, 200, "uint8")
     dead = pixels.copy()

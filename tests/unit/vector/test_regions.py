@@ -65,7 +65,10 @@ def test_a_box_whose_system_is_unknown_or_cannot_be_used_is_refused():
         read_region("1,2,3,4", crs=UTM, text_crs="EPSG:1")
     with pytest.raises(ConfigError, match="give the box in pixels"):
         read_region("1,2,3,4", crs=None, text_crs=DEGREES)
-    with pytest.raises(DataError, match="the bounding box 1,80,2,95: is outside the area where"):
+    message = (
+        r"the bounding box 1,80,2,95: is outside the area where .*: x 1..2, y 80..95 \(WGS 84\)"
+    )
+    with pytest.raises(DataError, match=message):
         read_region("1,80,2,95", crs=UTM, text_crs=DEGREES)
 
 
@@ -137,9 +140,12 @@ def test_labels_may_be_empty_but_an_area_of_interest_may_not(tmp_path):
 def test_a_polygon_that_crosses_itself_is_repaired(tmp_path):
     bow = shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
     path = save(tmp_path / "a.gpkg", [bow], kind="Polygon")
-    region = read_region(str(path), crs=UTM)
+    told: list[str] = []
+    region = read_region(str(path), crs=UTM, tell=told.append)
     assert region.is_valid
     assert region.area == pytest.approx(2.0)
+    (text,) = told
+    assert "a.gpkg: 1 of 1 polygons cross themselves and were repaired" in text
 
 
 def test_files_that_cannot_serve_are_refused_with_a_reason(tmp_path):
