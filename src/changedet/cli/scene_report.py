@@ -34,6 +34,11 @@ def findings(report: "SceneReport", request: "SceneRequest") -> list[str]:
     ]
     if clean_up := _clean_up(report, request):
         lines.append(clean_up)
+    if polygons.unsimplified:
+        lines.append(
+            f"{polygons.unsimplified} polygons keep their outlines along the pixels: they are too "
+            "entangled for --simplify; a larger --min-area or a smaller --aoi may help"
+        )
     memory = report.peak_memory_mb
     lines.append(
         f"{report.mpx_per_s:.2f} Mpx/s over {report.seconds:.0f} s"

@@ -271,6 +271,7 @@ class PolygonFacts(Record):
         tiny: Number of polygons that were written and have fewer than 5 pixels.
         min_area: Smaller polygons were dropped.
         fill_holes: Holes up to this area were filled.
+        unsimplified: Number of polygons whose outlines were too entangled to be simplified.
     """
 
     file: str
@@ -280,6 +281,7 @@ class PolygonFacts(Record):
     tiny: int
     min_area: AreaFacts | None = None
     fill_holes: AreaFacts | None = None
+    unsimplified: int = 0
 
 
 class Speed(Record):

@@ -57,6 +57,7 @@ class PolygonSummary:
         tiny: Number of polygons that were written and have fewer than 5 pixels.
         min_area: Smaller polygons were dropped; None: it is not known.
         fill_holes: Holes up to this were filled; None: it is not known.
+        unsimplified: Number of polygons whose outlines were too entangled to be simplified.
     """
 
     count: int
@@ -65,6 +66,7 @@ class PolygonSummary:
     tiny: int = 0
     min_area: AreaLimit | None = None
     fill_holes: AreaLimit | None = None
+    unsimplified: int = 0
 
 
 def file_name(format: Format) -> str:
@@ -179,4 +181,5 @@ def _write_all(
         tiny,
         min_area=selection.min_area,
         fill_holes=selection.fill_holes,
+        unsimplified=selection.unsimplified,
     )

@@ -69,12 +69,14 @@ class Selection:
 
     Attributes:
         dropped: Number of polygons that were too small so far.
+        unsimplified: Number of polygons whose outlines were too entangled to be simplified.
         min_area: Polygons below this are dropped.
         fill_holes: Holes up to this are filled.
     """
 
     def __init__(self, grid: GeoGrid, options: PolygonOptions) -> None:
         self.dropped = 0
+        self.unsimplified = 0
         self._simplify_px = options.simplify_px
         self._pixel_area = abs(grid.transform.determinant)
         self._area: Measure = self._in_pixels
@@ -98,8 +100,13 @@ class Selection:
             return kept
         # The size of the triangles that are cut off is an area, so this holds for any pixel shape.
         tolerance = self._simplify_px * self._pixel_area**0.5
-        simplified = simplify_tables(kept, tolerance=tolerance, folder=folder)
+        simplified = simplify_tables(
+            kept, tolerance=tolerance, folder=folder, keep=self._keep_shape
+        )
         return (table._replace(area=self._area(table.geometry)) for table in simplified)
+
+    def _keep_shape(self, count: int) -> None:
+        self.unsimplified += count
 
     def _keep(self, tables: Iterable[PolygonTable]) -> Iterator[PolygonTable]:
         smallest, largest_hole = self.min_area, self.fill_holes

@@ -7,8 +7,9 @@ of them wait in a temporary file; in memory are bounding boxes, figures and a cl
 """
 
 import contextlib
+import math
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Final, Self
 
@@ -23,6 +24,11 @@ from changedet.vector.table import PolygonTable
 
 #: Polygons that are simplified at once, unless more hang together.
 AT_ONCE: Final = 10_000
+#: Most work (see :func:`work`) at once. Scattered patches come to a few times the number of their
+#: corners; only long outlines around each other, such as spirals, come near.
+MOST_WORK: Final = 100_000_000
+# Rings whose boxes are compared at once.
+_RINGS: Final = 100
 
 
 def simplify(polygons: NDArray[np.object_], *, tolerance: float) -> NDArray[np.object_]:
@@ -37,6 +43,33 @@ def simplify(polygons: NDArray[np.object_], *, tolerance: float) -> NDArray[np.o
         tolerance: In units of the coordinates.
     """
     return np.asarray(shapely.coverage_simplify(polygons, tolerance), dtype=object)
+
+
+def work(polygons: NDArray[np.object_], *, limit: float = math.inf) -> float:
+    """Estimate what :func:`simplify` has to look at: for each corner, the rings around it.
+
+    That is the sum of the corners of each ring, times the share of its box that each ring's box
+    covers. A single outline has as much work as corners; n outlines around each other n times it.
+
+    Args:
+        polygons: Polygons, (N,).
+        limit: Once the work is beyond this, the rest is not looked at.
+    """
+    rings = shapely.get_rings(polygons)
+    corners, bounds = shapely.get_num_coordinates(rings), shapely.bounds(rings)
+    size = (bounds[:, 2] - bounds[:, 0]) * (bounds[:, 3] - bounds[:, 1])
+    boxes = shapely.box(*bounds.T)
+    tree = shapely.STRtree(boxes)
+    total = 0.0
+    for first in range(0, len(rings), _RINGS):
+        one, other = tree.query(boxes[first : first + _RINGS])
+        one += first
+        sides = np.minimum(bounds[one, 2:], bounds[other, 2:])
+        sides -= np.maximum(bounds[one, :2], bounds[other, :2])
+        total += float((corners[one] * sides.prod(axis=1) / size[one]).sum())
+        if total > limit:
+            break
+    return total
 
 
 def clusters(bounds: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -57,15 +90,23 @@ def clusters(bounds: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def simplify_tables(
-    tables: Iterable[PolygonTable], *, tolerance: float, folder: Path, at_once: int = AT_ONCE
+    tables: Iterable[PolygonTable],
+    *,
+    tolerance: float,
+    folder: Path,
+    at_once: int = AT_ONCE,
+    keep: Callable[[int], None] = lambda count: None,
 ) -> Iterator[PolygonTable]:
     """Simplify all polygons of all tables, in their order.
+
+    Polygons that would take more than :data:`MOST_WORK` together are kept as they are.
 
     Args:
         tables: Polygons that do not overlap.
         tolerance: See :func:`simplify`.
         folder: Place for temporary files, which have no name there.
         at_once: About how many polygons are in memory; those that hang together always are.
+        keep: Gets the number of polygons that are kept as they are, each time there are some.
 
     Yields:
         Tables with new geometries; the areas are still the old ones.
@@ -84,7 +125,12 @@ def simplify_tables(
             return
         order, ends = _in_clusters(clusters(np.concatenate(bounds)), at_once)
         for numbers in np.split(order, ends):
-            results.append(simplify(store.read(numbers), tolerance=tolerance))
+            polygons = store.read(numbers)
+            if work(polygons, limit=MOST_WORK) > MOST_WORK:
+                keep(len(polygons))
+                results.append(polygons)
+            else:
+                results.append(simplify(polygons, tolerance=tolerance))
         place = np.argsort(order)
         first = 0
         for table in figures:

@@ -343,6 +343,7 @@ def report(
     changed: int = 50,
     nodata: int = 0,
     dropped: int = 0,
+    unsimplified: int = 0,
     remarks: tuple[Remark, ...] = (),
 ) -> SceneReport:
     return SceneReport(
@@ -356,6 +357,7 @@ def report(
             count=2,
             area_m2=1234.5,
             dropped=dropped,
+            unsimplified=unsimplified,
             min_area=AreaLimit(16.0, "px", 1600.0),
             fill_holes=AreaLimit(16.0, "px", 1600.0),
         ),
@@ -390,6 +392,12 @@ def test_a_very_small_share_without_data_is_not_called_zero(say_of):
 def test_what_lies_outside_the_area_of_interest_is_not_called_missing(say_of):
     printed = say_of(report(nodata=100_000), "--aoi", "0,0,9,9")
     assert ", 50.0 % without data or outside the area of interest; " in printed
+
+
+def test_polygons_that_could_not_be_simplified_are_said(say_of):
+    kept = "polygons keep their outlines along the pixels"
+    assert f"2 {kept}" in say_of(report(unsimplified=2), "--simplify", "1")
+    assert kept not in say_of(report(), "--simplify", "1")
 
 
 def test_what_is_left_out_of_the_polygons_by_default_is_said_and_how_to_keep_it(say_of):

@@ -10,7 +10,7 @@ from scipy.ndimage import uniform_filter
 
 from changedet.raster.geo_grid import GeoGrid
 from changedet.vector.outlines import Outliner
-from changedet.vector.simplify import clusters, simplify, simplify_tables
+from changedet.vector.simplify import clusters, simplify, simplify_tables, work
 from changedet.vector.table import batches
 
 
@@ -126,3 +126,45 @@ def test_an_island_stays_inside_the_hole_around_it(tolerance):
     outer = max(result, key=lambda polygon: shapely.Polygon(polygon.exterior).area)
     (island,) = [polygon for polygon in result if polygon is not outer]
     assert shapely.Polygon(outer.interiors[0]).contains(island)
+
+
+def frames(count: int) -> np.ndarray:
+    """Frames around each other, each a pixel thick."""
+    places = np.arange(4 * count)
+    rings = np.minimum(places, places[::-1])
+    return (np.minimum(rings[:, None], rings) % 2).astype(np.uint8)
+
+
+def test_work_counts_the_outlines_around_each_corner():
+    squares = shapely.box([0, 10, 20], 0, [5, 15, 25], 5)
+    assert work(squares) == 15, "apart: as much as there are corners"
+    nested = shapely.box([0, 1, 2], [0, 1, 2], [9, 8, 7], [9, 8, 7])
+    assert work(nested) == pytest.approx(5 * (3 + (1 + 2) * 1 + 49 / 81 + 25 / 81 + 25 / 49))
+
+
+def test_work_on_outlines_around_each_other_grows_with_their_square():
+    few, many = (
+        work(np.array([change.geometry for change in changes_of(frames(count))]))
+        for count in (10, 40)
+    )
+    assert few * 12 < many
+
+
+def test_work_is_looked_at_only_up_to_the_limit(monkeypatch):
+    monkeypatch.setattr("changedet.vector.simplify._RINGS", 2)
+    rings = np.array([change.geometry for change in changes_of(frames(20))])
+    assert 100 < work(rings, limit=100) < work(rings) / 4
+
+
+def test_outlines_that_take_too_much_work_stay_and_are_counted(tmp_path, monkeypatch):
+    changes = changes_of(frames(10))
+    before = np.array([change.geometry for change in changes])
+    looked_at = []
+    monkeypatch.setattr("changedet.vector.simplify.MOST_WORK", work(before) - 1)
+    monkeypatch.setattr(shapely, "coverage_simplify", lambda *given: looked_at.append(given))
+    kept = []
+    tables = simplify_tables(batches(changes, 4), tolerance=1.0, folder=tmp_path, keep=kept.append)
+    after = np.concatenate([table.geometry for table in tables])
+    assert shapely.equals_exact(before, after).all()
+    assert sum(kept) == len(changes)
+    assert looked_at == []
