@@ -200,7 +200,9 @@ def _measure_bands(
         constant = np.flatnonzero(~bands_of.varies) + 1
         if constant.size:
             listed = ", ".join(map(str, constant))
-            say(f"warning: channel {listed} of {date} has only one value and is ignored")
+            some = f"channel {listed} of {date} has only one value and is"
+            many = f"channels {listed} of {date} have only one value each and are"
+            say(f"warning: {some if constant.size == 1 else many} ignored")
     return statistics, {"pixels": moments[0].count}
 
 

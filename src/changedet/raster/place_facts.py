@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pyproj
+from affine import Affine
 from pyproj.exceptions import CRSError, ProjError
 from pyproj.transformer import AreaOfInterest, TransformerGroup
 
 from changedet.raster.lonlat import crs_name, lonlat_box, lonlat_transformer
 from changedet.raster.open import WARNING_FILTERS, is_remote
 from changedet.raster.pixel_map import is_same_crs
-from changedet.raster.sidecars import place_files
+from changedet.raster.sidecars import place_files, world_file_of
 
 if TYPE_CHECKING:
     from changedet.raster.geo_grid import GeoGrid
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 #: What PROJ calls a transformation that takes two datums for one.
 _BALLPARK: Final = "Ballpark geographic offset"
+# World files are often rounded.
+_ELSEWHERE_PX: Final = 0.5
 # West, south, east and north of the world; PROJ takes nothing beyond.
 _WORLD: Final = (-180.0, -90.0, 180.0, 90.0)
 
@@ -55,6 +59,7 @@ class PlaceFacts:
         unrelated_crs: Name of a CRS that leads to no longitude and latitude on Earth.
         is_beyond_crs: Whether they lie where their CRS is not defined, as with a mistaken one.
         useless_world_files: World files that give the raster beside them no position.
+        other_world_files: World files that place a raster elsewhere than the raster itself does.
         unread_prj: Files beside rasters without CRS that may name it, and that GDAL does not read.
         datum_shift: How the CRS are related, where they differ.
         gsd_m: Ground sample distance of the earlier raster in metres, if it is known.
@@ -65,6 +70,7 @@ class PlaceFacts:
     unrelated_crs: str | None = None
     is_beyond_crs: bool = False
     useless_world_files: tuple[str, ...] = ()
+    other_world_files: tuple[str, ...] = ()
     unread_prj: tuple[str, ...] = ()
     datum_shift: DatumShift | None = None
     gsd_m: float | None = None
@@ -79,11 +85,13 @@ def find_place_facts(before: RasterInfo, after: RasterInfo, grid: GeoGrid) -> Pl
         grid: Their common area.
     """
     useless = tuple(path for raster in (before, after) for path in _useless_world_files(raster))
+    others = tuple(path for raster in (before, after) for path in _other_world_files(raster))
     if before.crs is None or after.crs is None:
         return PlaceFacts(
             has_crs=False,
             has_position=not before.transform.is_identity,
             useless_world_files=useless,
+            other_world_files=others,
             unread_prj=tuple(path for raster in (before, after) for path in _prj_beside(raster)),
         )
     is_related = lonlat_transformer(before.crs) is not None
@@ -92,6 +100,7 @@ def find_place_facts(before: RasterInfo, after: RasterInfo, grid: GeoGrid) -> Pl
         unrelated_crs=None if is_related else crs_name(before.crs),
         is_beyond_crs=is_related and box is None,
         useless_world_files=useless,
+        other_world_files=others,
         datum_shift=_datum_shift(before.crs, after.crs, box),
         gsd_m=before.gsd_m,
     )
@@ -102,6 +111,24 @@ def _useless_world_files(raster: RasterInfo) -> list[str]:
     if is_remote(raster.location) or not raster.transform.is_identity:
         return []
     return [str(path) for path in place_files(Path(raster.location)) if path.suffix != ".xml"]
+
+
+def _other_world_files(raster: RasterInfo) -> list[str]:
+    """Find world files that GDAL passes over, since the raster has a position of its own."""
+    if is_remote(raster.location) or raster.transform.is_identity:
+        return []
+    numbers = world_file_of(Path(raster.location)) or ()
+    try:
+        a, d, b, e, c, f = map(float, numbers)
+    except ValueError:
+        return []
+    # A world file speaks of the centre of the first pixel.
+    world = Affine(a, b, c, d, e, f) @ Affine.translation(-0.5, -0.5)
+    for row, column in ((0, 0), raster.shape):
+        back = ~raster.transform @ (world @ (column, row))
+        if math.dist(back, (column, row)) > _ELSEWHERE_PX:
+            return [str(path) for path in place_files(Path(raster.location))[:1]]
+    return []
 
 
 def _prj_beside(raster: RasterInfo) -> list[str]:

@@ -72,6 +72,12 @@ def _remarks_on_place(facts: PairFacts) -> Iterator[Remark]:
             f"{path} gives the image beside it no position: a world file holds six numbers, one "
             "a line; write it again, or remove it",
         )
+    for path in place.other_world_files:
+        yield warning(
+            "place",
+            f"{path} places the image beside it elsewhere than the image itself does, whose own "
+            "position is used; remove the one that is wrong",
+        )
     for path in place.unread_prj:
         yield warning(
             "place",

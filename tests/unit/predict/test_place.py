@@ -204,6 +204,17 @@ def test_a_world_file_that_gives_no_position_is_warned_of(tmp_path: Path, predic
         assert f"{name}.tfw gives the image beside it no position" in said(report)
 
 
+def test_a_world_file_that_contradicts_its_raster_is_warned_of(pair, tmp_path: Path, predict):
+    before, after = pair(crs="EPSG:32650", transform=PLACE)
+    centre = PLACE @ (0.5, 0.5)
+    for path, right in ((before, 0.1), (after, 30.0)):
+        lines = (PLACE.a, PLACE.d, PLACE.b, PLACE.e, centre[0] + right * PLACE.a, centre[1])
+        Path(path).with_suffix(".tfw").write_text("\n".join(map(str, lines)))
+    text = said(predict(before, after))
+    assert "after.tfw places the image beside it elsewhere" in text
+    assert "before.tfw" not in text
+
+
 def test_a_world_file_on_one_side_is_refused(tmp_path: Path, predict):
     for name in ("before", "after"):
         Image.fromarray(GROUND[0]).save(tmp_path / f"{name}.tif")
