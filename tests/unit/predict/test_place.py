@@ -129,7 +129,7 @@ def test_a_map_comes_out_at_the_place_of_before_whatever_its_crs(
     assert (report.content["grid"]["gsd_m"] is not None) == is_on_earth
     has_sidecar = (out / "score.tif.aux.xml").exists()
     assert ("score-place" in item["assets"]) == has_sidecar
-    assert ("files .aux.xml next to the results" in said(report)) == has_sidecar
+    assert (".aux.xml files next to the results" in said(report)) == has_sidecar
 
 
 def test_areas_of_another_planet_are_those_on_it(predict, pair):
