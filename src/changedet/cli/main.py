@@ -93,6 +93,10 @@ def main() -> None:
             typer.echo(f"changedet: {usage_line(error, sys.argv[1:])}", err=True)
             sys.exit(2)
         except OSError as error:
+            if "--install-completion" in sys.argv[1:]:
+                fault = ConfigError(f"{error.filename}: {error.strerror}; check HOME")
+                typer.echo(f"changedet: {error_line(fault)}", err=True)
+                sys.exit(fault.exit_code)
             # A name that no file can have is the user's mistake, anything else that escapes a bug.
             if error.errno != errno.ENAMETOOLONG:
                 raise

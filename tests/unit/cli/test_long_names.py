@@ -29,3 +29,17 @@ def test_a_name_over_255_bytes_is_one_line(words, monkeypatch, capfd, tmp_path):
     said = capfd.readouterr().err.strip()
     assert said.startswith("changedet: ")
     assert "Traceback" not in said
+
+
+def test_a_home_that_cannot_take_completion_is_one_line(monkeypatch, capfd, tmp_path):
+    home = tmp_path / "home"
+    home.touch()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setattr("sys.argv", ["changedet", "--install-completion", "bash"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    said = capfd.readouterr().err.strip()
+    assert said.startswith(f"changedet: {home}")
+    assert said.endswith("; check HOME")
+    assert "\n" not in said
