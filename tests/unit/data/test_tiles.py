@@ -135,6 +135,37 @@ def test_an_alpha_band_is_a_mask_and_no_band(tiles):
     assert np.argwhere(pair.label == IGNORED).tolist() == [[0, 0]]
 
 
+def test_an_infrared_band_tagged_as_alpha_is_no_mask_and_said(tiles):
+    folder = tiles(bands=3)
+    for part in ("train/A", "train/B", "val/A", "val/B"):
+        shades = pixels(4, seed=3)
+        shades[:3, :3, 3] = 0
+        path = folder / part / "1.tif"
+        tile(path, shades)
+        with rasterio.open(path, "r+") as file:
+            file.colorinterp = [
+                getattr(ColorInterp, name) for name in ("red", "green", "blue", "alpha")
+            ]
+
+    index = index_pairs(folder, channels=None)
+
+    assert index.channels == 3
+    [said] = [note for note in index.notes if "tagged as alpha" in note]
+    assert "band 4 is tagged as alpha, but has many values like data" in said
+    assert (opened(folder).label != IGNORED).all()
+
+
+def test_further_pages_of_tiles_are_said(tiles):
+    folder = tiles(bands=3)
+    for part in ("train/A", "val/B"):
+        pages = [Image.fromarray(pixels(3, seed=number)) for number in range(2)]
+        pages[0].save(folder / part / "1.tif", save_all=True, append_images=pages[1:])
+
+    [said] = [note for note in index_pairs(folder, channels=None).notes if "2 images" in note]
+
+    assert "holds 2 images, of which only the first is read (2 of the sampled files" in said
+
+
 def test_a_crop_without_an_image_is_drawn_again(tiles):
     folder = tiles(dtype="uint16", nodata=0)
     empty = pixels(dtype="uint16")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,9 +11,11 @@ from changedet.data.images import count_bands, is_raster
 from changedet.data.pair import PairPaths
 from changedet.data.parallel import map_in_order
 from changedet.data.rasters.tile_fills import find_tile_fills, remarks_on_fills, rules_for
+from changedet.data.rasters.tile_oddities import find_oddities
 from changedet.data.tile_reading import TileReading
 from changedet.errors import ChangeDetError, ConfigError
 from changedet.raster.band_reading import BandReading, settle_bands
+from changedet.raster.pixel_rules import PixelRules
 from changedet.storage.text import first_few
 
 if TYPE_CHECKING:
@@ -106,7 +109,7 @@ def _readings(
 def _without_fills(
     readings: dict[PairPaths, TileReading], found: Survey
 ) -> dict[PairPaths, TileReading]:
-    """Let certain fill values of a sample of the rasters mark missing pixels, and say so."""
+    """Settle from a sample which pixels are missing, and say what is not as the files say."""
     tiles = [
         (path, bands)
         for pair, reading in readings.items()
@@ -116,10 +119,15 @@ def _without_fills(
     fills = find_tile_fills(tiles) if tiles else ()
     found.notes += remarks_on_fills(fills)
     rules = rules_for(fills)
+    are_masks, remarks = find_oddities(tiles)
+    found.notes += remarks
+    if not are_masks:
+        rules = replace(rules or PixelRules(), uses_alpha=False)
     if rules is None:
         return readings
     return {
-        pair: reading._replace(rules=rules, has_gaps=True) for pair, reading in readings.items()
+        pair: reading._replace(rules=rules, has_gaps=reading.has_gaps or rules.has_missing)
+        for pair, reading in readings.items()
     }
 
 
