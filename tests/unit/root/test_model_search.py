@@ -18,10 +18,15 @@ from changedet.model_search import (
 
 
 @pytest.fixture(autouse=True)
-def no_other_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with one model, which the package seems to run from, and no other models."""
+    folder = put(tmp_path / "checkout", "pyproject.toml")
+    put(folder / "models", "pyramid_small_clcd.safetensors")
+    monkeypatch.setattr(model_search, "__file__", str(folder / "src/changedet/model_search.py"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.delenv("CHANGEDET_MODELS", raising=False)
+    return folder
 
 
 def put(folder: Path, *names: str) -> Path:
@@ -32,13 +37,12 @@ def put(folder: Path, *names: str) -> Path:
 
 
 def test_the_variable_comes_before_the_users_folder_and_that_before_the_checkout(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, checkout
 ):
     first, second = tmp_path / "first", tmp_path / "second"
     monkeypatch.setenv("CHANGEDET_MODELS", os.pathsep.join(["", str(first), str(second)]))
-    checkout = Path(model_search.__file__).parents[2] / "models"
     user = tmp_path / "home" / "changedet" / "models"
-    assert model_folders() == [first, second, user, checkout]
+    assert model_folders() == [first, second, user, checkout / "models"]
 
 
 def test_of_two_models_of_one_name_the_first_folders_is_taken(tmp_path, monkeypatch):
