@@ -37,6 +37,7 @@ class PairFacts:
         values: What a sample says of the values; None if it was not looked at.
         are_bands_chosen: Whether the bands were chosen, and not just all of them taken.
         is_stretch_automatic: Whether the limits of the stretch were measured for each date.
+        is_mask_asked: Whether an alpha band was told to be a mask.
     """
 
     before: str
@@ -52,6 +53,7 @@ class PairFacts:
     values: PairValueFacts | None = None
     are_bands_chosen: bool = False
     is_stretch_automatic: bool = False
+    is_mask_asked: bool = False
 
     @property
     def coarsest_px(self) -> float:

@@ -292,6 +292,7 @@ class RasterPair:
             values=self._values.stretched(self._limits),
             are_bands_chosen=self._options.bands is not None,
             is_stretch_automatic=self._options.stretch == "auto",
+            is_mask_asked=self._options.alpha == "mask",
             other_types=tuple(
                 (name, dtype)
                 for name, dtype in types

@@ -41,6 +41,10 @@ def remarks_on_values(facts: PairFacts, values: PairValueFacts) -> Iterator[Rema
         yield from (_fill(date, fill) for fill in date.fills)
         yield from _flat(facts, date)
     yield from _given_nodata(values)
+    if facts.is_mask_asked and not (values.before.alphas or values.after.alphas):
+        yield warning(
+            "values", '`alpha="mask"` has no effect: neither raster has an alpha band to use'
+        )
     yield from _alphas(values)
     yield from _units(values)
     yield from _colours(facts, values)

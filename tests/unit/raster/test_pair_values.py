@@ -180,6 +180,13 @@ def test_a_true_alpha_is_a_mask_also_with_soft_edges_and_in_one_date_alone(opene
         assert pair.read(pair.grid.window).valid.all()
 
 
+def test_a_mask_that_is_asked_for_and_not_there_is_warned_of(opened):
+    pixels = ground(30, 200, "uint8")
+    with opened(pixels, np.flip(pixels, 2), alpha="mask") as pair:
+        (text,) = said(pair, "warning")
+        assert "neither raster has an alpha band" in text
+
+
 def test_an_alpha_band_of_zeros_does_not_hide_the_image(opened):
     pixels = ground(30, 200, "uint8")
     empty = np.concatenate([pixels, np.zeros((1, SIDE, SIDE), np.uint8)])
