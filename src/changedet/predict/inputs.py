@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from changedet.data.file_names import IMAGE_SUFFIXES, RASTER_SUFFIXES, TIFF_SUFFIXES
-from changedet.errors import DataError
+from changedet.errors import ConfigError, DataError
 from changedet.raster.open_errors import is_raster_folder, why_not_several
 from changedet.raster.sidecars import place_files
 from changedet.storage.markers import SUMMARY
@@ -17,6 +17,7 @@ from changedet.storage.output_folder import (
     is_publishing,
     staging_folder,
 )
+from changedet.storage.text import first_few
 
 PICTURES: Final = IMAGE_SUFFIXES - RASTER_SUFFIXES
 # What GDAL opens that is no path: addresses, its own file systems, drivers with a prefix (netCDF
@@ -125,6 +126,14 @@ def check_out(out: Path, *, are_folders: bool, existing: Existing) -> None:
     """
     if are_folders:
         content_of(out)
+        images = (
+            [file.name for file in visible_files(out) if is_placed(file)] if out.is_dir() else []
+        )
+        if images:
+            raise ConfigError(
+                f"{out} holds images ({first_few(images)}), and results would lie among them; "
+                "choose another folder (`out`)"
+            )
     elif not is_publishing(staging_folder(out.absolute(), "unfinished")):
         check_result_folder(out, marker=SUMMARY, existing=existing)
 

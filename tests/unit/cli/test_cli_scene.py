@@ -147,6 +147,17 @@ def test_two_folders_of_rasters_give_one_folder_a_pair_and_go_on_where_they_were
     assert "no partner" in errors
 
 
+def test_results_of_folders_do_not_go_among_their_images(tmp_path: Path, predict):
+    for date in ("before", "after"):
+        (tmp_path / date).mkdir()
+        (tmp_path / date / "1.tif").touch()
+    folders = [tmp_path / "before", tmp_path / "after"]
+    code, _, errors = predict(*folders, "--out", folders[0])
+    assert code == 2
+    assert f"{folders[0]} holds images (1.tif), and results would lie among them" in errors
+    assert [path.name for path in folders[0].iterdir()] == ["1.tif"]
+
+
 def test_a_picture_beside_a_raster_is_read_as_a_raster(tmp_path: Path, predict):
     pixels = np.random.default_rng(0).integers(0, 256, (80, 96, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "b.png")
