@@ -2,7 +2,7 @@
 
 import uuid
 from contextlib import ExitStack, closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from changedet.predict.registration import (
 from changedet.predict.remarks import (
     Remarks,
     remark_on_area,
+    remark_on_geojson,
     remark_on_identical_dates,
     remark_on_missing_bands,
     remark_on_tiles,
@@ -46,7 +47,7 @@ from changedet.raster.tile_plan import Mask, TilePlan
 from changedet.raster.value_types import ANY_TYPE
 from changedet.storage.secrets import without_secrets
 from changedet.vector.files import check_polygon_options
-from changedet.vector.place import check_polygon_place
+from changedet.vector.place import check_polygon_place, has_degrees
 from changedet.vector.regions import read_region, region_sha256
 
 #: From this share on an area counts as whole: edges of files are rounded.
@@ -199,6 +200,10 @@ def prepare(
         DataError: If a raster cannot be read, or the area lies outside of it.
     """
     grid = opened.grid
+    if request.polygons.format == "geojson" and not has_degrees(grid):
+        # The map does not depend on it, and a GeoPackage holds the same polygons.
+        remarks.add(remark_on_geojson(grid))
+        request = replace(request, polygons=replace(request.polygons, format="gpkg"))
     check_polygon_options(request.polygons, grid)
     remarks.add(
         *remarks_on_results(

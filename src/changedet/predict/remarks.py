@@ -8,6 +8,8 @@ from changedet.inference.detector import Detector
 from changedet.predict.far_domain import FarBand, far_bands, far_gsd, levels_of_scene
 from changedet.predict.registration import Correction
 from changedet.predict.tiling import TileEffect, Tiling
+from changedet.raster.geo_grid import GeoGrid
+from changedet.raster.lonlat import crs_name
 from changedet.raster.pair_values import PairValueFacts
 from changedet.raster.remarks import (
     Remark,
@@ -26,6 +28,7 @@ __all__ = (
     "Remarks",
     "note",
     "remark_on_area",
+    "remark_on_geojson",
     "remark_on_identical_dates",
     "remark_on_missing_bands",
     "remark_on_tiles",
@@ -117,6 +120,16 @@ def remarks_on_results(*, has_sidecar: bool, polygons: Kept) -> Iterator[Remark]
 # From this share of the images on, values far from the training's are spoken of.
 _FAR_IMAGES: Final = 0.05
 _ONE_PAIR: Final = 2
+
+
+def remark_on_geojson(grid: GeoGrid) -> Remark:
+    """Say that the polygons of a grid without longitudes and latitudes are no GeoJSON."""
+    return warning(
+        "place",
+        "GeoJSON needs longitudes and latitudes on Earth, and none are known for rasters in "
+        f"{crs_name(grid.crs or '')} at x {grid.bounds[0]:.7g}, y {grid.bounds[3]:.7g}: the polygons are "
+        "written to polygons.gpkg instead, which takes any coordinates",
+    )
 
 
 def remark_on_area(share_outside: float) -> Remark:

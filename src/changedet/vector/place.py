@@ -77,6 +77,11 @@ def _try_crs(format: Format, crs: str) -> Kept:
         return compare_crs(path, crs)
 
 
+def has_degrees(grid: GeoGrid) -> bool:
+    """Tell whether a grid with a CRS has longitudes and latitudes on Earth; true without a CRS."""
+    return grid.crs is None or lonlat_box(grid) is not None
+
+
 def require_degrees(grid: GeoGrid) -> None:
     """Refuse GeoJSON of a grid that has no known place on Earth.
 

@@ -13,7 +13,7 @@ from affine import Affine
 from PIL import Image
 
 from changedet.card import ModelCard
-from changedet.errors import ConfigError, DataError
+from changedet.errors import DataError
 from changedet.inference.detector import Detector
 from changedet.inference.scorer import HostScorer
 from changedet.predict import job
@@ -142,13 +142,17 @@ def test_areas_of_another_planet_are_those_on_it(predict, pair):
 
 
 @pytest.mark.parametrize("crs", [MARS, SITE, UNKNOWN])
-def test_geojson_of_a_crs_that_is_not_of_the_earth_is_refused_first(
+def test_geojson_of_a_crs_that_is_not_of_the_earth_becomes_a_geopackage(
     tmp_path: Path, predict, pair, crs: str
 ):
-    with pytest.raises(ConfigError, match="GeoJSON needs longitudes and latitudes on Earth") as no:
-        predict(*pair(crs=crs, transform=PLACE), polygons=PolygonOptions(format="geojson"))
-    assert "use the format gpkg" in str(no.value)
-    assert not (tmp_path / "out").exists()
+    before, after = pair(crs=crs, transform=PLACE)
+    report = predict(before, after, polygons=PolygonOptions(format="geojson"))
+    assert "the polygons are written to polygons.gpkg instead" in said(report)
+    assert report.content["polygons"]["file"] == "polygons.gpkg"
+    assert report.polygons.count > 0
+    out = tmp_path / "out"
+    assert (out / "polygons.gpkg").is_file()
+    assert not (out / "polygons.geojson").exists()
 
 
 def test_an_area_of_interest_in_another_crs_needs_a_way_to_it(tmp_path: Path, predict, pair):
