@@ -127,8 +127,8 @@ def remark_on_geojson(grid: GeoGrid) -> Remark:
     return warning(
         "place",
         "GeoJSON needs longitudes and latitudes on Earth, and none are known for rasters in "
-        f"{crs_name(grid.crs or '')} at x {grid.bounds[0]:.7g}, y {grid.bounds[3]:.7g}: the polygons are "
-        "written to polygons.gpkg instead, which takes any coordinates",
+        f"{crs_name(grid.crs or '')} at x {grid.bounds[0]:.7g}, y {grid.bounds[3]:.7g}: the "
+        "polygons are written to polygons.gpkg instead, which takes any coordinates",
     )
 
 

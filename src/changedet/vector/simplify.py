@@ -26,7 +26,7 @@ from changedet.vector.table import PolygonTable
 AT_ONCE: Final = 10_000
 #: Most work (see :func:`work`) at once. Scattered patches come to a few times the number of their
 #: corners; only long outlines around each other, such as spirals, come near.
-MOST_WORK: Final = 100_000_000
+MOST_WORK: Final = 30_000_000
 # Rings whose boxes are compared at once.
 _RINGS: Final = 100
 
