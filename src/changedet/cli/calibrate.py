@@ -83,6 +83,10 @@ def calibrate(
     check_data(data, benchmark=benchmark)
     changed = whole_numbers("--changed-value", changed_values, such_as="1,2")
     found = Path(check_method(model))
+    from changedet.data.index import check_splits
+
+    check_splits(data, {"split": split}, benchmark=benchmark)
+
     from changedet.cli.pair_progress import pair_progress
     from changedet.evaluation.calibrate import CalibrationRequest, calibrate_model
     from changedet.metrics.protocol import SELECTION_SET_NOTE

@@ -144,6 +144,11 @@ def evaluate(
         encoder=encoder,
         encoder_weights=encoder_weights,
     )
+    from changedet.data.index import check_splits
+
+    splits = {"split": split, "threshold_split": threshold_split}
+    check_splits(data, splits, benchmark=benchmark)
+
     from changedet.cli.pair_progress import pair_progress
     from changedet.evaluation.evaluate import evaluate_model
 

@@ -103,7 +103,15 @@ def train(
         device=device,
         mode="resume" if resume else "overwrite" if overwrite else "new",
     )
-    check_request(request)
+    settings = check_request(request).data
+    if data is not None and not resume:
+        from changedet.data.index import check_splits
+
+        splits = {
+            "data.train_split": settings.train_split,
+            "data.val_split": settings.val_split,
+        }
+        check_splits(data, splits, benchmark=settings.benchmark)
 
     from changedet.cli.progress import TrainingDisplay
     from changedet.training.run import run_training

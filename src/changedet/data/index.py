@@ -38,6 +38,7 @@ __all__ = [
     "PairPaths",
     "Survey",
     "accept",
+    "check_splits",
     "files_of",
     "index_pairs",
     "survey",
@@ -207,12 +208,7 @@ def survey(
         from changedet.data.rasters.survey import survey_rasters
 
         return survey_rasters(manifest, channels=channels)
-    check_data_folder(root)
-    published = [root / part for part in (row.inside if row else ())]
-    inner = next((folder for folder in published if folder.is_dir()), root)
-    found = _survey_layout(inner, labelled=labelled, prefer=prefer)
-    if row is not None:
-        _check_benchmark(found, row)
+    found = _survey_names(root, row, labelled=labelled, prefer=prefer)
     found.channels = channels or len(bands.before or ()) or found.channels
     is_asked = bands.before is not None and bands.origin == "asked"
     if is_asked or _has_rasters(found):
@@ -221,6 +217,39 @@ def survey(
         settle_tiles(found, bands, channels=channels)
     files = [pair for pairs in found.splits.values() for pair in pairs]
     found.faults += misplaced_pictures(pair for pair in files if isinstance(pair, PairPaths))
+    return found
+
+
+def check_splits(
+    root: Path, asked: Mapping[str, str | None], *, benchmark: str | None = None
+) -> None:
+    """Refuse a data set without pairs, and splits that it has not; no file is opened but lists.
+
+    Args:
+        root: Folder of the data set; a manifest of scenes is passed over, whose rasters tell.
+        asked: Names of splits by the setting that chose each; None: not asked for.
+        benchmark: Name of a known benchmark.
+
+    Raises:
+        DataError: If the layout is not understood, or there is no such split.
+        ConfigError: If there is no such benchmark.
+    """
+    if find_manifest(root) is not None:
+        return
+    row = None if benchmark is None else find_benchmark(benchmark)
+    index = accept(_survey_names(root, row, labelled=True, prefer="prepared"))
+    for setting, split in asked.items():
+        if split is not None:
+            index.split(split, setting=setting)
+
+
+def _survey_names(root: Path, row: Benchmark | None, *, labelled: bool, prefer: Prefer) -> Survey:
+    check_data_folder(root)
+    published = [root / part for part in (row.inside if row else ())]
+    inner = next((folder for folder in published if folder.is_dir()), root)
+    found = _survey_layout(inner, labelled=labelled, prefer=prefer)
+    if row is not None:
+        _check_benchmark(found, row)
     return found
 
 

@@ -60,6 +60,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).touch()
     for part in ("A", "B", "label"):
         (folder / "data" / "train" / part).mkdir(parents=True)
+        (folder / "pairs" / "train" / part).mkdir(parents=True)
+        (folder / "pairs" / "train" / part / "1.png").touch()
     for marker in ("summary.json", "metrics.json", "accuracy.json", "ablation.json", "run.json"):
         (folder / f"done_{marker}").mkdir()
         (folder / f"done_{marker}" / marker).touch()
@@ -121,6 +123,11 @@ MISTAKES = [
     ("schema evalution", "did you mean 'evaluation'"),
     ("train pyramid_smal --data data --out new", "did you mean 'pyramid_small'?"),
     ("train --data gone --out new", "gone is not there"),
+    ("train --data data --out new", "data/train/A has no images"),
+    ("train --data pairs --out new", "no split 'val'; choose one of: train (--set data.val_split="),
+    ("evaluate model --data pairs --split tset --out new", "no split 'tset'"),
+    ("evaluate model --data pairs --split train --threshold-split v --out new", "no split 'v'"),
+    ("calibrate model new.safetensors --data pairs --split tset", "no split 'tset'"),
     ("train --out new", "--data DIR"),
     ("train --data data --out full", "files that are not a run"),
     ("train --data data --out done_run.json", "--overwrite"),

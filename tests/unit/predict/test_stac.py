@@ -40,10 +40,10 @@ BEFORE = RasterInfo(
 )
 AFTER = replace(BEFORE, location="after.tif", acquired="2018-05-02T11:00:00Z")
 ASSETS = {
-    "score": Path("/work/out/score.tif"),
-    "mask": Path("/work/out/mask.tif"),
-    "polygons": Path("/work/out/polygons.gpkg"),
-    "summary": Path("/work/out/summary.json"),
+    "score": Path("/data/out/score.tif"),
+    "mask": Path("/data/out/mask.tif"),
+    "polygons": Path("/data/out/polygons.gpkg"),
+    "summary": Path("/data/out/summary.json"),
 }
 
 
