@@ -35,7 +35,9 @@ def test_a_home_that_cannot_take_completion_is_one_line(monkeypatch, capfd, tmp_
     home = tmp_path / "home"
     home.touch()
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setattr("sys.argv", ["changedet", "--install-completion", "bash"])
+    # Tests may run without a shell around them.
+    monkeypatch.setattr("shellingham.detect_shell", lambda: ("bash", "/bin/bash"))
+    monkeypatch.setattr("sys.argv", ["changedet", "--install-completion"])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
