@@ -8,14 +8,13 @@ from pathlib import Path
 
 from changedet.data.band_files import refuse_band_files
 from changedet.data.benchmarks import LISTS, Benchmark, differences, find_benchmark
+from changedet.data.file_names import SPLIT_NAMES, check_data_folder
 from changedet.data.images import is_raster
 from changedet.data.labelled import LabelledPair
 from changedet.data.layouts import (
-    SPLIT_NAMES,
     UNDERSTOOD,
     LayoutFolders,
     Prefer,
-    check_data_folder,
     find_folders,
     find_split_folders,
     half_a_layout,

@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from changedet.data.file_names import IMAGE_SUFFIXES as IMAGE_SUFFIXES
-from changedet.data.file_names import SPLIT_NAMES as SPLIT_NAMES
-from changedet.data.file_names import check_data_folder as check_data_folder
+from changedet.data.file_names import IMAGE_SUFFIXES, SPLIT_NAMES
 from changedet.data.pair import PairPaths
 from changedet.errors import DataError
 from changedet.storage.text import first_few

@@ -4,9 +4,8 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+from changedet.data.file_names import IMAGE_SUFFIXES, SPLIT_NAMES
 from changedet.data.layouts import (
-    IMAGE_SUFFIXES,
-    SPLIT_NAMES,
     FoundPairs,
     Prefer,
     find_folders,

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageOps
 
+from changedet.data.file_names import IMAGE_SUFFIXES
 from changedet.data.images import RASTER_SUFFIXES, read_image
-from changedet.data.layouts import IMAGE_SUFFIXES
 from changedet.errors import DataError
 
 if TYPE_CHECKING:

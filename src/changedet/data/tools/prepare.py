@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from changedet.data.file_names import SPLIT_NAMES
 from changedet.data.images import encode_image
 from changedet.data.index import accept, files_of, survey
 from changedet.data.labels.scan import LabelEncoding, read_label, scan_labels
-from changedet.data.layouts import PREPARED_FOLDER, SPLIT_NAMES
+from changedet.data.layouts import PREPARED_FOLDER
 from changedet.data.lists import PREPARED_MARK
 from changedet.data.pair import PairPaths
 from changedet.data.parallel import map_in_order
