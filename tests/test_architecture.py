@@ -6,6 +6,7 @@ from pathlib import Path
 LAYERS = [
     {"errors", "types", "palette", "storage", "choices", "_optional", "_version"},
     {"selection", "domain"},
+    {"kinds"},
     {"card_format_1"},
     {"card"},
     {"nn", "raster"},

@@ -16,9 +16,10 @@ from safetensors import SafetensorError, safe_open
 
 from changedet._version import __version__
 from changedet.card_format_1 import upgrade_card
-from changedet.choices import check_choice
+from changedet.choices import check_choice, nearest
 from changedet.domain import Domain
 from changedet.errors import CheckpointError, ConfigError
+from changedet.kinds import KindOfChange, check_kinds
 from changedet.selection import Selection
 from changedet.storage.atomic import write_bytes
 from changedet.storage.text import first_few, is_file
@@ -76,6 +77,11 @@ class ModelCard:
         source_bands_after: Those of the second date where they differ.
         domain: What the training images were like, as far as that is known; files written before
             it was stated hold none.
+        kinds: The kinds of change that the network tells apart, in the order of its outputs, each
+            with its own threshold; those of the first one stand in ``threshold`` as well. Empty:
+            the network finds one kind, which it does not name.
+        working_gsd_m: Smallest and largest ground sample distance at which the network works, in
+            metres: images of another one are resampled for it. None: images are taken as they are.
         package_version: Of the package that wrote the file.
         format_version: Of the layout of the file that it was read from.
 
@@ -105,6 +111,8 @@ class ModelCard:
     source_bands: tuple[Band, ...] | None = None
     source_bands_after: tuple[Band, ...] | None = None
     domain: Domain | None = None
+    kinds: tuple[KindOfChange, ...] = ()
+    working_gsd_m: tuple[float, float] | None = None
     package_version: Annotated[str, MaxLen(100)] = __version__
     format_version: int = FORMAT_VERSION
 
@@ -115,6 +123,56 @@ class ModelCard:
             raise ConfigError(f"tile_px must be in [1, {LARGEST_TILE_PX}], got {self.tile_px}")
         check_choice("pixel_type", self.pixel_type, get_args(PixelType))
         check_choice("test_time", self.test_time, get_args(TestTime))
+        if self.kinds:
+            check_kinds([kind.name for kind in self.kinds])
+        if self.working_gsd_m is not None:
+            low, high = self.working_gsd_m
+            if not (math.isfinite(high) and 0 < low <= high):
+                raise ConfigError(
+                    "working_gsd_m must be the smallest and the largest ground sample distance in "
+                    f"metres, got {self.working_gsd_m}"
+                )
+
+    def kind_index(self, name: str | None) -> int:
+        """Tell which output of the network finds a kind of change.
+
+        Args:
+            name: Of the kind; None: the first one.
+
+        Raises:
+            ConfigError: If the model does not know it.
+        """
+        if name is None:
+            return 0
+        names = [kind.name for kind in self.kinds]
+        if not names:
+            found = self.domain.change if self.domain is not None else None
+            known = f" ({found})" if found else ""
+            raise ConfigError(
+                f"the model finds one kind of change{known}, which cannot be chosen; remove `kind`"
+            )
+        if name not in names:
+            raise ConfigError(
+                f"the model does not know the kind of change {name!r}; {nearest(name, names)}"
+            )
+        return names.index(name)
+
+    def for_kind(self, name: str | None) -> "ModelCard":
+        """Give the card with the threshold of one kind of change.
+
+        Args:
+            name: Of the kind; None: the first one, or the only one of a model without names.
+
+        Raises:
+            ConfigError: If the model does not know it.
+        """
+        index = self.kind_index(name)
+        if not self.kinds:
+            return self
+        kind = self.kinds[index]
+        return dataclasses.replace(
+            self, threshold=kind.threshold, threshold_selection=kind.threshold_selection
+        )
 
     @property
     def threshold_source(self) -> str | None:
@@ -132,9 +190,13 @@ class ModelCard:
         values = dataclasses.asdict(self)
         chosen = self.threshold_selection
         values["threshold_selection"] = None if chosen is None else chosen.to_dict()
-        if self.domain is None:
-            # Versions that do not know it read such a card.
-            del values["domain"]
+        # Versions that do not know what is not stated read such a card.
+        for name in ("domain", "kinds", "working_gsd_m"):
+            if not values[name]:
+                del values[name]
+        for entry, kind in zip(values.get("kinds", ()), self.kinds, strict=False):
+            selection = kind.threshold_selection
+            entry["threshold_selection"] = None if selection is None else selection.to_dict()
         values["weights_selection"] = [chosen.to_dict() for chosen in self.weights_selection]
         return {key: _without_nan(value) for key, value in values.items()}
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from changedet.errors import ConfigError
@@ -56,8 +56,8 @@ class ChangeMap:
     :meth:`from_logit`.
 
     Attributes:
-        score: (B, h, w), in [0, 1]; for a classifier, the estimated probability of change. There
-            is one class of change today (K = 1); K classes would make this (B, K, h, w).
+        score: (B, h, w), in [0, 1]; for a classifier, the estimated probability of change. A
+            network of K kinds of change gives (B * K, h, w), pair by pair.
         logit: What a classifier's score is the sigmoid of, (B, h, w), any real number.
         embedding_distance: Distance of the embeddings, of which the score is half, (B, h, w), in
             [0, 2].
@@ -82,6 +82,27 @@ class ChangeMap:
         """(B, h, w), in [0, 2]: of the embeddings, or twice the score without embeddings."""
         return _distance(self.embedding_distance, self.score)
 
+    def select(self, kinds: Sequence[int], *, of: int) -> ChangeMap:
+        """Give the maps of some kinds of change.
+
+        Args:
+            kinds: Places of the kinds, each in [0, of).
+            of: Number of the kinds that the maps are of.
+
+        Returns:
+            (B * len(kinds), h, w).
+        """
+
+        def pick(maps: torch.Tensor) -> torch.Tensor:
+            return maps.reshape(-1, of, *maps.shape[1:])[:, list(kinds)].flatten(0, 1)
+
+        distance = self.embedding_distance
+        return ChangeMap(
+            score=pick(self.score),
+            logit=None if self.logit is None else pick(self.logit),
+            embedding_distance=None if distance is None else pick(distance),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class BranchOutput:
@@ -100,6 +121,14 @@ class BranchOutput:
     before: torch.Tensor | None = None
     after: torch.Tensor | None = None
     level_changes: tuple[ChangeMap, ...] = ()
+
+    def select(self, kinds: Sequence[int], *, of: int) -> BranchOutput:
+        """Give the maps of some kinds of change, see :meth:`ChangeMap.select`."""
+        return replace(
+            self,
+            change=self.change.select(kinds, of=of),
+            level_changes=tuple(level.select(kinds, of=of) for level in self.level_changes),
+        )
 
     @property
     def score(self) -> torch.Tensor:
@@ -132,8 +161,8 @@ class ChangeOutput:
     """What a network returns for a batch of pairs.
 
     Attributes:
-        score: Change score at full resolution, (B, H, W), in [0, 1]; K classes would make this
-            (B, K, H, W), see :class:`ChangeMap`.
+        score: Change score at full resolution, (B, H, W), in [0, 1]; (B * K, H, W) for K kinds of
+            change, see :class:`ChangeMap`.
         branches: The computed branches by name.
         embedding_distance: Distance of the embeddings, of which the score is half, (B, H, W), in
             [0, 2] (spec 5); None for a model that does not compare embeddings.

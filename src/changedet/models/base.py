@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from changedet.choices import check_choice
 from changedet.errors import ConfigError
+from changedet.kinds import ANY, check_kinds
 from changedet.models.options import ModelTraits
 from changedet.nn.distance import distance_map, unit_vectors
 from changedet.nn.encoder import TimmBackbone, TimmEncoder
@@ -41,6 +42,7 @@ class ChangeModel(nn.Module, ABC):
         stride: Height and width of the images must be multiples of this, in pixels.
         branch_names: The branches it can compute.
         fixed_tile: Whether it holds any attention, so that results depend on the tile's size.
+        kinds: Names of the kinds of change that it tells apart, in the order of its maps.
 
     Args:
         in_channels: See above.
@@ -48,6 +50,7 @@ class ChangeModel(nn.Module, ABC):
         branch_names: The branches that the subclass computes.
         fixed_tile: See above.
         options: See above.
+        kinds: See above.
     """
 
     architecture: ClassVar[str]
@@ -60,8 +63,10 @@ class ChangeModel(nn.Module, ABC):
         branch_names: Sequence[Branch],
         fixed_tile: bool,
         options: Mapping[str, Any],
+        kinds: Sequence[str] = (ANY,),
     ) -> None:
         super().__init__()
+        self.kinds = check_kinds(kinds)
         self.in_channels = in_channels
         self.stride = stride
         self.branch_names = tuple(branch_names)
@@ -84,6 +89,10 @@ class ChangeModel(nn.Module, ABC):
             after: Likewise.
             branches: Which branches are wanted.
             levels: ``"all"`` gives the output of every decoder level, too.
+
+        Returns:
+            Per branch its maps, (B * K, h, w) for K kinds of change: those of the first pair in
+            the order of ``kinds``, then those of the next pair.
         """
 
     def forward(
@@ -93,6 +102,7 @@ class ChangeModel(nn.Module, ABC):
         *,
         branches: Branches | None = None,
         levels: Levels = "last",
+        kinds: Sequence[int] | None = None,
     ) -> ChangeOutput:
         """Score each pixel by how much it changed.
 
@@ -101,9 +111,12 @@ class ChangeModel(nn.Module, ABC):
             after: The same place at the second date.
             branches: ``"fused"`` or ``"all"``; None is all in training and fused otherwise.
             levels: ``"all"`` gives the output of every decoder level, too (spec 1.5).
+            kinds: Places in :attr:`kinds` of the kinds of change that are wanted; None: all.
 
         Returns:
-            The fused score at full resolution and the branches' outputs at their own.
+            The fused score at full resolution and the branches' outputs at their own. Where K kinds
+            are given, B in the shapes is B * K: pair by pair, the kinds of each one after the
+            other.
 
         Raises:
             ConfigError: If the images differ in size, have the wrong number of channels, or are
@@ -112,6 +125,10 @@ class ChangeModel(nn.Module, ABC):
         self._check_images(before, after)
         check_choice("levels", levels, get_args(Levels))
         outputs = self.compare(before, after, branches=self._wanted(branches), levels=levels)
+        if kinds is not None and len(self.kinds) > 1:
+            outputs = {
+                name: output.select(kinds, of=len(self.kinds)) for name, output in outputs.items()
+            }
         size = (before.shape[-2], before.shape[-1])
         fused = outputs["fused"].change
         if fused.embedding_distance is None:
@@ -166,6 +183,7 @@ class EncoderModel(ChangeModel):
             branch_names=traits.branch_names,
             fixed_tile=traits.fixed_tile,
             options=options,
+            kinds=options.get("kinds", (ANY,)),
         )
         self.encoder = encoder
 

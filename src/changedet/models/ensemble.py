@@ -25,7 +25,8 @@ class Ensemble(ChangeModel):
             one.
 
     Raises:
-        ConfigError: If they are too few, take images of different channels, or one is an ensemble.
+        ConfigError: If they are too few, take images of different channels, find different kinds of
+            change, or one is an ensemble.
     """
 
     architecture: ClassVar[str] = ENSEMBLE
@@ -43,7 +44,14 @@ class Ensemble(ChangeModel):
                 "the members of an ensemble must take the same images, got models of "
                 f"{' and '.join(map(str, channels))} channels"
             )
+        kinds = {member.kinds for member in members}
+        if len(kinds) > 1:
+            raise ConfigError(
+                "the members of an ensemble must find the same kinds of change, got models of "
+                f"{' and '.join(sorted(', '.join(names) for names in kinds))}"
+            )
         super().__init__(
+            kinds=members[0].kinds,
             in_channels=channels[0],
             stride=math.lcm(*(member.stride for member in members)),
             branch_names=FUSED_ONLY,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, Final, TypeAlias, Union, get_args, get_origin
 
-from annotated_types import Ge, Le, Lt, MaxLen
+from annotated_types import Ge, Le, Lt, MaxLen, MinLen
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from changedet.errors import ConfigError
@@ -19,6 +19,7 @@ _Annotation: TypeAlias = Any
 # No network is wider; what one costs is known once it is compared with the tensors of the file.
 _WIDEST: Final = 65_536
 _MOST_MEMBERS: Final = 64
+_MOST_VALUES: Final = 64
 
 
 class _Strict(BaseModel):
@@ -82,6 +83,9 @@ def _bounded(annotation: _Annotation) -> _Annotation:
     origin: _Annotation = get_origin(annotation)
     if origin is Annotated:
         return _bounded(get_args(annotation)[0])
+    if origin is tuple:
+        # JSON knows lists alone.
+        return Annotated[list[_bounded(get_args(annotation)[0])], MinLen(1), MaxLen(_MOST_VALUES)]  # type: ignore[misc]  # built at run time
     if origin in {Union, types.UnionType}:
         return Union[tuple(_bounded(member) for member in get_args(annotation))]  # noqa: UP007
     if annotation is int:

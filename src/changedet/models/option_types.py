@@ -6,7 +6,7 @@ are read.
 
 from typing import Annotated
 
-from annotated_types import Ge, Le, Lt
+from annotated_types import Ge, Le, Lt, MaxLen, MinLen
 
 #: Channels of the images.
 Channels = Annotated[int, Ge(1), Le(4096)]
@@ -14,3 +14,5 @@ Channels = Annotated[int, Ge(1), Le(4096)]
 Width = Annotated[int, Ge(8), Le(8192)]
 #: Share of something that is dropped in training.
 DropShare = Annotated[float, Ge(0.0), Lt(1.0)]
+#: Names of the kinds of change that a network tells apart, one output each.
+Kinds = Annotated[tuple[Annotated[str, MaxLen(40)], ...], MinLen(1), MaxLen(32)]

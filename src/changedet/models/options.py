@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from changedet.choices import nearest
 from changedet.errors import ConfigError
-from changedet.models.option_types import Channels, DropShare, Width
+from changedet.kinds import ANY
+from changedet.models.option_types import Channels, DropShare, Kinds, Width
 from changedet.types import (
     Activation,
     Attention,
@@ -98,6 +99,7 @@ class SiamesePyramidOptions(NetworkOptions):
     distance: Distance = "l2"
     dropout: DropShare = 0.1
     drop_path: DropShare = 0.0
+    kinds: Kinds = (ANY,)
 
     @staticmethod
     def traits_of(options: Mapping[str, Any]) -> ModelTraits:

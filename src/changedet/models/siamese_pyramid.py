@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from changedet.choices import check_choice
 from changedet.errors import ConfigError
+from changedet.kinds import ANY
 from changedet.models.base import EncoderModel, Levels
-from changedet.models.option_types import Channels, DropShare, Width
+from changedet.models.option_types import Channels, DropShare, Kinds, Width
 from changedet.models.options import ModelTraits, SiamesePyramidOptions
 from changedet.models.pyramid_decoder import build_pyramid_decoder
 from changedet.nn.blocks import PointNormAct
@@ -56,9 +57,12 @@ class SiamesePyramid(EncoderModel):
         dropout: Share of channels dropped before the last convolution in training.
         drop_path: Stochastic depth of the encoder in training, see
             :class:`changedet.nn.encoder.PyramidEncoder`.
+        kinds: Kinds of change that are told apart, each by an output of its own of the last
+            convolution; a distance is of one kind.
 
     Raises:
-        ConfigError: If an option has a value that does not exist.
+        ConfigError: If an option has a value that does not exist, or a distance is to tell kinds
+            apart.
     """
 
     architecture: ClassVar[str] = "siamese_pyramid"
@@ -76,10 +80,16 @@ class SiamesePyramid(EncoderModel):
         distance: Distance = "l2",
         dropout: DropShare = 0.1,
         drop_path: DropShare = 0.0,
+        kinds: Kinds = (ANY,),
     ) -> None:
         check_choice("fusion", fusion, get_args(Fusion))
         check_choice("output", output, get_args(Output))
         check_choice("distance", distance, get_args(Distance))
+        if output == "distance" and len(kinds) > 1:
+            raise ConfigError(
+                f"a network that compares embeddings finds one kind of change, got {len(kinds)} "
+                "(model.kinds); set model.output=logit"
+            )
         if decoder_width < 1:
             raise ConfigError(f"decoder_width must be at least 1, got {decoder_width}")
         for option, share in (("dropout", dropout), ("drop_path", drop_path)):
@@ -97,6 +107,7 @@ class SiamesePyramid(EncoderModel):
                 "distance": distance,
                 "dropout": dropout,
                 "drop_path": drop_path,
+                "kinds": list(kinds),
             },
         )
         self.fusion: Fusion = fusion
@@ -110,7 +121,7 @@ class SiamesePyramid(EncoderModel):
             decoder, width=decoder_width, levels=len(self.encoder.channels)
         )
         self.dropout = nn.Dropout2d(dropout)
-        out_channels = 1 if output == "logit" else decoder_width
+        out_channels = len(kinds) if output == "logit" else decoder_width
         self.predict = nn.Conv2d(decoder_width, out_channels, kernel_size=1)
         if output == "logit" and self.predict.bias is not None:
             odds = _FIRST_PROBABILITY / (1.0 - _FIRST_PROBABILITY)
@@ -148,11 +159,11 @@ class SiamesePyramid(EncoderModel):
             for lateral, (first, second) in zip(self.lateral, maps, strict=True)
         ]
         decoded, result = self.decoder(fused)
-        logit = _resize(self.predict(self.dropout(result)), size).squeeze(1).float()
+        logit = _resize(self.predict(self.dropout(result)), size).flatten(0, 1).float()
         change = ChangeMap.from_logit(logit)
         if levels == "last":
             return BranchOutput(change=change)
-        coarse = (self.predict(level).squeeze(1).float() for level in decoded)
+        coarse = (self.predict(level).flatten(0, 1).float() for level in decoded)
         return BranchOutput(
             change=change, level_changes=(*map(ChangeMap.from_logit, coarse), change)
         )

@@ -42,7 +42,7 @@ _FORMER_DEFAULTS: Mapping[str, object] = {
     "output": "logit",
 }
 #: Options that came later, left out of what identifies a run where they have these defaults.
-_LATER_DEFAULTS: Mapping[str, object] = {"upsampling": "transposed"}
+_LATER_DEFAULTS: Mapping[str, object] = {"upsampling": "transposed", "kinds": ["any"]}
 
 
 class ModelConfig(Section):

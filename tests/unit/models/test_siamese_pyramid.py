@@ -122,3 +122,22 @@ def test_stochastic_depth_skips_blocks_in_training_alone(pair):
         model.train()
         once, again = (model(*pair).distance for _ in range(2))
         assert torch.equal(once, again) is not is_random
+
+
+def test_each_kind_of_change_has_maps_of_its_own(pair):
+    model = build(kinds=("any", "building", "cropland"))
+    before, after = (torch.cat([date, date.flip(-1)]) for date in pair)
+    output = model(before, after, levels="all")
+    assert output.score.shape == (6, 64, 96)
+    for index in range(3):
+        one = model(before, after, levels="all", kinds=[index])
+        torch.testing.assert_close(one.score, output.score[index::3])
+        branch, whole = one.branches["fused"], output.branches["fused"]
+        for level, every in zip(branch.level_logits, whole.level_logits, strict=True):
+            torch.testing.assert_close(level, every[index::3])
+    assert not torch.equal(output.score[0], output.score[1])
+
+
+def test_distances_are_of_one_kind():
+    with pytest.raises(ConfigError, match=r"one kind of change, got 2.*model\.output=logit"):
+        build(output="distance", kinds=("any", "building"))

@@ -72,9 +72,11 @@ def test_every_option_of_every_network_can_be_set(name):
             "decoder_width": 40,
             "output": "distance",
             "drop_path": 0.25,
+            "kinds": ("any", "building"),
         }[option]
         assert other != parameter.default
-        config = load_config("default", overrides=[f"model={{name: {name}, {option}: {other}}}"])
+        written = list(other) if isinstance(other, tuple) else other
+        config = load_config("default", overrides=[f"model={{name: {name}, {option}: {written}}}"])
         assert config.model.options()[option] == other
 
 
@@ -110,7 +112,7 @@ def test_the_defaults_are_those_of_the_network(name):
         (
             {"name": "siamese_pyramid", "attention": "none"},
             r"model\.attention is not a setting of siamese_pyramid, got 'none'; remove it, or "
-            r"choose another model\.name \(settings of siamese_pyramid: encoder, .*drop_path\)",
+            r"choose another model\.name \(settings of siamese_pyramid: encoder, .*kinds\)",
         ),
         (
             {"name": "dasnet_v3"},
