@@ -29,7 +29,11 @@ from changedet.training.model_config import former_settings
 from changedet.training.schedule import build_schedule
 
 _TEST_SPLIT = "test"
-_LATER_SETTINGS = ("source_bands", "source_bands_after", "bands", "bands_after")
+# Settings that earlier releases did not have, with the value that changes nothing.
+_LATER_SETTINGS = {
+    **dict.fromkeys(("source_bands", "source_bands_after", "bands", "bands_after")),
+    **dict.fromkeys(("statistics_swap", "fourier_swap", "sensor"), 0.0),
+}
 RUNS = "runs"
 
 
@@ -173,6 +177,7 @@ def _plan_run(request: AblationRequest, table: AblationTable, row: Row, *, seed:
         "config": {
             **tree,
             "data": _without_defaults(tree["data"]),
+            "augmentation": _without_defaults(tree["augmentation"]),
             "model": former_settings(config.model),
         },
         "data": str(request.data.resolve()),
@@ -312,5 +317,5 @@ def _without_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: value
         for key, value in settings.items()
-        if value is not None or key not in _LATER_SETTINGS
+        if key not in _LATER_SETTINGS or value != _LATER_SETTINGS[key]
     }

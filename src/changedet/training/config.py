@@ -85,6 +85,9 @@ class AugmentationConfig(Section):
     shift_px: float = Field(0.0, ge=0.0)
     match_histograms: Share = 0.0
     paste: Share = 0.0
+    statistics_swap: Share = 0.0
+    fourier_swap: Share = 0.0
+    sensor: Share = 0.0
 
 
 class DataConfig(Section):

@@ -5,12 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from changedet.data.labelled import DecodedPair
+from changedet.data.training.sampling import SampleKey, sample_generator
 from changedet.data.training.transforms import (
     Augmentation,
     ColourDraw,
     Draw,
     PairSample,
     Paste,
+    Style,
     apply_transform,
     draw_transform,
     paste,
@@ -256,6 +258,9 @@ def test_switching_one_variation_on_leaves_the_others_as_they_were():
         ("hue", 0.6),
         ("swap_dates", 2.0),
         ("shift_px", -1.0),
+        ("statistics_swap", 1.1),
+        ("fourier_swap", -0.1),
+        ("sensor", 1.5),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_its_setting_name(name, value):
@@ -274,6 +279,17 @@ def test_colour_changes_that_the_channels_do_not_have_are_refused():
     Augmentation(brightness=0.1, contrast=0.1).check_channels(4, pixel_type="uint16")
     with pytest.raises(ConfigError, match=r"saturation: .*8-bit images .*got uint16 of 3"):
         Augmentation(saturation=0.1).check_channels(3, pixel_type="uint16")
+
+
+def test_another_sensor_is_for_8_bit_images_of_any_number_of_bands():
+    Augmentation(sensor=0.5).check_channels(9)
+    Augmentation(statistics_swap=0.5, fourier_swap=0.5).check_channels(9, pixel_type="float32")
+    with pytest.raises(
+        ConfigError,
+        match=r"^augmentation.sensor: only 8-bit images .*got uint16; turn it off "
+        r"\(`augmentation.sensor=0`\)$",
+    ):
+        Augmentation(sensor=0.5).check_channels(3, pixel_type="uint16")
 
 
 def float_pair(channels, seed=0):
@@ -431,3 +447,84 @@ def test_brightness_shifts_values_that_may_be_negative():
 
     shift = (draw.before.brightness - 1.0) * decibels.std(axis=(0, 1))
     assert before - decibels == pytest.approx(np.broadcast_to(shift, decibels.shape), abs=1e-4)
+
+
+def test_draws_are_those_of_earlier_releases():
+    settings = Augmentation(
+        horizontal_flip=0.5,
+        vertical_flip=0.5,
+        quarter_turns=0.5,
+        scale=(0.8, 1.5),
+        brightness=0.2,
+        contrast=0.2,
+        saturation=0.2,
+        hue=0.05,
+        swap_dates=0.5,
+        shift_px=1.0,
+        match_histograms=0.5,
+        paste=0.5,
+        changed_crops=0.5,
+        statistics_swap=1.0,
+        fourier_swap=1.0,
+        sensor=1.0,
+    )
+
+    def draw(**use):
+        generator = sample_generator(11, SampleKey(3, 5), **use)
+        return draw_transform(settings, generator, height=99, width=140, crop_px=64)
+
+    own, again, given_away = draw(), draw(attempt=2), draw(receiver=4)
+    # Measured before statistics, amplitudes and sensors were varied.
+    assert own[:3] == (20, 61, 47)
+    assert own.after.hue == pytest.approx(0.04668028171778163, abs=1e-15)
+    assert own.pasted is None
+    assert again[:3] == (9, 56, 55)
+    assert again.matched == "after"
+    assert given_away[:3] == (20, 19, 78)
+    assert given_away.pasted == pytest.approx(
+        (
+            0.7987747209547534,
+            0.9389135146842393,
+            0.2725270394799504,
+            0.96740676404532,
+            0.8288466852383589,
+        ),
+        abs=1e-15,
+    )
+
+
+def test_the_look_of_another_pair_is_asked_for_as_often_as_set():
+    for name, part in (("statistics_swap", "statistics"), ("fourier_swap", "amplitudes")):
+        draws = [draw_with(Augmentation(**{name: 0.3}), seed).style for seed in range(2000)]
+        styles = [style for style in draws if style is not None]
+        assert 0.26 < len(styles) / 2000 < 0.34
+        amounts = np.array([getattr(style, part) for style in styles])
+        assert amounts.min() < 0.05 < 0.95 < amounts.max()
+        other = "amplitudes" if part == "statistics" else "statistics"
+        assert {getattr(style, other) for style in styles} == {0.0}
+        assert all(0 <= style.donor < 1 and 0 <= style.reach <= 0.03 for style in styles)
+
+
+def test_each_date_has_a_sensor_of_its_own_and_the_label_stays():
+    plain = transform(PLAIN)
+    draw = draw_with(Augmentation(sensor=1.0))
+    varied = transform(draw)
+    assert draw._replace(sensor=None) == PLAIN
+    assert torch.equal(varied.label, plain.label)
+    assert not torch.equal(varied.before, plain.before)
+    # The dates differ by a constant; two sensors leave more between them.
+    assert (varied.after.int() - varied.before.int()).unique().numel() > 5
+
+
+def test_the_look_of_a_donor_is_taken_over_before_colours_are_varied():
+    before, after, label = smooth_pair()
+    pair = DecodedPair(before, after, label)
+    grey = [torch.full((3, 32, 32), value, dtype=torch.uint8) for value in (60, 80)]
+    donor = PairSample(*grey, torch.zeros(32, 32, dtype=torch.uint8), torch.tensor(1))
+    style = Style(donor=0.0, statistics=1.0, amplitudes=0.0, reach=0.0)
+    halved = ColourDraw(0.5, 1.0, 1.0, 0.0)
+    draw = PLAIN._replace(style=style, before=halved)
+    sample = apply_transform(draw, pair, crop_px=32, donor=donor)
+    assert sample.before.float().mean() == pytest.approx(30, abs=1.5)
+    assert sample.after.float().mean() == pytest.approx(80, abs=2.5)
+    np.testing.assert_array_equal(sample.label.numpy(), label)

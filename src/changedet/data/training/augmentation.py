@@ -12,6 +12,8 @@ _PROBABILITIES = (
     "swap_dates",
     "match_histograms",
     "paste",
+    "statistics_swap",
+    "fourier_swap",
     "changed_crops",
 )
 #: What is varied of the colour of a date.
@@ -48,6 +50,13 @@ class Augmentation:
             both on one day.
         paste: Probability of pasting a rectangle of another sample in, both dates and label: its
             changes then lie among surroundings that they never had (Yun et al., CutMix, ICCV 2019).
+        statistics_swap: Probability of moving mean and spread of each channel towards those of
+            another sample, by an amount drawn evenly from [0, 1] (after Huang and Belongie, ICCV
+            2017).
+        fourier_swap: Probability of moving the amplitudes of the lowest frequencies towards those
+            of another sample, likewise (after Yang and Soatto, CVPR 2020).
+        sensor: How much haze, gamma, sharpness, noise and compression of each date are varied, in
+            [0, 1]; 8-bit images only.
         changed_crops: Probability of drawing a crop again, a few times at most, until at least one
             pixel in a hundred has changed.
 
@@ -67,10 +76,13 @@ class Augmentation:
     shift_px: float = 0.0
     match_histograms: float = 0.0
     paste: float = 0.0
+    statistics_swap: float = 0.0
+    fourier_swap: float = 0.0
+    sensor: float = 0.0
     changed_crops: float = 0.0
 
     def __post_init__(self) -> None:
-        upper = dict.fromkeys((*_PROBABILITIES, *COLOURS), 1.0)
+        upper = dict.fromkeys((*_PROBABILITIES, *COLOURS, "sensor"), 1.0)
         upper |= {"hue": 0.5, "shift_px": _LARGEST_SHIFT_PX}
         for field in fields(self):
             if field.name == "scale":
@@ -82,20 +94,28 @@ class Augmentation:
                 )
 
     def check_channels(self, channels: int, *, pixel_type: PixelType = "uint8") -> None:
-        """Refuse colour changes that such images do not have.
+        """Refuse changes that such images cannot undergo.
 
         Raises:
             ConfigError: If one is asked for.
         """
-        asked = [name for name in ("saturation", "hue") if getattr(self, name) != 0.0]
-        if not asked or (channels == RGB and pixel_type == "uint8"):
-            return
-        names = " and ".join(f"augmentation.{name}" for name in asked)
-        zeros = ", ".join(f"`augmentation.{name}=0`" for name in asked)
-        raise ConfigError(
-            f"{names}: only 8-bit images of {RGB} channels have such colours, got {pixel_type} of "
-            f"{channels}; turn them off ({zeros})"
-        )
+        if pixel_type != "uint8":
+            self._refuse(
+                ("sensor",), f"only 8-bit images can be varied like that, got {pixel_type}"
+            )
+        if channels != RGB or pixel_type != "uint8":
+            self._refuse(
+                ("saturation", "hue"),
+                f"only 8-bit images of {RGB} channels have such colours, got {pixel_type} of "
+                f"{channels}",
+            )
+
+    def _refuse(self, names: tuple[str, ...], reason: str) -> None:
+        asked = [f"augmentation.{name}" for name in names if getattr(self, name) != 0.0]
+        if asked:
+            them = "it" if len(asked) == 1 else "them"
+            zeros = ", ".join(f"`{name}=0`" for name in asked)
+            raise ConfigError(f"{' and '.join(asked)}: {reason}; turn {them} off ({zeros})")
 
 
 def _check_scale(scale: tuple[float, float] | None) -> None:

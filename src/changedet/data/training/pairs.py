@@ -8,11 +8,12 @@ from torch.utils.data import Dataset
 
 from changedet.data.labelled import DecodedPair, LabelledPair, PairView, read_pair
 from changedet.data.labels.scan import LabelEncoding
-from changedet.data.training.sampling import SampleKey, sample_generator
+from changedet.data.training.sampling import Gift, SampleKey, sample_generator
 from changedet.data.training.transforms import (
     Augmentation,
     Draw,
     PairSample,
+    Style,
     apply_transform,
     draw_transform,
     paste,
@@ -107,27 +108,45 @@ class PairDataset(Dataset[PairSample]):
     def __getitem__(self, key: SampleKey) -> PairSample:
         draw, sample = self._sample(key)
         if draw.pasted is not None:
-            donor = int(draw.pasted.donor * len(self))
             # A stream of its own: the donor must not be cut as its own sample of this epoch is.
-            _, other = self._sample(SampleKey(key.epoch, donor), stream=key.index)
+            _, other = self._sample(self._donor(key, draw.pasted.donor), receiver=key.index)
             sample = paste(sample, other, draw.pasted)
         return sample
 
-    def _sample(self, key: SampleKey, *, stream: int | None = None) -> tuple[Draw, PairSample]:
+    def _donor(self, key: SampleKey, share: float) -> SampleKey:
+        return SampleKey(key.epoch, int(share * len(self)))
+
+    def _sample(self, key: SampleKey, *, receiver: int | None = None) -> tuple[Draw, PairSample]:
         number = int(self._pair_of[key.index])
-        draw, seen = self._draw(self._view(number), key, stream=stream)
-        return draw, apply_transform(draw.on_window(), seen, crop_px=self._crop_px, index=number)
+        draw, seen = self._draw(self._view(number), key, self._augmentation, receiver=receiver)
+        donor = None if draw.style is None else self._style_donor(key, draw.style)
+        return draw, apply_transform(
+            draw.on_window(), seen, crop_px=self._crop_px, index=number, donor=donor
+        )
+
+    def _style_donor(self, key: SampleKey, style: Style) -> PairSample:
+        """Cut a sample that gives another one its look: as stored, which is how a sensor saw it."""
+        donor = self._donor(key, style.donor)
+        view = self._view(int(self._pair_of[donor.index]))
+        draw, seen = self._draw(view, donor, Augmentation(), receiver=key.index, gives="style")
+        return apply_transform(draw.on_window(), seen, crop_px=self._crop_px)
 
     def _draw(
-        self, view: PairView, key: SampleKey, *, stream: int | None
+        self,
+        view: PairView,
+        key: SampleKey,
+        augmentation: Augmentation,
+        *,
+        receiver: int | None,
+        gives: Gift = "content",
     ) -> tuple[Draw, DecodedPair]:
         """Draw a sample; where there is nothing to learn it is drawn again, a few times."""
         height, width = view.shape
         wants_change = False
         for attempt in range(_MOST_DRAWS):
             draw = draw_transform(
-                self._augmentation,
-                sample_generator(self._seed, key, attempt=attempt, stream=stream),
+                augmentation,
+                sample_generator(self._seed, key, attempt=attempt, receiver=receiver, gives=gives),
                 height=height,
                 width=width,
                 crop_px=self._crop_px,

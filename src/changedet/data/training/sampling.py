@@ -1,7 +1,7 @@
 """Which sample comes when: a permutation per epoch that worker count and resume cannot change."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -12,7 +12,11 @@ from changedet.errors import ConfigError, DataError
 # (seed, epoch, index 0); the spawn key keeps the order apart from what samples draw.
 _ORDER_STREAM = (1,)
 _REDRAW_STREAM = 2
-_PASTE_STREAM = 3
+_DONOR_STREAMS = {"content": 3, "style": 4}
+
+
+#: What a sample gives to another one.
+Gift: TypeAlias = Literal["content", "style"]
 
 
 class SampleKey(NamedTuple):
@@ -23,7 +27,12 @@ class SampleKey(NamedTuple):
 
 
 def sample_generator(
-    seed: int, key: SampleKey, *, attempt: int = 0, stream: int | None = None
+    seed: int,
+    key: SampleKey,
+    *,
+    attempt: int = 0,
+    receiver: int | None = None,
+    gives: Gift = "content",
 ) -> np.random.Generator:
     """Make the source of all that is random about a sample.
 
@@ -31,11 +40,12 @@ def sample_generator(
         seed: Seed of the run.
         key: Names the sample.
         attempt: How many times it was drawn in vain.
-        stream: Index of the sample that a part of this one is pasted into; None: its own use.
+        receiver: Index of the sample that this one gives something to; None: it is for itself.
+        gives: What it gives: a part of itself that is pasted in, or its look.
     """
     again = (_REDRAW_STREAM, attempt) if attempt else ()
-    if stream is not None:
-        again = (_PASTE_STREAM, stream, *again)
+    if receiver is not None:
+        again = (_DONOR_STREAMS[gives], receiver, *again)
     entropy = np.random.SeedSequence([seed, key.epoch, key.index], spawn_key=again)
     return np.random.default_rng(entropy)
 
