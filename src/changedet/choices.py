@@ -1,4 +1,4 @@
-"""Options that take one of a few names."""
+"""Options that take one of a few names, or a number of a range."""
 
 import difflib
 from collections.abc import Sequence
@@ -14,6 +14,16 @@ def check_choice(setting: str, value: object, choices: Sequence[str]) -> None:
     """
     if value not in choices:
         raise ConfigError(f"{setting} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def check_share(setting: str, value: float) -> None:
+    """Refuse a share of what is dropped that is none, or all.
+
+    Raises:
+        ConfigError: If the value is not in [0, 1).
+    """
+    if not 0.0 <= value < 1.0:
+        raise ConfigError(f"{setting} must be in [0, 1), got {value:g}")
 
 
 def nearest(name: str, names: Sequence[str], *, most: int = 1, otherwise: str | None = None) -> str:

@@ -4,12 +4,15 @@ import json
 
 import pytest
 import torch
+from torch import nn
 
 from changedet.card import ModelCard
 from changedet.errors import ConfigError
 from changedet.losses.registry import LossOptions, build_pixel_losses
 from changedet.losses.supervision import BranchLoss
-from changedet.models.model_file import load_model, save_model
+from changedet.models.ensemble import Ensemble
+from changedet.models.model_file import load_model, rounded_tensors, save_model
+from changedet.models.options import network_options, option_names
 from changedet.models.registry import create_model, list_models
 from changedet.types import CDD_NORMALISATION, MAX_DISTANCE
 
@@ -21,11 +24,30 @@ VARIANTS = {
     "pyramid of logits": ("siamese_pyramid", {**PYRAMID, "fusion": "both"}),
     "pyramid of distances": ("siamese_pyramid", {**PYRAMID, "output": "distance"}),
     "U-Net of logits": ("siamese_pyramid", {**PYRAMID, "decoder": "unet"}),
+    "TinyCD": ("tinycd", {**TINY, "decoder_width": 64}),
+    "BIT": ("bit", {**TINY, "decoder_width": 16, "decoder_layers": 2}),
 }
 
 
 def contrastive(distance, *, changed_share):
     return build_pixel_losses({"wdmc": 1.0}, LossOptions(distance, changed_share))
+
+
+def card_of(model):
+    return ModelCard(
+        architecture=model.architecture, options=model.options, normalisation=CDD_NORMALISATION
+    )
+
+
+class ScoreOnly(nn.Module):
+    """Exporters want tensors from a network, and no dataclass."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, before, after):
+        return self.model(before, after).score
 
 
 @pytest.fixture
@@ -142,21 +164,61 @@ class TestEveryModel:
         assert rough.dtype == torch.float32
         torch.testing.assert_close(rough, exact, rtol=0.1, atol=0.01)
 
-    def test_options_rebuild_the_network(self, make):
-        model = make(distance="cosine", in_channels=4)
+    def test_options_rebuild_the_network(self, make, variant):
+        # Networks that compare no embeddings have no distance to choose.
+        has_distance = "distance" in option_names(network_options(VARIANTS[variant][0]))
+        model = make(in_channels=9, **({"distance": "cosine"} if has_distance else {}))
         options = json.loads(json.dumps(model.options))
         again = create_model(model.architecture, **options)
         assert again.options == model.options
         again.load_state_dict(model.state_dict())
 
+    def test_networks_that_classify_tell_kinds_of_change_apart(self, make, pair):
+        model = make()
+        if "kinds" not in model.options or model.options.get("output") == "distance":
+            assert model.kinds == ("any",)
+            return
+        model = make(kinds=("any", "building", "cropland"))
+        output = model(*pair)
+        assert output.score.shape == (6, 64, 128)
+        assert not torch.equal(output.score[0], output.score[1])
+        torch.testing.assert_close(model(*pair, kinds=[2]).score, output.score[2::3])
+        assert create_model(model.architecture, **model.options).kinds == model.kinds
+
+    @pytest.mark.parametrize("channels", [1, 3, 9])
+    def test_images_may_have_any_number_of_channels(self, make, channels):
+        images = torch.randn(2, 1, channels, 64, 64)
+        assert make(in_channels=channels)(*images).score.shape == (1, 64, 64)
+
+    @pytest.mark.parametrize("precision", ["float16", "int8"])
+    def test_files_of_rounded_weights_give_the_rounded_network(
+        self, make, pair, tmp_path, precision
+    ):
+        model = make()
+        path = tmp_path / "model.safetensors"
+        save_model(path, model, card_of(model), precision=precision)
+        model.load_state_dict(rounded_tensors(model, precision=precision))
+        loaded, _ = load_model(path)
+        with torch.inference_mode():
+            assert torch.equal(loaded(*pair).distance, model(*pair).distance)
+
+    def test_it_can_be_a_member_of_an_ensemble(self, make, pair, tmp_path):
+        model = make()
+        path = tmp_path / "model.safetensors"
+        ensemble = Ensemble([model, make(in_channels=3)]).eval()
+        save_model(path, ensemble, card_of(ensemble))
+        loaded, _ = load_model(path)
+        with torch.inference_mode():
+            torch.testing.assert_close(loaded(*pair).score, model(*pair).score)
+
+    def test_its_forward_can_be_exported(self, make, pair):
+        model = make()
+        exported = torch.export.export(ScoreOnly(model), pair).module()
+        torch.testing.assert_close(exported(*pair), model(*pair).score)
+
     def test_save_and_load_give_equal_outputs(self, make, pair, tmp_path):
         model = make()
-        card = ModelCard(
-            architecture=model.architecture,
-            options=model.options,
-            normalisation=CDD_NORMALISATION,
-        )
-        save_model(tmp_path / "model.safetensors", model, card)
+        save_model(tmp_path / "model.safetensors", model, card_of(model))
         loaded, _ = load_model(tmp_path / "model.safetensors")
         with torch.inference_mode():
             assert torch.equal(loaded(*pair).distance, model(*pair).distance)

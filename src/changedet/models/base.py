@@ -41,7 +41,8 @@ class ChangeModel(nn.Module, ABC):
         in_channels: Channels of the images.
         stride: Height and width of the images must be multiples of this, in pixels.
         branch_names: The branches it can compute.
-        fixed_tile: Whether it holds any attention, so that results depend on the tile's size.
+        fixed_tile: Whether it holds any attention or mean over a whole tile, so that results depend
+            on the tile's size.
         kinds: Names of the kinds of change that it tells apart, in the order of its maps.
 
     Args:

@@ -16,3 +16,7 @@ Width = Annotated[int, Ge(8), Le(8192)]
 DropShare = Annotated[float, Ge(0.0), Lt(1.0)]
 #: Names of the kinds of change that a network tells apart, one output each.
 Kinds = Annotated[tuple[Annotated[str, MaxLen(40)], ...], MinLen(1), MaxLen(32)]
+#: Tokens that describe a date.
+TokenCount = Annotated[int, Ge(1), Le(1024)]
+#: Layers of a transformer.
+LayerCount = Annotated[int, Ge(1), Le(64)]

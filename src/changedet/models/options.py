@@ -12,7 +12,14 @@ from typing import Any, Final, NamedTuple
 from changedet.choices import nearest
 from changedet.errors import ConfigError
 from changedet.kinds import ANY
-from changedet.models.option_types import Channels, DropShare, Kinds, Width
+from changedet.models.option_types import (
+    Channels,
+    DropShare,
+    Kinds,
+    LayerCount,
+    TokenCount,
+    Width,
+)
 from changedet.types import (
     Activation,
     Attention,
@@ -37,7 +44,8 @@ class ModelTraits(NamedTuple):
     Attributes:
         branch_names: The branches it computes.
         fixed_tile: Whether its results depend on the size of the tile, as with attention, whose
-            sums grow with it (spec 1.2); it is then used at the size it was trained on.
+            sums grow with it (spec 1.2), and with means over the whole tile; it is then used at the
+            size it was trained on.
     """
 
     branch_names: tuple[Branch, ...]
@@ -107,11 +115,47 @@ class SiamesePyramidOptions(NetworkOptions):
         return ModelTraits(branch_names=FUSED_ONLY, fixed_tile=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TinyCDOptions(NetworkOptions):
+    """Options of :class:`changedet.models.tinycd.TinyCD`."""
+
+    encoder: str = "efficientnet_b4"
+    in_channels: Channels = 3
+    decoder_width: Width = 64
+    dropout: DropShare = 0.0
+    kinds: Kinds = (ANY,)
+
+    @staticmethod
+    def traits_of(options: Mapping[str, Any]) -> ModelTraits:
+        """One branch; instance normalisation takes means over the whole tile."""
+        return ModelTraits(branch_names=FUSED_ONLY, fixed_tile=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BITOptions(NetworkOptions):
+    """Options of :class:`changedet.models.bit.BIT`."""
+
+    encoder: str = "resnet18"
+    in_channels: Channels = 3
+    decoder_width: Width = 32
+    tokens: TokenCount = 4
+    decoder_layers: LayerCount = 8
+    dropout: DropShare = 0.0
+    kinds: Kinds = (ANY,)
+
+    @staticmethod
+    def traits_of(options: Mapping[str, Any]) -> ModelTraits:
+        """One branch; tokens are means over the whole tile."""
+        return ModelTraits(branch_names=FUSED_ONLY, fixed_tile=True)
+
+
 #: Options by the network's name; :data:`changedet.models.registry.MODELS` has the classes.
 OPTIONS: dict[str, type[NetworkOptions]] = {
+    "bit": BITOptions,
     "dasnet": DASNetOptions,
     "dasnet_v2": DASNetV2Options,
     "siamese_pyramid": SiamesePyramidOptions,
+    "tinycd": TinyCDOptions,
 }
 
 
@@ -129,25 +173,3 @@ def network_options(name: str) -> type[NetworkOptions]:
 def option_names(options: type[NetworkOptions]) -> tuple[str, ...]:
     """Names of a network's options, in their order."""
     return tuple(field.name for field in fields(options))
-
-
-def gives_probabilities(architecture: str, options: Mapping[str, Any]) -> bool:
-    """Tell whether the scores of a network estimate the probability of change.
-
-    A network that classifies each pixel gives such scores; half the distance of two embeddings is
-    none.
-
-    Args:
-        architecture: Name of the network, or ``ensemble``.
-        options: Its options; those that are missing have their defaults.
-    """
-    if architecture == ENSEMBLE:
-        members = options.get("members", ())
-        return all(gives_probabilities(one["architecture"], one["options"]) for one in members)
-    if architecture not in OPTIONS:
-        return False
-    defaults = {field.name: field.default for field in fields(OPTIONS[architecture])}
-    output = {**defaults, **options}.get(
-        "output", "distance" if "distance" in defaults else "logit"
-    )
-    return bool(output == "logit")

@@ -8,18 +8,20 @@ from typing import Any
 from changedet.choices import nearest
 from changedet.errors import ConfigError
 from changedet.models.base import ChangeModel, EncoderModel
+from changedet.models.bit import BIT
 from changedet.models.dasnet import DASNet
 from changedet.models.dasnet_v2 import DASNetV2
 from changedet.models.ensemble import Ensemble
 from changedet.models.options import network_options
 from changedet.models.siamese_pyramid import SiamesePyramid
+from changedet.models.tinycd import TinyCD
 from changedet.models.weights import initialise_encoder
 
 #: Networks that can be trained, by name. Adding one is one class and its place here, and its
 #: options in :data:`changedet.models.options.OPTIONS`; settings files, recipes and the command line
 #: then know it.
 MODELS: dict[str, type[EncoderModel]] = {
-    model.architecture: model for model in (DASNet, DASNetV2, SiamesePyramid)
+    model.architecture: model for model in (BIT, DASNet, DASNetV2, SiamesePyramid, TinyCD)
 }
 
 

@@ -1,6 +1,5 @@
 """A segmentation network for two dates: pyramids fused level by level, then decoded (spec 1.6)."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, get_args
 
@@ -8,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from changedet.choices import check_choice
+from changedet.choices import check_choice, check_share
 from changedet.errors import ConfigError
 from changedet.kinds import ANY
 from changedet.models.base import EncoderModel, Levels
@@ -16,6 +15,7 @@ from changedet.models.option_types import Channels, DropShare, Kinds, Width
 from changedet.models.options import ModelTraits, SiamesePyramidOptions
 from changedet.models.pyramid_decoder import build_pyramid_decoder
 from changedet.nn.blocks import PointNormAct
+from changedet.nn.classifier import expect_little_change
 from changedet.nn.distance import distance_map, unit_vectors
 from changedet.nn.encoder import PyramidEncoder
 from changedet.types import (
@@ -27,10 +27,6 @@ from changedet.types import (
     Fusion,
     Output,
 )
-
-#: Probability of change that the untrained classifier gives: that of a typical data set, so that
-#: the first steps need not unlearn "half of everything has changed".
-_FIRST_PROBABILITY = 0.1
 
 
 class SiamesePyramid(EncoderModel):
@@ -93,8 +89,7 @@ class SiamesePyramid(EncoderModel):
         if decoder_width < 1:
             raise ConfigError(f"decoder_width must be at least 1, got {decoder_width}")
         for option, share in (("dropout", dropout), ("drop_path", drop_path)):
-            if not 0.0 <= share < 1.0:
-                raise ConfigError(f"{option} must be in [0, 1), got {share:g}")
+            check_share(option, share)
         super().__init__(
             PyramidEncoder(encoder, in_channels=in_channels, drop_path=drop_path),
             options={
@@ -123,9 +118,8 @@ class SiamesePyramid(EncoderModel):
         self.dropout = nn.Dropout2d(dropout)
         out_channels = len(kinds) if output == "logit" else decoder_width
         self.predict = nn.Conv2d(decoder_width, out_channels, kernel_size=1)
-        if output == "logit" and self.predict.bias is not None:
-            odds = _FIRST_PROBABILITY / (1.0 - _FIRST_PROBABILITY)
-            nn.init.constant_(self.predict.bias, math.log(odds))
+        if output == "logit":
+            expect_little_change(self.predict)
 
     @classmethod
     def traits_of(cls, options: Mapping[str, Any]) -> ModelTraits:

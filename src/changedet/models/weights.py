@@ -149,7 +149,9 @@ def _load_from_hub(encoder: TimmBackbone) -> None:
         )
     except _network_errors() as error:
         raise _unreachable(encoder.name, error) from error
-    encoder.backbone.load_state_dict(trained.state_dict())
+    # An encoder may end before timm's backbone does.
+    wanted, stored = encoder.backbone.state_dict(), trained.state_dict()
+    encoder.backbone.load_state_dict({name: stored[name] for name in wanted})
     logger.info("encoder %s: weights from timm's hub (%s)", encoder.name, config.hf_hub_id)
 
 

@@ -1,9 +1,11 @@
-"""Any timm backbone as an encoder: its last feature map, or a pyramid of them."""
+"""Any timm backbone as an encoder: its last feature map, a pyramid of them, or chosen levels."""
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import timm
+import torch
 from torch import Tensor, nn
 
 from changedet.choices import nearest
@@ -13,14 +15,31 @@ from changedet.errors import ConfigError
 _FINEST_STRIDE = 4
 
 
-class TimmBackbone(nn.Module):
-    """A timm backbone that gives some of its feature maps.
+class Backbone(nn.Module):
+    """A network that turns images into feature maps, fine to coarse.
 
     Attributes:
-        name: timm's name of the backbone.
+        name: Name of the network where it comes from.
         in_channels: Channels of the input image.
         channels: Channels of each feature map, fine to coarse.
         strides: Input pixels per feature-map pixel, along each axis, fine to coarse.
+    """
+
+    name: str
+    in_channels: int
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @property
+    def stride(self) -> int:
+        """Input pixels per pixel of the coarsest feature map."""
+        return self.strides[-1]
+
+
+class TimmBackbone(Backbone):
+    """A timm backbone that gives some of its feature maps.
+
+    Attributes:
         timm_options: The keyword arguments with which timm built the backbone.
 
     Args:
@@ -37,23 +56,16 @@ class TimmBackbone(nn.Module):
         self, name: str, *, in_channels: int, choices: Sequence[Mapping[str, Any]]
     ) -> None:
         super().__init__()
-        if not timm.is_model(name):
-            hint = nearest(name, timm.list_models(), most=3, otherwise="see timm.list_models()")
-            raise ConfigError(f"encoder {name!r} is not a timm model; {hint}")
+        _check_name(name)
         if in_channels < 1:
             raise ConfigError(f"in_channels must be at least 1, got {in_channels}")
         self.name = name
         self.in_channels = in_channels
         self.backbone, self.timm_options = _build(name, in_channels, choices)
         info: Any = self.backbone.feature_info
-        self.channels: tuple[int, ...] = tuple(info.channels())
-        self.strides: tuple[int, ...] = tuple(info.reduction())
+        self.channels = tuple(info.channels())
+        self.strides = tuple(info.reduction())
         self._gives_nhwc = getattr(self.backbone, "output_fmt", "NCHW") == "NHWC"
-
-    @property
-    def stride(self) -> int:
-        """Input pixels per pixel of the coarsest feature map."""
-        return self.strides[-1]
 
     def feature_maps(self, images: Tensor) -> list[Tensor]:
         """Encode (B, in_channels, H, W) into maps (B, C, H / stride, W / stride), fine to coarse.
@@ -137,15 +149,7 @@ class PyramidEncoder(TimmBackbone):
     def __init__(self, name: str, *, in_channels: int = 3, drop_path: float = 0.0) -> None:
         depth = {"drop_path_rate": drop_path} if drop_path > 0.0 else {}
         choices = ({**depth, "dynamic_img_size": True}, depth)
-        try:
-            super().__init__(name, in_channels=in_channels, choices=choices)
-        except ConfigError as error:
-            if "drop_path_rate" not in str(error):
-                raise
-            raise ConfigError(
-                f"encoder {name!r} has no stochastic depth; set model.drop_path=0, or choose "
-                "another timm backbone"
-            ) from error
+        super().__init__(name, in_channels=in_channels, choices=choices)
         self._first = next(
             (i for i, stride in enumerate(self.strides) if stride >= _FINEST_STRIDE),
             len(self.strides) - 1,
@@ -162,6 +166,123 @@ class PyramidEncoder(TimmBackbone):
         return self.feature_maps(images)[self._first :]
 
 
+class LevelEncoder(TimmBackbone):
+    """Turn images into the feature maps of a timm backbone that lie nearest to wanted strides.
+
+    A level that is nearest to several wanted strides is given once. Where a backbone has several
+    levels of one stride, as plain vision transformers do, the picks are spread over them. What lies
+    behind the last picked level is cut off.
+
+    Attributes:
+        picks: For each wanted stride the position of its feature map among those given.
+
+    Args:
+        name: Any timm model that gives feature maps, such as ``"resnet50"``.
+        in_channels: Channels of the input image.
+        wanted: Strides in input pixels, fine to coarse, before dilation.
+        output_stride: Coarsest stride to reach by dilation; a backbone that cannot dilate keeps its
+            own. None does not dilate.
+        drop_path: As for :class:`PyramidEncoder`.
+
+    Raises:
+        ConfigError: If timm does not know the name, or the model gives no feature maps or has no
+            stochastic depth.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        in_channels: int = 3,
+        wanted: Sequence[int],
+        output_stride: int | None = None,
+        drop_path: float = 0.0,
+    ) -> None:
+        levels = _levels(name)
+        picked = nearest_levels([level.stride for level in levels], wanted)
+        indices = sorted(set(picked))
+        common: dict[str, Any] = {"out_indices": tuple(indices)}
+        if drop_path > 0.0:
+            common["drop_path_rate"] = drop_path
+        dilated = [] if output_stride is None else [{**common, "output_stride": output_stride}]
+        super().__init__(
+            name,
+            in_channels=in_channels,
+            choices=(*dilated, {**common, "dynamic_img_size": True}, common),
+        )
+        self.picks = tuple(indices.index(index) for index in picked)
+        _cut_behind(self.backbone, levels[indices[-1]].module)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Encode (B, in_channels, H, W) into maps (B, C, H / stride, W / stride), fine to coarse.
+
+        Raises:
+            ConfigError: If the backbone takes only images of one size, or cuts the edges off.
+        """
+        return self.feature_maps(images)
+
+
+def nearest_levels(strides: Sequence[int], wanted: Sequence[int]) -> list[int]:
+    """Choose a level for each wanted stride.
+
+    Args:
+        strides: Of the levels that there are, fine to coarse.
+        wanted: Strides, fine to coarse.
+
+    Returns:
+        Indices into ``strides``, never falling. Of several levels of one stride, as many are taken
+        as strides ask for it, at equal intervals up to the last one.
+    """
+
+    def closest(stride: int) -> int:
+        return min(strides, key=lambda own: abs(math.log2(own / stride)))
+
+    asked = [closest(stride) for stride in wanted]
+    chosen = []
+    for position, stride in enumerate(asked):
+        own = [index for index, value in enumerate(strides) if value == stride]
+        rank, count = asked[: position + 1].count(stride), asked.count(stride)
+        chosen.append(own[max(0, round(len(own) * rank / count) - 1)])
+    return chosen
+
+
+class _Level(NamedTuple):
+    """A feature map that a backbone can give: its stride, and the part that it comes from."""
+
+    stride: int
+    module: str
+
+
+def _levels(name: str) -> list[_Level]:
+    """List all feature maps of a backbone, fine to coarse; takes no memory."""
+    _check_name(name)
+    with torch.device("meta"):
+        backbone, _ = _build(name, 3, ({},))
+    info: Any = backbone.feature_info
+    return [_Level(level["reduction"], level["module"]) for level in info.info]
+
+
+def _cut_behind(backbone: nn.Module, module: str) -> None:
+    """Remove the stages behind the one that a feature map comes from.
+
+    timm does so itself for most families; EfficientNets and MobileNets compute what nobody reads.
+
+    Args:
+        backbone: From timm.
+        module: Dotted name, such as ``"blocks.2"``.
+    """
+    stages, _, index = module.partition(".")
+    found = getattr(backbone, stages, None)
+    if isinstance(found, nn.Sequential) and index.isdigit():
+        setattr(backbone, stages, found[: int(index) + 1])
+
+
+def _check_name(name: str) -> None:
+    if not timm.is_model(name):
+        hint = nearest(name, timm.list_models(), most=3, otherwise="see timm.list_models()")
+        raise ConfigError(f"encoder {name!r} is not a timm model; {hint}")
+
+
 def _build(
     name: str, in_channels: int, choices: Sequence[Mapping[str, Any]]
 ) -> tuple[nn.Module, dict[str, Any]]:
@@ -174,6 +295,11 @@ def _build(
         except (TypeError, AssertionError, NotImplementedError, RuntimeError) as error:
             # timm refuses what a family has not by any of these.
             reason = error
+    if "drop_path_rate" in str(reason):
+        raise ConfigError(
+            f"encoder {name!r} has no stochastic depth; set model.drop_path=0, or choose "
+            "another timm backbone"
+        ) from reason
     raise ConfigError(
         f"encoder {name!r} gives no feature maps ({reason}); choose another timm backbone"
     ) from reason

@@ -11,7 +11,7 @@ import torch
 from changedet.errors import CheckpointError, ConfigError, MissingExtraError
 from changedet.models.registry import create_model
 from changedet.models.weights import encoder_normalisation, initialise_encoder
-from changedet.nn.encoder import PyramidEncoder, TimmEncoder
+from changedet.nn.encoder import LevelEncoder, PyramidEncoder, TimmEncoder
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,18 @@ def test_other_channels_are_filled_by_timms_rule(tmp_path, trained, in_channels,
     torch.testing.assert_close(encoder.backbone.conv1.weight.detach(), expected)
 
 
+@pytest.mark.parametrize("name", ["resnet18", "convnext_atto", "tf_efficientnet_lite0"])
+def test_an_encoder_without_the_last_stages_takes_what_it_has_of_a_file(tmp_path, name):
+    torch.manual_seed(7)
+    full = timm.create_model(name)
+    encoder = LevelEncoder(name, wanted=(4, 8))
+    initialise_encoder(encoder, source=save(full.state_dict(), tmp_path / "weights.pth"))
+    renamed = {n.replace(".", "_"): t for n, t in full.state_dict().items()}
+    assert len(encoder.backbone.state_dict()) < len(renamed) / 2
+    for key, tensor in encoder.backbone.state_dict().items():
+        assert torch.equal(tensor, renamed[key.removeprefix("model.").replace(".", "_")])
+
+
 @pytest.mark.parametrize("name", ["convnext_atto", "vit_tiny_patch16_224", "tf_efficientnet_lite0"])
 def test_extractors_that_rename_their_tensors_are_loaded(tmp_path, name):
     torch.manual_seed(7)
@@ -132,6 +144,9 @@ class TestPackage:
         initialise_encoder(encoder, source="package")
         names = list(timm.create_model("tf_efficientnet_lite0").state_dict())
         check_has(encoder, dict(zip(names, stored, strict=True)))
+        short = LevelEncoder("tf_efficientnet_lite0", wanted=(2, 4, 8))
+        initialise_encoder(short, source="package")
+        check_has(short, dict(zip(names, stored, strict=True)))
 
     def test_each_encoder_has_a_package_of_its_own(self, tmp_path, monkeypatch):
         torch.manual_seed(3)
@@ -208,6 +223,16 @@ class TestHub:
         initialise_encoder(encoder, source=True)
         check_has(encoder, trained.state_dict())
         assert without_network == []
+
+    def test_an_encoder_without_the_last_stages_takes_what_it_has(
+        self, monkeypatch, tmp_path, trained
+    ):
+        path = save(trained.state_dict(), tmp_path / "model.safetensors")
+        monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: str(path))
+        encoder = LevelEncoder("resnet18", wanted=(2, 4, 8))
+        initialise_encoder(encoder, source=True)
+        assert not any("layer3" in name for name in encoder.backbone.state_dict())
+        check_has(encoder, trained.state_dict())
 
     def test_an_encoder_that_timm_has_no_weights_of_is_named(self):
         with pytest.raises(ConfigError, match="timm has no weights for encoder 'mixer_s32_224'"):

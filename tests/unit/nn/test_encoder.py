@@ -3,7 +3,7 @@ import timm
 import torch
 
 from changedet.errors import ConfigError
-from changedet.nn.encoder import TimmEncoder
+from changedet.nn.encoder import LevelEncoder, PyramidEncoder, TimmEncoder, nearest_levels
 
 # Name, channels and stride of the last map where dilation is asked down to 8.
 BACKBONES = [
@@ -92,3 +92,51 @@ def test_a_backbone_without_feature_maps_says_so(monkeypatch):
     monkeypatch.setattr(timm, "create_model", refuse)
     with pytest.raises(ConfigError, match="'resnet18' gives no feature maps"):
         TimmEncoder("resnet18")
+
+
+@pytest.mark.parametrize(
+    ("strides", "wanted", "chosen"),
+    [
+        ((2, 4, 8, 16, 32), (4, 8, 16, 32), [1, 2, 3, 4]),
+        ((4, 8, 16, 32), (2, 4, 8), [0, 0, 1]),
+        ((1, 2, 4, 8, 16, 32), (2, 32), [1, 5]),
+        # A plain vision transformer: at equal intervals, the last one among them.
+        ((16,) * 12, (4, 8, 16, 32), [2, 5, 8, 11]),
+        ((16,) * 12, (8,), [11]),
+        ((14,), (4, 8), [0, 0]),
+        # The picks for 2 and 4 share the two finest levels.
+        ((4, 4, 8), (2, 4, 8), [0, 1, 2]),
+    ],
+)
+def test_each_wanted_stride_gets_the_nearest_level(strides, wanted, chosen):
+    assert nearest_levels(strides, wanted) == chosen
+
+
+@pytest.mark.parametrize("name", ["test_efficientnet", "test_resnet", "mobilenetv3_small_050"])
+def test_levels_are_those_of_the_whole_encoder_without_what_lies_behind(name):
+    torch.manual_seed(0)
+    whole = PyramidEncoder(name).eval()
+    levels = LevelEncoder(name, wanted=(4, 8)).eval()
+    assert (levels.strides, levels.picks, levels.stride) == ((4, 8), (0, 1), 8)
+    stored = whole.backbone.state_dict()
+    levels.backbone.load_state_dict({key: stored[key] for key in levels.backbone.state_dict()})
+    images = torch.randn(1, 3, 64, 96)
+    for ours, theirs in zip(levels(images), whole(images), strict=False):
+        torch.testing.assert_close(ours, theirs)
+    levels.train()
+    sum(maps.sum() for maps in levels(torch.randn(2, 3, 64, 64))).backward()
+    idle = [key for key, value in levels.named_parameters() if value.grad is None]
+    assert idle == []
+    assert len(stored) > len(levels.backbone.state_dict())
+
+
+def test_one_level_may_answer_for_several_strides():
+    levels = LevelEncoder("test_convnext", wanted=(2, 4, 8))
+    assert (levels.strides, levels.picks) == ((4, 8), (0, 0, 1))
+
+
+@pytest.mark.parametrize(("name", "stride"), [("test_resnet", 8), ("vit_tiny_patch16_224", 16)])
+def test_levels_are_dilated_where_the_backbone_can(name, stride):
+    levels = LevelEncoder(name, wanted=(32,), output_stride=8)
+    assert levels.strides == (stride,)
+    assert levels(torch.randn(1, 3, 32, 64))[0].shape[-2:] == (32 // stride, 64 // stride)

@@ -58,7 +58,7 @@ def parse(**model):
 def test_every_option_of_every_network_can_be_set(name):
     for option, parameter in model_options(model_class(name)).items():
         other = {
-            "encoder": "resnet18",
+            "encoder": "resnet34",
             "distance": "cosine",
             "attention": "position",
             "head": "plain",
@@ -73,6 +73,8 @@ def test_every_option_of_every_network_can_be_set(name):
             "output": "distance",
             "drop_path": 0.25,
             "kinds": ("any", "building"),
+            "tokens": 6,
+            "decoder_layers": 3,
         }[option]
         assert other != parameter.default
         written = list(other) if isinstance(other, tuple) else other
@@ -133,7 +135,8 @@ def test_a_section_that_is_none_is_refused():
         parse_config({"model": 3}, origin="settings.yaml")
 
 
-@pytest.mark.parametrize("name", list_models())
+# Networks that are younger than such files are in none of them.
+@pytest.mark.parametrize("name", ["dasnet", "dasnet_v2", "siamese_pyramid"])
 def test_files_with_the_options_of_all_networks_are_still_read(name):
     changed = {"name": name, "encoder": "resnet18", "dropout": 0.2}
     assert parse(**{**FORMER, **changed}) == parse(**changed)
@@ -188,7 +191,8 @@ def test_the_dump_holds_the_networks_own_options_alone(tmp_path):
             {"head": "plain"},
         )
     ]
-    + [{"name": "siamese_pyramid"}, {"name": "siamese_pyramid", "output": "distance"}],
+    + [{"name": "siamese_pyramid"}, {"name": "siamese_pyramid", "output": "distance"}]
+    + [{"name": "tinycd"}, {"name": "bit"}],
 )
 def test_what_the_settings_say_of_a_network_holds_for_the_built_one(model):
     config = parse(**TINY, **model)
