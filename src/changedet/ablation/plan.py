@@ -173,6 +173,8 @@ def _plan_run(request: AblationRequest, table: AblationTable, row: Row, *, seed:
     tree = config.model_dump(mode="json")
     # Of no effect on the model, and unknown to ablations of earlier versions.
     del tree["training"]["max_heatmaps"]
+    if not config.teacher.models:
+        del tree["teacher"]
     decisive = {
         "config": {
             **tree,

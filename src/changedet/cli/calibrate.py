@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from changedet.cli.completion import complete_model
 from changedet.cli.options import (
     LABELS,
     OUTPUT,
@@ -13,7 +14,6 @@ from changedet.cli.options import (
     BatchSizeOption,
     BenchmarkOption,
     ChangedValuesOption,
-    DataOption,
     DeviceOption,
     IgnoreValueOption,
     ModelArgument,
@@ -25,6 +25,7 @@ from changedet.cli.options import (
 )
 from changedet.cli.preflight import check_data, check_device, check_method, check_model_file
 from changedet.cli.wording import speaker
+from changedet.errors import ConfigError
 from changedet.types import Precision
 
 if TYPE_CHECKING:
@@ -40,7 +41,31 @@ def calibrate(
         ),
     ],
     *,
-    data: DataOption,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Data set that chooses the threshold: a folder, or a manifest of scenes (YAML).",
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, help="Set it by hand instead; --reason says where it is from."
+        ),
+    ] = None,
+    threshold_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Take over that of another model instead, such as one trained with the same "
+            "settings on fewer images, and its test-time augmentation.",
+            autocompletion=complete_model,
+        ),
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Sentence for the model's card.")
+    ] = None,
     split: Annotated[
         str,
         typer.Option(
@@ -73,13 +98,39 @@ def calibrate(
     ] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Choose a model's threshold again, on a validation split.
+    """Choose a model's threshold again, on a validation split, or set it by hand.
 
     The new file has the threshold, its source, the test-time augmentation and the weights as they
     were scored, rounded if that is asked for; everything else stays the same.
     """
     existing = check_model_file(out, overwrite=overwrite)
     check_device(device)
+    if threshold is not None or threshold_of is not None:
+        if data is not None:
+            given = "--threshold" if threshold_of is None else "--threshold-of"
+            raise ConfigError(f"--data chooses a threshold, {given} gives one; remove one of them")
+        from changedet.evaluation.set_threshold import set_threshold
+
+        card = set_threshold(
+            Path(check_method(model)),
+            out,
+            threshold=threshold,
+            threshold_of=threshold_of,
+            reason=reason,
+            test_time=test_time,
+            precision=precision,
+            existing=existing,
+        )
+        typer.echo(f"threshold: {card.threshold:.4f}, {card.threshold_source}")
+        typer.echo(f"model file: {out} ({out.stat().st_size / 1e6:.1f} MB)")
+        return
+    if reason is not None:
+        raise ConfigError("--reason goes with --threshold or --threshold-of; remove it")
+    if data is None:
+        raise ConfigError(
+            "give the labelled images that choose the threshold (--data FOLDER), or a threshold "
+            "(--threshold NUMBER, --threshold-of MODEL)"
+        )
     check_data(data, benchmark=benchmark)
     changed = whole_numbers("--changed-value", changed_values, such_as="1,2")
     found = Path(check_method(model))

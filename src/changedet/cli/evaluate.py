@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from changedet.evaluation.results import EvaluationResults
+    from changedet.metrics.calibration import Calibration
 
 _FIGURES = (
     ("F1", "f1"),
@@ -195,6 +196,7 @@ def _remarks(results: "EvaluationResults") -> list[str]:
     best, fixed = results.best_threshold, results.fixed_threshold
     remarks = [
         f"average precision {_number(best.average_precision)}, ROC-AUC {_number(best.roc_auc)}",
+        _calibration(results.calibration),
         f"best threshold: {best.note}",
     ]
     if fixed is None:
@@ -203,6 +205,15 @@ def _remarks(results: "EvaluationResults") -> list[str]:
     if fixed.note is not None:
         remarks.append(f"fixed threshold: {fixed.note}")
     return remarks
+
+
+def _calibration(found: "Calibration | None") -> str:
+    if found is None:
+        return "calibration error: none, since these scores are no probabilities of change"
+    return (
+        f"expected calibration error {_number(found.expected_calibration_error)} (mean score "
+        f"{_number(found.mean_score)}, changed pixels {_number(found.changed_share)})"
+    )
 
 
 def _number(value: float) -> str:

@@ -81,6 +81,7 @@ def train(
     Ctrl-C saves the run, and --resume continues exactly where it stopped.
     """
     from changedet.storage.lock import check_idle
+    from changedet.training.config import trains_on_validation
     from changedet.training.request import TrainRequest, check_request
 
     check_idle(out)
@@ -126,9 +127,20 @@ def train(
         )
         raise typer.Exit(128 + outcome.signal)
     progress = outcome.progress
+    model = out / "best.safetensors"
+    if trains_on_validation(settings):
+        typer.echo(
+            f"last epoch: max-F1 {progress.f_score:.4f} on {settings.val_split}, which it was "
+            "trained on (training set, optimistic)"
+        )
+        typer.echo(
+            f"model: {model}, without a threshold; take that of a run with the same settings on "
+            f"training data alone: changedet calibrate {model} OUT --threshold-of RUN"
+        )
+        return
     _, epoch, batch = Path(progress.best_files[-1]).stem.split("_")
     typer.echo(
         f"best max-F1 on validation {progress.best_f_score:.4f}, epoch {epoch}, batch {batch} "
         "(selection set, optimistic)"
     )
-    typer.echo(f"model: {out / 'best.safetensors'}")
+    typer.echo(f"model: {model}")

@@ -22,6 +22,11 @@ SPLIT_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
+def split_parts(name: str) -> tuple[str, ...]:
+    """Name the splits that are meant by ``train`` or, of several together, ``train+val``."""
+    return tuple(dict.fromkeys(part.strip() for part in name.split("+")))
+
+
 def check_data_folder(root: Path) -> None:
     """Refuse a place that is no folder, where no manifest of scenes was found.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from changedet.data.band_files import refuse_band_files
 from changedet.data.benchmarks import LISTS, Benchmark, differences, find_benchmark
-from changedet.data.file_names import SPLIT_NAMES, check_data_folder
+from changedet.data.file_names import SPLIT_NAMES, check_data_folder, split_parts
 from changedet.data.images import is_raster
 from changedet.data.labelled import LabelledPair
 from changedet.data.layouts import (
@@ -83,21 +83,26 @@ class PairIndex:
         return tuple(pair for pairs in self.splits.values() for pair in pairs)
 
     def split(self, name: str, *, setting: str = "split") -> tuple[LabelledPair, ...]:
-        """Pairs of one split.
+        """Pairs of one split, or of several.
 
         Args:
-            name: Of the split.
+            name: Of the split; several are joined, as ``train+val``, and come in that order.
             setting: Name of the setting that chose it, for the message.
 
         Raises:
             DataError: If there is no such split.
         """
+        parts = (name,) if name in self.splits else split_parts(name)
+        for part in parts:
+            self._check_split(part, setting=setting)
+        return tuple(pair for part in parts for pair in self.splits[part])
+
+    def _check_split(self, name: str, *, setting: str) -> None:
         if name not in self.splits:
             raise DataError(
                 f"{self.root} has no split {name!r}; choose one of: {', '.join(self.splits)} "
                 f"(`{setting}=NAME`), or add the folder or list of that split"
             )
-        return self.splits[name]
 
 
 def index_pairs(
@@ -240,6 +245,22 @@ def check_splits(
     for setting, split in asked.items():
         if split is not None:
             index.split(split, setting=setting)
+
+
+def holds_pictures_only(root: Path, *, benchmark: str | None = None) -> bool:
+    """Tell, without opening a file, whether all images of a data set are 8-bit RGB pictures.
+
+    Args:
+        root: Folder of the data set, or manifest of scenes.
+        benchmark: Name of a known benchmark.
+
+    Raises:
+        DataError: If the layout is not understood.
+    """
+    if find_manifest(root) is not None:
+        return False
+    row = None if benchmark is None else find_benchmark(benchmark)
+    return not _has_rasters(_survey_names(root, row, labelled=True, prefer="prepared"))
 
 
 def _survey_names(root: Path, row: Benchmark | None, *, labelled: bool, prefer: Prefer) -> Survey:

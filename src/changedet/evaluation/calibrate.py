@@ -20,8 +20,9 @@ from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding
 from changedet.data.rasters.manifest import READING_SCENES, find_manifest
 from changedet.data.rasters.provenance import add_validation, record_blocks
+from changedet.data.seen import splits_trained_on, training_data
 from changedet.errors import ConfigError
-from changedet.evaluation.leakage import find_seen, other_bands_note, training_data
+from changedet.evaluation.leakage import find_seen, other_bands_note
 from changedet.evaluation.model_data import bands_for, check_pixel_type, scan_labels_as_trained
 from changedet.inference.counting import ScoredPair
 from changedet.inference.detector import Detector
@@ -221,9 +222,12 @@ def _refuse_training_split(request: CalibrationRequest, card: ModelCard, index: 
     if seen is not None:
         trained, chose = seen.trained_on > 0, seen.chosen_on == seen.blocks
     else:
-        splits = training_data(card, index)
-        trained = splits.get("train_split") == request.split
-        chose = splits.get("val_split") == request.split
+        training = splits_trained_on(card, index.name)
+        trained = request.split in training
+        # A run on several splits that validates on one of them chooses nothing there.
+        chose = (
+            training_data(card, index.name).get("val_split") == request.split and len(training) == 1
+        )
     if trained and not chose:
         raise ConfigError(
             f"{request.model} was trained on split {request.split!r} of {index.name}, where its "

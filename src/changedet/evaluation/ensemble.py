@@ -9,9 +9,9 @@ import torch
 
 from changedet.card import ModelCard, checked_name, read_precision
 from changedet.data.rasters.provenance import add_validation, difference
+from changedet.data.seen import data_settings, is_same_data_set
 from changedet.domain import Domain
 from changedet.errors import ConfigError
-from changedet.evaluation.leakage import data_settings, is_same_data_set
 from changedet.model_search import find_model
 from changedet.models.base import ChangeModel
 from changedet.models.ensemble import Ensemble

@@ -41,13 +41,15 @@ from changedet.evaluation.threshold import (
 from changedet.inference.counting import ScoredPair
 from changedet.inference.opening import open_detector
 from changedet.inference.score_source import ScoreSource, source_of
+from changedet.metrics.calibration import measure_calibration
 from changedet.metrics.confusion import per_image
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.protocol import (
     best_threshold_metrics,
     fixed_threshold_metrics,
 )
-from changedet.rendering.plots import write_precision_recall_curve
+from changedet.models.options import gives_probabilities
+from changedet.rendering.plots import write_precision_recall_curve, write_reliability_diagram
 from changedet.storage.markers import METRICS
 from changedet.storage.output_folder import claimed, result_folder
 from changedet.types import Progress
@@ -66,7 +68,8 @@ def evaluate_model(
     """Evaluate a model or an untrained baseline on a split of any labelled data set (spec 5).
 
     Writes ``metrics.json``, ``per_image.csv``, ``precision_recall.png`` and ``panels/`` to
-    ``request.out``, which appears when everything is done.
+    ``request.out``, which appears when everything is done; for a model whose scores estimate
+    probabilities also ``reliability.png``.
 
     Args:
         request: What to evaluate, and how.
@@ -247,6 +250,8 @@ def _judge(
         note = threshold_note(choice, source, index, split=request.split, seen=seen)
         figures = fixed_threshold_metrics(histogram, choice.value, note=note)
         fixed = FixedThresholdResult(**vars(figures), threshold_source=choice.source)
+    card = source.card
+    is_probability = card is not None and gives_probabilities(card.architecture, card.options)
     is_tiled = source.kind == "model" or request.mode == "grid"
     return EvaluationResults(
         version=__version__,
@@ -273,6 +278,7 @@ def _judge(
         reason=_NO_THRESHOLD if fixed is None else None,
         average_precision=best.average_precision,
         roc_auc=best.roc_auc,
+        calibration=measure_calibration(histogram) if is_probability else None,
         pictures_threshold=_first_number(choice.value, best.threshold),
         device=source.detector.device_name,
         seconds=round(seconds, 3),
@@ -294,14 +300,17 @@ def _write_results(
     histogram: ScoreHistogram,
 ) -> None:
     fixed = results.fixed_threshold
+    title = f"{judged.index.name}, split {judged.request.split}"
     counts = per_image(histogram, results.pictures_threshold)
     write_per_image(folder / "per_image.csv", judged.pairs, counts)
     write_precision_recall_curve(
         folder / "precision_recall.png",
         histogram,
-        title=f"{judged.index.name}, split {judged.request.split}",
+        title=title,
         threshold=None if fixed is None else fixed.threshold,
     )
+    if results.calibration is not None:
+        write_reliability_diagram(folder / "reliability.png", results.calibration, title=title)
     write_panels(
         folder / "panels",
         choose_pairs(counts, judged.request.panels),

@@ -1,16 +1,11 @@
 """What a model has seen of the data it is evaluated on, and what that makes of the figures."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from changedet.card import ModelCard
 from changedet.data.index import PairIndex
 from changedet.data.rasters.provenance import Seen, count_seen
-from changedet.metrics.protocol import SELECTION_SET_NOTE
+from changedet.data.seen import is_same_data_set, splits_trained_on, training_data
+from changedet.metrics.protocol import SELECTION_SET_NOTE, TRAINING_SET_NOTE
 from changedet.selection import Selection
-
-#: For figures on the very images the model was trained on.
-TRAINING_SET_NOTE = "training set, optimistic"
 
 
 def find_seen(card: ModelCard, index: PairIndex, *, split: str) -> Seen | None:
@@ -79,35 +74,21 @@ def was_chosen_on(chosen: Selection, *, data_name: str, split: str) -> bool:
     return chosen.split == split and is_same_data_set(chosen.data, data_name)
 
 
-def is_same_data_set(name: str | None, other: str) -> bool:
-    """Compare the names of data sets; "clcd", a folder, and "CLCD", the benchmark, are the same."""
-    return name is not None and name.casefold() == other.casefold()
-
-
-def training_data(card: ModelCard, index: PairIndex) -> Mapping[str, Any]:
-    """Give the recipe's section ``data``, as ``train_split``; empty if of another data set."""
-    if not is_same_data_set(card.data_name, index.name):
-        return {}
-    return data_settings(card)
-
-
-def data_settings(card: ModelCard) -> Mapping[str, Any]:
-    """Give the recipe's section ``data``, whatever the data set; empty if it has none."""
-    section: Mapping[str, Any] = (card.recipe or {}).get("data", {})
-    return section
-
-
 def _note_by_name(
     card: ModelCard, index: PairIndex, *, split: str, threshold: Selection | None
 ) -> str | None:
+    trained_on = splits_trained_on(card, index.name)
+    if len(trained_on) > 1 and split in trained_on:
+        # Such a run chooses nothing on them; what else may have been chosen there counts less.
+        return TRAINING_SET_NOTE
     known = card.weights_selection if threshold is None else (threshold, *card.weights_selection)
     if any(was_chosen_on(chosen, data_name=index.name, split=split) for chosen in known):
         return SELECTION_SET_NOTE
-    splits = training_data(card, index)
-    if splits.get("train_split") == split:
+    if split in trained_on:
         return TRAINING_SET_NOTE
     # A file that was calibrated before the choice of the weights was kept: the recipe still tells.
-    return SELECTION_SET_NOTE if splits.get("val_split") == split else None
+    chose = training_data(card, index.name).get("val_split")
+    return SELECTION_SET_NOTE if chose == split else None
 
 
 def _listed(bands: tuple[int, ...] | None) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 from changedet.card import ModelCard
 from changedet.data.index import BandChoice, PairIndex
 from changedet.data.labels.scan import LabelScan, scan_labels
+from changedet.data.seen import is_same_data_set
 from changedet.errors import ConfigError
-from changedet.evaluation.leakage import is_same_data_set
 from changedet.types import PixelType
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from changedet.data.labels.encoding import LabelEncoding
 from changedet.data.rasters.provenance import Seen
+from changedet.metrics.calibration import Calibration
 from changedet.metrics.protocol import BestThresholdMetrics, FixedThresholdMetrics
 from changedet.storage.results import (
     ByName,
@@ -76,6 +77,8 @@ class EvaluationResults(Results):
         reason: Why there are no figures at a fixed threshold.
         average_precision: Area under the precision-recall curve; null where undefined.
         roc_auc: Area under the ROC curve; null where undefined.
+        calibration: How far the scores are from probabilities of change; null for untrained
+            baselines and for models that compare embeddings, whose scores are none.
         pictures_threshold: Score from which pixels count as changed in the panels and per image.
         device: Where it was computed.
         seconds: How long scoring and counting took.
@@ -97,6 +100,7 @@ class EvaluationResults(Results):
     reason: str | None
     average_precision: Figure
     roc_auc: Figure
+    calibration: Calibration | None = None
     pictures_threshold: float
     device: str
     seconds: float

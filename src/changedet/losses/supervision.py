@@ -29,6 +29,13 @@ class LossTerms(NamedTuple):
     terms: dict[str, Tensor]
 
 
+class MapPlace(NamedTuple):
+    """Names one map that has a weight: its branch and decoder level (-1: the result alone)."""
+
+    branch: Branch
+    level: int
+
+
 class LossPart(NamedTuple):
     """Names one loss of one map: its branch, the decoder level (-1: the result alone), its name."""
 
@@ -104,13 +111,23 @@ class BranchLoss(nn.Module):
         The arguments and errors are those of :meth:`forward`. The sums of parts of a batch add up
         (:func:`changedet.losses.loss_sum.add_sums`) to those of the batch.
         """
-        resized = _ResizedLabels(label)
+        resized = ResizedLabels(label)
         sums: dict[LossPart, LossSum] = {}
-        for branch in self.branch_weights:
-            for level, change in self._weighted_maps(_branch(output, branch)).items():
-                losses = self.pixel_losses(change, resized.at(*change.score.shape[-2:]))
-                sums |= {LossPart(branch, level, name): loss for name, loss in losses.items()}
+        for place, change in self.weighted_maps(output).items():
+            losses = self.pixel_losses(change, resized.at(*change.score.shape[-2:]))
+            sums |= {LossPart(*place, name): loss for name, loss in losses.items()}
         return sums
+
+    def weighted_maps(self, output: ChangeOutput) -> dict[MapPlace, ChangeMap]:
+        """Give all maps that have a weight.
+
+        The errors are those of :meth:`forward`.
+        """
+        return {
+            MapPlace(branch, level): change
+            for branch in self.branch_weights
+            for level, change in self._weighted_maps(_branch(output, branch)).items()
+        }
 
     def combine(
         self,
@@ -128,16 +145,23 @@ class BranchLoss(nn.Module):
         values = {
             part: loss.value(None if whole is None else whole[part]) for part, loss in sums.items()
         }
+        names = tuple(self.pixel_losses.terms)
+        return self.weigh(
+            {
+                MapPlace(branch, level): self.pixel_losses.weigh(
+                    {name: values[LossPart(branch, level, name)] for name in names}
+                )
+                for branch in self.branch_weights
+                for level in self._weight_of_level
+            }
+        )
+
+    def weigh(self, values: Mapping[MapPlace, Tensor]) -> LossTerms:
+        """Weigh the loss of each map, a scalar, by its level and its branch, and add them up."""
         terms: dict[Branch, Tensor] = {}
         for branch in self.branch_weights:
             levels = [
-                weight
-                * self.pixel_losses.weigh(
-                    {
-                        name: values[LossPart(branch, level, name)]
-                        for name in self.pixel_losses.terms
-                    }
-                )
+                weight * values[MapPlace(branch, level)]
                 for level, weight in self._weight_of_level.items()
             ]
             terms[branch] = torch.stack(levels).sum()
@@ -186,7 +210,7 @@ def resize_label(label: Tensor, height: int, width: int) -> Tensor:
     return torch.where(share >= _LEAST_COUNTED, mean.clamp(max=1.0), float(IGNORED))
 
 
-class _ResizedLabels:
+class ResizedLabels:
     """One label at every size that it is asked for, resized once."""
 
     def __init__(self, label: Tensor) -> None:
@@ -194,6 +218,7 @@ class _ResizedLabels:
         self._by_size = {(label.shape[-2], label.shape[-1]): label}
 
     def at(self, height: int, width: int) -> Tensor:
+        """Give the label at a size in pixels, see :func:`resize_label`."""
         size = (height, width)
         if size not in self._by_size:
             self._by_size[size] = resize_label(self._full, height, width)

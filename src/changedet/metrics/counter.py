@@ -9,7 +9,12 @@ import torch
 
 from changedet.card import check_threshold
 from changedet.errors import DataError
-from changedet.metrics.histogram import GRID_THRESHOLDS, PAPER_THRESHOLDS, ScoreHistogram
+from changedet.metrics.histogram import (
+    GRID_THRESHOLDS,
+    PAPER_THRESHOLDS,
+    TAIL_THRESHOLDS,
+    ScoreHistogram,
+)
 from changedet.types import IGNORED
 
 # Averaging overlapping tiles may leave [0, 1] by rounding; anything farther out is a distance or a
@@ -23,7 +28,8 @@ class ScoreCounter:
     """Count the pixels of batch after batch on the device.
 
     The edges are the union of the 1024 equal bins, the 96 of the DASNet papers and those asked
-    for, so each of these is exact later on (spec 5). Nothing but the counts is kept.
+    for, so each of these is exact later on (spec 5), and finer ones near 0 and 1, which tell how
+    sure a network was. Nothing but the counts is kept.
 
     Args:
         extra_thresholds: Further scores in [0, 1] that will be asked for, such as a model's own.
@@ -39,7 +45,10 @@ class ScoreCounter:
         for threshold in extra_thresholds:
             check_threshold(threshold)
         edges = np.unique(
-            np.array([*GRID_THRESHOLDS, *PAPER_THRESHOLDS, *extra_thresholds], dtype=np.float32)
+            np.array(
+                [*GRID_THRESHOLDS, *PAPER_THRESHOLDS, *TAIL_THRESHOLDS, *extra_thresholds],
+                dtype=np.float32,
+            )
         )
         self._edges = torch.from_numpy(edges).to(device)
         # One place more than bins, for the pixels that are not counted.

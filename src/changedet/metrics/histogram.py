@@ -23,6 +23,15 @@ GRID_THRESHOLDS: tuple[float, ...] = tuple(k / SCORE_BINS for k in range(SCORE_B
 PAPER_DISTANCES: tuple[float, ...] = tuple(np.linspace(0.0, 2.2, 96).tolist())
 #: The same as scores in [0, 1.1]; none of the scores reaches the last nine.
 PAPER_THRESHOLDS: tuple[float, ...] = tuple(d / MAX_DISTANCE for d in PAPER_DISTANCES)
+# Scores of sure networks lie in the first and last bin: 0.001 and 0.000001 are told apart by the
+# likelihood of labels only.
+_TAIL_LOGITS = np.arange(7.0, 14.25, 0.25)
+#: Scores closer to 0 and 1 than the bins reach, in even steps of the logit.
+TAIL_THRESHOLDS: tuple[float, ...] = tuple(
+    sorted(
+        [*(1 / (1 + np.exp(_TAIL_LOGITS))).tolist(), *(1 / (1 + np.exp(-_TAIL_LOGITS))).tolist()]
+    )
+)
 
 
 def image_rows(indices: Sequence[int], images: int) -> NDArray[np.intp]:

@@ -26,6 +26,8 @@ from changedet.types import MAX_DISTANCE
 
 #: The note for figures on the very images that chose the threshold (spec 5).
 SELECTION_SET_NOTE = "selection set, optimistic"
+#: For figures on the very images the model was trained on.
+TRAINING_SET_NOTE = "training set, optimistic"
 
 
 @dataclass(frozen=True)

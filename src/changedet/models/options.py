@@ -173,3 +173,25 @@ def network_options(name: str) -> type[NetworkOptions]:
 def option_names(options: type[NetworkOptions]) -> tuple[str, ...]:
     """Names of a network's options, in their order."""
     return tuple(field.name for field in fields(options))
+
+
+def gives_probabilities(architecture: str, options: Mapping[str, Any]) -> bool:
+    """Tell whether the scores of a network estimate the probability of change.
+
+    A network that classifies each pixel gives such scores; half the distance of two embeddings is
+    none.
+
+    Args:
+        architecture: Name of the network, or ``ensemble``.
+        options: Its options; those that are missing have their defaults.
+    """
+    if architecture == ENSEMBLE:
+        members = options.get("members", ())
+        return all(gives_probabilities(one["architecture"], one["options"]) for one in members)
+    if architecture not in OPTIONS:
+        return False
+    defaults = {field.name: field.default for field in fields(OPTIONS[architecture])}
+    output = {**defaults, **options}.get(
+        "output", "distance" if "distance" in defaults else "logit"
+    )
+    return bool(output == "logit")

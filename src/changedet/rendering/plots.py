@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from changedet.metrics.calibration import Calibration
     from changedet.metrics.objects import SizeClass
 
 _FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
@@ -125,6 +126,70 @@ def precision_recall_figure(
         ground = {"facecolor": "white", "edgecolor": "none"}
         text = "no changed pixel, no curve"
         axes.text(0.5, 0.5, text, ha="center", color=_MARK, fontsize=12, bbox=ground)
+    return figure
+
+
+def write_reliability_diagram(path: Path, calibration: Calibration, *, title: str) -> None:
+    """Draw :func:`reliability_figure` into a file.
+
+    Args:
+        path: A .png, .jpg or .jpeg file.
+        calibration: Scores and shares of change in each bin.
+        title: Line above the plot.
+
+    Raises:
+        ConfigError: If the file has another ending.
+        StorageError: If the file cannot be written.
+    """
+    _check_format(path)
+    _write(path, reliability_figure(calibration, title=title))
+
+
+def reliability_figure(calibration: Calibration, *, title: str) -> Figure:
+    """Draw the share of change over the mean score of each bin, and the pixels in it below.
+
+    Scores that are probabilities lie on the diagonal (Guo et al., ICML 2017). A bin without a pixel
+    has no point.
+
+    Args:
+        calibration: Scores and shares of change in each bin.
+        title: Line above the plot.
+    """
+    figure = _blank(width=6.4, height=7.2, dpi=120)
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    axes.set_title(title, color=_INK, loc="left", fontsize=12, parse_math=False)
+    axes.set(xlim=(0.0, 1.0), ylim=(0.0, 1.02))
+    axes.set_ylabel("Share of these pixels that has changed")
+    axes.plot([0, 1], [0, 1], color=_FAINT, lw=0.7, ls=(0, (4, 4)))
+    axes.annotate(
+        "scores are probabilities", (0.62, 0.64), color=_FAINT, fontsize=8, rotation=38, ha="center"
+    )
+    filled = [one for one in calibration.bins if one.pixels]
+    error = calibration.expected_calibration_error
+    axes.plot(
+        [one.mean_score for one in filled],
+        [one.changed_share for one in filled],
+        "o-",
+        color=_CURVE,
+        lw=2.0,
+        ms=6,
+        label=f"expected calibration error {error:.4f}" if filled else "no pixel",
+    )
+    axes.legend(loc="upper left", frameon=False, fontsize=9)
+    below.bar(
+        [one.low for one in filled],
+        [one.pixels for one in filled],
+        width=1.0 / len(calibration.bins),
+        align="edge",
+        color=_FAINT,
+        edgecolor="white",
+    )
+    # Most pixels lie in the first bin.
+    below.set_yscale("log")
+    below.set_xlabel("Mean score of the pixels in a bin")
+    below.set_ylabel("Pixels")
+    for one in (axes, below):
+        one.spines[["top", "right"]].set_visible(False)
     return figure
 
 

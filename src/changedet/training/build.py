@@ -16,12 +16,18 @@ from changedet.data.labels.scan import LabelEncoding
 from changedet.data.training.pairs import PairDataset
 from changedet.data.training.sampling import EpochSampler
 from changedet.data.training.transforms import PairSample
+from changedet.losses.distillation import TaughtLoss
 from changedet.losses.margins import Margins
 from changedet.losses.registry import LossOptions, build_pixel_losses
 from changedet.losses.supervision import BranchLoss
 from changedet.models.registry import create_model
 from changedet.training.augmentation import build_augmentation
-from changedet.training.config import ExperimentConfig, LossConfig
+from changedet.training.config import (
+    ExperimentConfig,
+    LossConfig,
+    TeacherConfig,
+    trains_on_validation,
+)
 from changedet.training.model_config import ModelConfig
 from changedet.training.trainer import TrainerSettings
 from changedet.types import Branch, Normalisation, PixelType
@@ -86,8 +92,12 @@ def build_seeded_model(config: ExperimentConfig, *, pretrained: bool) -> "Encode
 
 
 def build_loss(
-    config: LossConfig, model: ModelConfig, *, changed_share: float | None
-) -> BranchLoss:
+    config: LossConfig,
+    model: ModelConfig,
+    *,
+    changed_share: float | None,
+    teacher: TeacherConfig | None = None,
+) -> BranchLoss | TaughtLoss:
     """Make the loss.
 
     Args:
@@ -95,6 +105,7 @@ def build_loss(
         model: The settings of the model it is for.
         changed_share: Share of changed pixels p measured from the training labels; the setting
             ``loss.changed_share`` wins over it.
+        teacher: Settings of the teachers; with none, only the labels teach.
     """
     share = config.changed_share if config.changed_share is not None else changed_share
     options = LossOptions(
@@ -107,11 +118,14 @@ def build_loss(
     weights: dict[Branch, float] = {
         branch: getattr(config.branch_weights, branch) for branch in model.traits().branch_names
     }
-    return BranchLoss(
+    own = BranchLoss(
         build_pixel_losses(config.terms, options),
         branch_weights=weights,
         level_weights=config.level_weights,
     )
+    if teacher is None or not teacher.models:
+        return own
+    return TaughtLoss(own, weight=teacher.weight, temperature=teacher.temperature)
 
 
 def build_optimizer(config: ExperimentConfig, model: "EncoderModel") -> torch.optim.Optimizer:
@@ -194,6 +208,7 @@ def build_settings(config: ExperimentConfig, device: torch.device) -> TrainerSet
     taken = {field.name for field in fields(TrainerSettings)}
     return TrainerSettings(
         **training.model_dump(include=taken),
+        keep="last" if trains_on_validation(config.data) else "best",
         autocast=choose_precision(training.precision, device).autocast,
     )
 

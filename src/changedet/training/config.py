@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from changedet.card import LARGEST_TILE_PX
 from changedet.choices import nearest
+from changedet.data.file_names import split_parts
 from changedet.errors import ConfigError
 from changedet.losses.margins import DEFAULT_MARGINS
 from changedet.losses.registry import loss_row
@@ -70,6 +71,25 @@ class LossConfig(Section):
     )
 
 
+def _listed(value: object) -> object:
+    """Take a single name for a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
+class TeacherConfig(Section):
+    """Trained models whose scores are learnt beside the labels (Hinton et al. 2015)."""
+
+    models: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        (),
+        max_length=16,
+        description="model files, runs or names; of several, the mean score teaches. Default: none",
+    )
+    weight: float = Field(0.5, gt=0.0, le=1.0, description="the teacher's share of the loss")
+    temperature: float = Field(
+        1.0, gt=0.0, le=100.0, description="logits of both are divided by it"
+    )
+
+
 class AugmentationConfig(Section):
     """Random changes to a training pair; everything is off by default."""
 
@@ -94,7 +114,11 @@ class DataConfig(Section):
     """Which pairs, how they are read and normalised."""
 
     benchmark: str | None = Field(None, description="a named benchmark; default: layout detected")
-    train_split: str = "train"
+    train_split: str = Field(
+        "train",
+        description="or several splits, joined as train+val, for a final model that nothing is "
+        "chosen for any more",
+    )
     val_split: str = "val"
     crop_px: int = Field(256, ge=8, le=LARGEST_TILE_PX)
     tile_px: int | None = Field(
@@ -208,6 +232,7 @@ class ExperimentConfig(Section):
     description: str = ""
     model: AnyModelConfig = config_of(DEFAULT_MODEL)()
     loss: LossConfig = LossConfig()
+    teacher: TeacherConfig = TeacherConfig()
     data: DataConfig = DataConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -298,6 +323,15 @@ def _drop_default_margins(tree: dict[str, Any]) -> None:
         return
     if loss["margins"] == _margins_of(model):
         del loss["margins"]
+
+
+def trains_on_validation(data: DataConfig) -> bool:
+    """Tell whether the split that validates is among several splits that are trained on.
+
+    Then nothing can be chosen on it: neither the best epoch nor a threshold.
+    """
+    training = split_parts(data.train_split)
+    return len(training) > 1 and not set(training).isdisjoint(split_parts(data.val_split))
 
 
 def tile_px(config: ExperimentConfig) -> int:

@@ -15,7 +15,8 @@ from changedet.domain import Domain
 from changedet.errors import ConfigError, DataError
 from changedet.losses.registry import loss_row
 from changedet.storage.results import PlainJson, Record, Results
-from changedet.training.config import ExperimentConfig
+from changedet.training.config import ExperimentConfig, trains_on_validation
+from changedet.training.teacher_files import TeacherFile
 from changedet.types import Normalisation, PixelType
 
 _RGB = 3
@@ -59,6 +60,7 @@ class TrainingRecord(DatasetStatistics, Results):
         torch_version: Version of PyTorch that began it.
         threads: Threads that PyTorch computed with on the CPU.
         precision: Numbers that the network trains with, in words; null: not recorded.
+        teachers: Model files that teach it; empty for none.
     """
 
     kind: Literal["training"] = "training"
@@ -66,6 +68,7 @@ class TrainingRecord(DatasetStatistics, Results):
     torch_version: str
     threads: int
     precision: str | None = None
+    teachers: tuple[TeacherFile, ...] = ()
 
 
 def measure_dataset(
@@ -98,6 +101,12 @@ def measure_dataset(
         )
     for note in _size_notes(config, pairs[0]):
         say(note)
+    if trains_on_validation(config.data):
+        say(
+            f"no split is left to choose anything on: {config.data.val_split!r} is trained on "
+            f"({config.data.train_split}), so its figures are of training images, the last epoch "
+            "is kept, and the model gets no threshold"
+        )
     # Settles what the images must be, before all of them are read for leaks.
     normalisation = _normalisation(pairs, index, config)
     leaks = find_leaks(

@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from changedet.errors import ResultsError
-from changedet.metrics.protocol import SELECTION_SET_NOTE, best_threshold_metrics
+from changedet.losses.distillation import TEACHER
+from changedet.metrics.protocol import (
+    SELECTION_SET_NOTE,
+    TRAINING_SET_NOTE,
+    best_threshold_metrics,
+)
 from changedet.rendering.heatmap import colour_scale
 from changedet.rendering.plots import write_precision_recall_curve
 from changedet.storage.atomic import write_text
@@ -108,11 +113,22 @@ class RunRecords(TrainingCallback):
 
     ``logs/train.csv`` and ``logs/validation.csv``; TensorBoard under ``logs/tensorboard``;
     ``validation/{epoch}_{batch}_P_R.jpg`` and ``validation/{epoch}_{batch}_metric.json``.
+
+    Args:
+        folder: Of the run.
+        is_taught: Whether a teacher has a share in the loss, which then has a column.
+        is_selection: Whether the validation split chooses the model, or else is trained on.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_taught: bool = False, is_selection: bool = True) -> None:
         self.folder = folder
-        self._train = CsvLog(folder / "logs" / "train.csv", TRAIN_COLUMNS)
+        taught = (f"loss_{TEACHER}",) if is_taught else ()
+        self._train = CsvLog(folder / "logs" / "train.csv", (*TRAIN_COLUMNS, *taught))
+        self._note = (
+            f"{SELECTION_SET_NOTE}: the threshold is chosen on these same images"
+            if is_selection
+            else f"{TRAINING_SET_NOTE}: these images are trained on"
+        )
         self._validation = CsvLog(folder / "logs" / "validation.csv", VALIDATION_COLUMNS)
         self._board: EventLog | None = None
 
@@ -165,7 +181,7 @@ class RunRecords(TrainingCallback):
             distance=best.distance,
             images=best.images,
             heatmaps=colour_scale(event.threshold).describe(),
-            note=f"{SELECTION_SET_NOTE}: the threshold is chosen on these same images",
+            note=self._note,
         ).write(stem.with_name(f"{stem.name}_metric.json"))
         self._validation.add({**position, **figures})
         numbers = {k: v for k, v in figures.items() if isinstance(v, float)}

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from changedet.card import read_card
 from changedet.data.file_names import check_data_folder
+from changedet.data.index import holds_pictures_only
 from changedet.data.rasters.manifest import find_manifest
 from changedet.errors import ConfigError
 from changedet.inference.devices import check_device_name
@@ -16,6 +17,7 @@ from changedet.training.augmentation import build_augmentation
 from changedet.training.config import ExperimentConfig, check_overrides, load_config, tile_px
 from changedet.training.run_folder import RECORD, SETTINGS, check_free, is_run
 from changedet.training.schedule import build_schedule
+from changedet.training.teacher_files import check_teachers
 
 #: Settings that a resumed run may change without becoming another experiment.
 _FREE_ON_RESUME = (
@@ -80,7 +82,20 @@ def check_request(request: TrainRequest) -> ExperimentConfig:
     build_augmentation(config, pixel_type="uint8")
     if find_manifest(request.data) is None:
         check_data_folder(request.data)
+    if config.teacher.models:
+        _check_teachers(config, request.data)
     return config
+
+
+def _check_teachers(config: ExperimentConfig, data: Path) -> None:
+    """Refuse teachers for other images, as far as that is known before any is opened."""
+    is_set = "in_channels" in config.model.model_fields_set
+    is_pictures = holds_pictures_only(data, benchmark=config.data.benchmark)
+    check_teachers(
+        config,
+        channels=config.model.in_channels if is_set or is_pictures else None,
+        pixel_type="uint8" if is_pictures else None,
+    )
 
 
 def _check_resumed(request: TrainRequest) -> ExperimentConfig:
@@ -94,6 +109,7 @@ def _check_resumed(request: TrainRequest) -> ExperimentConfig:
         raise _no_run(request.out, str(error)) from error
     config = _resumed_config(request, stored)
     _check_start_epoch(request, config)
+    check_teachers(config)
     return config
 
 

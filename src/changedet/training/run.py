@@ -33,7 +33,7 @@ from changedet.training.build import (
 )
 from changedet.training.callbacks import TrainingCallback
 from changedet.training.checkpoint import TrainingPosition, load_checkpoint
-from changedet.training.config import ExperimentConfig, dump_config
+from changedet.training.config import ExperimentConfig, dump_config, trains_on_validation
 from changedet.training.dataset_statistics import (
     DatasetStatistics,
     TrainingRecord,
@@ -54,6 +54,13 @@ from changedet.training.run_folder import (
 )
 from changedet.training.schedule import build_schedule
 from changedet.training.signals import signals_to
+from changedet.training.teacher import load_teacher
+from changedet.training.teacher_files import (
+    check_teachers,
+    check_unchanged,
+    record_teachers,
+    teacher_notes,
+)
 from changedet.training.trainer import Interrupted, Trainer, TrainingParts
 from changedet.training.validation import RunValidator, make_exporter
 
@@ -106,14 +113,16 @@ def _run(
         _initialise(model, request.init)
     start = "checkpoint" if request.mode == "resume" else request.init
     say(network_note(config, model, start=start))
-    precision = choose_precision(config.training.precision, device).text
-    for note in opening_notes(
+    precision = choose_precision(config.training.precision, device)
+    teacher = load_teacher(config, device=device, autocast=precision.autocast)
+    notes = opening_notes(
         config,
         model,
-        precision=precision,
+        precision=precision.text,
         out=request.out,
         validation_images=len(index.split(config.data.val_split)),
-    ):
+    )
+    for note in (*teacher_notes(config, data_name=index.name), *notes):
         say(note)
     model.to(device).to(memory_format=torch.channels_last)
     optimizer = build_optimizer(config, model)
@@ -128,7 +137,7 @@ def _run(
     # Only now, when all that the user can have wrong is read, is an earlier run replaced.
     if request.mode != "resume":
         remove_entries(request.out, RUN_ENTRIES)
-    _write_run(request, config, facts, precision=precision)
+    _write_run(request, config, facts, precision=precision.text)
     if config.training.compile:
         model.compile()
     loader, sampler = build_loader(
@@ -141,7 +150,11 @@ def _run(
     )
     with _stop_on_signals(say) as caught, contextlib.ExitStack() as stack:
         stack.callback(end_workers, loader)
-        records = RunRecords(request.out)
+        records = RunRecords(
+            request.out,
+            is_taught=teacher is not None,
+            is_selection=not trains_on_validation(config.data),
+        )
         watchers = [records, *callbacks]
         for watcher in watchers:
             stack.callback(watcher.close)
@@ -156,7 +169,13 @@ def _run(
         )
         parts = TrainingParts(
             model=model,
-            loss=build_loss(config.loss, config.model, changed_share=facts.changed_share),
+            loss=build_loss(
+                config.loss,
+                config.model,
+                changed_share=facts.changed_share,
+                teacher=config.teacher,
+            ),
+            teacher=teacher,
             optimizer=optimizer,
             schedule=build_schedule(config),
             loader=loader,
@@ -198,10 +217,12 @@ def _prepare(
         index, config = _index(facts.data, config, say=say)
         say(data_note(index, config))
         check_scenes_unchanged(facts, index, config)
+        check_unchanged(_record(request).teachers, config)
     else:
         data = Path(str(request.data))
         index, config = _index(data, config, say=say)
         build_augmentation(config, pixel_type=index.pixel_type)
+        check_teachers(config, channels=index.channels, pixel_type=index.pixel_type)
         for note in (data_note(index, config), *index.notes):
             say(note)
         facts = measure_dataset(data, index, config, say=say)
@@ -269,18 +290,23 @@ def _write_run(
         torch_version=str(torch.__version__),
         threads=torch.get_num_threads(),
         precision=precision,
+        teachers=record_teachers(config),
     ).write(request.out / RECORD)
     # Behind the file that tells a run: what a kill leaves is known for what it is.
     write_text(request.out / SETTINGS, dump_config(config))
 
 
-def _stored_facts(request: TrainRequest) -> DatasetStatistics:
+def _record(request: TrainRequest) -> TrainingRecord:
     try:
-        record = TrainingRecord.read(request.out / RECORD)
+        return TrainingRecord.read(request.out / RECORD)
     except ResultsError as error:
         raise ConfigError(
             f'{request.out} contains no run to resume ({error}); start it without `mode="resume"`'
         ) from error
+
+
+def _stored_facts(request: TrainRequest) -> DatasetStatistics:
+    record = _record(request)
     facts = DatasetStatistics(
         **{name: getattr(record, name) for name in DatasetStatistics.model_fields}
     )

@@ -8,7 +8,7 @@ that was killed and resumed ends with the very weights of one that was not.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from changedet.data.training.sampling import EpochSampler
 from changedet.data.training.transforms import PairSample
 from changedet.errors import TrainingError
+from changedet.losses.distillation import TaughtLoss
 from changedet.losses.supervision import BranchLoss
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.models.base import ChangeModel
@@ -27,6 +28,7 @@ from changedet.training.callbacks import LogRow, TrainingCallback, ValidationEve
 from changedet.training.checkpoint import TrainingPosition, save_checkpoint
 from changedet.training.ranks import OneProcess, Ranks
 from changedet.training.schedule import Schedule
+from changedet.training.teacher import Teacher
 from changedet.types import Normalisation
 
 # Apart from the streams that samples and their order draw from (data/sampling.py).
@@ -44,6 +46,8 @@ class TrainerSettings:
         accumulate: Batches per optimiser step; checkpoints and validations wait for a whole step.
         clip_norm: Largest norm of all gradients together; None: no limit.
         autocast: bf16 where the device is faster with it; None: float32.
+        keep: Which validated model is handed on: the best, or the last where the validation split
+            is trained on and can choose none.
     """
 
     epochs: int
@@ -56,6 +60,7 @@ class TrainerSettings:
     accumulate: int = 1
     clip_norm: float | None = None
     autocast: torch.dtype | None = None
+    keep: Literal["best", "last"] = "best"
 
 
 class Validation(NamedTuple):
@@ -100,12 +105,13 @@ class TrainingParts:
         export: Writes the model that is evaluated, with the threshold of a validation, to a path.
         average: Moving average of the model's weights, which is then what is validated and
             exported; None: the model itself.
+        teacher: Says what it sees in each sample, which ``loss`` then takes beside the labels.
         called: What training batches go through where that is not the model itself but a wrapper
             of it, such as ``DistributedDataParallel``, which has other names in its state.
     """
 
     model: ChangeModel
-    loss: BranchLoss
+    loss: BranchLoss | TaughtLoss
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     loader: DataLoader[PairSample]
@@ -115,6 +121,7 @@ class TrainingParts:
     validate: Validator
     export: Callable[[Path, Validation, TrainingPosition], None]
     average: AveragedModel | None = None
+    teacher: Teacher | None = None
     called: nn.Module | None = None
 
 
@@ -210,12 +217,13 @@ class Trainer:
             image.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
             for image in (sample.before, sample.after)
         )
+        lesson = () if self.parts.teacher is None else (self.parts.teacher(before, after),)
         before, after = normalise(before, after, self.parts.normalisation)
         loss = self.parts.loss
         autocast = self.settings.autocast
         with torch.autocast(self.device.type, dtype=autocast, enabled=autocast is not None):
             output = self._called(before, after, branches=loss.branches, levels=loss.levels)
-        sums = loss.sums(output, sample.label.to(self.device, non_blocking=True))
+        sums = loss.sums(output, sample.label.to(self.device, non_blocking=True), *lesson)
         terms = loss.combine(sums, whole=self.ranks.whole(sums))
         # Of the batches of this optimiser step, of which the last one of an epoch may have fewer.
         first = progress.batch - progress.batch % self.settings.accumulate
@@ -280,6 +288,7 @@ class Trainer:
         is_best = progress.best_f_score is None or result.f_score > progress.best_f_score
         if is_best:
             progress.best_f_score = result.f_score
+        if is_best or self.settings.keep == "last":
             self._export_best(result, progress)
         event = ValidationEvent(
             progress, result.histogram, result.threshold, result.roc_auc, is_best

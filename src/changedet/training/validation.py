@@ -14,7 +14,11 @@ from changedet.data.labelled import LabelledPair
 from changedet.data.reading import PairReader
 from changedet.inference.counting import ScoredPair, count_scores
 from changedet.inference.torch_scorer import TorchScorer
-from changedet.metrics.protocol import best_threshold_metrics, choose_threshold
+from changedet.metrics.protocol import (
+    TRAINING_SET_NOTE,
+    best_threshold_metrics,
+    choose_threshold,
+)
 from changedet.models.base import ChangeModel
 from changedet.models.model_file import save_model
 from changedet.rendering.heatmap import heatmap
@@ -22,7 +26,13 @@ from changedet.rendering.pictures import write_png
 from changedet.selection import Selection
 from changedet.storage.results import to_plain
 from changedet.training.checkpoint import TrainingPosition
-from changedet.training.config import ExperimentConfig, TrainingConfig, dump_settings, tile_px
+from changedet.training.config import (
+    ExperimentConfig,
+    TrainingConfig,
+    dump_settings,
+    tile_px,
+    trains_on_validation,
+)
 from changedet.training.dataset_statistics import DatasetStatistics
 from changedet.training.ranks import OneProcess, Ranks
 from changedet.training.trainer import StopRequested, Validation
@@ -159,13 +169,19 @@ def make_exporter(
             epoch=progress.epoch,
             batch=progress.batch,
         )
-        card = replace(
-            describe_model(model, config, facts),
-            threshold=result.threshold,
-            threshold_selection=chosen,
-            weights_selection=(chosen,),
-            metrics={"validation": to_plain(best_threshold_metrics(result.histogram))},
-        )
+        card = describe_model(model, config, facts)
+        figures = to_plain(best_threshold_metrics(result.histogram))
+        if trains_on_validation(config.data):
+            # A threshold from training images would suit no others.
+            card = replace(card, metrics={"validation": {**figures, "note": TRAINING_SET_NOTE}})
+        else:
+            card = replace(
+                card,
+                threshold=result.threshold,
+                threshold_selection=chosen,
+                weights_selection=(chosen,),
+                metrics={"validation": figures},
+            )
         save_model(path, model, card)
 
     return export

@@ -64,6 +64,7 @@ def test_both_protocols_are_printed_side_by_side(tmp_path: Path, model: Path, da
     assert "its threshold is chosen on this same set" in printed
     assert "fixed threshold: max-F1 on split 'val' of TINY (2 images)" in printed
     assert "labels: " in errors
+    assert "calibration error: none, since these scores are no probabilities" in printed
 
 
 def test_the_selection_set_is_called_optimistic(tmp_path: Path, model: Path, data: Path, run):

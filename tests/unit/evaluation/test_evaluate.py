@@ -20,6 +20,7 @@ from changedet.inference.detector import load
 from changedet.metrics.confusion import Confusion
 from changedet.metrics.histogram import PAPER_THRESHOLDS
 from changedet.models.model_file import save_model
+from changedet.models.registry import create_model
 from changedet.selection import Selection
 from changedet.types import Normalisation
 from stand_ins import untrained_network
@@ -524,3 +525,40 @@ def test_views_that_are_averaged_are_told(tmp_path: Path, model: Path, data: Pat
     assert turned["fixed_threshold"]["note"] == (
         "the threshold was chosen for test-time augmentation none, but turns is used"
     )
+
+
+def test_scores_that_are_probabilities_are_compared_with_shares_of_change(
+    tmp_path: Path, data: Path
+):
+    network = create_model("siamese_pyramid", encoder="test_efficientnet", decoder_width=8)
+    card = ModelCard(
+        architecture=network.architecture,
+        options=network.options,
+        normalisation=Normalisation((120.0,) * 3, (120.0,) * 3, (60.0,) * 3, (60.0,) * 3),
+        tile_px=64,
+    )
+    path = tmp_path / "classifies.safetensors"
+    save_model(path, network, card)
+    report = evaluate_model(request(path, data, tmp_path / "out"))
+
+    scored = predicted(path, data, "test")
+    scores = np.concatenate([score.ravel() for score, _ in scored])
+    changed = np.concatenate([label.ravel() for _, label in scored])
+    number = np.minimum((scores * 15).astype(int), 14)
+    gaps = [abs((scores - changed)[number == one].sum()) for one in range(15)]
+    assert report.calibration is not None
+    error = report.calibration.expected_calibration_error
+    assert error == pytest.approx(sum(gaps) / len(scores), abs=1e-3)
+    assert report.calibration.mean_score == pytest.approx(scores.mean(), abs=1e-3)
+    assert report.calibration.changed_share == pytest.approx(changed.mean())
+    written = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert written["calibration"]["expected_calibration_error"] == error
+    assert (tmp_path / "out" / "reliability.png").is_file()
+
+
+@pytest.mark.parametrize("method", ["model", "baseline:difference"])
+def test_distances_are_no_probabilities(tmp_path: Path, model: Path, data: Path, method: str):
+    spec = model if method == "model" else method
+    report = evaluate_model(request(spec, data, tmp_path / "out"))
+    assert report.to_dict()["calibration"] is None
+    assert not (tmp_path / "out" / "reliability.png").exists()

@@ -1,6 +1,7 @@
 import pytest
 
 from changedet.errors import ConfigError
+from changedet.models.options import gives_probabilities
 from changedet.models.registry import create_model, list_models
 
 SMALL = {"encoder": "resnet18", "head_width": 16}
@@ -74,3 +75,22 @@ def test_the_decoder_refuses_a_stride_that_is_no_power_of_two():
 def test_what_does_not_exist_is_named_with_what_does(name, options, message):
     with pytest.raises(ConfigError, match=message):
         create_model(name, **{**SMALL, **options})
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options", "expected"),
+    [
+        ("siamese_pyramid", {}, True),
+        ("siamese_pyramid", {"output": "logit"}, True),
+        ("siamese_pyramid", {"output": "distance"}, False),
+        ("dasnet", {}, False),
+        ("dasnet_v2", {"distance": "cosine"}, False),
+        ("ensemble", {"members": [("siamese_pyramid", {}), ("siamese_pyramid", {})]}, True),
+        ("ensemble", {"members": [("siamese_pyramid", {}), ("dasnet", {})]}, False),
+        ("baseline:cva", {}, False),
+    ],
+)
+def test_networks_that_classify_give_probabilities(architecture, options, expected):
+    members = [{"architecture": name, "options": own} for name, own in options.get("members", ())]
+    given = {"members": members} if members else options
+    assert gives_probabilities(architecture, given) is expected

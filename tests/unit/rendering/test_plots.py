@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from changedet.errors import ConfigError
+from changedet.metrics.calibration import measure_calibration
 from changedet.metrics.counter import ScoreCounter
 from changedet.metrics.objects import SIZE_CLASSES, SizeRecall
 from changedet.metrics.protocol import best_threshold_metrics
@@ -14,8 +15,10 @@ from changedet.rendering.plots import (
     SizeLine,
     SizePanel,
     precision_recall_figure,
+    reliability_figure,
     size_recall_figure,
     write_precision_recall_curve,
+    write_reliability_diagram,
     write_size_recall_chart,
 )
 
@@ -252,3 +255,26 @@ def test_odd_titles_and_undefined_intervals_are_drawn(tmp_path):
     assert pixels(tmp_path / "odd.png").shape[1] > 1000
     legend = size_recall_figure([SizePanel("t", lines)]).legends[0]
     assert [text.get_text().strip() for text in legend.get_texts()] == ["_a", r"\$x^", "c"]
+
+
+def test_the_reliability_diagram_shows_share_of_change_over_mean_score(tmp_path):
+    score = np.array([[0.02, 0.03, 0.41, 0.43, 0.9, 0.9]])
+    hist = counted(score, np.array([[0, 0, 0, 1, 1, 1]], dtype=np.uint8))
+    calibration = measure_calibration(hist)
+
+    axes, below = reliability_figure(calibration, title="validation").axes
+
+    points, label = labelled(axes, "expected calibration error")
+    assert points == pytest.approx(np.array([[0.025, 0.0], [0.42, 0.5], [0.9, 1.0]]), abs=1e-3)
+    assert label.endswith(f"{calibration.expected_calibration_error:.4f}")
+    assert [bar.get_height() for bar in below.patches] == [2, 2, 2]
+    write_reliability_diagram(tmp_path / "reliability.png", calibration, title="validation")
+    assert pixels(tmp_path / "reliability.png").shape[0] > 400
+
+
+def test_a_reliability_diagram_without_a_pixel_says_so():
+    nothing = measure_calibration(counted(np.array([[0.5]]), np.array([[255]], dtype=np.uint8)))
+
+    axes, _ = reliability_figure(nothing, title="").axes
+
+    assert labelled(axes, "no pixel")[0].size == 0

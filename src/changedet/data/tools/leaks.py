@@ -8,6 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from changedet.data.file_names import split_parts
 from changedet.data.pair import PairPaths
 from changedet.data.parallel import map_in_order
 from changedet.data.tools.near_duplicates import find_near_duplicates, make_thumbnails
@@ -65,7 +66,7 @@ def find_leaks(
 
     Args:
         splits: Pairs by split, as an index holds them.
-        train_split: Name of the split that is trained on.
+        train_split: Name of the split that is trained on, or of several, as ``train+val``.
         encoding: What the labels' values mean.
         channels: Channels of the images.
 
@@ -79,7 +80,7 @@ def find_leaks(
         split: [pair for pair in pairs if isinstance(pair, PairPaths)]
         for split, pairs in splits.items()
     }
-    training = files.pop(train_split, [])
+    training = [pair for part in split_parts(train_split) for pair in files.pop(part, [])]
     if not training or not any(files.values()):
         return ()
     found = {(leak.split, leak.name): leak for leak in _identical(training, files)}

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from changedet.data.index import BandChoice, PairIndex, index_pairs
 from changedet.data.labelled import DecodedPair, LabelledPair
 from changedet.data.labels.scan import LabelEncoding
+from changedet.data.seen import splits_trained_on
 from changedet.errors import DataError
 from changedet.evaluation.benchmark.methods import Method
 from changedet.evaluation.benchmark.request import AccuracyRequest, ThresholdPolicy
-from changedet.evaluation.leakage import find_seen, other_bands_note, training_data
+from changedet.evaluation.leakage import find_seen, other_bands_note
 from changedet.evaluation.model_data import bands_for, check_pixel_type, scan_labels_as_trained
 from changedet.evaluation.threshold import (
     ThresholdChoice,
@@ -101,10 +102,8 @@ class BenchmarkData:
     def training_splits(self) -> list[str]:
         """Splits that a method was trained on, as far as names tell; never the reported one."""
         named = {_USUAL_TRAINING_SPLIT}
-        named |= {
-            training_data(card, self.index).get("train_split", _USUAL_TRAINING_SPLIT)
-            for card in self._cards
-        }
+        for card in self._cards:
+            named |= {*splits_trained_on(card, self.index.name)}
         return [name for name in self.index.splits if name in named - {self._request.split}]
 
     @property
