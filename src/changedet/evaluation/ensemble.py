@@ -1,26 +1,33 @@
-"""Put trained models together into one file whose score is the mean of theirs."""
+"""Put trained models together into one file: the mean of their scores, or of their weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 
 from changedet.card import ModelCard, checked_name, read_precision
+from changedet.choices import check_choice
 from changedet.data.rasters.provenance import add_validation, difference
 from changedet.data.seen import data_settings, is_same_data_set
 from changedet.domain import Domain
 from changedet.errors import ConfigError
+from changedet.kinds import KindOfChange
 from changedet.model_search import find_model
 from changedet.models.base import ChangeModel
 from changedet.models.ensemble import Ensemble
 from changedet.models.model_file import load_model, save_model
+from changedet.models.weight_mean import mean_of_weights
 from changedet.storage.output_folder import Existing, check_result_file
 from changedet.types import Precision
 
 #: Settings of the data that tell what has been seen of it; members that differ in them are refused.
 _SPLITS = ("train_split", "val_split")
+
+
+#: Of what of the models the mean is taken.
+Average = Literal["scores", "weights"]
 
 
 class _Member(NamedTuple):
@@ -39,7 +46,7 @@ class EnsembleReport:
         val_split: Split that chose the members, if they say so.
         members_differ_in_views: Whether the members name different test-time views, in which case
             the file names none.
-        parameters: Number of trained values of all members.
+        parameters: Number of trained values, of all members where their scores are averaged.
         precision: Type of the stored weights.
         size_bytes: Size of the written file.
     """
@@ -54,9 +61,13 @@ class EnsembleReport:
 
 
 def build_ensemble(
-    models: Sequence[str | Path], out: str | Path, *, existing: Existing = "refuse"
+    models: Sequence[str | Path],
+    out: str | Path,
+    *,
+    average: Average = "scores",
+    existing: Existing = "refuse",
 ) -> EnsembleReport:
-    """Write one model file that scores by the mean of several.
+    """Write one model file that scores by the mean of several, or is the mean of their weights.
 
     What was chosen for the members one by one, their thresholds above all, does not fit their mean:
     the file has no threshold until it is calibrated
@@ -66,6 +77,8 @@ def build_ensemble(
     Args:
         models: Model files, runs or names, two or more, trained on the same splits of one data set.
         out: Model file to write.
+        average: ``scores``: every member scores, at the sum of their costs; ``weights``: one
+            network of the size of a member, see :func:`.weight_mean.mean_of_weights`.
         existing: Whether a file ``out`` may be replaced.
 
     Raises:
@@ -82,7 +95,9 @@ def build_ensemble(
         )
     check_result_file(out, existing=existing)
     members = [_Member(path, *load_model(path)) for path in paths]
-    ensemble = Ensemble([member.model for member in members])
+    check_choice("average", average, get_args(Average))
+    combine = Ensemble if average == "scores" else mean_of_weights
+    ensemble = combine([member.model for member in members])
     for number, member in enumerate(members):
         for earlier in members[:number]:
             _check_fits(earlier, member)
@@ -131,6 +146,7 @@ def _shared(first: _Member, second: _Member) -> dict[str, tuple[object, object]]
     shared: dict[str, tuple[object, object]] = {
         "type of pixel values": (one.pixel_type, other.pixel_type),
         "bands": (_bands(one), _bands(other)),
+        "working ground sample distances": (one.working_gsd_m, other.working_gsd_m),
         **{f"data.{name}": (_split(one, name), _split(other, name)) for name in _SPLITS},
     }
     if one.data_name is None or not is_same_data_set(other.data_name, one.data_name):
@@ -195,7 +211,7 @@ def _merged_domain(domains: Sequence[Domain | None]) -> Domain | None:
     )
 
 
-def _merged_card(ensemble: Ensemble, members: Sequence[_Member]) -> ModelCard:
+def _merged_card(ensemble: ChangeModel, members: Sequence[_Member]) -> ModelCard:
     cards = [member.card for member in members]
     first = cards[0]
     blocks = first.blocks
@@ -230,4 +246,7 @@ def _merged_card(ensemble: Ensemble, members: Sequence[_Member]) -> ModelCard:
         source_bands=first.source_bands,
         source_bands_after=first.source_bands_after,
         domain=_merged_domain([card.domain for card in cards]),
+        # Thresholds and temperatures of the members do not fit their mean.
+        kinds=tuple(KindOfChange(kind.name) for kind in first.kinds),
+        working_gsd_m=first.working_gsd_m,
     )

@@ -6,6 +6,8 @@ import torch
 from changedet.card import ModelCard, read_card
 from changedet.cli.ensemble import ensemble
 from changedet.cli.info import info
+from changedet.cli.wording import with_options
+from changedet.errors import ConfigError
 from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
 from changedet.types import Normalisation
@@ -54,3 +56,17 @@ def test_the_next_step_names_the_split_and_asks_for_views_where_members_differ(i
     assert words[:5] == ["changedet", "calibrate", str(out), str(out), "--overwrite"]
     assert words[words.index("--split") + 1] == "my val"
     assert words[-2:] == ["--test-time", "VIEWS"]
+
+
+def test_the_mean_of_weights_is_a_choice_and_unlike_models_are_told_what_to_do(invoke, tmp_path):
+    alike = [make_model(tmp_path / f"{seed}.safetensors", seed=seed) for seed in range(2)]
+    out = tmp_path / "soup.safetensors"
+    result = invoke(ensemble, *alike, "--average", "weights", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert read_card(out).architecture == "dasnet"
+    other = make_model(tmp_path / "other.safetensors", encoder="test_resnet")
+    result = invoke(
+        ensemble, alike[0], other, "--average", "weights", "--out", tmp_path / "no.safetensors"
+    )
+    assert isinstance(result.exception, ConfigError)
+    assert "--average scores" in with_options(str(result.exception))

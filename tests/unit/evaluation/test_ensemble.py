@@ -13,7 +13,9 @@ from changedet.evaluation.calibrate import CalibrationRequest, calibrate_model
 from changedet.evaluation.ensemble import build_ensemble
 from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
 from changedet.inference.detector import load
+from changedet.kinds import KindOfChange
 from changedet.models.model_file import load_model, save_model
+from changedet.models.registry import create_model
 from changedet.selection import Selection
 from changedet.types import Normalisation, Precision
 from stand_ins import untrained_network
@@ -254,3 +256,64 @@ def test_an_ensemble_is_calibrated_and_judged_like_its_members(make, tmp_path, p
         "val": "selection set, optimistic",
         "test": "selection set, optimistic",
     }
+
+
+def test_the_mean_of_weights_is_one_network_that_scores_in_between(make, tmp_path):
+    first, second = make("first", metrics={"val": {"f1": 0.5}}), make("second")
+    out = tmp_path / "soup.safetensors"
+    report = build_ensemble([first, second], out, average="weights")
+    assert report.parameters == read_parameter_count(out) == read_parameter_count(first)
+    mean, card = load_model(out)
+    states = [load_model(path)[0].state_dict() for path in (first, second)]
+    for name, value in mean.state_dict().items():
+        if value.is_floating_point():
+            expected = (states[0][name].double() + states[1][name].double()) / 2
+            torch.testing.assert_close(value, expected.float())
+    assert card.architecture == "dasnet"
+    assert card.threshold is None
+    assert card.metrics == {"members": [{"val": {"f1": 0.5}}, {}]}
+    assert load(out, device="cpu").predict(*make_pair()).score.shape == (64, 64)
+
+
+def test_weights_of_unlike_networks_are_not_averaged(make, tmp_path):
+    first, second = make("first"), make("second", attention="dual")
+    with pytest.raises(ConfigError, match=r"dasnet \(attention .*`average=\"scores\"`"):
+        build_ensemble([first, second], tmp_path / "out.safetensors", average="weights")
+    with pytest.raises(ConfigError, match=r"average must be .*'both'"):
+        build_ensemble([first, second], tmp_path / "out.safetensors", average="both")
+
+
+def test_kinds_of_change_are_kept_without_the_thresholds_of_the_members(tmp_path):
+    paths = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        network = create_model(
+            "siamese_pyramid",
+            encoder="test_efficientnet",
+            decoder_width=8,
+            kinds=("any", "building"),
+        )
+        kinds = tuple(KindOfChange(name, threshold=0.1 * (seed + 1)) for name in network.kinds)
+        card = replace(
+            CARD,
+            architecture="siamese_pyramid",
+            options=network.options,
+            kinds=kinds,
+            working_gsd_m=(0.5, 2.0),
+        )
+        paths.append(tmp_path / f"{seed}.safetensors")
+        save_model(paths[-1], network, card)
+    for average in ("scores", "weights"):
+        out = tmp_path / f"{average}.safetensors"
+        card = build_ensemble(paths, out, average=average).card
+        assert card == read_card(out)
+        assert [(kind.name, kind.threshold) for kind in card.kinds] == [
+            ("any", None),
+            ("building", None),
+        ]
+        assert card.working_gsd_m == (0.5, 2.0)
+    card = read_card(paths[1])
+    network = load_model(paths[1])[0]
+    save_model(paths[1], network, replace(card, working_gsd_m=(1.0, 2.0)))
+    with pytest.raises(ConfigError, match="working ground sample distances"):
+        build_ensemble(paths, tmp_path / "out.safetensors")
