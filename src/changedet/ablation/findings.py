@@ -10,7 +10,7 @@ from changedet.ablation.estimates import (
 )
 from changedet.ablation.learning import NO_BASELINE, Learning, learning_of
 from changedet.ablation.results import AblationResults, RowResult, RunResult
-from changedet.ablation.scoring import FIGURES, Measure, Protocol
+from changedet.ablation.scoring import FIGURES, Evaluation, Measure, Protocol
 from changedet.ablation.table import (
     Claim,
     CostClaim,
@@ -46,38 +46,45 @@ class ClaimResult:
         claim: The claim.
         protocol: Protocol under which it was tested; None where it is not about a split's scores.
         finding: The verdict.
+        held_out: The held-out set on which it was tested; None: the split of the protocol.
     """
 
     claim: Claim
     protocol: Protocol | None
     finding: Finding
+    held_out: str | None = None
+
+    @property
+    def where(self) -> str:
+        """Where it was tested, in words."""
+        return "-" if self.protocol is None else str(Evaluation(self.protocol, self.held_out))
 
 
 def judge_claims(results: AblationResults) -> list[ClaimResult]:
-    """Test every claim of the table; one about F1 or heat maps by each protocol there is."""
+    """Test every claim of the table; one about F1 or heat maps by each evaluation there is."""
     learning = learning_of(results)
     judged: list[ClaimResult] = []
     for claim in results.table.claims:
         if isinstance(claim, DifferenceClaim | HeatMapClaim):
-            for protocol in results.protocols:
-                finding = _compare(results, claim, protocol)
-                finding = _if_learned(finding, learning, claim.rows, protocol=protocol)
-                judged.append(ClaimResult(claim, protocol, finding))
+            for evaluation in results.evaluations:
+                finding = _compare(results, claim, evaluation)
+                finding = _if_learned(finding, learning, claim.rows, evaluation=evaluation)
+                judged.append(ClaimResult(claim, evaluation.protocol, finding, evaluation.held_out))
         else:
             judged.append(ClaimResult(claim, None, _other(results, claim)))
     return judged
 
 
 def _if_learned(
-    finding: Finding, learning: Learning, rows: Sequence[str], *, protocol: Protocol
+    finding: Finding, learning: Learning, rows: Sequence[str], *, evaluation: Evaluation
 ) -> Finding:
     """Take back a verdict about rows that do not beat the untrained methods."""
     if finding.verdict == "not run":
         return finding
-    fault = learning.fault(rows, protocol)
+    fault = learning.fault(rows, evaluation)
     if fault is not None:
         return not_judged(finding, fault)
-    if not learning.has_baseline(rows, protocol):
+    if not learning.has_baseline(rows, evaluation):
         return replace(finding, why=f"{finding.why}; {NO_BASELINE}")
     return finding
 
@@ -93,14 +100,14 @@ def _other(
 
 
 def _compare(
-    results: AblationResults, claim: DifferenceClaim | HeatMapClaim, protocol: Protocol
+    results: AblationResults, claim: DifferenceClaim | HeatMapClaim, evaluation: Evaluation
 ) -> Finding:
     rows = [results.row(name) for name in claim.rows]
     missing = _missing(rows) or _indistinct(*rows)
     if missing is not None:
         return not_run(missing)
     measure: Measure = claim.quantity if isinstance(claim, HeatMapClaim) else "f1"
-    ours, theirs = (row.sums(protocol, measure) for row in rows)
+    ours, theirs = (row.sums(evaluation, measure) for row in rows)
     if not ours or not theirs:
         return not_run("one of the rows was not evaluated on this split")
     if len({len(sums) for sums in (*ours, *theirs)}) > 1:

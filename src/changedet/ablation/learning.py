@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from changedet.ablation.estimates import F1, Estimate, Sums, estimate_difference
 from changedet.ablation.results import AblationResults, RowResult
-from changedet.ablation.scoring import Protocol
+from changedet.ablation.scoring import Evaluation
 
 #: Said of verdicts that nothing untrained stands beside.
 NO_BASELINE = "no untrained method was evaluated on these images to compare with"
@@ -41,7 +41,7 @@ class Advance(NamedTuple):
 
 
 class Learning:
-    """Compares rows to the untrained methods; each row once for each protocol.
+    """Compares rows to the untrained methods; each row once for each evaluation.
 
     Args:
         results: The ablation.
@@ -51,15 +51,15 @@ class Learning:
         self._results = results
         self.advance = lru_cache(maxsize=None)(self._advance)
 
-    def fault(self, names: Iterable[str], protocol: Protocol) -> str | None:
+    def fault(self, names: Iterable[str], evaluation: Evaluation) -> str | None:
         """Say which rows do not beat the best untrained method; None if all of them do.
 
         Args:
-            names: Rows that were evaluated under the protocol.
-            protocol: Where both are compared.
+            names: Rows that were evaluated so.
+            evaluation: Where both are compared.
         """
         for name in names:
-            advance = self.advance(name, protocol)
+            advance = self.advance(name, evaluation)
             if advance is not None and not advance.has_learned:
                 return (
                     f"row {name} does not beat the untrained method {advance.name} "
@@ -67,16 +67,18 @@ class Learning:
                 )
         return None
 
-    def has_baseline(self, names: Iterable[str], protocol: Protocol) -> bool:
+    def has_baseline(self, names: Iterable[str], evaluation: Evaluation) -> bool:
         """Tell whether there is an untrained method beside each of these rows."""
-        return all(self.advance(name, protocol) is not None for name in names)
+        return all(self.advance(name, evaluation) is not None for name in names)
 
-    def _advance(self, name: str, protocol: Protocol) -> Advance | None:
+    def _advance(self, name: str, evaluation: Evaluation) -> Advance | None:
         """Compare a row to the best untrained method on the same images, if there is one."""
-        runs = self._results.row(name).sums(protocol)
+        runs = self._results.row(name).sums(evaluation)
         if not runs:
             return None
-        beside = [each for each in self._untrained[protocol] if len(each.sums) == len(runs[0])]
+        beside = [
+            each for each in self._untrained.get(evaluation, []) if len(each.sums) == len(runs[0])
+        ]
         if not beside:
             return None
         best = max(beside, key=lambda each: each.f1)
@@ -84,16 +86,17 @@ class Learning:
         return Advance(best.name, best.f1, own, estimate_difference(runs, [best.sums]))
 
     @cached_property
-    def _untrained(self) -> dict[Protocol, list["_Untrained"]]:
-        found: dict[Protocol, list[_Untrained]] = {"best_threshold": [], "fixed_threshold": []}
+    def _untrained(self) -> dict[Evaluation, list["_Untrained"]]:
+        found: dict[Evaluation, list[_Untrained]] = {}
         for baseline in self._results.baselines:
             if baseline.judgement is None:
                 continue
-            for protocol, score in baseline.judgement.scores.items():
-                sums = score.sums("f1")
-                if len(sums):
-                    f1 = F1.pooled(sums)
-                    found[protocol].append(_Untrained(baseline.name, f1, sums))
+            for evaluation in self._results.evaluations:
+                score = baseline.judgement.score(evaluation)
+                if score is not None and score.images:
+                    sums = score.sums("f1")
+                    one = _Untrained(baseline.name, F1.pooled(sums), sums)
+                    found.setdefault(evaluation, []).append(one)
         return found
 
 
@@ -110,8 +113,8 @@ class _Untrained(NamedTuple):
 
 
 def unlearned_rows(
-    learning: Learning, rows: Iterable[RowResult], protocol: Protocol
+    learning: Learning, rows: Iterable[RowResult], evaluation: Evaluation
 ) -> list[tuple[RowResult, Advance]]:
     """List the evaluated rows that do not beat the best untrained method."""
-    advances = ((row, learning.advance(row.row.name, protocol)) for row in rows)
+    advances = ((row, learning.advance(row.row.name, evaluation)) for row in rows)
     return [(row, one) for row, one in advances if one is not None and not one.has_learned]

@@ -29,11 +29,11 @@ from changedet.training.model_config import former_settings
 from changedet.training.schedule import build_schedule
 
 _TEST_SPLIT = "test"
-# Settings that earlier releases did not have, with the value that changes nothing.
-_LATER_SETTINGS = {
-    **dict.fromkeys(("source_bands", "source_bands_after", "bands", "bands_after")),
-    **dict.fromkeys(("statistics_swap", "fourier_swap", "sensor"), 0.0),
-}
+# Settings that earlier releases did not have, and that change nothing where they are not set.
+_LATER_SETTINGS = (
+    *("source_bands", "source_bands_after", "bands", "bands_after", "held_out"),
+    *("statistics_swap", "fourier_swap", "sensor"),
+)
 RUNS = "runs"
 
 
@@ -316,8 +316,4 @@ def _with_channels(run: PlannedRun, index: PairIndex) -> PlannedRun:
 
 def _without_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out settings that earlier releases did not have, so that their runs still match."""
-    return {
-        key: value
-        for key, value in settings.items()
-        if key not in _LATER_SETTINGS or value != _LATER_SETTINGS[key]
-    }
+    return {key: value for key, value in settings.items() if value or key not in _LATER_SETTINGS}

@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from changedet.ablation.report_data import (
     BaselineFigures,
     ClaimFigures,
     HeatMapFigures,
+    HeldOutFigures,
     RowFigures,
     RunFigures,
     RunScores,
@@ -29,7 +30,13 @@ from changedet.ablation.results import (
     mean,
 )
 from changedet.ablation.run_state import RunState
-from changedet.ablation.scoring import HEAT_MAP_MEASURES
+from changedet.ablation.scoring import (
+    HEAT_MAP_MEASURES,
+    PROTOCOLS,
+    Evaluation,
+    Protocol,
+    SplitScore,
+)
 from changedet.rendering.markdown import write_markdown
 from changedet.rendering.page import write_summary
 from changedet.storage.atomic import write_text
@@ -81,14 +88,16 @@ def _content(results: AblationResults, claims: Sequence[ClaimResult]) -> Ablatio
         data=results.data,
         val_split=results.val_split,
         test_split=results.test_split,
+        held_out=results.held_out,
         notes=results.notes,
         problems=results.problems,
-        rows=tuple(_row(row) for row in results.rows),
-        baselines=tuple(_baseline(baseline) for baseline in results.baselines),
+        rows=tuple(_row(results, row) for row in results.rows),
+        baselines=tuple(_baseline(results, baseline) for baseline in results.baselines),
         claims=tuple(
             ClaimFigures(
                 **to_plain(result.claim),
                 protocol=result.protocol,
+                held_out=result.held_out,
                 **vars(result.finding),
             )
             for result in claims
@@ -96,7 +105,7 @@ def _content(results: AblationResults, claims: Sequence[ClaimResult]) -> Ablatio
     )
 
 
-def _row(row: RowResult) -> RowFigures:
+def _row(results: AblationResults, row: RowResult) -> RowFigures:
     return RowFigures(
         name=row.row.name,
         title=row.row.title,
@@ -104,6 +113,18 @@ def _row(row: RowResult) -> RowFigures:
         published=row.row.published,
         best_threshold=row.estimate("best_threshold"),
         fixed_threshold=row.estimate("fixed_threshold"),
+        held_out={
+            name: HeldOutFigures(
+                **{each: row.estimate(each, held_out=name) for each in PROTOCOLS},
+                average_precision=mean(
+                    [
+                        score.average_precision
+                        for score in row.scores(Evaluation("best_threshold", name))
+                    ]
+                ),
+            )
+            for name in results.held_out
+        },
         heat_maps=HeatMapFigures(
             **{measure: row.estimate("best_threshold", measure) for measure in HEAT_MAP_MEASURES}
         ),
@@ -117,15 +138,8 @@ def _row(row: RowResult) -> RowFigures:
 def _run(run: RunResult) -> RunFigures:
     return RunFigures(
         **dict(run.record),
-        scores=RunScores(
-            **{
-                # Without the thousands of numbers that stay in the run's own file.
-                protocol: ScoreFigures(
-                    **{name: getattr(score, name) for name in ScoreFigures.model_fields}
-                )
-                for protocol, score in run.judgement.scores.items()
-            }
-        ),
+        scores=_scores(run.judgement.scores),
+        held_out={name: _scores(scores) for name, scores in run.judgement.held_out.items()},
         parameters=run.judgement.parameters,
         gflop=run.judgement.gflop,
         epochs=run.logs.epochs,
@@ -138,7 +152,19 @@ def _run(run: RunResult) -> RunFigures:
     )
 
 
-def _baseline(baseline: BaselineResult) -> BaselineFigures:
+def _scores(scores: Mapping[Protocol, SplitScore]) -> RunScores:
+    """Leave out the thousands of numbers that stay in the run's own file."""
+    return RunScores(
+        **{
+            protocol: ScoreFigures(
+                **{name: getattr(score, name) for name in ScoreFigures.model_fields}
+            )
+            for protocol, score in scores.items()
+        }
+    )
+
+
+def _baseline(results: AblationResults, baseline: BaselineResult) -> BaselineFigures:
     if baseline.judgement is None:
         return BaselineFigures(name=baseline.name, reason=baseline.reason)
     scores = baseline.judgement.scores
@@ -149,6 +175,14 @@ def _baseline(baseline: BaselineResult) -> BaselineFigures:
             protocol: BaselineEstimate(**vars(score.estimate()), threshold=score.threshold)
             for protocol, score in scores.items()
         },
+        held_out={
+            name: HeldOutFigures(
+                **{each: own[each].estimate() for each in PROTOCOLS},
+                average_precision=own["best_threshold"].average_precision,
+            )
+            for name, own in baseline.judgement.held_out.items()
+            if name in results.held_out
+        },
         heat_maps=HeatMapFigures(
             **{measure: scores["best_threshold"].estimate(measure) for measure in HEAT_MAP_MEASURES}
         ),
@@ -157,10 +191,10 @@ def _baseline(baseline: BaselineResult) -> BaselineFigures:
 
 def _flat_row(results: AblationResults, row: RowResult) -> dict[str, Any]:
     flat: dict[str, Any] = {"row": row.row.name, "title": row.row.title, "seeds": len(row.runs)}
-    for protocol in results.protocols:
-        f1 = row.estimate(protocol)
+    for one in results.evaluations:
+        f1 = row.estimate(one.protocol, held_out=one.held_out)
         for name in ("mean", "std", "low", "high"):
-            flat[f"{protocol}_f1_{name}"] = None if f1 is None else getattr(f1, name)
+            flat[f"{one.column}_f1_{name}"] = None if f1 is None else getattr(f1, name)
     resources = [run.resources for run in row.runs]
     flat["parameters"] = row.runs[0].judgement.parameters if row.runs else None
     flat["gflop"] = row.runs[0].judgement.gflop if row.runs else None
@@ -178,11 +212,11 @@ def _flat_row(results: AblationResults, row: RowResult) -> dict[str, Any]:
 
 def _flat_run(results: AblationResults, run: RunResult) -> dict[str, Any]:
     flat: dict[str, Any] = {"row": run.record.row, "seed": run.record.seed}
-    for protocol in results.protocols:
-        score = run.judgement.scores.get(protocol)
-        flat[f"{protocol}_f1"] = None if score is None else score.estimate().mean
+    for one in results.evaluations:
+        score = run.judgement.score(one)
+        flat[f"{one.column}_f1"] = None if score is None else score.estimate().mean
         for name in ("threshold", "precision", "recall", "average_precision", "roc_auc"):
-            flat[f"{protocol}_{name}"] = None if score is None else getattr(score, name)
+            flat[f"{one.column}_{name}"] = None if score is None else getattr(score, name)
     flat["epochs"] = run.logs.epochs
     flat["best_epoch"], flat["best_batch"] = run.logs.best or (None, None)
     flat["seconds"] = run.resources.seconds

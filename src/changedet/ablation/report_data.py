@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from changedet.ablation.estimates import Estimate
 from changedet.ablation.resources import Resources
@@ -56,11 +56,26 @@ class RunScores(Record):
     honest: ClassVar[Any] = former_name("fixed_threshold", ScoreFigures | None)
 
 
+class HeldOutFigures(Record):
+    """F1 on the validation split of a held-out set of a mixture.
+
+    Attributes:
+        best_threshold: At the best threshold on these images; null if it was not evaluated.
+        fixed_threshold: At the threshold that the other sets chose; null likewise.
+        average_precision: Mean area under the precision-recall curve.
+    """
+
+    best_threshold: Estimate | None
+    fixed_threshold: Estimate | None
+    average_precision: Figure
+
+
 class RunFigures(RunState):
     """A run that was trained and evaluated.
 
     Attributes:
         scores: Figures by protocol.
+        held_out: The same for each held-out set of a mixture.
         parameters: Trained values of the network.
         gflop: 10^9 operations for a 256 x 256 pair.
         epochs: Epochs that were begun.
@@ -73,6 +88,7 @@ class RunFigures(RunState):
     """
 
     scores: RunScores
+    held_out: dict[str, RunScores] = Field(default_factory=dict)
     parameters: int | None
     gflop: float | None
     epochs: int
@@ -107,6 +123,7 @@ class RowFigures(Record):
         published: Max-F1 that its authors report, on data of their own; null: not known.
         best_threshold: Max-F1 on the validation split, optimistic; null without a run.
         fixed_threshold: F1 on the test split; null without a run or such a split.
+        held_out: F1 on each held-out set of a mixture.
         heat_maps: How clean the heat maps are.
         rank_correlation: Of max-F1 and ROC-AUC over the validations of its runs.
         loss_spread: How far the loss terms lie apart; null with one term.
@@ -120,6 +137,7 @@ class RowFigures(Record):
     published: float | None = None
     best_threshold: Estimate | None = None
     fixed_threshold: Estimate | None = None
+    held_out: dict[str, HeldOutFigures] = Field(default_factory=dict)
     heat_maps: HeatMapFigures
     rank_correlation: Estimate
     loss_spread: Figure
@@ -157,6 +175,7 @@ class BaselineFigures(Record):
         reason: Why it could not be evaluated.
         best_threshold: On the validation split, optimistic; null if it could not be evaluated.
         fixed_threshold: On the test split; null if it could not be evaluated there.
+        held_out: On each held-out set of a mixture.
         heat_maps: How clean its heat maps are; null if it could not be evaluated.
     """
 
@@ -164,6 +183,7 @@ class BaselineFigures(Record):
     reason: str | None
     best_threshold: BaselineEstimate | None = None
     fixed_threshold: BaselineEstimate | None = None
+    held_out: dict[str, HeldOutFigures] = Field(default_factory=dict)
     heat_maps: HeatMapFigures | None = None
     seed: ClassVar[Any] = former_name("best_threshold", BaselineEstimate | None)
     honest: ClassVar[Any] = former_name("fixed_threshold", BaselineEstimate | None)
@@ -176,6 +196,7 @@ class ClaimFigures(Record):
         kind: Kind of the claim.
         text: The claim in words.
         protocol: Protocol under which it was tested; null where it is not about a split's scores.
+        held_out: The held-out set on which it was tested; null: the split of the protocol.
         verdict: Whether it holds.
         why: The figures behind the verdict, or why there are none.
         measured: The estimate behind it, if there is one.
@@ -186,6 +207,7 @@ class ClaimFigures(Record):
     kind: str
     text: str
     protocol: Protocol | None
+    held_out: str | None = None
     verdict: Verdict
     why: str
     measured: Estimate | None
@@ -200,11 +222,13 @@ class AblationFindings(Results):
         data: Folder of the data set.
         val_split: Split that chooses models and thresholds.
         test_split: Split that is evaluated at a fixed threshold, if there is one.
+        held_out: Sets of a mixture that no row was trained on.
         notes: What a reader must know of the data.
         problems: What went wrong.
         rows: The rows of the table.
         baselines: The baselines.
-        claims: The claims of the table; one about F1 or heat maps once for each protocol.
+        claims: The claims of the table; one about F1 or heat maps once for each protocol,
+            and on each held-out set.
     """
 
     kind: Literal["ablation"] = "ablation"
@@ -213,6 +237,7 @@ class AblationFindings(Results):
     data: str
     val_split: str
     test_split: str | None
+    held_out: tuple[str, ...] = ()
     notes: tuple[str, ...]
     problems: tuple[str, ...]
     rows: tuple[RowFigures, ...]

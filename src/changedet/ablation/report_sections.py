@@ -7,6 +7,7 @@ from pathlib import Path
 from changedet.ablation.estimates import LEVEL, Estimate
 from changedet.ablation.findings import ClaimResult
 from changedet.ablation.learning import NO_BASELINE, learning_of, unlearned_rows
+from changedet.ablation.report_held_out import held_out_tables, interval_text
 from changedet.ablation.results import (
     AblationResults,
     BaselineResult,
@@ -47,6 +48,7 @@ def report_sections(results: AblationResults, claims: Sequence[ClaimResult]) -> 
     sections = [
         Section("", _opening(results, claims)),
         Section("Accuracy", [_accuracy(results), *_row_notes(results), *_learning(results)]),
+        Section("Held-out sets", held_out_tables(results)),
         Section("Cost", [_cost(results)]),
         Section("During training", [_course(results)]),
         Section("Claims", _claims(results, claims)),
@@ -124,13 +126,7 @@ def _accuracy(results: AblationResults) -> Table:
 def _estimate_cells(estimate: Estimate | None) -> list[Cell]:
     if estimate is None:
         return [None, None, None]
-    return [estimate.mean, estimate.std, _interval(estimate)]
-
-
-def _interval(estimate: Estimate) -> str | None:
-    if not estimate.low <= estimate.high:
-        return None
-    return f"{estimate.low:.4f} to {estimate.high:.4f}"
+    return [estimate.mean, estimate.std, interval_text(estimate)]
 
 
 def _baseline_title(baseline: BaselineResult) -> list[Cell]:
@@ -160,17 +156,17 @@ def _learning(results: AblationResults) -> list[Note]:
         reason = f"{NO_BASELINE}, so claims are tested although rows may not have learned anything"
         return [Note(f"WARNING: {reason}", "warning")]
     notes = []
-    for protocol in results.protocols:
-        behind = unlearned_rows(learning, results.asked_rows, protocol)
+    for evaluation in results.evaluations:
+        behind = unlearned_rows(learning, results.asked_rows, evaluation)
         if not behind:
             continue
-        best = behind[0][1]
+        best, where = behind[0][1], str(evaluation)
         rows = "; ".join(f"{row.row.title}: {one.describe()}" for row, one in behind)
         notes.append(
             Note(
-                f"{protocol.replace('_', ' ').capitalize()}: {len(behind)} rows do not beat the "
-                f"best untrained method ({best.name}, F1 {best.f1:.4f}), so claims about them are "
-                f"not judged. {rows}",
+                f"{where[0].upper()}{where[1:]}: {len(behind)} rows do not beat the best "
+                f"untrained method ({best.name}, F1 {best.f1:.4f}), so claims about them are not "
+                f"judged. {rows}",
                 "warning",
             )
         )
@@ -234,7 +230,7 @@ def _course(results: AblationResults) -> Table:
                 validations,
                 None if best is None else f"epoch {best.epoch}, batch {best.batch}",
                 together.mean,
-                _interval(together),
+                interval_text(together),
                 row.loss_spread(),
             ]
         )
@@ -295,7 +291,7 @@ def _claims(results: AblationResults, claims: Sequence[ClaimResult]) -> list[Tab
     rows: list[list[Cell]] = [
         [
             result.claim.text,
-            "-" if result.protocol is None else result.protocol.replace("_", " "),
+            result.where,
             Badge(result.finding.verdict, TONES[result.finding.verdict]),
             result.finding.why,
         ]

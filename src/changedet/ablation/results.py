@@ -24,7 +24,15 @@ from changedet.ablation.run_state import (
     read_record,
     read_run_resources,
 )
-from changedet.ablation.scoring import FIGURES, JudgedSplits, Measure, Protocol
+from changedet.ablation.scoring import (
+    FIGURES,
+    PROTOCOLS,
+    Evaluation,
+    JudgedSplits,
+    Measure,
+    Protocol,
+    SplitScore,
+)
 from changedet.ablation.table import AblationTable, Row, parse_table
 from changedet.errors import ConfigError, StorageError
 from changedet.storage.markers import ABLATION
@@ -98,15 +106,27 @@ class RowResult:
     runs: tuple[RunResult, ...]
     open: tuple[RunRecord, ...]
 
-    def sums(self, protocol: Protocol, measure: Measure = "f1") -> list[Sums]:
-        """Give what a measure is computed from, one per run evaluated under the protocol."""
-        judged = (run.judgement.scores for run in self.runs)
-        sums = [scores[protocol].sums(measure) for scores in judged if protocol in scores]
+    def scores(self, evaluation: Evaluation) -> list[SplitScore]:
+        """Give the figures of its runs that were evaluated so."""
+        scores = (run.judgement.score(evaluation) for run in self.runs)
+        return [score for score in scores if score is not None]
+
+    def sums(self, evaluation: Evaluation, measure: Measure = "f1") -> list[Sums]:
+        """Give what a measure is computed from, one per run that was evaluated so."""
+        sums = [score.sums(measure) for score in self.scores(evaluation)]
         return [each for each in sums if len(each)]
 
-    def estimate(self, protocol: Protocol, measure: Measure = "f1") -> Estimate | None:
-        """Estimate a measure over its seeds by a protocol; None if no run was evaluated so."""
-        sums = self.sums(protocol, measure)
+    def estimate(
+        self, protocol: Protocol, measure: Measure = "f1", *, held_out: str | None = None
+    ) -> Estimate | None:
+        """Estimate a measure over its seeds; None if no run was evaluated so.
+
+        Args:
+            protocol: At which threshold.
+            measure: The measure.
+            held_out: A held-out set; None: the split of the protocol.
+        """
+        sums = self.sums(Evaluation(protocol, held_out), measure)
         return estimate_figure(sums, FIGURES[measure]) if sums else None
 
     def correlation(self) -> Estimate:
@@ -158,6 +178,7 @@ class AblationResults:
         notes: What a reader must know of the data.
         problems: What went wrong.
         asked: Names of the rows that were asked for; None: all.
+        held_out: Sets of a mixture that no row is trained on, on which all are evaluated.
     """
 
     table: AblationTable
@@ -171,6 +192,7 @@ class AblationResults:
     notes: tuple[str, ...]
     problems: tuple[str, ...]
     asked: tuple[str, ...] | None = None
+    held_out: tuple[str, ...] = ()
 
     @property
     def asked_rows(self) -> tuple[RowResult, ...]:
@@ -183,10 +205,18 @@ class AblationResults:
 
     @property
     def protocols(self) -> tuple[Protocol, ...]:
-        """Protocols that there are figures of."""
+        """Protocols that there are figures of, on the splits that are not held out."""
         if self.test_split is None:
             return ("best_threshold",)
         return ("best_threshold", "fixed_threshold")
+
+    @property
+    def evaluations(self) -> tuple[Evaluation, ...]:
+        """All that there are figures of: the protocols, then both for each held-out set."""
+        return (
+            *map(Evaluation, self.protocols),
+            *(Evaluation(each, name) for name in self.held_out for each in PROTOCOLS),
+        )
 
     def row(self, name: str) -> RowResult:
         """Find the row of a name that is in the table."""
@@ -222,6 +252,7 @@ def collect_results(out: Path) -> AblationResults:
         notes=stored.notes,
         problems=(*stored.problems, *problems),
         asked=stored.asked,
+        held_out=stored.splits.held_out,
     )
 
 

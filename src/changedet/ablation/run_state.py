@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from changedet.ablation.estimates import FloatArray
 from changedet.ablation.resources import Resources, read_resources
-from changedet.ablation.scoring import Protocol, SplitScore
+from changedet.ablation.scoring import Evaluation, Protocol, SplitScore
 from changedet.errors import ResultsError
 from changedet.storage.results import PlainJson, Record, Results
 from changedet.storage.text import read_text
@@ -75,6 +76,7 @@ class Judgement(Results):
     Attributes:
         title: Name for tables.
         scores: Figures by protocol.
+        held_out: The same on the validation split of each held-out set of a mixture.
         parameters: Trained values; null for an untrained baseline.
         gflop: 10^9 operations for a 256 x 256 pair, all views of test-time augmentation together;
             null for an untrained baseline.
@@ -87,9 +89,16 @@ class Judgement(Results):
     kind: Literal["ablation_judgement"] = "ablation_judgement"
     title: str
     scores: dict[Protocol, SplitScore]
+    held_out: dict[str, dict[Protocol, SplitScore]] = Field(default_factory=dict)
     parameters: int | None = None
     gflop: float | None = None
     heat_map_middle: float | None = None
+
+    def score(self, evaluation: Evaluation) -> SplitScore | None:
+        """Give the figures of one evaluation; None if it was not evaluated so."""
+        name = evaluation.held_out
+        scores = self.scores if name is None else self.held_out.get(name, {})
+        return scores.get(evaluation.protocol)
 
     @classmethod
     def upgrade(cls, content: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -46,6 +46,32 @@ from changedet.types import Mode
 
 #: Figures at the best of 96 thresholds on the reported images, or at one that others chose.
 Protocol = Literal["best_threshold", "fixed_threshold"]
+PROTOCOLS: tuple[Protocol, ...] = ("best_threshold", "fixed_threshold")
+
+
+class Evaluation(NamedTuple):
+    """Where a source is evaluated, and how.
+
+    Attributes:
+        protocol: At which threshold.
+        held_out: Name of the held-out set of a mixture; None: the split of the protocol.
+    """
+
+    protocol: Protocol
+    held_out: str | None = None
+
+    @property
+    def column(self) -> str:
+        """What the names of its columns begin with."""
+        return (
+            self.protocol if self.held_out is None else f"held_out_{self.held_out}_{self.protocol}"
+        )
+
+    def __str__(self) -> str:
+        name = self.protocol.replace("_", " ")
+        return name if self.held_out is None else f"{name}, held-out set {self.held_out}"
+
+
 #: What of a source is estimated over images.
 Measure = Literal["f1", "false_positive_objects", "contrast"]
 #: Those that say how clean the heat maps are.
@@ -143,6 +169,8 @@ class JudgedSplits:
         mode: How large images are tiled.
         bands: Bands that are read of rasters; None: the images are pictures.
         bands_after: Those of the second date where they differ.
+        held_out: Sets of a mixture that no row is trained on; their validation splits are evaluated
+            one by one.
     """
 
     data: Path
@@ -153,6 +181,7 @@ class JudgedSplits:
     mode: Mode = "whole"
     bands: tuple[int, ...] | None = None
     bands_after: tuple[int, ...] | None = None
+    held_out: tuple[str, ...] = ()
 
 
 def judge_source(

@@ -218,16 +218,17 @@ def _row_table(results: "AblationResults") -> "Table":
     table = Table("row", "seeds", f"max-F1 {results.val_split} (optimistic)", box=None)
     if results.test_split is not None:
         table.add_column(f"F1 {results.test_split}")
+    for name in results.held_out:
+        table.add_column(f"max-F1 {name} (held out)")
+        table.add_column(f"F1 {name} (held out)")
     for row in results.asked_rows:
-        figures = [row.estimate(protocol) for protocol in results.protocols]
+        figures = [row.estimate(one.protocol, held_out=one.held_out) for one in results.evaluations]
         shown = ["-" if f1 is None else _figure(f1.mean, f1.std) for f1 in figures]
         table.add_row(row.row.title, str(len(row.runs)), *shown)
     for baseline in results.baselines:
         if baseline.judgement is not None:
-            scores = baseline.judgement.scores
-            figures = [
-                scores[each].estimate() if each in scores else None for each in results.protocols
-            ]
+            scores = [baseline.judgement.score(one) for one in results.evaluations]
+            figures = [None if score is None else score.estimate() for score in scores]
             shown = ["-" if f1 is None else _figure(f1.mean, f1.std) for f1 in figures]
             table.add_row(f"untrained: {baseline.judgement.title}", "-", *shown)
     return table
@@ -243,9 +244,8 @@ def _claim_table(outcome: "AblationOutcome") -> "Table":
     table = Table("verdict", "claim", "protocol", box=None, title="claims", title_justify="left")
     for result in asked_claims(outcome.results, outcome.claims):
         verdict = result.finding.verdict
-        protocol = "-" if result.protocol is None else result.protocol.replace("_", " ")
         word = Text(verdict, style=_STYLES[TONES[verdict]], no_wrap=True)
-        table.add_row(word, result.claim.text, protocol)
+        table.add_row(word, result.claim.text, result.where)
     return table
 
 
