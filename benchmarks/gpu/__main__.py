@@ -16,13 +16,15 @@ _ROOM_BYTES = 16 * 2**30
 def main() -> int:
     """Read the options and run the plan."""
     parser = argparse.ArgumentParser(prog="python -m gpu", description=__doc__)
-    names = ",".join(part.name for part in PARTS)
+    names = ",".join(part.name for part in PARTS if part.is_usual)
     parser.add_argument("--budget", type=float, required=True, help="minutes for everything")
     parser.add_argument("--parts", default=names, help=f"in order of worth; default: {names}")
     parser.add_argument("--data", type=Path, required=True, help="folder of CLCD")
     parser.add_argument("--out", type=Path, required=True, help="folder for what is fetched")
     parser.add_argument("--work", type=Path, help="folder for everything else")
     parser.add_argument("--weights", type=Path, help="ImageNet weights of a ResNet-50")
+    parser.add_argument("--material", type=Path, help="folder of first weights, for cropland")
+    parser.add_argument("--teachers", default="", help="model files that teach cropland's students")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--commit", default="unknown", help="commit of the code, for the record")
@@ -42,6 +44,8 @@ def main() -> int:
             out=options.out,
             work=options.work or _default_work(options.out),
             weights=options.weights,
+            material=options.material,
+            teachers=tuple(Path(name) for name in options.teachers.split(",") if name),
             device=options.device,
             seed=options.seed,
             commit=options.commit,

@@ -19,7 +19,7 @@ from gpu.schedule import PARTS
 #: Bytes of a piece: a MiB less than the 16 that a file may have.
 PIECE_BYTES = 15 * 2**20
 #: Files of a run that are neither records nor small.
-_NOT_LOGS = (".safetensors", ".part", ".png", ".jpg", ".tar.gz")
+_NOT_LOGS = (".safetensors", ".part", ".png", ".jpg", ".tar", ".tar.gz")
 _LARGEST_LOG = 2 * 2**20
 
 
@@ -81,7 +81,7 @@ def _ship(work: Path, out: Path) -> None:
     state = {name: path.stat().st_mtime for name, path in wanted.items() if path.is_file()}
     if read_json(stamp) == state and all((out / f"{name}.00").is_file() for name in state):
         return
-    for old in out.glob("*.safetensors.[0-9][0-9]"):
+    for old in out.glob("*.[0-9][0-9]"):
         old.unlink()
     for name in state:
         content = wanted[name].read_bytes()

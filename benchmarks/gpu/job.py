@@ -4,6 +4,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 
@@ -17,6 +18,8 @@ class Job:
         work: Folder for all that it makes; nothing of it is fetched by itself.
         deadline: Time of ``time.time()`` at which it should have ended.
         weights: ImageNet weights of a ResNet-50; None: random ones.
+        material: Folder with the first weights of the part ``cropland``; None: random ones.
+        teachers: Model files that teach its students.
         device: As for ``changedet --device``.
         seed: Seed of the trainings.
         is_rehearsal: Whether tiny networks take the place of the real ones.
@@ -27,6 +30,8 @@ class Job:
     work: str
     deadline: float
     weights: str | None = None
+    material: str | None = None
+    teachers: tuple[str, ...] = ()
     device: str = "auto"
     seed: int = 0
     is_rehearsal: bool = False
@@ -55,11 +60,33 @@ class Job:
     @classmethod
     def from_json(cls, text: str) -> "Job":
         """Read what :meth:`to_json` wrote."""
-        return cls(**json.loads(text))
+        values = json.loads(text)
+        return cls(**{**values, "teachers": tuple(values.get("teachers", ()))})
 
     def save(self, results: dict[str, Any]) -> None:
         """Write what is known so far, as plain JSON types; the plan hands it on at once."""
         write_json(results_path(Path(self.work), self.part), results)
+
+
+class Table:
+    """Results of a part by row, written with every change; rows may be added by several threads.
+
+    Args:
+        job: What the part is told; what it found before it was interrupted is read again.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._lock = Lock()
+        self.rows: dict[str, Any] = read_json(results_path(Path(job.work), job.part)) or {}
+
+    def add(self, name: str, **values: object) -> dict[str, Any]:
+        """Add values to a row and return it."""
+        with self._lock:
+            row: dict[str, Any] = self.rows.setdefault(name, {})
+            row |= values
+            self._job.save(self.rows)
+            return row
 
 
 def results_path(work: Path, part: str) -> Path:

@@ -4,11 +4,11 @@ It needs no weights, so it also shows early whether the trainings run at all.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gpu.commands import CommandError, Training, settings
 from gpu.job import Job, read_json, results_path
@@ -61,26 +61,57 @@ def _measure(job: Job, kind: str, *, share: float) -> dict[str, dict[str, Any]]:
     """Measure in at most a share of the time that is left."""
     deadline = time.time() + share * job.left_s
     recipes: Sequence[Recipe] = (LARGE,) if kind == "large" else rows_of(job)
-    folder = Path(job.work) / "pace"
-
-    def measure(recipe: Recipe) -> dict[str, Any]:
-        words = train_words(
-            job,
-            recipe,
-            beside=len(recipes),
-            epochs=1,
-            crops_per_pair=_CROPS_PER_PAIR[kind],
+    trials = {
+        recipe.name: Trial(
+            [
+                *train_words(
+                    job,
+                    recipe,
+                    beside=len(recipes),
+                    epochs=1,
+                    crops_per_pair=_CROPS_PER_PAIR[kind],
+                ),
+                *settings("model.encoder_weights=none"),
+            ],
+            batch_size(job, recipe),
         )
-        words += settings("model.encoder_weights=none", "training.log_every=5")
-        if job.is_rehearsal:
-            words += settings("training.log_every=1")
-        training = Training(folder / recipe.name, words, log=folder / f"{recipe.name}.log")
+        for recipe in recipes
+    }
+    return measure_together(trials, job=job, deadline=deadline)
+
+
+class Trial(NamedTuple):
+    """A training of one epoch: its arguments, and crops of a batch."""
+
+    words: Sequence[str]
+    batch_size: int
+
+
+def measure_together(
+    trials: Mapping[str, Trial], *, job: Job, deadline: float
+) -> dict[str, dict[str, Any]]:
+    """Measure the pace of trainings that share the machine.
+
+    Args:
+        trials: By name.
+        job: What the part is told.
+        deadline: ``time.time()`` at which they are stopped.
+
+    Returns:
+        Fields of a :class:`Pace` by name, or the ``fault`` of one that failed.
+    """
+    folder = Path(job.work) / "pace"
+    often = settings(f"training.log_every={1 if job.is_rehearsal else 5}")
+
+    def measure(name: str) -> dict[str, Any]:
+        trial = trials[name]
+        log = folder / f"{name}.log"
+        training = Training(folder / name, [*trial.words, *often], log=log, threads=2)
         try:
             training.wait(deadline)
-            return asdict(training.pace(batch_size(job, recipe)))
+            return asdict(training.pace(trial.batch_size))
         except CommandError as error:
             return {"fault": str(error)}
 
-    with ThreadPoolExecutor(len(recipes)) as pool:
-        found = list(pool.map(measure, recipes))
-    return {recipe.name: pace for recipe, pace in zip(recipes, found, strict=True)}
+    with ThreadPoolExecutor(len(trials)) as pool:
+        return dict(zip(trials, pool.map(measure, trials), strict=True))

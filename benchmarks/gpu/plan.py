@@ -46,6 +46,8 @@ class Plan:
         out: Folder from which results are fetched.
         work: Folder for everything else; what is finished there is not done again.
         weights: ImageNet weights of a ResNet-50.
+        material: Folder with the first weights of the part ``cropland``.
+        teachers: Model files that teach its students.
         device: As for ``changedet --device``.
         seed: Seed of the trainings.
         commit: Commit of the code, for the record.
@@ -59,6 +61,8 @@ class Plan:
     out: Path
     work: Path
     weights: Path | None = None
+    material: Path | None = None
+    teachers: tuple[Path, ...] = ()
     device: str = "auto"
     seed: int = 0
     commit: str = "unknown"
@@ -146,6 +150,8 @@ class _Run:
             work=str(plan.work.resolve()),
             deadline=deadline,
             weights=None if plan.weights is None else str(plan.weights.resolve()),
+            material=None if plan.material is None else str(plan.material.resolve()),
+            teachers=tuple(str(path.resolve()) for path in plan.teachers),
             device=plan.device,
             seed=plan.seed,
             is_rehearsal=plan.is_rehearsal,

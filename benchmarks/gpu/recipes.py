@@ -106,6 +106,6 @@ def workers(beside: int, *, is_rehearsal: bool) -> int:
     return max(1, min(12, (os.cpu_count() or 1) // beside - 1))
 
 
-def count_pairs(job: Job) -> int:
-    """Pairs of the training split."""
-    return sum(1 for _ in (Path(job.data) / "train" / "label").iterdir())
+def count_pairs(job: Job, split: str = "train") -> int:
+    """Pairs of a split."""
+    return sum(1 for _ in (Path(job.data) / split / "label").iterdir())

@@ -118,6 +118,46 @@ def _memory(found: Mapping[str, Any]) -> str:
     return "## GPU memory at batch 4, GB\n\n" + _table(("recipe", "type", *columns), rows)
 
 
+def _cropland_trial(found: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            name,
+            row.get("train", {}).get("crops", ""),
+            _number(row.get("max_f1")),
+            _number(row.get("average_precision")),
+            row.get("fault") or "",
+        )
+        for name, row in found.items()
+        if name != "choice"
+    ]
+    head = ("student", "crops", "max-F1", "AP", "")
+    text = "## Ingredients of a small network for cropland\n\nOne more from row to row; val, which "
+    text += f"chooses among them, optimistic. Chosen: {found.get('choice', 'nothing yet')}.\n\n"
+    return text + _table(head, rows)
+
+
+def _cropland(found: Mapping[str, Any]) -> str:
+    rows = []
+    for name, row in found.items():
+        figures = row.get("int8") or {}
+        rows.append(
+            (
+                name,
+                row.get("train", {}).get("crops", ""),
+                _number(row.get("train", {}).get("seconds"), 0),
+                _number(figures.get("bytes", 0) / 1e6, 1) if figures else "",
+                _number(figures.get("f1")),
+                _number(figures.get("threshold")),
+                _number(figures.get("average_precision")),
+                row.get("fault") or "",
+            )
+        )
+    head = ("network", "crops", "s", "MB", "F1 (stored threshold)", "threshold", "AP", "")
+    text = "## Small networks for cropland\n\nIn int8 on val, which chose the thresholds, "
+    text += "optimistic; those named `_all` are trained on val, too, and have no figures.\n\n"
+    return text + _table(head, rows)
+
+
 def _compile(found: Mapping[str, Any]) -> str:
     rows = [
         (
@@ -140,6 +180,8 @@ _RENDERERS = {
     "speed": _speed,
     "compile": _compile,
     "cuda_tests": _cuda_tests,
+    "cropland_trial": _cropland_trial,
+    "cropland": _cropland,
 }
 
 

@@ -6,12 +6,10 @@ are compressed to the epochs that fit.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from gpu.commands import CommandError, Training, run
-from gpu.job import Job, read_json, results_path
+from gpu.job import Job, Table, read_json
 from gpu.pace import pace_of
 from gpu.recipes import ROWS, Recipe, count_pairs, rows_of, train_words
 from gpu.schedule import Length, Pace, compress_table, length_that_fits
@@ -25,7 +23,7 @@ _AFTERWARDS_S = 45.0
 
 def main(job: Job) -> None:
     """Train and judge all rows, each in a thread that waits for its commands."""
-    table = _Table(job)
+    table = Table(job)
     recipes = rows_of(job)
     is_settled = all("length" in table.rows.get(recipe.name, {}) for recipe in recipes)
     paces = {} if is_settled else pace_of(job, "rows")
@@ -38,23 +36,7 @@ def main(job: Job) -> None:
         raise CommandError("; ".join(failed))
 
 
-class _Table:
-    """Results of all rows, written with every change."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._lock = Lock()
-        self.rows: dict[str, Any] = read_json(results_path(Path(job.work), job.part)) or {}
-
-    def add(self, name: str, **values: object) -> dict[str, Any]:
-        with self._lock:
-            row: dict[str, Any] = self.rows.setdefault(name, {})
-            row |= values
-            self._job.save(self.rows)
-            return row
-
-
-def _row(job: Job, recipe: Recipe, pace: Pace | None, *, table: _Table) -> str | None:
+def _row(job: Job, recipe: Recipe, pace: Pace | None, *, table: Table) -> str | None:
     try:
         row = table.add(recipe.name, document_max_f=recipe.document, fault=None)
         if "length" not in row and pace is not None:

@@ -17,11 +17,13 @@ class Part:
         name: How it is asked for.
         least_s: Seconds under which it leaves nothing that is worth having.
         most_s: Seconds that it is given at most.
+        is_usual: Whether it runs where no parts are named; others need more than CLCD.
     """
 
     name: str
     least_s: float
     most_s: float
+    is_usual: bool = True
 
 
 #: In order of worth; a rehearsal takes a tenth of the times.
@@ -33,6 +35,8 @@ PARTS = (
     Part("memory", 20.0, 75.0),
     Part("pace", 45.0, 100.0),
     Part("compile", 60.0, 150.0),
+    Part("cropland_trial", 90.0, 240.0, is_usual=False),
+    Part("cropland", 240.0, 560.0, is_usual=False),
 )
 
 
