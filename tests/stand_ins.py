@@ -1,11 +1,16 @@
 """Networks that need no training, and settings of one that trains in seconds."""
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
+from changedet.card import ModelCard
+from changedet.kinds import KindOfChange
 from changedet.models.base import ChangeModel
+from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
-from changedet.types import ChangeOutput
+from changedet.types import ChangeOutput, Normalisation
 
 #: The smallest network that trains, without weights from anywhere, on crops of 32 pixels.
 TINY_NETWORK = (
@@ -74,6 +79,44 @@ def untrained_network(
         for _ in range(10):
             network(*torch.randn(2, 2, in_channels, 32, 32))
     return network.eval()
+
+
+def write_kinds_model(
+    path: Path, *, working_gsd_m: tuple[float, float] | None = None, **fields: object
+) -> Path:
+    """Write a network that tells three kinds of change apart, a third of the scores of each.
+
+    Args:
+        path: The model file.
+        working_gsd_m: Ground sample distances at which it works.
+        fields: Of the card, others than usual.
+    """
+    torch.manual_seed(0)
+    network = create_model(
+        "siamese_pyramid",
+        encoder="test_efficientnet",
+        decoder_width=8,
+        kinds=("any", "building", "cropland"),
+    ).train()
+    with torch.no_grad():
+        for _ in range(10):
+            network(*torch.randn(2, 2, 3, 32, 32))
+    kinds = (
+        KindOfChange("any", threshold=0.1),
+        KindOfChange("building", threshold=0.2),
+        KindOfChange("cropland", threshold=0.3),
+    )
+    card = ModelCard(
+        architecture=network.architecture,
+        options=network.options,
+        normalisation=Normalisation(*((value,) * 3 for value in (120.0, 120.0, 60.0, 60.0))),
+        tile_px=64,
+        kinds=kinds,
+        working_gsd_m=working_gsd_m,
+        **{"threshold": kinds[0].threshold, **fields},
+    )
+    save_model(path, network.eval(), card)
+    return path
 
 
 class Broken(Difference):

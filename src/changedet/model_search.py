@@ -94,6 +94,7 @@ def find_method(
     spec: str | Path,
     *,
     test_time: str | None = None,
+    kind: str | None = None,
     channels: int | None = None,
     encoder: str | None = None,
     encoder_weights: str | None = None,
@@ -103,6 +104,7 @@ def find_method(
     Args:
         spec: As for :func:`find_model`, or ``baseline:NAME``.
         test_time: Views of a tile, for models.
+        kind: Kind of change to find, for models.
         channels: Channels of the images, for baselines.
         encoder: Encoder of the baseline that has one.
         encoder_weights: Its weights.
@@ -120,7 +122,7 @@ def find_method(
             f"applies to baselines only; {spec} defines its own",
         )
         return find_model(spec)
-    _refuse({"test_time": test_time}, f"applies to models only; {spec} is a baseline")
+    _refuse({"test_time": test_time, "kind": kind}, f"applies to models only; {spec} is a baseline")
     check_baseline(baseline_name(str(spec)), encoder=encoder, encoder_weights=encoder_weights)
     return spec
 

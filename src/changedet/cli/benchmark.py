@@ -25,6 +25,7 @@ from changedet.cli.options import (
     FloorsOption,
     IgnoreValueOption,
     JsonOption,
+    KindOption,
     OutOption,
     OverwriteOption,
     QuietOption,
@@ -79,7 +80,8 @@ def accuracy(
         float | None,
         typer.Option(
             metavar="METRES",
-            help="Side of a pixel on the ground, for the sizes of objects in m².",
+            help="Side of a pixel on the ground, for the sizes of objects in m², and for models "
+            "that state at which ones they work.",
             rich_help_panel=LABELS,
         ),
     ] = None,
@@ -106,6 +108,7 @@ def accuracy(
         ),
     ] = "val",
     test_time: TestTimeOption = None,
+    kind: KindOption = None,
     batch_size: BatchSizeOption = 8,
     device: DeviceOption = "auto",
     baselines: BaselinesOption = True,
@@ -144,6 +147,7 @@ def accuracy(
         baselines="all" if baselines and floors else "none",
         benchmark=benchmark,
         test_time=test_time,
+        kind=kind,
         encoder_weights=encoder_weights,
         batch_size=batch_size,
         device=device,

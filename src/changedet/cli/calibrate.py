@@ -15,7 +15,9 @@ from changedet.cli.options import (
     BenchmarkOption,
     ChangedValuesOption,
     DeviceOption,
+    GsdOption,
     IgnoreValueOption,
+    KindOption,
     ModelArgument,
     ModeOption,
     QuietOption,
@@ -79,6 +81,8 @@ def calibrate(
     bands_after: BandsAfterOption = None,
     mode: ModeOption = "whole",
     test_time: TestTimeOption = None,
+    kind: KindOption = None,
+    gsd: GsdOption = None,
     batch_size: BatchSizeOption = 8,
     device: DeviceOption = "auto",
     precision: Annotated[
@@ -133,7 +137,7 @@ def calibrate(
         )
     check_data(data, benchmark=benchmark)
     changed = whole_numbers("--changed-value", changed_values, such_as="1,2")
-    found = Path(check_method(model))
+    found = Path(check_method(model, kind=kind, gsd_m=gsd))
     from changedet.data.index import check_splits
 
     check_splits(data, {"split": split}, benchmark=benchmark)
@@ -150,6 +154,8 @@ def calibrate(
         benchmark=benchmark,
         mode=mode,
         test_time=test_time,
+        kind=kind,
+        gsd_m=gsd,
         precision=precision,
         batch_size=batch_size,
         device=device,

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import typer
+
 from changedet.baselines.names import BASELINE_PREFIX, list_baselines
 
 _DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -20,6 +22,21 @@ def complete_method(incomplete: str) -> list[str]:
     """The same, and the untrained methods."""
     names = (f"{BASELINE_PREFIX}{name}" for name in list_baselines())
     return [*_beginning(incomplete, names), *complete_model(incomplete)]
+
+
+def complete_kind(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Kinds of change that the model before it on the command line tells apart, or known ones."""
+    from changedet.card import read_card
+    from changedet.errors import ChangeDetError
+    from changedet.kinds import KNOWN_KINDS
+    from changedet.model_search import find_model
+
+    named = ctx.params.get("model") or next(iter(ctx.params.get("models") or ()), None)
+    try:
+        kinds = [kind.name for kind in read_card(find_model(named)).kinds] if named else []
+    except ChangeDetError:
+        kinds = []
+    return _beginning(incomplete, kinds or KNOWN_KINDS)
 
 
 def complete_recipe(incomplete: str) -> list[str]:

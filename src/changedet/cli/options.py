@@ -9,6 +9,7 @@ import typer
 from changedet.cli.completion import (
     complete_benchmark,
     complete_device,
+    complete_kind,
     complete_method,
     complete_model,
 )
@@ -68,6 +69,26 @@ TestTimeOption: TypeAlias = Annotated[
         help="Test-time augmentation, the mean score of several views of each tile: mirror 2 "
         "views, flips 4, turns 8, scales 3, coarse 4, coarse_few 2.",
         show_default="the model's",
+        rich_help_panel=SCORING,
+    ),
+]
+KindOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Kind of change to find, such as any, building or cropland, of those that the model "
+        "tells apart (see changedet info).",
+        show_default="the model's first",
+        rich_help_panel=SCORING,
+        autocompletion=complete_kind,
+    ),
+]
+GsdOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        metavar="METRES",
+        help="Side of a pixel on the ground; images are resampled to one at which the model works.",
+        show_default="from the georeference",
         rich_help_panel=SCORING,
     ),
 ]

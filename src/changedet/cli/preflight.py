@@ -20,6 +20,8 @@ def check_method(
     *,
     threshold: float | None = None,
     test_time: str | None = None,
+    kind: str | None = None,
+    gsd_m: float | None = None,
     channels: int | None = None,
     encoder: str | None = None,
     encoder_weights: str | None = None,
@@ -31,6 +33,8 @@ def check_method(
         spec: What the user named: a file, a run, a name, a baseline; None: nothing.
         threshold: Score that the user gave.
         test_time: For models.
+        kind: Kind of change to find, for models.
+        gsd_m: Ground sample distance that the user gave, in metres.
         channels: For baselines.
         encoder: For the baseline that has one.
         encoder_weights: Likewise.
@@ -55,9 +59,14 @@ def check_method(
         from changedet.card import check_threshold
 
         check_threshold(threshold)
+    if gsd_m is not None:
+        from changedet.inference.working_gsd import check_gsd
+
+        check_gsd(gsd_m)
     found = find_method(
         spec,
         test_time=test_time,
+        kind=kind,
         channels=channels,
         encoder=encoder,
         encoder_weights=encoder_weights,
@@ -66,7 +75,7 @@ def check_method(
         from changedet.card import read_card
         from changedet.inference.provenance import settle_threshold
 
-        card = read_card(found)
+        card = read_card(found).for_kind(kind)
         if needs_threshold:
             settle_threshold(card, threshold, model=str(found))
     return str(found)

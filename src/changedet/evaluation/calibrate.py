@@ -1,6 +1,6 @@
 """Choose a model file's threshold again, for the very weights and views that will be used."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,11 +23,17 @@ from changedet.data.rasters.provenance import add_validation, record_blocks
 from changedet.data.seen import splits_trained_on, training_data
 from changedet.errors import ConfigError
 from changedet.evaluation.leakage import find_seen, other_bands_note
-from changedet.evaluation.model_data import bands_for, check_pixel_type, scan_labels_as_trained
+from changedet.evaluation.model_data import (
+    at_working_gsd,
+    bands_for,
+    check_pixel_type,
+    scan_labels_as_trained,
+)
 from changedet.inference.counting import ScoredPair
 from changedet.inference.detector import Detector
 from changedet.inference.devices import resolve_device
 from changedet.inference.memory import keep_freed_memory
+from changedet.inference.provenance import kind_note
 from changedet.inference.score_source import source_of
 from changedet.inference.torch_scorer import TorchScorer
 from changedet.metrics.confusion import Confusion, confusion_at
@@ -55,6 +61,10 @@ class CalibrationRequest(PathFields):
         benchmark: Name of a known benchmark; None: the layout is found out.
         mode: ``whole``: overlapping, blended tiles; ``grid``: side by side.
         test_time: Test-time augmentation; None: the one stored with the model.
+        kind: Kind of change whose threshold is chosen, of those that the model tells apart; the
+            others keep theirs. None: the first one.
+        gsd_m: Side of a pixel on the ground in metres, for a model that states at which ones it
+            works; None: what the georeference of the images says.
         precision: Type of the weights in ``out``; the scores are those of the rounded weights.
         batch_size: Tiles that go through the model at once.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
@@ -72,6 +82,8 @@ class CalibrationRequest(PathFields):
     benchmark: str | None = None
     mode: Mode = "whole"
     test_time: TestTime | None = None
+    kind: str | None = None
+    gsd_m: float | None = None
     precision: Precision = "float32"
     batch_size: int = 8
     device: str = "auto"
@@ -147,14 +159,16 @@ def calibrate_model(
     check_result_file(out, existing=request.existing)
     keep_freed_memory(str(resolve_device(request.device)))
     request = replace(request, model=find_model(request.model))
-    model, card = load_model(request.model)
+    model, stored = load_model(request.model)
+    # What is chosen is for this kind of change; the other kinds keep what they have.
+    card = stored.for_kind(request.kind)
     if find_manifest(request.data) is not None:
         say(READING_SCENES)
     split = _open_split(request, card, channels=model.in_channels)
-    for sentence in split.notes:
+    for sentence in (*split.notes, *_on_kinds(request, card)):
         say(sentence)
     precision = read_precision(request.model)
-    old, new = _count_both(request, model, card, split=split, progress=progress)
+    old, new = _count_both(request, model, card, split=split, say=say, progress=progress)
     threshold = choose_threshold(new)
     old_f1 = None if card.threshold is None else confusion_at(old, card.threshold).f1
     before = Operation(card.threshold, card.test_time, precision, old_f1)
@@ -162,26 +176,66 @@ def calibrate_model(
     confusion = confusion_at(new, threshold)
     after = Operation(threshold, test_time, request.precision, confusion.f1)
     images = len(split.pairs)
-    chosen = replace(
-        card,
-        threshold=threshold,
-        threshold_selection=Selection(
-            "calibration",
-            data=split.index.name,
-            split=request.split,
-            images=images,
-            mode=request.mode,
-            test_time=test_time,
-            precision=request.precision,
-        ),
+    selection = Selection(
+        "calibration",
+        data=split.index.name,
+        split=request.split,
+        images=images,
+        mode=request.mode,
         test_time=test_time,
-        metrics={**card.metrics, CALIBRATION: _figures(request, new, confusion)},
+        precision=request.precision,
+    )
+    chosen = replace(
+        _with_threshold(stored, request.kind, threshold=threshold, selection=selection),
+        test_time=test_time,
+        metrics={**card.metrics, _name_of(request, card): _figures(request, new, confusion)},
         blocks=_with_selection_blocks(card.blocks, split),
         package_version=__version__,
         format_version=FORMAT_VERSION,
     )
     save_model(out, model, chosen, precision=request.precision)
     return CalibrationReport(out, chosen, images, before, after, out.stat().st_size)
+
+
+def _with_threshold(
+    card: ModelCard, kind: str | None, *, threshold: float, selection: Selection
+) -> ModelCard:
+    """Give a card another threshold, of one kind of change where there are several."""
+    index = card.kind_index(kind)
+    if card.kinds:
+        named = replace(card.kinds[index], threshold=threshold, threshold_selection=selection)
+        card = replace(card, kinds=(*card.kinds[:index], named, *card.kinds[index + 1 :]))
+    # The card's own threshold is that of its first kind.
+    if index == 0:
+        card = replace(card, threshold=threshold, threshold_selection=selection)
+    return card
+
+
+def _name_of(request: CalibrationRequest, card: ModelCard) -> str:
+    """Name the figures of this calibration: those of each further kind of change stand apart."""
+    index = card.kind_index(request.kind)
+    return CALIBRATION if index == 0 else f"{CALIBRATION}_{card.kinds[index].name}"
+
+
+def _on_kinds(request: CalibrationRequest, card: ModelCard) -> Iterator[str]:
+    """Say which kind of change is calibrated, and what does not fit the others any more."""
+    first = card.kinds[0].name if card.kinds else None
+    note = kind_note(card, first, given=request.kind)
+    if note is not None:
+        yield note
+    chosen = card.kind_index(request.kind)
+    others = [
+        kind.name
+        for index, kind in enumerate(card.kinds)
+        if index != chosen and kind.threshold is not None
+    ]
+    test_time = request.test_time or card.test_time
+    if others and test_time != card.test_time:
+        yield (
+            f"warning: the thresholds of {', '.join(others)} were chosen for test-time "
+            f"augmentation {card.test_time}, and the new file names {test_time} for all kinds of "
+            "change; calibrate each of them (`kind`)"
+        )
 
 
 @dataclass(frozen=True)
@@ -242,6 +296,7 @@ def _count_both(
     card: ModelCard,
     *,
     split: _Split,
+    say: Callable[[str], None],
     progress: Progress | None,
 ) -> tuple[ScoreHistogram, ScoreHistogram]:
     """Count with the original file, then with the new one; ``model`` is changed into the latter."""
@@ -260,8 +315,17 @@ def _count_both(
         if progress is not None:
             progress(done, passes * len(split.pairs))
 
-    def count(detector: Detector) -> ScoreHistogram:
-        source = source_of(detector)
+    def count(test_time: TestTime, say: Callable[[str], None]) -> ScoreHistogram:
+        scorer = TorchScorer(
+            model,
+            card,
+            device=request.device,
+            test_time=test_time,
+            kind=request.kind,
+            source=str(request.model),
+        )
+        source = source_of(Detector(scorer, path=request.model))
+        source, _ = at_working_gsd(source, split.pairs, given=request.gsd_m, say=say)
         return source.count(
             source.reader(split.encoding).read_ahead(split.pairs),
             mode=request.mode,
@@ -269,13 +333,9 @@ def _count_both(
             on_score=count_up,
         )
 
-    old, source = None, str(request.model)
-    if passes > 1:
-        scorer = TorchScorer(model, card, device=request.device, source=source)
-        old = count(Detector(scorer, path=request.model))
+    old = count(card.test_time, lambda message: None) if passes > 1 else None
     model.load_state_dict(rounded)
-    scorer = TorchScorer(model, card, device=request.device, test_time=test_time, source=source)
-    new = count(Detector(scorer, path=request.model))
+    new = count(test_time, say)
     return new if old is None else old, new
 
 

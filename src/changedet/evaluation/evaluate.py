@@ -21,7 +21,12 @@ from changedet.data.training.pairs import DecodedPair
 from changedet.errors import DataError
 from changedet.evaluation.examples import choose_pairs, write_panels
 from changedet.evaluation.leakage import find_seen, other_bands_note
-from changedet.evaluation.model_data import bands_for, check_pixel_type, scan_labels_as_trained
+from changedet.evaluation.model_data import (
+    at_working_gsd,
+    bands_for,
+    check_pixel_type,
+    scan_labels_as_trained,
+)
 from changedet.evaluation.per_image_table import write_per_image
 from changedet.evaluation.request import EvaluationRequest as EvaluationRequest
 from changedet.evaluation.request import check_request
@@ -40,7 +45,9 @@ from changedet.evaluation.threshold import (
 )
 from changedet.inference.counting import ScoredPair
 from changedet.inference.opening import open_detector
+from changedet.inference.provenance import kind_note
 from changedet.inference.score_source import ScoreSource, source_of
+from changedet.inference.working_gsd import GsdMatch
 from changedet.metrics.calibration import measure_calibration
 from changedet.metrics.confusion import per_image
 from changedet.metrics.histogram import ScoreHistogram
@@ -98,6 +105,7 @@ def _evaluate(
             request.model,
             device=request.device,
             test_time=request.test_time,
+            kind=request.kind,
             channels=_channels_for(request),
             encoder=request.encoder,
             encoder_weights=request.encoder_weights,
@@ -107,7 +115,12 @@ def _evaluate(
         say(READING_SCENES)
     index = _index(request, source)
     check_pixel_type(request.model, source.pixel_type, index, data=request.data)
-    judged = _Judged(request, source, index)
+    kind = kind_note(source.detector.card, source.detector.kind, given=request.kind)
+    if kind is not None:
+        say(kind)
+    pairs = _labelled(request, source, index, split=request.split)
+    source, gsd = at_working_gsd(source, pairs, given=request.gsd_m, say=say)
+    judged = _Judged(request, source, index, gsd=gsd)
     scan = scan_labels_as_trained(
         index,
         [] if source.card is None else [source.card],
@@ -135,10 +148,13 @@ def _evaluate(
 class _Judged:
     """What is evaluated on what: the scores' source, the data, the pairs of the splits in use."""
 
-    def __init__(self, request: EvaluationRequest, source: ScoreSource, index: PairIndex) -> None:
+    def __init__(
+        self, request: EvaluationRequest, source: ScoreSource, index: PairIndex, *, gsd: GsdMatch
+    ) -> None:
         self.request = request
         self.source = source
         self.index = index
+        self.gsd = gsd
         self.pairs = _labelled(request, source, index, split=request.split)
         self.choosing = (
             None
@@ -282,6 +298,8 @@ def _judge(
         pictures_threshold=_first_number(choice.value, best.threshold),
         device=source.detector.device_name,
         seconds=round(seconds, 3),
+        change_kind=source.detector.kind,
+        gsd=judged.gsd,
     )
 
 

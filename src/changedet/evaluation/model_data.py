@@ -1,14 +1,22 @@
 """A data set as a model wants it: values of the kind it was trained on, labels as declared then."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from changedet.card import ModelCard
+from changedet.data.domain import measure_gsd
 from changedet.data.index import BandChoice, PairIndex
+from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelScan, scan_labels
 from changedet.data.seen import is_same_data_set
 from changedet.errors import ConfigError
+from changedet.inference.score_source import ScoreSource
+from changedet.inference.working_gsd import GsdMatch, describe_range, match_gsd, remarks_on_gsd
 from changedet.types import PixelType
+
+# Images of a data set whose lengths differ by more are not resampled alike.
+_ALIKE = 1.25
 
 
 def check_pixel_type(
@@ -77,3 +85,47 @@ def scan_labels_as_trained(
     if changed_values is None and declared.get("kind") == "declared":
         changed_values = tuple(declared["changed"])
     return scan_labels(index.pairs, ignore_value=ignore_value, changed_values=changed_values)
+
+
+def at_working_gsd(
+    source: ScoreSource,
+    pairs: Sequence[LabelledPair],
+    *,
+    given: float | None,
+    say: Callable[[str], None] = lambda message: None,
+) -> tuple[ScoreSource, GsdMatch]:
+    """Have the images of a data set resampled to a ground sample distance at which a model works.
+
+    All are resampled by the same factor: those of a data set are much alike.
+
+    Args:
+        source: Gives the scores.
+        pairs: Of the data set; where some are georeferenced, that says what their length is.
+        given: What the user says, in metres.
+        say: Gets sentences for the user.
+
+    Returns:
+        What scores the images, and how it treats them.
+
+    Raises:
+        ConfigError: If what is given is no length, or the model cannot have images resampled.
+        ImageError: If an image cannot be opened.
+    """
+    card = source.card
+    if card is None:
+        return source, GsdMatch()
+    measured = None
+    if card.working_gsd_m is not None:
+        found = measure_gsd(pairs)
+        if found is not None:
+            low, high = found
+            measured = (low * high) ** 0.5
+            if high > _ALIKE * low and given is None:
+                say(
+                    f"warning: the images have pixels of {describe_range(found)} m, and are all "
+                    f"treated as if they had {measured:.3g} m; split them by length"
+                )
+    match = match_gsd(card, given=given, measured=measured)
+    for remark in remarks_on_gsd(match, measured=measured):
+        say(remark.sentence)
+    return replace(source, detector=source.detector.zoomed(match.factor)), match

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from changedet.card import check_threshold
 from changedet.errors import ConfigError
+from changedet.inference.working_gsd import check_gsd
 from changedet.storage.markers import METRICS
 from changedet.storage.output_folder import Existing, check_result_folder
 from changedet.storage.paths import PathFields
@@ -25,6 +26,9 @@ class EvaluationRequest(PathFields):
         threshold: Score in [0, 1] to use instead of the model's own.
         threshold_split: Split on which to choose the threshold first, to apply it unchanged.
         test_time: Test-time augmentation, instead of the model's own.
+        kind: Kind of change to find, of those that the model tells apart; None: its first one.
+        gsd_m: Side of a pixel on the ground in metres, for a model that states at which ones it
+            works; None: what the georeference of the images says.
         batch_size: Tiles that go through the model at once.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         panels: Number of pairs to draw as panels.
@@ -49,6 +53,8 @@ class EvaluationRequest(PathFields):
     threshold: float | None = None
     threshold_split: str | None = None
     test_time: TestTime | None = None
+    kind: str | None = None
+    gsd_m: float | None = None
     batch_size: int = 8
     device: str = "auto"
     panels: int = 12
@@ -75,5 +81,7 @@ def check_request(request: EvaluationRequest) -> None:
             raise ConfigError(
                 "`threshold` and `threshold_split` exclude each other; remove one of them"
             )
+    if request.gsd_m is not None:
+        check_gsd(request.gsd_m)
     if request.panels < 0:
         raise ConfigError(f"`panels` must be at least 0, got {request.panels}")

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from changedet.data.labels.encoding import LabelEncoding
 from changedet.data.rasters.provenance import Seen
+from changedet.inference.working_gsd import GsdMatch
 from changedet.metrics.calibration import Calibration
 from changedet.metrics.protocol import BestThresholdMetrics, FixedThresholdMetrics
 from changedet.storage.results import (
@@ -82,6 +83,8 @@ class EvaluationResults(Results):
         pictures_threshold: Score from which pixels count as changed in the panels and per image.
         device: Where it was computed.
         seconds: How long scoring and counting took.
+        change_kind: Kind of change that was looked for; null where the model names none.
+        gsd: Ground sample distance of the images, and how they were resampled for the model.
     """
 
     kind: Literal["evaluation"] = "evaluation"
@@ -104,6 +107,8 @@ class EvaluationResults(Results):
     pictures_threshold: float
     device: str
     seconds: float
+    change_kind: str | None = None
+    gsd: GsdMatch | None = None
 
     seed: ClassVar[Any] = former_name("best_threshold", BestThresholdResult)
     honest: ClassVar[Any] = former_name("fixed_threshold", FixedThresholdResult | None)

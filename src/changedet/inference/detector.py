@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from changedet.card import check_threshold
-from changedet.errors import DataError
-from changedet.inference.inputs import AnyImage, ImagePair, open_images
+from changedet.errors import ConfigError, DataError
+from changedet.inference.inputs import AnyImage, ImagePair, log_remark, open_images
 from changedet.inference.prediction import Prediction
 from changedet.inference.provenance import model_metadata
-from changedet.inference.scorer import SceneFitted
-from changedet.inference.tiling import WHOLE_PX, score_pairs
+from changedet.inference.scorer import SceneFitted, Zooming
+from changedet.inference.tiling import WHOLE_PX, check_batch_size, score_pairs
+from changedet.inference.working_gsd import check_gsd, match_gsd, remarks_on_gsd
 from changedet.model_search import find_model
 from changedet.raster.grid import round_up
 
@@ -85,13 +88,27 @@ class Detector:
         return self.card.threshold
 
     @property
+    def kind(self) -> str | None:
+        """The kind of change that it finds; None: the model names none."""
+        kind: str | None = getattr(self.scorer, "kind", None)
+        return kind
+
+    @property
+    def zoom(self) -> float:
+        """Height and width of what the network sees, in those of the images."""
+        return self.scorer.zoom if isinstance(self.scorer, Zooming) else 1.0
+
+    @property
     def in_channels(self) -> int:
         """Number of channels of an input image."""
         return self.scorer.in_channels
 
     @property
     def tile_px(self) -> int:
-        """Height and width of the tiles: those of the training, in multiples of the stride."""
+        """Height and width of the tiles: those of the training, in multiples of the stride.
+
+        Of images that are resampled for the network, as many pixels as show the same ground.
+        """
         return round_up(self.card.tile_px, self.scorer.stride)
 
     @cached_property
@@ -99,8 +116,51 @@ class Detector:
         """Identify the model for a report: file, checksum, architecture, training data."""
         return model_metadata(self.path, self.card)
 
+    def for_kind(self, kind: str | None) -> Detector:
+        """Give a detector of another kind of change, with the same network.
+
+        Args:
+            kind: One of those in the model's card; None: this detector itself.
+
+        Raises:
+            ConfigError: If the model does not know it.
+        """
+        if kind is None or kind == self.kind:
+            return self
+        scorer = self.scorer
+        if not isinstance(scorer, Zooming):
+            raise ConfigError("`kind` applies to models only; remove it")
+        return self._with(scorer.for_kind(kind))
+
+    def zoomed(self, zoom: float) -> Detector:
+        """Give a detector whose network, the same one, sees the images shrunk or enlarged.
+
+        Args:
+            zoom: Height and width of what it sees, in those of the images, as
+                :func:`changedet.inference.working_gsd.match_gsd` settles it.
+
+        Raises:
+            ConfigError: If the network cannot do it, since it holds attention.
+        """
+        if zoom == self.zoom:
+            return self
+        scorer = self.scorer
+        if not isinstance(scorer, Zooming):
+            raise ConfigError("this scorer takes images as they are; it cannot resample them")
+        return self._with(scorer.zoomed(zoom))
+
+    def _with(self, scorer: Scorer) -> Detector:
+        other = copy.copy(self)
+        other.scorer = scorer
+        return other
+
     def predict(
-        self, before: AnyImage, after: AnyImage, *, threshold: float | None = None
+        self,
+        before: AnyImage,
+        after: AnyImage,
+        *,
+        threshold: float | None = None,
+        gsd_m: float | None = None,
     ) -> Prediction:
         """Score the change between two images of one size.
 
@@ -113,15 +173,17 @@ class Detector:
                 :func:`changedet.predict.rasters.predict_scene`.
             after: The same at the later date.
             threshold: Score in [0, 1] to use instead of the model's own.
+            gsd_m: Side of a pixel on the ground in metres, for a model that states at which ones it
+                works; None: what the rasters' CRS says.
 
         Returns:
             Scores, mask and pictures; where a raster has no data, the score is 0.
 
         Raises:
-            ConfigError: If the threshold is out of range.
+            ConfigError: If the threshold is out of range, or the ground sample distance is none.
             DataError: If the images cannot be read, or do not fit each other or the model.
         """
-        return next(self.predict_batch([(before, after)], threshold=threshold))
+        return next(self.predict_batch([(before, after)], threshold=threshold, gsd_m=gsd_m))
 
     def predict_batch(
         self,
@@ -129,6 +191,7 @@ class Detector:
         *,
         batch_size: int = 8,
         threshold: float | None = None,
+        gsd_m: float | None = None,
     ) -> Iterator[Prediction]:
         """Score many pairs, in their order; they are taken one by one, as they are needed.
 
@@ -136,9 +199,11 @@ class Detector:
             pairs: As for :meth:`predict`; sizes may differ between pairs.
             batch_size: Tiles that are scored at once; it does not change the result.
             threshold: Score in [0, 1] to use instead of the model's own.
+            gsd_m: As for :meth:`predict`, of all pairs.
 
         Raises:
-            ConfigError: If the threshold or the batch size is out of range.
+            ConfigError: If the threshold or the batch size is out of range, or the ground sample
+                distance is none.
             DataError: If a pair cannot be read, or does not fit together or the model.
         """
         threshold = self.threshold if threshold is None else check_threshold(threshold)
@@ -148,17 +213,36 @@ class Detector:
             images = open_images(
                 *pair, card=self.card, channels=self.in_channels, is_fitted=is_fitted
             )
-            return ImagePair(*self.checked_pair(images[:2]), images.valid)
+            return ImagePair(*self.checked_pair(images[:2]), images.valid, images.gsd_m)
 
-        scored = score_pairs(
-            self.scorer,
-            map(opened, pairs),
-            images=lambda pair: pair[:2],
-            # Baselines measure an image as a whole.
-            tile_px=WHOLE_PX if is_fitted else None,
-            batch_size=batch_size,
-        )
-        return (self._prediction(pair, score, threshold) for pair, score in scored)
+        check_batch_size(batch_size)
+        if gsd_m is not None:
+            check_gsd(gsd_m)
+        said: set[str] = set()
+
+        def zoom_for(pair: ImagePair) -> float:
+            match = match_gsd(self.card, given=gsd_m, measured=pair.gsd_m)
+            for remark in remarks_on_gsd(match, measured=pair.gsd_m):
+                if remark.text not in said:
+                    said.add(remark.text)
+                    log_remark(remark)
+            return match.factor
+
+        def predictions() -> Iterator[Prediction]:
+            # Pairs of one ground sample distance share batches.
+            for zoom, group in groupby(map(opened, pairs), zoom_for):
+                scored = score_pairs(
+                    self.zoomed(zoom).scorer,
+                    group,
+                    images=lambda pair: pair[:2],
+                    # Baselines measure an image as a whole.
+                    tile_px=WHOLE_PX if is_fitted else None,
+                    batch_size=batch_size,
+                )
+                for pair, score in scored:
+                    yield self._prediction(pair, score, threshold)
+
+        return predictions()
 
     def _prediction(self, pair: ImagePair, score: Resident, threshold: float | None) -> Prediction:
         scores = self.scorer.to_host(score)
@@ -190,7 +274,13 @@ class Detector:
         return before, after
 
 
-def load(path: str | Path, *, device: str = "auto", test_time: TestTime | None = None) -> Detector:
+def load(
+    path: str | Path,
+    *,
+    device: str = "auto",
+    test_time: TestTime | None = None,
+    kind: str | None = None,
+) -> Detector:
     """Open a model file, ready to predict.
 
     Args:
@@ -198,17 +288,21 @@ def load(path: str | Path, *, device: str = "auto", test_time: TestTime | None =
             (:func:`changedet.model_search.find_model`).
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         test_time: Test-time augmentation, instead of the model's own.
+        kind: The kind of change to find, of those that the model tells apart; None: the first one.
 
     Raises:
         CheckpointError: If the file is no model file of this package.
-        ConfigError: If the device is unknown or absent, or there is no such test-time augmentation.
+        ConfigError: If the device is unknown or absent, there is no such test-time augmentation, or
+            the model does not know the kind of change.
     """
     from changedet.inference.torch_scorer import TorchScorer
     from changedet.models.model_file import load_model
 
     path = find_model(path)
     model, card = load_model(path)
-    scorer = TorchScorer(model, card, device=device, test_time=test_time, source=str(path))
+    scorer = TorchScorer(
+        model, card, device=device, test_time=test_time, kind=kind, source=str(path)
+    )
     return Detector(scorer, path=path)
 
 

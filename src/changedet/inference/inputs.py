@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from changedet.card import ModelCard
     from changedet.inference.scorer import Image
+    from changedet.raster.remark import Remark
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +33,19 @@ _MOST_RASTER_PX: Final = 100_000_000
 
 
 class ImagePair(NamedTuple):
-    """Both images, (H, W, C), and where both hold data, (H, W); None: everywhere."""
+    """Both images, and what is known of them.
+
+    Attributes:
+        before: (H, W, C).
+        after: (H, W, C).
+        valid: Where both hold data, (H, W); None: everywhere.
+        gsd_m: Ground sample distance in metres, where a georeference says it.
+    """
 
     before: Image
     after: Image
     valid: NDArray[np.bool_] | None = None
+    gsd_m: float | None = None
 
 
 def open_images(
@@ -90,6 +99,12 @@ def count_channels(before: AnyImage, after: AnyImage) -> int:
     return int(shape[-3] if _is_tensor(after) else shape[-1])
 
 
+def log_remark(remark: Remark) -> None:
+    """Log what a user should know of a pair that was given in Python."""
+    level = logging.WARNING if remark.severity == "warning" else logging.INFO
+    logger.log(level, "%s", remark.text)
+
+
 def _is_raster(image: AnyImage) -> bool:
     return isinstance(image, str | Path) and Path(image).suffix.lower() not in _PICTURES
 
@@ -111,8 +126,7 @@ def _read_rasters(  # noqa: PLR0917
     )
     with RasterPair(before, after, options) as pair:
         for remark in remarks_on_reading(pair.facts):
-            level = logging.WARNING if remark.severity == "warning" else logging.INFO
-            logger.log(level, "%s", remark.text)
+            log_remark(remark)
         height, width = pair.grid.shape
         if height * width > _MOST_RASTER_PX:
             raise DataError(
@@ -120,10 +134,12 @@ def _read_rasters(  # noqa: PLR0917
                 "to predict in memory; use changedet.predict_scene, which writes files"
             )
         pixels = pair.read(pair.grid.window)
+        gsd_m = pair.before.gsd_m
     valid = pixels.valid
     if not valid.any():
         raise DataError(f"no pixel has data in both {before} and {after}")
-    return ImagePair(*fill_gaps(pixels, card.normalisation)[:2], None if valid.all() else valid)
+    images = fill_gaps(pixels, card.normalisation)[:2]
+    return ImagePair(*images, None if valid.all() else valid, gsd_m)
 
 
 def _as_array(image: AnyImage, date: str, *, channels: int) -> Image:

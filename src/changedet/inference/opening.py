@@ -22,6 +22,7 @@ def open_detector(
     *,
     device: str = "auto",
     test_time: TestTime | None = None,
+    kind: str | None = None,
     channels: int | None = None,
     encoder: str | None = None,
     encoder_weights: str | None = None,
@@ -34,24 +35,27 @@ def open_detector(
             :func:`changedet.baselines.names.list_baselines` (``floor:NAME`` means the same).
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         test_time: Views of a tile that a model averages, instead of its own choice.
+        kind: The kind of change to find, of those that a model tells apart; None: its first one.
         channels: Channels of the images, for a baseline; None: 3.
         encoder: timm's name of a baseline's encoder; None: EfficientNet-Lite0.
         encoder_weights: ``package``, ``hub``, ``none`` or a file; None: ``package``.
 
     Raises:
-        ConfigError: If there is no such baseline or device, or an option does not fit.
+        ConfigError: If there is no such baseline or device, an option does not fit, or the model
+            does not know the kind of change.
         CheckpointError: If the model file or the encoder's weights cannot be used.
         MissingExtraError: If the encoder's weights are a package that is not installed.
     """
     found = find_method(
         spec,
         test_time=test_time,
+        kind=kind,
         channels=channels,
         encoder=encoder,
         encoder_weights=encoder_weights,
     )
     if not is_baseline(found):
-        return load(found, device=device, test_time=test_time)
+        return load(found, device=device, test_time=test_time, kind=kind)
     method = open_baseline(
         str(found),
         channels=channels or _CHANNELS,

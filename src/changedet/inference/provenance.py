@@ -34,6 +34,23 @@ def settle_threshold(card: ModelCard, given: float | None, *, model: str) -> tup
     return card.threshold, card.threshold_source or "stored with the model"
 
 
+def kind_note(card: ModelCard, used: str | None, *, given: str | None) -> str | None:
+    """Say which kind of change is found where a model tells several apart and none was chosen.
+
+    Args:
+        card: Of the model.
+        used: The kind that is found.
+        given: The kind that the user asked for, if any.
+    """
+    names = [kind.name for kind in card.kinds]
+    if given is not None or len(names) < 2 or used != names[0]:
+        return None
+    return (
+        f"the model finds {', '.join(names[:-1])} or {names[-1]} change: {names[0]} is taken; set "
+        "`kind` to choose another"
+    )
+
+
 def model_metadata(path: Path | None, card: ModelCard) -> dict[str, Any]:
     """Identify a model for a report: name, checksum, architecture, training data.
 

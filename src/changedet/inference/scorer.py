@@ -167,6 +167,20 @@ class KnownByWeights(Protocol):
         """Checksum of the weights."""
 
 
+@runtime_checkable
+class Zooming(Protocol):
+    """A scorer whose network finds kinds of change, and can be shown images shrunk or enlarged."""
+
+    kind: str | None
+    zoom: float
+
+    def for_kind(self, kind: str | None) -> Scorer:
+        """Give a scorer of another kind of change, with the same network."""
+
+    def zoomed(self, zoom: float) -> Scorer:
+        """Give a scorer with the same network that sees the images in another size."""
+
+
 class FittedScorer(Scorer, Protocol):
     """Scores tiles of the scene that was measured for it."""
 

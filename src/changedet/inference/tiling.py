@@ -55,11 +55,20 @@ def score_pairs(
     overlap_px = default_overlap(tile_px) if overlap_px is None else overlap_px
     if not 0 <= overlap_px < tile_px:
         raise ConfigError(f"the tile overlap must be in [0, {tile_px}), got {overlap_px}")
-    if batch_size < 1:
-        raise ConfigError(f"the batch size must be at least 1, got {batch_size}")
+    check_batch_size(batch_size)
     return _score_tiled(
         scorer, items, images, tile_px=tile_px, overlap_px=overlap_px, batch_size=batch_size
     )
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Refuse batches without tiles.
+
+    Raises:
+        ConfigError: If there is less than one.
+    """
+    if batch_size < 1:
+        raise ConfigError(f"the batch size must be at least 1, got {batch_size}")
 
 
 def overlap_of(mode: Mode, tile_px: int) -> int:

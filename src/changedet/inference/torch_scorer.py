@@ -1,6 +1,8 @@
 """A PyTorch network as a scorer of tiles."""
 
 import contextlib
+import copy
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
 from typing import get_args
@@ -10,11 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from changedet.card import ModelCard
+from changedet.card import LARGEST_TILE_PX, ModelCard
 from changedet.choices import check_choice
+from changedet.errors import ConfigError
 from changedet.inference.devices import resolve_device
 from changedet.inference.scorer import Image
 from changedet.inference.views import TileView, views
+from changedet.inference.zoom import unzoom_scores, zoom_images
 from changedet.models.base import ChangeModel
 from changedet.nn.normaliser import normalise
 from changedet.types import ChangeOutput, TestTime
@@ -40,7 +44,11 @@ class TorchScorer:
 
     Attributes:
         model: The network, on ``device``.
-        card: Its normalisation, tile size and threshold.
+        card: Its normalisation, tile size and threshold: the threshold is that of ``kind``, the
+            tile as large as the one of the training on the ground.
+        kind: The kind of change that is scored; None: the only one of a model that names none.
+        zoom: Height and width of what the network sees, in those of the images: they are shrunk or
+            enlarged by this for it, and the scores are brought back to their pixels.
         device: Where it computes; CUDA computes in bfloat16.
         test_time: Which views of a tile are scored and averaged, see
             :func:`changedet.inference.views.views`. They go through the network one after the
@@ -55,6 +63,7 @@ class TorchScorer:
         *,
         device: str | torch.device = "auto",
         test_time: TestTime | None = None,
+        kind: str | None = None,
         source: str | None = None,
     ) -> None:
         """Move a network to a device and make it ready.
@@ -64,19 +73,63 @@ class TorchScorer:
             card: What is known of it.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
             test_time: Test-time augmentation, instead of the one in the card.
+            kind: The kind of change to score, of those in the card; None: the first one.
             source: What it came from, such as the path of its file, for messages.
 
         Raises:
-            ConfigError: If the device is unknown or absent, or there is no such test-time
-                augmentation.
+            ConfigError: If the device is unknown or absent, there is no such test-time
+                augmentation, or the model does not know the kind of change.
         """
         self.test_time: TestTime = card.test_time if test_time is None else test_time
         check_choice("test_time", self.test_time, get_args(TestTime))
         self.device = resolve_device(device) if isinstance(device, str) else device
         self.model = model.to(self.device).to(memory_format=torch.channels_last)
-        self.card = card
         self.source = source
         self._views = views(self.test_time)
+        self._stored = card
+        self._choose(kind, zoom=1.0)
+
+    def _choose(self, kind: str | None, *, zoom: float) -> None:
+        card = self._stored
+        self._index = card.kind_index(kind)
+        self.kind = card.kinds[self._index].name if card.kinds else None
+        self._temperature = card.kinds[self._index].temperature if card.kinds else None
+        self.zoom = zoom
+        card = card.for_kind(kind)
+        if zoom != 1.0:
+            tile_px = max(1, min(int(card.tile_px / zoom), LARGEST_TILE_PX))
+            card = dataclasses.replace(card, tile_px=tile_px)
+        self.card = card
+
+    def for_kind(self, kind: str | None) -> "TorchScorer":
+        """Give a scorer of another kind of change with the same network.
+
+        Raises:
+            ConfigError: If the model does not know it.
+        """
+        other = copy.copy(self)
+        other._choose(kind, zoom=self.zoom)
+        return other
+
+    def zoomed(self, zoom: float) -> "TorchScorer":
+        """Give a scorer with the same network that sees the images shrunk or enlarged.
+
+        Args:
+            zoom: Height and width of what the network sees, in those of the images.
+
+        Raises:
+            ConfigError: If the network holds attention, so that it is bound to the size of tile
+                and ground sample distance of its training.
+        """
+        if zoom != 1.0 and self.fixed_tile:
+            raise ConfigError(
+                f"{self.source or 'the model'} uses attention over tiles of one size, so images "
+                "cannot be resampled for it to another ground sample distance; resample them "
+                "yourself (gdalwarp -tr), or use a model without attention"
+            )
+        other = copy.copy(self)
+        other._choose(self.kind, zoom=zoom)
+        return other
 
     @property
     def weights_sha256(self) -> str:
@@ -94,8 +147,11 @@ class TorchScorer:
 
     @property
     def stride(self) -> int:
-        """What height and width of a tile must be multiples of, in pixels."""
-        return self.model.stride
+        """What height and width of a tile must be multiples of, in pixels.
+
+        Images that are resampled are brought to a multiple of the network's own stride meanwhile.
+        """
+        return self.model.stride if self.zoom == 1.0 else 1
 
     @property
     def fixed_tile(self) -> bool:
@@ -113,13 +169,33 @@ class TorchScorer:
 
     def score_resident(self, before: Sequence[Image], after: Sequence[Image]) -> Tensor:
         """Score a batch of tiles, (B, h, w), float32 in [0, 1], on the device."""
-        statistics = self.card.normalisation
         with evaluating(self.model), torch.inference_mode(), _half_precision(self.device):
-            first, second = normalise(self._batch(before), self._batch(after), statistics)
-            total = self._score_view(self._views[0], first, second)
-            for view in self._views[1:]:
-                total = total + self._score_view(view, first, second)
-            return total / len(self._views)
+            # What the network sees at once, and so its memory, stays that of tiles as they are.
+            at_once = max(1, int(len(before) / max(1.0, self.zoom) ** 2))
+            parts = [
+                self._score_batch(before[start : start + at_once], after[start : start + at_once])
+                for start in range(0, len(before), at_once)
+            ]
+            return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _score_batch(self, before: Sequence[Image], after: Sequence[Image]) -> Tensor:
+        first, second = normalise(self._batch(before), self._batch(after), self.card.normalisation)
+        size = (first.shape[-2], first.shape[-1])
+        if self.zoom != 1.0:
+            first, second = (
+                zoom_images(batch, self.zoom, multiple=self.model.stride)
+                for batch in (first, second)
+            )
+        total = self._score_view(self._views[0], first, second)
+        for view in self._views[1:]:
+            total = total + self._score_view(view, first, second)
+        score = total / len(self._views)
+        if self.zoom != 1.0:
+            score = unzoom_scores(score, self.zoom, size=size)
+        if self._temperature not in (None, 1.0):
+            # Guo et al. 2017; scores of exactly 0 and 1 stay what they are.
+            score = torch.sigmoid(torch.logit(score.clamp(0.0, 1.0)) / self._temperature)
+        return score
 
     def zeros(self, shape: tuple[int, ...]) -> Tensor:
         """Make a tensor of zeros, float32, on the device."""
@@ -144,7 +220,8 @@ class TorchScorer:
             )
             for batch in (before, after)
         )
-        output: ChangeOutput = self.model(first, second, branches="fused")
+        wanted = {"kinds": (self._index,)} if len(self.card.kinds) > 1 else {}
+        output: ChangeOutput = self.model(first, second, branches="fused", **wanted)
         return view.invert(output.score.float(), (before.shape[-2], before.shape[-1]))
 
     def _batch(self, images: Sequence[Image]) -> Tensor:

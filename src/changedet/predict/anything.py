@@ -33,6 +33,8 @@ def predict(
     model: str | Path | Detector,
     out: None = None,
     threshold: float | None = ...,
+    kind: str | None = ...,
+    gsd_m: float | None = ...,
     device: str = ...,
 ) -> Prediction: ...
 @overload
@@ -43,6 +45,8 @@ def predict(
     model: str | Path | Detector,
     out: str | Path,
     threshold: float | None = ...,
+    kind: str | None = ...,
+    gsd_m: float | None = ...,
     device: str = ...,
     say: Callable[[str], None] = ...,
     **options: Any,  # noqa: ANN401
@@ -54,6 +58,8 @@ def predict(
     model: str | Path | Detector,
     out: str | Path | None = None,
     threshold: float | None = None,
+    kind: str | None = None,
+    gsd_m: float | None = None,
     device: str = "auto",
     say: Callable[[str], None] = lambda message: None,
     **options: Any,
@@ -75,6 +81,10 @@ def predict(
         model: Model file, ``baseline:NAME``, or a detector.
         out: Folder for the results.
         threshold: Score in [0, 1] to use instead of the model's own.
+        kind: Kind of change to find, of those that the model tells apart; None: its first one, or
+            that of the detector.
+        gsd_m: Side of a pixel on the ground in metres, for a model that states at which ones it
+            works; None: what the rasters' CRS says.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``; a detector has its own.
         say: Gets sentences for the user, with ``out``.
         options: With ``out``, the other arguments of
@@ -97,10 +107,11 @@ def predict(
                 f"`{next(iter(options))}` is for results as files; set `out`, or leave it out"
             )
         if isinstance(model, Detector):
-            return model.predict(before, after, threshold=threshold)
-        channels = count_channels(before, after) if is_baseline(str(model)) else None
-        detector = open_detector(str(model), device=device, channels=channels)
-        return detector.predict(before, after, threshold=threshold)
+            detector = model.for_kind(kind)
+        else:
+            channels = count_channels(before, after) if is_baseline(str(model)) else None
+            detector = open_detector(str(model), device=device, kind=kind, channels=channels)
+        return detector.predict(before, after, threshold=threshold, gsd_m=gsd_m)
     if not (isinstance(before, str | Path) and isinstance(after, str | Path)):
         raise ConfigError(
             "with `out`, images are given as paths; for others, predict without it and save what "
@@ -108,7 +119,7 @@ def predict(
         )
     chosen: dict[str, Any] = {"model": None if isinstance(model, Detector) else str(model)}
     detector_or_none = model if isinstance(model, Detector) else None
-    options |= {"threshold": threshold, "device": device}
+    options |= {"threshold": threshold, "kind": kind, "gsd_m": gsd_m, "device": device}
     if not (is_scene(str(before)) or is_scene(str(after))):
         return predict_files(
             Path(before), Path(after), out=Path(out), detector=detector_or_none, **chosen, **options

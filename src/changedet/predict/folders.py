@@ -20,6 +20,7 @@ from changedet.errors import (
 )
 from changedet.inference.detector import Detector
 from changedet.inference.provenance import settle_threshold
+from changedet.inference.working_gsd import check_gsd
 from changedet.predict.flow import TileProgress
 from changedet.predict.inputs import PICTURES, is_placed, visible_files
 from changedet.predict.rasters import predict_scene
@@ -88,7 +89,9 @@ def predict_scenes(
         for stem, before, after in matched
     }
     # A baseline is made for as many bands as the first pair has.
-    detector = detector or load_detector(next(iter(pairs.values())))
+    if detector is None:
+        detector = load_detector(next(iter(pairs.values())))
+    detector = detector.for_kind(request.kind)
     settled = _check_options(request, detector)
     finished = set()
     if request.existing == "refuse":
@@ -131,11 +134,12 @@ def _prefixed(say: Callable[[str], None], stem: str) -> Callable[[str], None]:
 
 
 class _Settled(NamedTuple):
-    """What is used for all pairs: the model's metadata, threshold and test-time augmentation."""
+    """What is used for all pairs: the model's metadata, threshold, views and kind of change."""
 
     model: dict[str, Any]
     threshold: float
     test_time: TestTime
+    kind: str | None
 
 
 def _check_options(request: SceneRequest, detector: Detector) -> _Settled:
@@ -149,7 +153,9 @@ def _check_options(request: SceneRequest, detector: Detector) -> _Settled:
         overlap_px=request.overlap_px,
         batch_size=request.batch_size,
     )
-    return _Settled(detector.metadata, threshold, detector.test_time)
+    if request.gsd_m is not None:
+        check_gsd(request.gsd_m)
+    return _Settled(detector.metadata, threshold, detector.test_time, detector.kind)
 
 
 def _refuse_any(differences: Mapping[str, list[str]], out: Path) -> None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from changedet._version import __version__
 from changedet.card import check_threshold
@@ -15,11 +15,17 @@ from changedet.errors import ConfigError, DataError
 from changedet.inference.detector import Detector, Prediction
 from changedet.inference.memory import keep_freed_memory
 from changedet.inference.opening import open_detector
-from changedet.inference.provenance import settle_threshold
+from changedet.inference.provenance import kind_note, settle_threshold
 from changedet.inference.scorer import Image, SceneFitted
 from changedet.inference.tiling import WHOLE_PX, score_pairs
+from changedet.inference.working_gsd import GsdMatch, check_gsd, match_gsd, remarks_on_gsd
 from changedet.predict.far_domain import FarBand, far_bands, levels_of_image
-from changedet.predict.remarks import Remark, remarks_on_images
+from changedet.predict.remarks import (
+    Remark,
+    note,
+    remarks_on_far_gsd,
+    remarks_on_images,
+)
 from changedet.predict.summary import (
     SUMMARY,
     ImagePairSummary,
@@ -84,6 +90,28 @@ class PredictionReport:
 _FarImage = tuple[str, tuple[FarBand, ...]]
 
 
+class _Use(NamedTuple):
+    """How a model is used on images: their ground sample distance, and what is said of it."""
+
+    gsd: GsdMatch
+    remarks: tuple[Remark, ...]
+
+    @classmethod
+    def settle(cls, detector: Detector, kind: str | None, gsd_m: float | None) -> Self:
+        card = detector.card
+        gsd = match_gsd(card, given=gsd_m, measured=None)
+        on_kind = kind_note(card, detector.kind, given=kind)
+        compared = gsd.gsd_m if card.working_gsd_m is None else None
+        return cls(
+            gsd,
+            (
+                *(() if on_kind is None else (note("model", on_kind),)),
+                *remarks_on_far_gsd(card.domain, compared),
+                *remarks_on_gsd(gsd, measured=None),
+            ),
+        )
+
+
 class _Files(NamedTuple):
     name: str
     before: Path
@@ -101,6 +129,8 @@ def predict_files(
     out: str | Path,
     threshold: float | None = None,
     test_time: TestTime | None = None,
+    kind: str | None = None,
+    gsd_m: float | None = None,
     device: str = "auto",
     batch_size: int = 8,
     existing: Existing = "refuse",
@@ -126,6 +156,10 @@ def predict_files(
         out: Folder for the results.
         threshold: Score in [0, 1] to use instead of the model's own.
         test_time: Test-time augmentation; None: the one stored with the model.
+        kind: Kind of change to find, of those that the model tells apart; None: its first one, or
+            that of the detector.
+        gsd_m: Side of a pixel on the ground in metres, for a model that states at which ones it
+            works: the images are resampled for it.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         batch_size: Tiles that go through the model at once.
         existing: What to do if ``out`` already holds results: ``refuse``, ``replace``.
@@ -133,7 +167,8 @@ def predict_files(
         progress: Called after each pair.
 
     Raises:
-        ConfigError: If there is no threshold, it is no score, or ``out`` is not free.
+        ConfigError: If there is no threshold, it is no score, the model does not know the kind of
+            change, the ground sample distance is none, or ``out`` is not free.
         DataError: If images are missing, unreadable, or do not fit each other or the model.
         CheckpointError: If the model file cannot be used.
         StorageError: If the results cannot be written.
@@ -142,6 +177,8 @@ def predict_files(
     check_result_folder(out, marker=SUMMARY, existing=existing)
     if threshold is not None:
         check_threshold(threshold)
+    if gsd_m is not None:
+        check_gsd(gsd_m)
     files = _list_pairs(before, after)
     _refuse_rasters(files)
     largest = _check_pairs(files)
@@ -154,9 +191,11 @@ def predict_files(
             model,
             device=device,
             test_time=test_time,
+            kind=kind,
             encoder=encoder,
             encoder_weights=encoder_weights,
         )
+    detector = detector.for_kind(kind)
     name = str(detector.path or "the model")
     keep_freed_memory(detector.device_name)
     if detector.card.pixel_type != "uint8":
@@ -165,6 +204,8 @@ def predict_files(
             "are read as 8 bit; give GeoTIFFs like those it was trained on"
         )
     domain = detector.card.domain
+    use = _Use.settle(detector, kind, gsd_m)
+    detector = detector.zoomed(use.gsd.factor)
     remarks: tuple[Remark, ...] = ()
     chosen, source = settle_threshold(detector.card, threshold, model=name)
     facts: dict[str, Any] = {
@@ -175,6 +216,8 @@ def predict_files(
         "tile_px": detector.tile_px,
         "test_time": detector.test_time,
         "heatmap": colour_scale(chosen).describe(),
+        "change_kind": detector.kind,
+        "gsd": use.gsd,
     }
     with (
         claimed(out, marker=SUMMARY, existing=existing),
@@ -193,7 +236,7 @@ def predict_files(
             place = Path() if single else Path(pair.name)
             entry = _write_pair(folder / place, pair, prediction)
             strange = list(_far_images(detector, pair, images))
-            remarks = tuple(remarks_on_images(domain, strange, images=2))
+            remarks = (*use.remarks, *remarks_on_images(domain, strange, images=2))
             ImagePairSummary(**facts, **_fields(entry), remarks=remarks).write(
                 folder / place / SUMMARY
             )
@@ -203,7 +246,7 @@ def predict_files(
                 progress(len(found), len(files))
         if not single:
             pairs = tuple(PictureFacts(**_fields(entry)) for entry in found)
-            remarks = tuple(remarks_on_images(domain, far, images=2 * len(found)))
+            remarks = (*use.remarks, *remarks_on_images(domain, far, images=2 * len(found)))
             ImagesSummary(**facts, images=len(pairs), pairs=pairs, remarks=remarks).write(
                 folder / SUMMARY
             )

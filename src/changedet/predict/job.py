@@ -11,7 +11,9 @@ import shapely
 from changedet._version import __version__
 from changedet.errors import DataError
 from changedet.inference.detector import Detector
+from changedet.inference.provenance import kind_note
 from changedet.inference.scorer import FittedScorer, KnownByWeights, SceneFitted, Scorer
+from changedet.inference.working_gsd import GsdMatch, match_gsd, remarks_on_gsd
 from changedet.predict.inputs import refuse_turned
 from changedet.predict.registration import (
     MIN_CORRECTED_PX,
@@ -62,6 +64,7 @@ class SceneJob(NamedTuple):
     request: SceneRequest
     detector: Detector
     scorer: Scorer
+    gsd: GsdMatch
     model: dict[str, Any]
     pair: RasterPair
     grid: GeoGrid
@@ -102,6 +105,8 @@ class SceneJob(NamedTuple):
             **self.tiling._asdict(),
             "device": self.detector.device_name.partition(":")[0],
             "test_time": self.detector.test_time,
+            "kind": self.detector.kind,
+            "gsd_m": self.gsd.factor,
             "grid": [self.grid.crs, list(self.grid.transform)[:6], self.grid.shape],
             "region": self.region_sha256,
             "coregister": self.shift_used,
@@ -146,8 +151,35 @@ def open_pair(
         ),
     )
     remarks.add(*remarks_on_reading(pair.facts))
-    remarks.add(*remarks_on_domain(detector.card.domain, pair.before.gsd_m, pair.facts.values))
     return pair
+
+
+def match_scene(
+    request: SceneRequest, detector: Detector, pair: RasterPair, *, remarks: Remarks
+) -> GsdMatch:
+    """Settle how a pair is resampled for the model, and say what it and the model have in common.
+
+    Args:
+        request: As asked.
+        detector: The model.
+        pair: Both rasters.
+        remarks: Gets what the user must know.
+
+    Raises:
+        ConfigError: If the ground sample distance that was given is none.
+    """
+    card, measured = detector.card, pair.before.gsd_m
+    kind = kind_note(card, detector.kind, given=request.kind)
+    if kind is not None:
+        remarks.tell(kind, topic="model")
+    match = match_gsd(card, given=request.gsd_m, measured=measured)
+    # Where a model states at which lengths it works, those of its training are no news.
+    compared = match.gsd_m if card.working_gsd_m is None else None
+    remarks.add(
+        *remarks_on_domain(card.domain, compared, pair.facts.values),
+        *remarks_on_gsd(match, measured=measured),
+    )
+    return match
 
 
 def _choose_bands(
@@ -179,6 +211,7 @@ def prepare(
     detector: Detector,
     opened: RasterPair,
     *,
+    gsd: GsdMatch,
     threshold: float,
     tiling: Tiling,
     remarks: Remarks,
@@ -190,6 +223,7 @@ def prepare(
         request: As asked.
         detector: The model.
         opened: Both rasters.
+        gsd: How they are resampled for the model.
         threshold: Score from which on a pixel counts as changed.
         tiling: Tiles and batches.
         remarks: Gets coverage, shift and warnings.
@@ -239,6 +273,7 @@ def prepare(
         request=request,
         detector=detector,
         scorer=scorer,
+        gsd=gsd,
         model=model,
         pair=pair,
         grid=grid.crop(target),

@@ -15,7 +15,7 @@ from changedet.errors import ConfigError, DataError, StorageError
 from changedet.inference.detector import Detector
 from changedet.inference.provenance import settle_threshold
 from changedet.predict.flow import TileCounts, TileProgress, score_scene
-from changedet.predict.job import SceneJob, open_pair, prepare
+from changedet.predict.job import SceneJob, match_scene, open_pair, prepare
 from changedet.predict.journal import Journal
 from changedet.predict.preview import OutlineMap, write_preview
 from changedet.predict.remarks import Remarks
@@ -115,23 +115,26 @@ def predict_scene(
     with work_folder(request.out, existing=request.existing) as folder, ExitStack() as stack:
         if request.threshold is not None:
             check_threshold(request.threshold)
-        detector = detector or load_detector(request)
+        detector = detector.for_kind(request.kind) if detector else load_detector(request)
         name = str(detector.path or "the model")
         threshold, _ = settle_threshold(detector.card, request.threshold, model=name)
+        remarks = Remarks(say)
+        stack.enter_context(gdal_environment())
+        watch = Watch.begin(request, detector)
+        opened = stack.enter_context(closing(open_pair(request, detector, remarks=remarks)))
+        gsd = match_scene(request, detector, opened, remarks=remarks)
+        detector = detector.zoomed(gsd.factor)
         tiling = choose_tiling(
             detector,
             tile_px=request.tile_px,
             overlap_px=request.overlap_px,
             batch_size=request.batch_size,
         )
-        remarks = Remarks(say)
-        stack.enter_context(gdal_environment())
-        watch = Watch.begin(request, detector)
-        opened = stack.enter_context(closing(open_pair(request, detector, remarks=remarks)))
         job = prepare(
             request,
             detector,
             opened,
+            gsd=gsd,
             threshold=threshold,
             tiling=tiling,
             remarks=remarks,

@@ -35,6 +35,7 @@ __all__ = (
     "remarks_on_alignment",
     "remarks_on_correction",
     "remarks_on_domain",
+    "remarks_on_far_gsd",
     "remarks_on_images",
     "remarks_on_reading",
     "remarks_on_results",
@@ -175,6 +176,17 @@ def remarks_on_domain(
         values: What is known of its values.
     """
     yield from _trained_on(domain)
+    yield from remarks_on_far_gsd(domain, gsd_m)
+    if values is not None:
+        levels = levels_of_scene(values)
+        for date, found in zip((values.before, values.after), levels, strict=True):
+            bands = far_bands(found, domain)
+            if bands:
+                yield warning("model", _far_values(date.raster, bands))
+
+
+def remarks_on_far_gsd(domain: Domain | None, gsd_m: float | None) -> Iterator[Remark]:
+    """Warn of a ground sample distance, in metres, that is far from those of the training."""
     far = far_gsd(gsd_m, domain)
     if far is not None:
         low, high = far.trained
@@ -186,12 +198,6 @@ def remarks_on_domain(
             "different at that size, and the result may mean little; resample both dates "
             "(gdalwarp -tr), or use another model",
         )
-    if values is not None:
-        levels = levels_of_scene(values)
-        for date, found in zip((values.before, values.after), levels, strict=True):
-            bands = far_bands(found, domain)
-            if bands:
-                yield warning("model", _far_values(date.raster, bands))
 
 
 def remarks_on_images(

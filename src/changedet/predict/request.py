@@ -48,6 +48,10 @@ class SceneRequest(PathFields):
         out: Folder for the results.
         threshold: Score in [0, 1] to use instead of the model's own.
         test_time: Test-time augmentation; None: the one stored with the model.
+        kind: Kind of change to find, of those that the model tells apart; None: its first one, or
+            that of the detector.
+        gsd_m: Side of a pixel of ``before`` on the ground in metres; None: what its CRS says. Where
+            the model states at which ones it works, the rasters are resampled for it.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         encoder: Encoder of ``baseline:deep_difference``; None: the package's.
         encoder_weights: Its weights; None: those of the package.
@@ -75,6 +79,8 @@ class SceneRequest(PathFields):
     out: Path
     threshold: float | None = None
     test_time: TestTime | None = None
+    kind: str | None = None
+    gsd_m: float | None = None
     device: str = "auto"
     encoder: str | None = None
     encoder_weights: str | None = None
@@ -172,7 +178,8 @@ def load_detector(request: SceneRequest) -> Detector:
 
     Raises:
         ConfigError: If the request names no model, the device is absent, there is no such
-            test-time augmentation, or the dates have different numbers of bands for a baseline.
+            test-time augmentation, the model does not know the kind of change, or the dates have
+            different numbers of bands for a baseline.
         CheckpointError: If the model file cannot be used.
     """
     if request.model is None:
@@ -185,6 +192,7 @@ def load_detector(request: SceneRequest) -> Detector:
         request.model,
         device=request.device,
         test_time=request.test_time,
+        kind=request.kind,
         channels=channels,
         encoder=request.encoder,
         encoder_weights=request.encoder_weights,

@@ -49,6 +49,8 @@ PRODUCTS: Final = (
     *("score.qml", "mask.qml", "polygons.qml"),
     *("score.tif.aux.xml", "mask.tif.aux.xml"),
 )
+# What is asked for and settled elsewhere.
+_SETTLED: Final = ("threshold", "test_time", "kind")
 
 
 class Found(NamedTuple):
@@ -61,7 +63,12 @@ class Found(NamedTuple):
 
 
 def request_settings(
-    request: SceneRequest, *, model: Mapping[str, Any], threshold: float, test_time: TestTime
+    request: SceneRequest,
+    *,
+    model: Mapping[str, Any],
+    threshold: float,
+    test_time: TestTime,
+    kind: str | None,
 ) -> dict[str, Any]:
     """Say what was asked for that decides the results, as plain JSON types.
 
@@ -70,9 +77,10 @@ def request_settings(
         model: As :func:`changedet.inference.provenance.model_metadata` tells it.
         threshold: The one that is used.
         test_time: The test-time augmentation that is used.
+        kind: The kind of change that is looked for.
     """
     asked = dataclasses.asdict(request)
-    for name in ("out", "model", "device", "batch_size", "existing", "threshold", "test_time"):
+    for name in ("out", "model", "device", "batch_size", "existing", *_SETTLED):
         del asked[name]
     for name in ("before", "after", "region"):
         asked[name] = asked[name] and without_secrets(asked[name])
@@ -81,6 +89,7 @@ def request_settings(
         "baseline": model.get("baseline"),
         "threshold": threshold,
         "test_time": test_time,
+        "kind": kind,
     }
     settings: dict[str, Any] = to_plain({**used, **asked})
     return settings
@@ -116,6 +125,7 @@ def summarise(
             model=job.model,
             threshold=job.threshold,
             test_time=job.detector.test_time,
+            kind=job.detector.kind,
         ),
         grid=GridFacts(
             crs=job.grid.crs,
@@ -127,6 +137,8 @@ def summarise(
         ),
         coverage=pair.coverage,
         area_of_interest_sha256=job.region_sha256,
+        change_kind=job.detector.kind,
+        gsd=job.gsd,
         shift=job.shift,
         shift_corrected=job.shift_used is not None,
         shift_remaining=job.correction.remaining,

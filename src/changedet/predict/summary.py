@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict
 
+from changedet.inference.working_gsd import GsdMatch
 from changedet.predict.remarks import Remark
 from changedet.raster.align import Coverage
 from changedet.raster.pixel_rules import PixelRules
@@ -79,6 +80,8 @@ class _PictureRun(Results):
         test_time: Views of a tile that were averaged.
         remarks: What the user was told.
         heatmap: Which scores the colours of ``heatmap.png`` stand for; null: from 0 to 1.
+        change_kind: Kind of change that was looked for; null where the model names none.
+        gsd: Ground sample distance of the images, and how they were resampled for the model.
     """
 
     version: str
@@ -89,6 +92,8 @@ class _PictureRun(Results):
     test_time: TestTime
     remarks: tuple[Remark, ...] = ()
     heatmap: str | None = None
+    change_kind: str | None = None
+    gsd: GsdMatch | None = None
 
 
 class PictureFacts(Record):
@@ -320,6 +325,8 @@ class SceneSummary(Results):
         peak_memory_mb: Largest resident memory of the process, in 10^6 bytes, if it is known.
         notes: Messages that the user got.
         remarks: The same with what each is about, and whether it is a warning.
+        change_kind: Kind of change that was looked for; null where the model names none.
+        gsd: Ground sample distance of the rasters, and how they were resampled for the model.
     """
 
     kind: Literal["scene"] = "scene"
@@ -347,3 +354,5 @@ class SceneSummary(Results):
     notes: tuple[str, ...]
     remarks: tuple[Remark, ...] = ()
     pixel_rules: tuple[PixelRules, PixelRules] | None = None
+    change_kind: str | None = None
+    gsd: GsdMatch | None = None

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from changedet.card import LARGEST_TILE_PX
 from changedet.errors import ConfigError
 from changedet.inference.detector import Detector
 from changedet.inference.scorer import Scorer
@@ -51,7 +52,7 @@ def choose_tiling(
     """Settle tile, overlap and batch.
 
     A model with attention gets tiles of the size it was trained on (spec 1.2); any other one at
-    least 512 pixels.
+    least 512 pixels, of what it sees.
 
     Raises:
         ConfigError: If a size makes no sense for the model.
@@ -59,7 +60,8 @@ def choose_tiling(
     stride = detector.scorer.stride
     if tile_px is None:
         fixed_tile = detector.scorer.fixed_tile
-        tile_px = detector.tile_px if fixed_tile else max(detector.tile_px, _LARGE_TILE_PX)
+        large_px = min(int(_LARGE_TILE_PX / detector.zoom), LARGEST_TILE_PX)
+        tile_px = detector.tile_px if fixed_tile else max(detector.tile_px, large_px)
         tile_px = round_up(tile_px, stride)
     if tile_px < 1 or tile_px % stride:
         raise ConfigError(
@@ -74,7 +76,9 @@ def choose_tiling(
             f"{overlap_px}"
         )
     if batch_size is None:
-        batch_size = max(1, _BATCH_PX.get(detector.device_name.partition(":")[0], 1) // tile_px**2)
+        # Enlarged tiles take as much more memory.
+        seen_px = int(tile_px * max(1.0, detector.zoom))
+        batch_size = max(1, _BATCH_PX.get(detector.device_name.partition(":")[0], 1) // seen_px**2)
     if batch_size < 1:
         raise ConfigError(f"`batch_size` must be at least 1, got {batch_size}")
     return Tiling(tile_px, overlap_px, batch_size)

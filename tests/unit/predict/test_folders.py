@@ -61,8 +61,9 @@ def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SceneRequest:
     )
     monkeypatch.setattr(
         "changedet.inference.opening.load",
-        lambda path, device, test_time: Detector(
-            TorchScorer(Difference(), card, device="cpu", test_time=test_time), path=Path(path)
+        lambda path, device, test_time, kind=None: Detector(
+            TorchScorer(Difference(), card, device="cpu", test_time=test_time, kind=kind),
+            path=Path(path),
         ),
     )
     monkeypatch.setattr("changedet.predict.tiling._LARGE_TILE_PX", 64)

@@ -63,8 +63,8 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(
         opening_module,
         "load",
-        lambda path, device, test_time: Detector(
-            TorchScorer(Difference(), card, device="cpu", test_time=test_time),
+        lambda path, device, test_time, kind=None: Detector(
+            TorchScorer(Difference(), card, device="cpu", test_time=test_time, kind=kind),
             path=Path(path),
         ),
     )
@@ -619,8 +619,8 @@ def trained_on_bands(model: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
         monkeypatch.setattr(
             opening_module,
             "load",
-            lambda path, device, test_time: Detector(
-                TorchScorer(Difference(), card, device="cpu", test_time=test_time),
+            lambda path, device, test_time, kind=None: Detector(
+                TorchScorer(Difference(), card, device="cpu", test_time=test_time, kind=kind),
                 path=Path(path),
             ),
         )
@@ -678,7 +678,9 @@ def test_the_models_own_augmentation_is_used_and_noted(run, monkeypatch: pytest.
     card = ModelCard("stub", {}, STATS, tile_px=64, threshold=0.3, test_time="flips")
     models: list[Difference] = []
 
-    def load(path: Path, device: str, test_time: TestTime | None) -> Detector:
+    def load(
+        path: Path, device: str, test_time: TestTime | None, kind: str | None = None
+    ) -> Detector:
         models.append(Difference())
         return Detector(TorchScorer(models[-1], card, device="cpu", test_time=test_time), path=path)
 

@@ -21,7 +21,9 @@ from changedet.evaluation.benchmark.results import (
 from changedet.evaluation.benchmark.splits import BenchmarkData
 from changedet.evaluation.benchmark.trial import Trial, run_trial
 from changedet.evaluation.environment import software_versions
+from changedet.evaluation.model_data import at_working_gsd
 from changedet.inference.counting import OnScore, ScoredPair
+from changedet.inference.provenance import kind_note
 from changedet.inference.score_source import ScoreSource
 from changedet.metrics.objects import object_result
 from changedet.metrics.protocol import choose_threshold, fixed_threshold_metrics
@@ -87,7 +89,7 @@ def _measure(
     bench = _Bench(request, data, repeats, ticker.tick)
     results = []
     for method in methods:
-        results.append(bench.judge(method))
+        results.append(bench.judge(method, say=say))
         figures = [f"F1 {view.pixels.f1:.4f} ({view.title})" for view in results[-1].views]
         say(f"{results[-1].title}: {', '.join(figures)}")
     report = AccuracyResults(
@@ -130,10 +132,19 @@ class _Bench:
     repeats: Repeats
     on_score: OnScore
 
-    def judge(self, method: Method) -> MethodResult:
+    def judge(self, method: Method, *, say: Callable[[str], None]) -> MethodResult:
         note = self.data.note_for(method.source)
-        views = tuple(self._judge_view(method.source, view, note) for view in VIEWS)
-        source = method.source
+        detector = method.source.detector
+        kind = kind_note(detector.card, detector.kind, given=self.request.kind)
+        if kind is not None:
+            say(f"{method.title}: {kind}")
+        source, gsd = at_working_gsd(
+            method.source,
+            self.data.pairs_of(method.source, self.request.split),
+            given=self.request.gsd_m,
+            say=lambda text: say(f"{method.title}: {text}"),
+        )
+        views = tuple(self._judge_view(source, view, note) for view in VIEWS)
         return MethodResult(
             title=method.title,
             spec=source.spec,
@@ -144,6 +155,8 @@ class _Bench:
             file_mb=method.file_mb,
             note=note,
             views=views,
+            change_kind=source.detector.kind,
+            gsd=gsd,
         )
 
     def _judge_view(self, source: ScoreSource, view: View, note: str | None) -> ViewResult:

@@ -52,6 +52,10 @@ def open_methods(request: AccuracyRequest, *, say: Callable[[str], None]) -> lis
     opened = [
         _open(request, spec, channels=channels if is_baseline(spec) else None) for spec in asked
     ]
+    if request.kind is not None and not any(source.detector.card.kinds for source in opened):
+        raise ConfigError(
+            "`kind` is for models that tell kinds of change apart, and none is given; remove it"
+        )
     _check_thresholds(request, opened)
     channels = opened[0].detector.in_channels if opened else channels
     named = set(asked)
@@ -76,15 +80,15 @@ def open_methods(request: AccuracyRequest, *, say: Callable[[str], None]) -> lis
 
 def _open(request: AccuracyRequest, spec: str, *, channels: int | None) -> ScoreSource:
     """Open a method with those of the options that are for its kind."""
-    return source_of(
-        open_detector(
-            spec,
-            device=request.device,
-            test_time=None if is_baseline(spec) else request.test_time,
-            channels=channels,
-            encoder_weights=request.encoder_weights if spec == _DEEP else None,
-        )
+    detector = open_detector(
+        spec,
+        device=request.device,
+        test_time=None if is_baseline(spec) else request.test_time,
+        channels=channels,
+        encoder_weights=request.encoder_weights if spec == _DEEP else None,
     )
+    # A model that finds one kind of change is compared with others by that.
+    return source_of(detector.for_kind(request.kind) if detector.card.kinds else detector)
 
 
 def _check_options(request: AccuracyRequest, asked: Sequence[str]) -> None:

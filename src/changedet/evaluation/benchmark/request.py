@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from changedet.baselines.names import full_name
 from changedet.data.tools.near_duplicates import DEFAULT_LIMIT
 from changedet.errors import ConfigError
+from changedet.inference.working_gsd import check_gsd
 from changedet.storage.output_folder import Existing
 from changedet.storage.paths import PathFields
 from changedet.types import Mode, TestTime
@@ -31,6 +32,7 @@ class AccuracyRequest(PathFields):
         baselines: Whether to evaluate all baselines as well.
         benchmark: Name of a known benchmark; None: the layout is found out.
         test_time: Test-time augmentation; None: each model's own.
+        kind: Kind of change that is looked for, by models that tell kinds apart; None: their first.
         encoder_weights: Weights of the encoder of ``baseline:deep_difference``, as for
             :func:`changedet.baselines.registry.create_baseline`; None: those of the package.
         batch_size: Tiles that go through a model at once.
@@ -39,7 +41,8 @@ class AccuracyRequest(PathFields):
         changed_values: Label values that mean changed, where the labels do not say it themselves.
         bands: Bands of rasters, from 1, in the model's order; None: those of the training.
         bands_after: Those of the second date where they differ.
-        gsd_m: Side of a pixel on the ground in metres, to give sizes of objects in square metres.
+        gsd_m: Side of a pixel on the ground in metres, to give sizes of objects in square metres,
+            and for models that state at which ones they work; None: what the georeference says.
         duplicate_limit: Correlation from which on two images count as near-duplicates, in (0, 1].
         resamples: Draws of the bootstrap.
         seed: Seed of the bootstrap.
@@ -56,6 +59,7 @@ class AccuracyRequest(PathFields):
     baselines: Baselines = "all"
     benchmark: str | None = None
     test_time: TestTime | None = None
+    kind: str | None = None
     encoder_weights: str | None = None
     batch_size: int = 8
     device: str = "auto"
@@ -85,10 +89,8 @@ class AccuracyRequest(PathFields):
         repeated = sorted({spec for spec in specs if specs.count(spec) > 1})
         if repeated:
             raise ConfigError(f"{repeated[0]} is given more than once; name every method once")
-        if self.gsd_m is not None and not 0.0 < self.gsd_m < float("inf"):
-            raise ConfigError(
-                f"`gsd_m` is the side of a pixel in metres and must be above 0, got {self.gsd_m:g}"
-            )
+        if self.gsd_m is not None:
+            check_gsd(self.gsd_m)
         if not 0.0 < self.duplicate_limit <= 1.0:
             raise ConfigError(
                 "`duplicate_limit` is a correlation and must be in (0, 1], got "

@@ -6,6 +6,7 @@ from changedet.evaluation.benchmark.repeats import Repeats
 from changedet.evaluation.benchmark.request import VIEWS
 from changedet.evaluation.benchmark.splits import BenchmarkedData
 from changedet.evaluation.cost import Cost
+from changedet.inference.working_gsd import GsdMatch
 from changedet.metrics.objects import ObjectResult, SizeClass
 from changedet.metrics.protocol import FixedThresholdMetrics
 from changedet.storage.results import Figure, PlainJson, Record, Results
@@ -128,6 +129,8 @@ class MethodResult(Record):
         file_mb: Size of the model file in 10^6 bytes; null for an untrained baseline.
         note: Applies to all of its figures: why they are optimistic, if they are.
         views: One entry for each way of showing the images.
+        change_kind: Kind of change that was looked for; null where the method names none.
+        gsd: Ground sample distance of the images, and how they were resampled for a model.
     """
 
     title: str
@@ -139,6 +142,8 @@ class MethodResult(Record):
     file_mb: float | None
     note: str | None
     views: tuple[ViewResult, ...]
+    change_kind: str | None = None
+    gsd: GsdMatch | None = None
 
 
 class Origin(Record):
