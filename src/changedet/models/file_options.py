@@ -72,10 +72,14 @@ def _validated(model: type[BaseModel], options: Mapping[str, Any], *, name: str)
 @cache
 def _options_of(network: type[EncoderModel]) -> type[BaseModel]:
     fields: dict[str, Any] = {
-        name: (_bounded(parameter.annotation), parameter.default)
+        name: (_bounded(parameter.annotation), _as_json(parameter.default))
         for name, parameter in model_options(network).items()
     }
     return create_model(f"{network.__name__}Options", __base__=_Strict, **fields)
+
+
+def _as_json(default: object) -> object:
+    return list(default) if isinstance(default, tuple) else default
 
 
 def _bounded(annotation: _Annotation) -> _Annotation:
