@@ -1,9 +1,27 @@
 """The one door to optional packages."""
 
 import importlib
+import importlib.util
 from types import ModuleType
+from typing import NamedTuple
 
 from changedet.errors import MissingExtraError
+
+
+class Requirement(NamedTuple):
+    """An optional package: the name to import, and the extra of this package that installs it."""
+
+    module: str
+    extra: str
+
+    def check(self) -> None:
+        """Refuse to go on without the package, which is not imported.
+
+        Raises:
+            MissingExtraError: If it is not installed.
+        """
+        if importlib.util.find_spec(self.module) is None:
+            raise _missing(self.module, self.extra)
 
 
 def require(module: str, *, extra: str) -> ModuleType:
@@ -19,7 +37,11 @@ def require(module: str, *, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtraError(
-            f"{module!r} is not installed; get it in the checkout of changedet with: "
-            f"pip install '.[{extra}]'"
-        ) from error
+        raise _missing(module, extra) from error
+
+
+def _missing(module: str, extra: str) -> MissingExtraError:
+    return MissingExtraError(
+        f"{module!r} is not installed; get it in the checkout of changedet with: "
+        f"pip install '.[{extra}]'"
+    )

@@ -20,6 +20,21 @@ Head = Literal["dual", "plain"]
 #: How two dates become one at each level: |a - b|, both side by side, or all three.
 Fusion = Literal["difference", "concatenation", "both"]
 Decoder = Literal["fpn", "unet"]
+#: Decoders of segmentation-models-pytorch, by the names that the package gives its architectures.
+SegmentationDecoder = Literal[
+    "unet",
+    "unetplusplus",
+    "manet",
+    "linknet",
+    "fpn",
+    "pspnet",
+    "deeplabv3",
+    "deeplabv3plus",
+    "pan",
+    "upernet",
+    "segformer",
+    "dpt",
+]
 #: What a pixel's change is read from: a classifier's logit, or the distance of two embeddings.
 Output = Literal["logit", "distance"]
 #: Of a decoder: leaky as in the public code of DASNet-V2, or ReLU as its document states.

@@ -1,6 +1,8 @@
 """What every network in the registry must do, whatever it is made of."""
 
 import json
+import math
+from typing import get_args
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from changedet.models.ensemble import Ensemble
 from changedet.models.model_file import load_model, rounded_tensors, save_model
 from changedet.models.options import network_options, option_names
 from changedet.models.registry import create_model, list_models
-from changedet.types import CDD_NORMALISATION, MAX_DISTANCE
+from changedet.types import CDD_NORMALISATION, MAX_DISTANCE, SegmentationDecoder
 
 TINY = {"encoder": "test_efficientnet"}
 DASNETS = {name: (name, {**TINY, "head_width": 16}) for name in ("dasnet", "dasnet_v2")}
@@ -25,6 +27,18 @@ VARIANTS = {
     "pyramid of distances": ("siamese_pyramid", {**PYRAMID, "output": "distance"}),
     "U-Net of logits": ("siamese_pyramid", {**PYRAMID, "decoder": "unet"}),
     "TinyCD": ("tinycd", {**TINY, "decoder_width": 64}),
+    **{
+        f"{decoder} of logits": (
+            "siamese_segmentation",
+            {**TINY, "decoder": decoder, "decoder_width": None if decoder == "linknet" else 16},
+        )
+        for decoder in get_args(SegmentationDecoder)
+    },
+    "upernet of distances": (
+        "siamese_segmentation",
+        {**TINY, "decoder": "upernet", "decoder_width": 16, "output": "distance"},
+    ),
+    "unet of both dates": ("siamese_segmentation", {**TINY, "decoder_width": 16, "fusion": "both"}),
     "BIT": ("bit", {**TINY, "decoder_width": 16, "decoder_layers": 2}),
 }
 
@@ -77,7 +91,14 @@ def test_every_network_is_tried():
     assert {name for name, _ in VARIANTS.values()} == set(list_models())
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+#: Decoders that are built like others, and take as long.
+LONG = {f"{name} of logits" for name in ("unetplusplus", "manet", "fpn", "pspnet", "deeplabv3")}
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [pytest.param(name, marks=[pytest.mark.full] if name in LONG else []) for name in VARIANTS],
+)
 class TestEveryModel:
     def test_it_can_be_made_without_memory_to_count_what_it_costs(self, make, variant):
         with torch.device("meta"):
@@ -225,9 +246,12 @@ class TestEveryModel:
 
     def test_the_encoders_own_stride_is_the_models(self, make):
         model = make(encoder="vit_tiny_patch16_224", in_channels=2)
-        assert model.stride == 16
-        images = torch.randn(1, 2, 32, 48)
-        assert model(images, images).distance.shape == (1, 32, 48)
+        # Borrowed decoders may ask for more.
+        plan = getattr(model.decoder, "plan", None) if hasattr(model, "decoder") else None
+        assert model.stride == (16 if plan is None else math.lcm(16, plan.map_strides[-1]))
+        height, width = 2 * model.stride, 3 * model.stride
+        images = torch.randn(1, 2, height, width)
+        assert model(images, images).distance.shape == (1, height, width)
 
     def test_a_size_that_is_no_multiple_of_the_stride_is_refused(self, make):
         model = make()

@@ -22,7 +22,8 @@ from changedet.data.index import PairIndex
 from changedet.data.labels.scan import LabelScan, scan_labels
 from changedet.data.rasters.manifest import READING_SCENES, find_manifest
 from changedet.data.tools.leaks import describe_leaks, find_leaks
-from changedet.errors import ConfigError, TrainingError
+from changedet.errors import ConfigError, MissingExtraError, TrainingError
+from changedet.models.options import check_installed
 from changedet.training.build import index_data, with_channels
 from changedet.training.config import ExperimentConfig, check_overrides, tile_px
 from changedet.training.model_config import former_settings
@@ -164,7 +165,8 @@ def _plan_run(request: AblationRequest, table: AblationTable, row: Row, *, seed:
         check_overrides(config, request.overrides)
         build_schedule(config)
         tile_px(config)
-    except ConfigError as error:
+        check_installed(config.model.name)
+    except (ConfigError, MissingExtraError) as error:
         return PlannedRun(row, seed, folder, "", "", config=None, fault=str(error))
     command = ""
     if request.describe_training is not None:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from changedet.ablation.table import DEFAULT_TABLE, load_table, row_config
-from changedet.errors import ConfigError
+from changedet.errors import ConfigError, MissingExtraError
+from changedet.models.options import check_installed
 from changedet.storage.markers import ABLATION
 from changedet.storage.output_folder import content_of
 from changedet.storage.paths import PathFields
@@ -88,8 +89,8 @@ def check_rows(request: AblationRequest) -> None:
     faults = []
     for row in rows:
         try:
-            row_config(table, row, overrides=request.overrides)
-        except ConfigError as error:
+            check_installed(row_config(table, row, overrides=request.overrides).model.name)
+        except (ConfigError, MissingExtraError) as error:
             faults.append(str(error))
         else:
             return

@@ -46,6 +46,7 @@ def check_method(
     Raises:
         ConfigError: If nothing is named, there is no such baseline, or an option does not apply.
         CheckpointError: If there is no such model, or its file cannot be used.
+        MissingExtraError: If the model needs a package that is not installed.
     """
     from changedet.baselines.names import is_baseline
     from changedet.model_search import describe_models_at_hand, find_method
@@ -74,8 +75,10 @@ def check_method(
     if not is_baseline(found):
         from changedet.card import read_card
         from changedet.inference.provenance import settle_threshold
+        from changedet.models.options import check_installed
 
         card = read_card(found).for_kind(kind)
+        check_installed(card.architecture, card.options)
         if needs_threshold:
             settle_threshold(card, threshold, model=str(found))
     return str(found)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from changedet.choices import check_choice
 from changedet.errors import ConfigError
 from changedet.kinds import ANY, check_kinds
-from changedet.models.options import ModelTraits
+from changedet.models.options import ModelTraits, network_options
 from changedet.nn.distance import distance_map, unit_vectors
-from changedet.nn.encoder import TimmBackbone, TimmEncoder
+from changedet.nn.encoder import Backbone, TimmEncoder
 from changedet.types import (
     Branch,
     Branches,
@@ -170,17 +170,25 @@ class EncoderModel(ChangeModel):
 
     Attributes:
         encoder: Shared by both dates.
+        least_strides: Strides along the side of the smallest crop that it can be trained on; a crop
+            of one leaves a single pixel at the coarsest level.
 
     Args:
-        encoder: A timm backbone.
+        encoder: Gives the feature maps of one date.
         options: Keyword arguments of the subclass.
+        stride: Height and width of the images must be multiples of this, in pixels; None: the
+            encoder's stride.
     """
 
-    def __init__(self, encoder: TimmBackbone, *, options: Mapping[str, Any]) -> None:
+    least_strides: ClassVar[int] = 1
+
+    def __init__(
+        self, encoder: Backbone, *, options: Mapping[str, Any], stride: int | None = None
+    ) -> None:
         traits = self.traits_of(options)
         super().__init__(
             in_channels=encoder.in_channels,
-            stride=encoder.stride,
+            stride=encoder.stride if stride is None else stride,
             branch_names=traits.branch_names,
             fixed_tile=traits.fixed_tile,
             options=options,
@@ -189,18 +197,18 @@ class EncoderModel(ChangeModel):
         self.encoder = encoder
 
     @classmethod
-    @abstractmethod
     def traits_of(cls, options: Mapping[str, Any]) -> ModelTraits:
         """Say what networks of these options are like, without building one.
 
         Args:
             options: All options of the subclass.
         """
+        return network_options(cls.architecture).traits_of(options)
 
     @property
     def least_crop_px(self) -> int:
         """Side of the smallest crop that it can be trained on, in pixels."""
-        return self.stride
+        return self.least_strides * self.stride
 
 
 class EmbeddingModel(EncoderModel):

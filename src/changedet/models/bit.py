@@ -5,7 +5,7 @@ Chen, Qi and Shi, Remote sensing image change detection with transformers, IEEE 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,6 @@ from changedet.errors import ConfigError
 from changedet.kinds import ANY
 from changedet.models.base import EncoderModel, Levels
 from changedet.models.option_types import Channels, DropShare, Kinds, LayerCount, TokenCount, Width
-from changedet.models.options import BITOptions, ModelTraits
 from changedet.nn.blocks import ConvNormAct
 from changedet.nn.classifier import classified, expect_little_change
 from changedet.nn.encoder import LevelEncoder
@@ -61,6 +60,7 @@ class BIT(EncoderModel):
     """
 
     architecture: ClassVar[str] = "bit"
+    least_strides: ClassVar[int] = 2
     encoder: LevelEncoder
 
     def __init__(
@@ -112,16 +112,6 @@ class BIT(EncoderModel):
         self.dropout = nn.Dropout2d(dropout)
         self.predict = nn.Conv2d(width, len(kinds), kernel_size=3, padding=1)
         expect_little_change(self.predict)
-
-    @classmethod
-    def traits_of(cls, options: Mapping[str, Any]) -> ModelTraits:
-        """See :meth:`changedet.models.options.BITOptions.traits_of`."""
-        return BITOptions.traits_of(options)
-
-    @property
-    def least_crop_px(self) -> int:
-        """Two strides: a crop of one would leave a single pixel at the coarsest level."""
-        return 2 * self.stride
 
     def compare(
         self, before: Tensor, after: Tensor, *, branches: Sequence[Branch], levels: Levels

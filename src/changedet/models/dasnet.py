@@ -1,14 +1,13 @@
 """DASNet: distances of dual-attention embeddings at the encoder's resolution (spec 1.3)."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor
 
 from changedet.models.base import EmbeddingModel, Features
 from changedet.models.heads import build_head
 from changedet.models.option_types import Channels, DropShare, Width
-from changedet.models.options import DASNetOptions, ModelTraits
 from changedet.nn.encoder import TimmEncoder
 from changedet.types import Attention, Branch, Distance, Head
 
@@ -65,11 +64,6 @@ class DASNet(EmbeddingModel):
             },
         )
         self.head = head_net
-
-    @classmethod
-    def traits_of(cls, options: Mapping[str, Any]) -> ModelTraits:
-        """See :meth:`changedet.models.options.DASNetOptions.traits_of`."""
-        return DASNetOptions.traits_of(options)
 
     def embed(self, images: Tensor, *, branches: Sequence[Branch]) -> Features:
         """Give each branch's embedding, (B, head_width, H / stride, W / stride)."""

@@ -7,8 +7,9 @@ loaded. The networks' classes take the same options as keyword arguments.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
+from changedet._optional import Requirement
 from changedet.choices import nearest
 from changedet.errors import ConfigError
 from changedet.kinds import ANY
@@ -29,6 +30,7 @@ from changedet.types import (
     Fusion,
     Head,
     Output,
+    SegmentationDecoder,
     Upsampling,
 )
 
@@ -54,7 +56,13 @@ class ModelTraits(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkOptions(ABC):
-    """Options of a network: each field is a keyword argument of its class, with its default."""
+    """Options of a network: each field is a keyword argument of its class, with its default.
+
+    Attributes:
+        needs: Optional package without which it cannot be built; None needs none.
+    """
+
+    needs: ClassVar[Requirement | None] = None
 
     @staticmethod
     @abstractmethod
@@ -115,6 +123,39 @@ class SiamesePyramidOptions(NetworkOptions):
         return ModelTraits(branch_names=FUSED_ONLY, fixed_tile=False)
 
 
+#: Decoders that see each pixel's surroundings alone. The others pool, attend or normalise over the
+#: whole tile: attention in MAnet, pyramids of pooled maps in PSPNet and UPerNet, pooled maps in
+#: DeepLab and PAN, group normalisation in the FPN.
+LOCAL_DECODERS: Final[frozenset[SegmentationDecoder]] = frozenset(
+    {"unet", "unetplusplus", "linknet", "segformer", "dpt"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiameseSegmentationOptions(NetworkOptions):
+    """Options of :class:`changedet.models.siamese_segmentation.SiameseSegmentation`."""
+
+    needs: ClassVar[Requirement | None] = Requirement("segmentation_models_pytorch", "smp")
+
+    encoder: str = "resnet34"
+    in_channels: Channels = 3
+    fusion: Fusion = "difference"
+    decoder: SegmentationDecoder = "unet"
+    decoder_width: Width | None = None
+    output: Output = "logit"
+    distance: Distance = "l2"
+    dropout: DropShare = 0.1
+    drop_path: DropShare = 0.0
+    kinds: Kinds = (ANY,)
+
+    @staticmethod
+    def traits_of(options: Mapping[str, Any]) -> ModelTraits:
+        """One branch; some decoders pool over the whole tile."""
+        return ModelTraits(
+            branch_names=FUSED_ONLY, fixed_tile=options["decoder"] not in LOCAL_DECODERS
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class TinyCDOptions(NetworkOptions):
     """Options of :class:`changedet.models.tinycd.TinyCD`."""
@@ -155,6 +196,7 @@ OPTIONS: dict[str, type[NetworkOptions]] = {
     "dasnet": DASNetOptions,
     "dasnet_v2": DASNetV2Options,
     "siamese_pyramid": SiamesePyramidOptions,
+    "siamese_segmentation": SiameseSegmentationOptions,
     "tinycd": TinyCDOptions,
 }
 
@@ -168,6 +210,31 @@ def network_options(name: str) -> type[NetworkOptions]:
     if name not in OPTIONS:
         raise ConfigError(f"model {name!r} does not exist; {nearest(name, sorted(OPTIONS))}")
     return OPTIONS[name]
+
+
+def check_installed(architecture: str, options: Mapping[str, Any] | None = None) -> None:
+    """Refuse a network whose optional package is not installed, which is not imported.
+
+    Args:
+        architecture: Name of the network, or ``ensemble``; what does not exist is let through.
+        options: Of an ensemble, as its card has them.
+
+    Raises:
+        MissingExtraError: Naming the extra that installs the package.
+    """
+    names = [architecture]
+    if architecture == ENSEMBLE and options is not None:
+        members = options.get("members")
+        # A card is what its file says: it may say anything.
+        names = [
+            str(member.get("architecture"))
+            for member in (members if isinstance(members, list) else [])
+            if isinstance(member, Mapping)
+        ]
+    for name in names:
+        row = OPTIONS.get(name)
+        if row is not None and row.needs is not None:
+            row.needs.check()
 
 
 def option_names(options: type[NetworkOptions]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from changedet.models.dasnet_v2 import DASNetV2
 from changedet.models.ensemble import Ensemble
 from changedet.models.options import network_options
 from changedet.models.siamese_pyramid import SiamesePyramid
+from changedet.models.siamese_segmentation import SiameseSegmentation
 from changedet.models.tinycd import TinyCD
 from changedet.models.weights import initialise_encoder
 
@@ -21,7 +22,8 @@ from changedet.models.weights import initialise_encoder
 #: options in :data:`changedet.models.options.OPTIONS`; settings files, recipes and the command line
 #: then know it.
 MODELS: dict[str, type[EncoderModel]] = {
-    model.architecture: model for model in (BIT, DASNet, DASNetV2, SiamesePyramid, TinyCD)
+    model.architecture: model
+    for model in (BIT, DASNet, DASNetV2, SiamesePyramid, SiameseSegmentation, TinyCD)
 }
 
 

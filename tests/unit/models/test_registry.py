@@ -8,7 +8,14 @@ SMALL = {"encoder": "resnet18", "head_width": 16}
 
 
 def test_all_networks_are_listed():
-    assert list_models() == ["bit", "dasnet", "dasnet_v2", "siamese_pyramid", "tinycd"]
+    assert list_models() == [
+        "bit",
+        "dasnet",
+        "dasnet_v2",
+        "siamese_pyramid",
+        "siamese_segmentation",
+        "tinycd",
+    ]
 
 
 def test_options_reach_the_network():

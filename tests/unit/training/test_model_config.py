@@ -58,7 +58,7 @@ def parse(**model):
 def test_every_option_of_every_network_can_be_set(name):
     for option, parameter in model_options(model_class(name)).items():
         other = {
-            "encoder": "resnet34",
+            "encoder": "resnet26",
             "distance": "cosine",
             "attention": "position",
             "head": "plain",
@@ -68,7 +68,7 @@ def test_every_option_of_every_network_can_be_set(name):
             "activation": "relu",
             "upsampling": "resize",
             "fusion": "both",
-            "decoder": "unet",
+            "decoder": "unet" if parameter.default == "fpn" else "fpn",
             "decoder_width": 40,
             "output": "distance",
             "drop_path": 0.25,
@@ -192,7 +192,8 @@ def test_the_dump_holds_the_networks_own_options_alone(tmp_path):
         )
     ]
     + [{"name": "siamese_pyramid"}, {"name": "siamese_pyramid", "output": "distance"}]
-    + [{"name": "tinycd"}, {"name": "bit"}],
+    + [{"name": "tinycd"}, {"name": "bit"}]
+    + [{"name": "siamese_segmentation", "decoder": decoder} for decoder in ("unet", "pan")],
 )
 def test_what_the_settings_say_of_a_network_holds_for_the_built_one(model):
     config = parse(**TINY, **model)
