@@ -74,3 +74,17 @@ class Domain:
             lengths = f"{low:g}" if low == high else f"{low:g} to {high:g}"
             parts.append(f"pixels of {lengths} m")
         return ", ".join(parts) or None
+
+
+def zoom_to(working_gsd_m: tuple[float, float], gsd_m: float) -> float:
+    """Tell by how much images must be enlarged to come into a range of ground sample distances.
+
+    Args:
+        working_gsd_m: The smallest and the largest one, in metres.
+        gsd_m: That of the images, in metres.
+
+    Returns:
+        Factor of height and width: below 1 for finer images, above 1 for coarser ones, else 1.
+    """
+    low, high = working_gsd_m
+    return gsd_m / min(max(gsd_m, low), high)

@@ -96,10 +96,16 @@ class TrainingDisplay(TrainingCallback):
         """Print what a validation found."""
         mark = "  (best so far, saved)" if event.is_best else ""
         self.say(
-            f"epoch {event.progress.epoch} batch {event.progress.batch}: max-F1 "
+            f"epoch {event.progress.epoch} batch {event.progress.batch}: "
+            f"{'F1 of the sets' if event.by_set else 'max-F1'} "
             f"{_score(event.progress.f_score)} at score {event.threshold:.4f}, "
             f"ROC-AUC {event.roc_auc:.4f}{mark}"
         )
+        for one in event.by_set:
+            self.say(
+                f"  {one.name} ({one.kind}, {one.images} pairs): F1 {_score(one.f1)} at the "
+                f"threshold of its kind, {_score(one.best_f1)} at its own best"
+            )
         self._restart_clock()
 
     def _rate(self) -> float:

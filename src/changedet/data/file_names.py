@@ -1,10 +1,12 @@
 """Endings and names by which the files of a data set are known; imports nothing heavy."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from changedet.errors import DataError
+from changedet.storage.text import is_file, read_text
 
 #: Files that may be rasters rather than pictures.
 RASTER_SUFFIXES: Final = frozenset({".tif", ".tiff", ".jp2", ".vrt"})
@@ -13,6 +15,10 @@ TIFF_SUFFIXES: Final = (".tif", ".tiff")
 IMAGE_SUFFIXES: Final = RASTER_SUFFIXES | {
     *(".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".webp", ".gif"),
 }
+#: Name of a mixture of data sets inside a folder, and what such a file begins a line with.
+MIXTURE: Final = "mixture.yaml"
+_SETS: Final = re.compile(r"^sets[ \t]*:", re.MULTILINE)
+_YAML_SUFFIXES: Final = (".yaml", ".yml")
 _ARCHIVES: Final = frozenset({".zip", ".gz", ".tgz", ".tar", ".7z", ".rar"})
 #: Folder and list names of each split, the usual one first.
 SPLIT_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -40,3 +46,15 @@ def check_data_folder(root: Path) -> None:
             f"{root} is {'no folder' if root.exists() else 'not there'}; "
             "give the folder of a data set or a manifest of scenes (scenes.yaml)"
         )
+
+
+def find_mixture(root: Path) -> Path | None:
+    """Tell the mixture of data sets that ``root`` is or holds, None if it is neither.
+
+    Raises:
+        DataError: If the file cannot be read.
+    """
+    if is_file(root) and root.suffix.lower() in _YAML_SUFFIXES:
+        return root if _SETS.search(read_text(root, error=DataError)) else None
+    inside = root / MIXTURE
+    return inside if is_file(inside) else None

@@ -3,14 +3,17 @@
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from changedet.data.band_files import refuse_band_files
 from changedet.data.benchmarks import LISTS, Benchmark, differences, find_benchmark
-from changedet.data.file_names import SPLIT_NAMES, check_data_folder, split_parts
+from changedet.data.file_names import (
+    SPLIT_NAMES,
+    check_data_folder,
+    find_mixture,
+)
 from changedet.data.images import is_raster
-from changedet.data.labelled import LabelledPair
 from changedet.data.layouts import (
     UNDERSTOOD,
     LayoutFolders,
@@ -24,12 +27,12 @@ from changedet.data.layouts import (
 )
 from changedet.data.lists import find_lists, read_list
 from changedet.data.pair import PairPaths
-from changedet.data.rasters.manifest import RasterSettings, find_manifest
+from changedet.data.pair_index import PairIndex
+from changedet.data.rasters.manifest import find_manifest
 from changedet.data.survey import BandChoice, Survey
 from changedet.data.world_files import misplaced_pictures
 from changedet.errors import ConfigError, DataError
 from changedet.storage.text import first_few
-from changedet.types import PixelType
 
 __all__ = [
     "BandChoice",
@@ -49,62 +52,6 @@ _SMALLEST_SPLIT_SET = len(SPLIT_SHARES)
 _STEM_SPLIT = re.compile(rf"({'|'.join(SPLIT_NAMES)})[_-]", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class PairIndex:
-    """All pairs of a data set by split.
-
-    Attributes:
-        root: Folder of the data set, or manifest of the scenes.
-        layout: How the files lie, in words.
-        name: Name of the benchmark, or else of the folder.
-        splits: Pairs by split, in the order train, val, test.
-        notes: Sentences the user should read: which list won, how it was split.
-        channels: Bands that are read of each image.
-        bands: Their numbers in rasters, from 1; None: these are pictures, or all bands of scenes.
-        bands_after: Those of the later date where they differ.
-        pixel_type: Kind of the stored values.
-        scenes: How scenes were read and cut; None: these are pairs of files.
-    """
-
-    root: Path
-    layout: str
-    name: str
-    splits: Mapping[str, tuple[LabelledPair, ...]]
-    notes: tuple[str, ...] = ()
-    channels: int = 3
-    bands: tuple[int, ...] | None = None
-    bands_after: tuple[int, ...] | None = None
-    pixel_type: PixelType = "uint8"
-    scenes: RasterSettings | None = None
-
-    @property
-    def pairs(self) -> tuple[LabelledPair, ...]:
-        """Pairs of all splits, in the order of the splits."""
-        return tuple(pair for pairs in self.splits.values() for pair in pairs)
-
-    def split(self, name: str, *, setting: str = "split") -> tuple[LabelledPair, ...]:
-        """Pairs of one split, or of several.
-
-        Args:
-            name: Of the split; several are joined, as ``train+val``, and come in that order.
-            setting: Name of the setting that chose it, for the message.
-
-        Raises:
-            DataError: If there is no such split.
-        """
-        parts = (name,) if name in self.splits else split_parts(name)
-        for part in parts:
-            self._check_split(part, setting=setting)
-        return tuple(pair for part in parts for pair in self.splits[part])
-
-    def _check_split(self, name: str, *, setting: str) -> None:
-        if name not in self.splits:
-            raise DataError(
-                f"{self.root} has no split {name!r}; choose one of: {', '.join(self.splits)} "
-                f"(`{setting}=NAME`), or add the folder or list of that split"
-            )
-
-
 def index_pairs(
     root: str | Path,
     *,
@@ -115,13 +62,14 @@ def index_pairs(
 ) -> PairIndex:
     """Find all pairs under ``root``.
 
-    A manifest of scenes (``scenes.yaml``) wins over everything else.
+    A mixture of data sets (``mixture.yaml``) and a manifest of scenes (``scenes.yaml``) win over
+    everything else.
     List files win over folders, prepared ones (``train1.txt``, ``OUT1``) over others. Without
     splits, stems that all begin with ``train_``, ``val_`` or ``test_`` tell them; else 70, 15 and
     15 percent are drawn by a hash of the stem, the same on every machine.
 
     Args:
-        root: Folder of the data set, or manifest of scenes.
+        root: Folder of the data set, manifest of scenes, or mixture of data sets.
         benchmark: Name of a row of ``benchmarks.BENCHMARKS``, to check the layout against.
         labelled: Whether every pair needs a label.
         channels: Bands that the model takes; None: as many as the images have. Rasters are opened
@@ -133,6 +81,19 @@ def index_pairs(
             rasters do not fit each other.
         ConfigError: If there is no such benchmark, or a manifest lists the bands itself.
     """
+    mixture = find_mixture(Path(root))
+    if mixture is not None:
+        if benchmark is not None:
+            raise ConfigError(
+                f"a benchmark ({benchmark}) cannot be combined with a mixture ({mixture}); name "
+                "the benchmark of a set in that file"
+            )
+        # pydantic comes with it, which single data sets do without.
+        from changedet.data.mixture_index import index_mixture
+
+        return index_mixture(
+            mixture, partial(index_pairs, channels=channels, bands=bands, labelled=labelled)
+        )
     return accept(
         survey(Path(root), benchmark=benchmark, labelled=labelled, channels=channels, bands=bands)
     )
@@ -196,6 +157,15 @@ def survey(
         ConfigError: If there is no such benchmark.
     """
     row = None if benchmark is None else find_benchmark(benchmark)
+    mixture = find_mixture(root)
+    if mixture is not None:
+        from changedet.data.mixture_file import read_mixture
+
+        folders = [str(entry.data) for entry in read_mixture(mixture).values()]
+        raise DataError(
+            f"{mixture} is a mixture of data sets, which training takes as a whole; here, give one "
+            f"of them: {first_few(folders)}"
+        )
     manifest = find_manifest(root)
     if manifest is not None:
         if row is not None:
@@ -230,7 +200,8 @@ def check_splits(
     """Refuse a data set without pairs, and splits that it has not; no file is opened but lists.
 
     Args:
-        root: Folder of the data set; a manifest of scenes is passed over, whose rasters tell.
+        root: Folder of the data set; a manifest of scenes is passed over, whose rasters tell, and
+            a mixture.
         asked: Names of splits by the setting that chose each; None: not asked for.
         benchmark: Name of a known benchmark.
 
@@ -238,7 +209,7 @@ def check_splits(
         DataError: If the layout is not understood, or there is no such split.
         ConfigError: If there is no such benchmark.
     """
-    if find_manifest(root) is not None:
+    if find_mixture(root) is not None or find_manifest(root) is not None:
         return
     row = None if benchmark is None else find_benchmark(benchmark)
     index = accept(_survey_names(root, row, labelled=True, prefer="prepared"))

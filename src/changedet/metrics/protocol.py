@@ -5,7 +5,7 @@ Spec 5. The first is the protocol of the DASNet papers and optimistic.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -173,6 +173,26 @@ def choose_threshold(hist: ScoreHistogram) -> float:
         )
     candidates = GRID_THRESHOLDS[1:]
     return candidates[_middle_of_best(precision_recall(hist, candidates).f1)]
+
+
+def choose_shared_threshold(histograms: Sequence[ScoreHistogram]) -> float:
+    """Choose one threshold for several data sets: the best mean of their F1 over k/1024.
+
+    Each set counts the same, however many images it has, and those without a changed pixel do not
+    count. Of equally good thresholds one is taken as by :func:`choose_threshold`.
+
+    Raises:
+        DataError: If no set has a changed pixel.
+    """
+    telling = [hist for hist in histograms if hist.changed.any()]
+    if not telling:
+        raise DataError(
+            "no pixel of any data set is labelled changed, so no threshold can be chosen; use "
+            "images with changes or set a threshold"
+        )
+    candidates = GRID_THRESHOLDS[1:]
+    curves = [precision_recall(hist, candidates).f1 for hist in telling]
+    return candidates[_middle_of_best(np.mean(curves, axis=0))]
 
 
 def _middle_of_best(f1: FloatArray) -> int:

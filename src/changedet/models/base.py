@@ -55,6 +55,8 @@ class ChangeModel(nn.Module, ABC):
     """
 
     architecture: ClassVar[str]
+    #: Names of the weights whose first dimension is that of the kinds of change.
+    per_kind: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -297,3 +299,23 @@ def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps.unsqueeze(1), size=size, mode="bilinear", align_corners=True).squeeze(
         1
     )
+
+
+def for_kinds(
+    weights: Mapping[str, Tensor], *, had: Sequence[str], model: ChangeModel
+) -> dict[str, Tensor]:
+    """Arrange the weights of a network for one like it that finds other kinds of change.
+
+    Each output of the last layer moves to the place of its kind. A kind that was not known starts
+    with the weights of ``any``, or else of the first one, which is nearer than random weights.
+
+    Args:
+        weights: Of the network, by name.
+        had: Its kinds of change.
+        model: The other network.
+    """
+    fallback = had.index(ANY) if ANY in had else 0
+    places = [had.index(kind) if kind in had else fallback for kind in model.kinds]
+    return {
+        name: value[places] if name in model.per_kind else value for name, value in weights.items()
+    }

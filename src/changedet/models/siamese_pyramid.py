@@ -62,6 +62,7 @@ class SiamesePyramid(EncoderModel):
 
     architecture: ClassVar[str] = "siamese_pyramid"
     least_strides: ClassVar[int] = 2
+    per_kind: ClassVar[tuple[str, ...]] = ("predict.weight", "predict.bias")
     encoder: PyramidEncoder
 
     def __init__(

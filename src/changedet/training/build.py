@@ -10,12 +10,15 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from changedet.choices import nearest
 from changedet.data.index import BandChoice, PairIndex, index_pairs
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding
 from changedet.data.training.pairs import PairDataset
 from changedet.data.training.sampling import EpochSampler
 from changedet.data.training.transforms import PairSample
+from changedet.errors import ConfigError
+from changedet.kinds import ANY
 from changedet.losses.distillation import TaughtLoss
 from changedet.losses.margins import Margins
 from changedet.losses.registry import LossOptions, build_pixel_losses
@@ -40,8 +43,8 @@ def index_data(root: Path, config: ExperimentConfig) -> tuple[PairIndex, Experim
     """Index the data set that the settings describe.
 
     Returns:
-        The index, and the settings with ``model.in_channels``: where it was not set, it follows
-        from the data.
+        The index, and the settings with ``model.in_channels`` and ``model.kinds``: where they were
+        not set, they follow from the data.
 
     Raises:
         DataError: If the data set cannot be used.
@@ -54,7 +57,7 @@ def index_data(root: Path, config: ExperimentConfig) -> tuple[PairIndex, Experim
         channels=config.model.in_channels if is_set else None,
         bands=BandChoice(config.data.source_bands, config.data.source_bands_after),
     )
-    return index, with_channels(config, index.channels)
+    return index, with_kinds(with_channels(config, index.channels), index)
 
 
 def with_channels(config: ExperimentConfig, channels: int) -> ExperimentConfig:
@@ -62,6 +65,49 @@ def with_channels(config: ExperimentConfig, channels: int) -> ExperimentConfig:
     if "in_channels" in config.model.model_fields_set:
         return config
     model = config.model.model_copy(update={"in_channels": channels})
+    return config.model_copy(update={"model": model})
+
+
+def with_kinds(config: ExperimentConfig, index: PairIndex) -> ExperimentConfig:
+    """Settle ``model.kinds`` by the data, unless it was set.
+
+    Raises:
+        ConfigError: If the network finds a kind of change that the data does not teach, or does not
+            find one that it does.
+    """
+    mixture = index.mixture
+    set_kinds: tuple[str, ...] | None = (
+        config.model.options()["kinds"] if "kinds" in config.model.model_fields_set else None
+    )
+    if mixture is None:
+        if set_kinds is not None and len(set_kinds) > 1:
+            raise ConfigError(
+                f"model.kinds names {len(set_kinds)} kinds of change ({', '.join(set_kinds)}), but "
+                f"{index.root} is one data set, which teaches one; give a mixture of data sets "
+                "(mixture.yaml), or name one kind"
+            )
+        return config
+    kinds = set_kinds or mixture.kinds
+    for name in kinds:
+        if name not in mixture.kinds:
+            raise ConfigError(
+                f"no data set of {index.root} teaches the kind of change {name!r} (model.kinds); "
+                f"{nearest(name, mixture.kinds)}"
+            )
+    for member in mixture.sets:
+        if member.kind not in kinds:
+            raise ConfigError(
+                f"{member.name} of {index.root} labels the kind of change {member.kind!r}, which "
+                f"model.kinds does not name ({', '.join(kinds)}); add it, or remove the set"
+            )
+    if "kinds" not in config.model.options():
+        if len(kinds) > 1:
+            raise ConfigError(
+                f"{config.model.name} finds one kind of change, but the data sets of {index.root} "
+                f"label {', '.join(kinds)}; use model.name=siamese_pyramid, or sets of one kind"
+            )
+        return config
+    model = config.model.model_copy(update={"kinds": kinds})
     return config.model_copy(update={"model": model})
 
 
@@ -173,6 +219,8 @@ def build_loader(
         fill=fill,
         cache=config.data.cache,
         crops_per_pair=config.data.crops_per_pair,
+        kinds=config.model.options().get("kinds", (ANY,)),
+        working_gsd_m=config.data.working_gsd_m,
     )
     sampler = EpochSampler(len(dataset), seed=config.training.seed)
     workers = config.data.workers

@@ -31,14 +31,34 @@ class LogRow:
 
 
 @dataclass(frozen=True)
+class SetScore:
+    """Figures of one data set of a mixture in a validation.
+
+    Attributes:
+        name: Of the set.
+        kind: Kind of change that it labels.
+        f1: F1 at the threshold of its kind.
+        best_f1: F1 at the best threshold of its own.
+        images: Number of its pairs.
+    """
+
+    name: str
+    kind: str
+    f1: float
+    best_f1: float
+    images: int
+
+
+@dataclass(frozen=True)
 class ValidationEvent:
-    """A validation and what it found."""
+    """A validation and what it found; ``by_set`` is empty without a mixture of data sets."""
 
     progress: TrainingPosition
     histogram: ScoreHistogram
     threshold: float
     roc_auc: float
     is_best: bool
+    by_set: tuple[SetScore, ...] = ()
 
 
 class TrainingCallback:

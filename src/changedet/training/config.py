@@ -32,6 +32,7 @@ _CONTRASTIVE = "wdmc"
 _LONGEST_CHAIN = 32
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+GSD = Annotated[float, Field(gt=0.0, le=10_000.0)]
 BandNumbers = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 
 
@@ -163,6 +164,12 @@ class DataConfig(Section):
         description="ground sample distance of the images in metres, or the smallest and the "
         "largest one, for the model's card; default: measured where images are georeferenced",
     )
+    working_gsd_m: tuple[GSD, GSD] | None = Field(
+        None,
+        description="range of ground sample distances in metres that images are brought to by "
+        "resampling, in training and in prediction from then on; default: images are taken as they "
+        "are",
+    )
     change_kind: str | None = Field(
         None, description="kind of change that is labelled, in words, for the model's card"
     )
@@ -219,6 +226,11 @@ class TrainingConfig(Section):
     log_every: int = Field(20, ge=1)
     checkpoint_every: int = Field(200, ge=1)
     keep_best: int = Field(3, ge=1)
+    select_by: Literal["mean", "worst"] = Field(
+        "mean",
+        description="on a mixture of data sets, whether the best model has the highest mean F1 "
+        "over the sets, or the highest F1 on the worst of them",
+    )
     heatmap_every: int = Field(20, ge=1, description="every n-th validation image gets one")
     max_heatmaps: int | None = Field(
         8, ge=0, description="most heat maps of one validation; null: no limit"
@@ -348,6 +360,27 @@ def tile_px(config: ExperimentConfig) -> int:
             f"attention is used at the size it was trained on; remove data.tile_px{remedy}"
         )
     return wanted
+
+
+def check_working_gsd(config: ExperimentConfig) -> None:
+    """Refuse a working range of ground sample distances that is none, or that cannot be kept.
+
+    Raises:
+        ConfigError: If its ends are in the wrong order, or the network is used at one size of
+            tile, so that images cannot be resampled for it.
+    """
+    working = config.data.working_gsd_m
+    if working is None:
+        return
+    if working[0] > working[1]:
+        raise ConfigError(
+            f"data.working_gsd_m must be [smallest, largest] in metres, got {list(working)}"
+        )
+    if config.model.traits().fixed_tile:
+        raise ConfigError(
+            "data.working_gsd_m resamples images, but a model with attention is used at the size "
+            "it was trained on; remove data.working_gsd_m or set model.attention=none"
+        )
 
 
 def _explain(fault: ErrorDetails, tree: Mapping[str, Any]) -> str | None:

@@ -37,6 +37,8 @@ class DatasetStatistics(Record):
         blocks: Blocks of scenes that train and validate; null for pairs of files.
         domain: What the training images are like; null for runs of earlier versions.
         leaks: Pairs of other splits that were found among the training pairs.
+        is_mixture: Whether several data sets were joined, whose pairs name a kind of change.
+        terms: Under which terms the images may be used, in sentences.
     """
 
     data: Path
@@ -50,6 +52,8 @@ class DatasetStatistics(Record):
     blocks: PlainJson | None = None
     domain: Domain | None = None
     leaks: tuple[Leak, ...] = ()
+    is_mixture: bool = False
+    terms: tuple[str, ...] = ()
 
 
 class TrainingRecord(DatasetStatistics, Results):
@@ -85,7 +89,8 @@ def measure_dataset(
         ignore_value=config.data.ignore_value,
         changed_values=config.data.changed_values,
     )
-    say(f"labels: {scan.encoding.describe()}")
+    if index.mixture is None:
+        say(f"labels: {scan.encoding.describe()}")
     share = scan.share_of(pairs)
     say(
         f"{len(pairs)} training pairs, {100 * share:.3g} % of the pixels changed; "
@@ -129,19 +134,33 @@ def measure_dataset(
         leaks=leaks,
         source_bands=index.bands,
         source_bands_after=index.bands_after,
-        domain=_domain(pairs, config, say=say),
+        domain=_domain(pairs, index, config, say=say),
+        is_mixture=index.mixture is not None,
+        terms=_terms(index),
     )
 
 
 def _domain(
-    pairs: Sequence[LabelledPair], config: ExperimentConfig, *, say: Callable[[str], None]
+    pairs: Sequence[LabelledPair],
+    index: PairIndex,
+    config: ExperimentConfig,
+    *,
+    say: Callable[[str], None],
 ) -> Domain:
     """Measure what the images are like; what cannot be measured can be set."""
     data = config.data
+    gsd_m = measure_gsd(pairs) if data.gsd_m is None else (min(data.gsd_m), max(data.gsd_m))
+    change, region = data.change_kind, data.region
+    if index.mixture is not None:
+        lengths = [one.gsd_m for one in index.mixture.sets if one.gsd_m is not None]
+        if data.gsd_m is None and lengths:
+            gsd_m = min(lengths), max(lengths)
+        change = change or f"change of these kinds: {', '.join(index.mixture.kinds)}"
+        region = region or "; ".join(dict.fromkeys(index.mixture.regions.values())) or None
     domain = Domain(
-        gsd_m=measure_gsd(pairs) if data.gsd_m is None else (min(data.gsd_m), max(data.gsd_m)),
-        change=data.change_kind,
-        region=data.region,
+        gsd_m=gsd_m,
+        change=change,
+        region=region,
         values=measure_values(pairs, channels=config.model.in_channels),
         is_generated=data.generated,
     )
@@ -151,6 +170,12 @@ def _domain(
             "that predictions on images of another one are warned of"
         )
     return domain
+
+
+def _terms(index: PairIndex) -> tuple[str, ...]:
+    if index.mixture is None:
+        return ()
+    return tuple(f"{name}: {terms}" for name, terms in index.mixture.terms.items())
 
 
 def _accept_one_class(

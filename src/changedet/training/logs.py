@@ -46,6 +46,9 @@ VALIDATION_COLUMNS = (
 )
 
 
+SET_COLUMNS = ("step", "epoch", "batch", "set", "kind", "f1", "best_f1", "images")
+
+
 class ValidationResults(Results):
     """Figures of one validation of a training run, optimistic since they choose the model.
 
@@ -108,6 +111,12 @@ class CsvLog:
             file.write(line.getvalue())
 
 
+def _rows_until(path: Path, *, step: int) -> int:
+    """Count the rows of a log, whose first column is the step, up to a step."""
+    rows = csv.DictReader(read_text(path, error=ResultsError).splitlines())
+    return sum(1 for row in rows if int(row["step"] or 0) <= step)
+
+
 class RunRecords(TrainingCallback):
     """Write what training has to leave behind (spec 4) under a run's folder.
 
@@ -130,12 +139,15 @@ class RunRecords(TrainingCallback):
             else f"{TRAINING_SET_NOTE}: these images are trained on"
         )
         self._validation = CsvLog(folder / "logs" / "validation.csv", VALIDATION_COLUMNS)
+        self._sets = CsvLog(folder / "logs" / "validation_sets.csv", SET_COLUMNS)
         self._board: EventLog | None = None
 
     def on_start(self, progress: TrainingPosition, *, batches: int, epochs: int) -> None:
         """Cut the logs back to the position and open TensorBoard."""
         self._train.start(progress.log_rows)
         self._validation.start(progress.validations)
+        if self._sets.path.is_file():
+            self._sets.start(_rows_until(self._sets.path, step=progress.step))
         self._board = EventLog(self.folder / "logs" / "tensorboard", first_step=progress.step + 1)
 
     def on_log(self, row: LogRow) -> None:
@@ -184,7 +196,13 @@ class RunRecords(TrainingCallback):
             note=self._note,
         ).write(stem.with_name(f"{stem.name}_metric.json"))
         self._validation.add({**position, **figures})
+        for one in event.by_set:
+            if not self._sets.path.is_file():
+                self._sets.start(0)
+            scores = {"f1": one.f1, "best_f1": one.best_f1, "images": one.images}
+            self._sets.add({**position, "set": one.name, "kind": one.kind, **scores})
         numbers = {k: v for k, v in figures.items() if isinstance(v, float)}
+        numbers |= {f"{one.name}_f1": one.f1 for one in event.by_set}
         self._scalars(progress.step, numbers, group="validation")
 
     def close(self) -> None:

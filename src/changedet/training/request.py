@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from changedet.card import read_card
-from changedet.data.file_names import check_data_folder
+from changedet.data.file_names import check_data_folder, find_mixture
 from changedet.data.index import holds_pictures_only
 from changedet.data.rasters.manifest import find_manifest
 from changedet.errors import ConfigError
@@ -14,7 +14,13 @@ from changedet.model_search import find_model
 from changedet.models.options import ENSEMBLE, check_installed
 from changedet.storage.paths import PathFields
 from changedet.training.augmentation import build_augmentation
-from changedet.training.config import ExperimentConfig, check_overrides, load_config, tile_px
+from changedet.training.config import (
+    ExperimentConfig,
+    check_overrides,
+    check_working_gsd,
+    load_config,
+    tile_px,
+)
 from changedet.training.run_folder import RECORD, SETTINGS, check_free, is_run
 from changedet.training.schedule import build_schedule
 from changedet.training.teacher_files import check_teachers
@@ -37,7 +43,8 @@ class TrainRequest(PathFields):
 
     Attributes:
         out: Folder of the run.
-        data: Folder of the data set, or manifest of scenes; a resumed run knows it.
+        data: Folder of the data set, manifest of scenes, or mixture of data sets; a resumed run
+            knows it.
         recipe: Recipe name or YAML file; None: the default recipe, or the run's own on resume.
         overrides: ``section.key=value`` changes to it.
         init: Model file whose weights training starts from.
@@ -81,8 +88,9 @@ def check_request(request: TrainRequest) -> ExperimentConfig:
     check_free(request.out, mode=request.mode)
     build_schedule(config)
     tile_px(config)
+    check_working_gsd(config)
     build_augmentation(config, pixel_type="uint8")
-    if find_manifest(request.data) is None:
+    if find_mixture(request.data) is None and find_manifest(request.data) is None:
         check_data_folder(request.data)
     if config.teacher.models:
         _check_teachers(config, request.data)

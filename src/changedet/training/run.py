@@ -14,7 +14,7 @@ from changedet.errors import CheckpointError, ConfigError, ResultsError, Storage
 from changedet.inference.devices import resolve_device
 from changedet.inference.memory import keep_freed_memory
 from changedet.model_search import find_model
-from changedet.models.base import ChangeModel, EncoderModel
+from changedet.models.base import ChangeModel, EncoderModel, for_kinds
 from changedet.models.model_file import load_model
 from changedet.storage.atomic import remove_parts, write_text
 from changedet.storage.lock import only_run
@@ -271,9 +271,13 @@ def _index(
 
 
 def _initialise(model: ChangeModel, path: Path) -> None:
+    """Take over the weights of a model file; kinds of change that it does not know start anew."""
     source, card = load_model(find_model(path))
+    weights = source.state_dict()
+    if source.kinds != model.kinds:
+        weights = for_kinds(weights, had=source.kinds, model=model)
     try:
-        model.load_state_dict(source.state_dict())
+        model.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(
             f"{path} is a {card.architecture} with {card.options}, which does not fit the "

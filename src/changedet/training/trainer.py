@@ -18,13 +18,14 @@ from torch.utils.data import DataLoader
 from changedet.data.training.sampling import EpochSampler
 from changedet.data.training.transforms import PairSample
 from changedet.errors import TrainingError
+from changedet.kinds import KindOfChange
 from changedet.losses.distillation import TaughtLoss
 from changedet.losses.supervision import BranchLoss
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.models.base import ChangeModel
 from changedet.nn.normaliser import normalise
 from changedet.training.averaging import AveragedModel
-from changedet.training.callbacks import LogRow, TrainingCallback, ValidationEvent
+from changedet.training.callbacks import LogRow, SetScore, TrainingCallback, ValidationEvent
 from changedet.training.checkpoint import TrainingPosition, save_checkpoint
 from changedet.training.ranks import OneProcess, Ranks
 from changedet.training.schedule import Schedule
@@ -33,6 +34,8 @@ from changedet.types import Normalisation
 
 # Apart from the streams that samples and their order draw from (data/sampling.py).
 _DROPOUT_STREAM = (2,)
+# Dimensions of a batch of labels of one kind of change.
+_MAPS = 3
 
 
 @dataclass(frozen=True)
@@ -63,13 +66,44 @@ class TrainerSettings:
     keep: Literal["best", "last"] = "best"
 
 
+class SetValidation(NamedTuple):
+    """What was found on one data set of a mixture.
+
+    Attributes:
+        name: Of the set.
+        kind: Kind of change that it labels.
+        histogram: Its counts, of calibrated scores.
+        f1: F1 at the threshold of its kind.
+        best_f1: F1 at the best threshold of its own.
+    """
+
+    name: str
+    kind: str
+    histogram: ScoreHistogram
+    f1: float
+    best_f1: float
+
+
 class Validation(NamedTuple):
-    """What a validation found: the counts, max-F1, and the threshold (a score) to store."""
+    """What a validation found.
+
+    Attributes:
+        histogram: The counts.
+        f_score: Max-F1, by which models are chosen; on a mixture of data sets the mean of their F1
+            at the thresholds of their kinds, or the lowest.
+        threshold: Score to store with the model; that of the first kind of change.
+        roc_auc: Area under the ROC curve.
+        sets: What was found on each data set of a mixture.
+        kinds: The kinds of change, each with its temperature and threshold; empty without a
+            mixture.
+    """
 
     histogram: ScoreHistogram
     f_score: float
     threshold: float
     roc_auc: float
+    sets: tuple[SetValidation, ...] = ()
+    kinds: tuple[KindOfChange, ...] = ()
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error: somebody asked the run to stop
@@ -223,7 +257,10 @@ class Trainer:
         autocast = self.settings.autocast
         with torch.autocast(self.device.type, dtype=autocast, enabled=autocast is not None):
             output = self._called(before, after, branches=loss.branches, levels=loss.levels)
-        sums = loss.sums(output, sample.label.to(self.device, non_blocking=True), *lesson)
+        label = sample.label.to(self.device, non_blocking=True)
+        # Several kinds of change: the maps of the network come pair by pair, too.
+        label = label.flatten(0, 1) if label.dim() > _MAPS else label
+        sums = loss.sums(output, label, *lesson)
         terms = loss.combine(sums, whole=self.ranks.whole(sums))
         # Of the batches of this optimiser step, of which the last one of an epoch may have fewer.
         first = progress.batch - progress.batch % self.settings.accumulate
@@ -291,7 +328,15 @@ class Trainer:
         if is_best or self.settings.keep == "last":
             self._export_best(result, progress)
         event = ValidationEvent(
-            progress, result.histogram, result.threshold, result.roc_auc, is_best
+            progress,
+            result.histogram,
+            result.threshold,
+            result.roc_auc,
+            is_best,
+            by_set=tuple(
+                SetScore(one.name, one.kind, one.f1, one.best_f1, one.histogram.images)
+                for one in result.sets
+            ),
         )
         for callback in self.callbacks:
             callback.on_validation(event)

@@ -1,8 +1,9 @@
 """Validation during training: score the validation split, draw heat maps, pack the model's file."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,9 +12,13 @@ from numpy.typing import NDArray
 from changedet._version import __version__
 from changedet.card import ModelCard
 from changedet.data.labelled import LabelledPair
+from changedet.data.mixture import MixtureSet, by_set, member_of
 from changedet.data.reading import PairReader
-from changedet.inference.counting import ScoredPair, count_scores
+from changedet.domain import zoom_to
+from changedet.inference.counting import OnScore, ScoredPair, count_scores
 from changedet.inference.torch_scorer import TorchScorer
+from changedet.kinds import KindOfChange
+from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.protocol import (
     TRAINING_SET_NOTE,
     best_threshold_metrics,
@@ -34,6 +39,7 @@ from changedet.training.config import (
     trains_on_validation,
 )
 from changedet.training.dataset_statistics import DatasetStatistics
+from changedet.training.mixture_validation import judge_sets
 from changedet.training.ranks import OneProcess, Ranks
 from changedet.training.trainer import StopRequested, Validation
 
@@ -82,9 +88,6 @@ class RunValidator:
             StopRequested: If the run was asked to stop meanwhile.
             DataError: If a pair cannot be read, or the split has no changed pixel.
         """
-        reader = PairReader(
-            self.facts.label, self.config.model.in_channels, self.facts.normalisation
-        )
         numbers = set(choose_heatmaps(len(self.pairs), self.config.training))
         drawn: dict[int, NDArray[np.float16]] = {}
 
@@ -95,21 +98,69 @@ class RunValidator:
                 # Until the threshold is known; half precision is more than 256 colours need.
                 drawn[scored.number] = scored.score.astype(np.float16)
 
-        card = describe_model(self.model, self.config, self.facts)
-        histogram = count_scores(
-            TorchScorer(self.model, card, device=self.device, source="the network in training"),
-            reader.read_ahead(self.pairs),
-            batch_size=max(8, self.config.training.batch_size),
-            mode=self.config.data.evaluation,
-            on_score=keep,
-        )
-        best = best_threshold_metrics(histogram)
-        threshold = choose_threshold(histogram)
+        sets = by_set(self.pairs)
+        if sets:
+            counted = {
+                name: self._count(
+                    [self.pairs[place] for place in places],
+                    member=member_of(self.pairs[places[0]]),
+                    on_score=_renumbered(keep, places),
+                )
+                for name, places in sets.items()
+            }
+            result = judge_sets(counted, self._members(sets), self.config)
+        else:
+            result = judge(self._count(self.pairs, member=None, on_score=keep))
+        threshold = result.threshold
         folder = self.folder / f"{progress.epoch}_{progress.batch}_heatmaps"
         for number, score in drawn.items():
             name = self.pairs[number].name.replace("/", "_")
             write_png(folder / f"{name}.png", heatmap(score, threshold=threshold))
-        return Validation(histogram, best.max_f1, threshold, best.roc_auc)
+        return result
+
+    def _count(
+        self, pairs: Sequence[LabelledPair], *, member: MixtureSet | None, on_score: OnScore
+    ) -> ScoreHistogram:
+        """Count the scores of some pairs: of the kind that their set labels, at its zoom."""
+        reader = PairReader(
+            self.facts.label, self.config.model.in_channels, self.facts.normalisation
+        )
+        scorer = TorchScorer(
+            self.model,
+            describe_model(self.model, self.config, self.facts),
+            device=self.device,
+            source="the network in training",
+            kind=None if member is None else member.kind,
+        )
+        working = self.config.data.working_gsd_m
+        if member is not None and member.gsd_m is not None and working is not None:
+            scorer = scorer.zoomed(zoom_to(working, member.gsd_m))
+        return count_scores(
+            scorer,
+            reader.read_ahead(pairs),
+            batch_size=max(8, self.config.training.batch_size),
+            mode=self.config.data.evaluation,
+            on_score=on_score,
+        )
+
+    def _members(self, sets: Mapping[str, Sequence[int]]) -> list[MixtureSet]:
+        found = (member_of(self.pairs[places[0]]) for places in sets.values())
+        return [member for member in found if member is not None]
+
+
+def _renumbered(on_score: OnScore, places: Sequence[int]) -> OnScore:
+    """Tell of scores by the places that the pairs have among all."""
+    return lambda scored: on_score(replace(scored, number=places[scored.number]))
+
+
+def judge(histogram: ScoreHistogram) -> Validation:
+    """Settle what a validation on one data set found.
+
+    Raises:
+        DataError: If no pixel has changed.
+    """
+    best = best_threshold_metrics(histogram)
+    return Validation(histogram, best.max_f1, choose_threshold(histogram), best.roc_auc)
 
 
 def choose_heatmaps(images: int, settings: TrainingConfig) -> list[int]:
@@ -142,11 +193,16 @@ def describe_model(
         test_time=config.data.test_time,
         label=facts.label.to_dict(),
         data_name=facts.data_name,
-        licence_note=(
-            "The weights are subject to the terms of the training data and of the encoder's "
-            "weights."
+        licence_note=" ".join(
+            [
+                "The weights are subject to the terms of the training data and of the encoder's "
+                "weights.",
+                *facts.terms,
+            ]
         ),
         recipe=dump_settings(config),
+        kinds=tuple(KindOfChange(name) for name in model.kinds) if facts.is_mixture else (),
+        working_gsd_m=config.data.working_gsd_m,
         blocks=facts.blocks,
         source_bands=facts.source_bands,
         source_bands_after=facts.source_bands_after,
@@ -170,7 +226,7 @@ def make_exporter(
             batch=progress.batch,
         )
         card = describe_model(model, config, facts)
-        figures = to_plain(best_threshold_metrics(result.histogram))
+        figures = _figures(result)
         if trains_on_validation(config.data):
             # A threshold from training images would suit no others.
             card = replace(card, metrics={"validation": {**figures, "note": TRAINING_SET_NOTE}})
@@ -180,8 +236,27 @@ def make_exporter(
                 threshold=result.threshold,
                 threshold_selection=chosen,
                 weights_selection=(chosen,),
+                kinds=tuple(replace(kind, threshold_selection=chosen) for kind in result.kinds),
                 metrics={"validation": figures},
             )
         save_model(path, model, card)
 
     return export
+
+
+def _figures(result: Validation) -> dict[str, Any]:
+    figures: dict[str, Any] = to_plain(best_threshold_metrics(result.histogram))
+    if not result.sets:
+        return figures
+    return {
+        "mean_f1": result.f_score,
+        "sets": {
+            one.name: {
+                "kind": one.kind,
+                "f1": one.f1,
+                "best_f1": one.best_f1,
+                "images": one.histogram.images,
+            }
+            for one in result.sets
+        },
+    }

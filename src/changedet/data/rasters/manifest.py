@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from changedet.data.file_names import SPLIT_NAMES
+from changedet.data.file_names import SPLIT_NAMES, find_mixture
 from changedet.errors import DataError
 from changedet.storage.text import is_file, read_text
 from changedet.storage.validation import Section, describe, must
@@ -231,7 +231,13 @@ class Manifest:
 
 
 def find_manifest(root: Path) -> Path | None:
-    """Tell the manifest that ``root`` is or holds, None if it is neither."""
+    """Tell the manifest that ``root`` is or holds, None if it is neither.
+
+    Raises:
+        DataError: If a file cannot be read.
+    """
+    if find_mixture(root) is not None:
+        return None
     if is_file(root) and root.suffix.lower() in _SUFFIXES:
         return root
     inside = root / MANIFEST

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from changedet.data.file_names import split_parts
+from changedet.data.mixture import MixturePair, as_files
 from changedet.data.pair import PairPaths
 from changedet.data.parallel import map_in_order
 from changedet.data.tools.near_duplicates import find_near_duplicates, make_thumbnails
@@ -61,8 +62,8 @@ def find_leaks(
     """Find pairs of other splits that are training pairs, too, as far as that is cheap to know.
 
     Files of the same content are found in any data set: only files of equal size are read. Pairs
-    that look alike are looked for in data sets that are read within seconds. Blocks of scenes are
-    left out: their splits keep a distance.
+    that look alike are looked for in single data sets that are read within seconds. Blocks of
+    scenes are left out: their splits keep a distance.
 
     Args:
         splits: Pairs by split, as an index holds them.
@@ -77,7 +78,7 @@ def find_leaks(
         DataError: If a file cannot be read.
     """
     files = {
-        split: [pair for pair in pairs if isinstance(pair, PairPaths)]
+        split: [files for pair in pairs if (files := as_files(pair)) is not None]
         for split, pairs in splits.items()
     }
     training = [pair for part in split_parts(train_split) for pair in files.pop(part, [])]
@@ -85,7 +86,8 @@ def find_leaks(
         return ()
     found = {(leak.split, leak.name): leak for leak in _identical(training, files)}
     everything = sum(map(len, files.values())) + len(training)
-    if everything * math.prod(training[0].size()) <= _CHEAP_PIXELS:
+    is_mixture = any(isinstance(pair, MixturePair) for pair in splits[train_split])
+    if not is_mixture and everything * math.prod(training[0].size()) <= _CHEAP_PIXELS:
         for leak in _alike(training, files, encoding=encoding, channels=channels):
             found.setdefault((leak.split, leak.name), leak)
     return tuple(

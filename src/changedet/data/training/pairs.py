@@ -1,14 +1,17 @@
 """Training samples: labelled pairs read, cropped and varied, as tensors that collate."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 from changedet.data.labelled import DecodedPair, LabelledPair, PairView, read_pair
 from changedet.data.labels.scan import LabelEncoding
-from changedet.data.training.sampling import Gift, SampleKey, sample_generator
+from changedet.data.mixture import MixtureSet, by_set, member_of
+from changedet.data.training.sampling import Gift, SampleKey, SampleTable, sample_generator
 from changedet.data.training.transforms import (
     Augmentation,
     Draw,
@@ -18,8 +21,10 @@ from changedet.data.training.transforms import (
     draw_transform,
     paste,
 )
+from changedet.domain import zoom_to
 from changedet.errors import ConfigError, DataError
-from changedet.types import Normalisation, PixelType
+from changedet.kinds import ANY
+from changedet.types import IGNORED, Normalisation, PixelType
 
 __all__ = ["Cache", "DecodedPair", "PairDataset", "PairSample", "read_pair"]
 
@@ -55,6 +60,10 @@ class PairDataset(Dataset[PairSample]):
             rasters are read window by window in any case.
         crops_per_pair: Samples per pair and epoch, each cropped independently, so that an epoch
             of few large images is worth the validation and the checkpoint at its end.
+        kinds: Kinds of change that are learnt. Of a mixture of data sets each sample says of each
+            kind what its set labels, and IGNORED where it labels nothing.
+        working_gsd_m: Range of ground sample distances that the images of a mixture are brought to
+            before they are varied, in metres; sets that name none are taken as they are.
 
     Raises:
         DataError: If there are no pairs, or one has no label.
@@ -74,6 +83,8 @@ class PairDataset(Dataset[PairSample]):
         fill: Normalisation | None = None,
         cache: Cache = "none",
         crops_per_pair: int = 1,
+        kinds: Sequence[str] = (ANY,),
+        working_gsd_m: tuple[float, float] | None = None,
     ) -> None:
         if not pairs:
             raise DataError("there are no pairs to train on; check which splits the data set has")
@@ -94,16 +105,24 @@ class PairDataset(Dataset[PairSample]):
         self._encoding = encoding
         self._crop_px = crop_px
         self._seed = seed
-        self._augmentation = augmentation or Augmentation()
-        self._augmentation.check_channels(channels, pixel_type=pixel_type)
+        augmentation = augmentation or Augmentation()
+        augmentation.check_channels(channels, pixel_type=pixel_type)
+        self._kinds = tuple(kinds)
+        self._variations = _Variations(augmentation, working_gsd_m)
         self._channels = channels
         self._fill = fill
         self._cache: dict[int, PairView] | None = {} if cache == "memory" else None
         counts = [pair.samples(crop_px, encoding=encoding) * crops_per_pair for pair in pairs]
-        self._pair_of = np.repeat(np.arange(len(pairs)), counts)
+        places = by_set(pairs) or {"": list(range(len(pairs)))}
+        groups = []
+        for members in places.values():
+            member = member_of(pairs[members[0]])
+            samples = np.repeat(members, [counts[place] for place in members])
+            groups.append((samples, 1.0 if member is None else member.weight))
+        self._table = SampleTable(groups, seed=seed)
 
     def __len__(self) -> int:
-        return len(self._pair_of)
+        return len(self._table)
 
     def __getitem__(self, key: SampleKey) -> PairSample:
         draw, sample = self._sample(key)
@@ -117,17 +136,22 @@ class PairDataset(Dataset[PairSample]):
         return SampleKey(key.epoch, int(share * len(self)))
 
     def _sample(self, key: SampleKey, *, receiver: int | None = None) -> tuple[Draw, PairSample]:
-        number = int(self._pair_of[key.index])
-        draw, seen = self._draw(self._view(number), key, self._augmentation, receiver=receiver)
+        number = self._table.pair_of(key)
+        member = member_of(self._pairs[number])
+        variation = self._variations.of(member)
+        draw, seen = self._draw(self._view(number), key, variation, receiver=receiver)
         donor = None if draw.style is None else self._style_donor(key, draw.style)
-        return draw, apply_transform(
+        sample = apply_transform(
             draw.on_window(), seen, crop_px=self._crop_px, index=number, donor=donor
         )
+        if member is not None and len(self._kinds) > 1:
+            sample = sample._replace(label=label_by_kind(sample.label, member, self._kinds))
+        return draw, sample
 
     def _style_donor(self, key: SampleKey, style: Style) -> PairSample:
         """Cut a sample that gives another one its look: as stored, which is how a sensor saw it."""
         donor = self._donor(key, style.donor)
-        view = self._view(int(self._pair_of[donor.index]))
+        view = self._view(self._table.pair_of(donor))
         draw, seen = self._draw(view, donor, Augmentation(), receiver=key.index, gives="style")
         return apply_transform(draw.on_window(), seen, crop_px=self._crop_px)
 
@@ -169,3 +193,50 @@ class PairDataset(Dataset[PairSample]):
         if self._cache is not None:
             self._cache[number] = view
         return view
+
+
+class _Variations:
+    """How the samples of each set of a mixture are varied."""
+
+    def __init__(
+        self, augmentation: Augmentation, working_gsd_m: tuple[float, float] | None
+    ) -> None:
+        self._common = augmentation
+        self._working_gsd_m = working_gsd_m
+        self._by_set: dict[str, Augmentation] = {}
+
+    def of(self, member: MixtureSet | None) -> Augmentation:
+        if member is None:
+            return self._common
+        if member.name not in self._by_set:
+            self._by_set[member.name] = self._make(member)
+        return self._by_set[member.name]
+
+    def _make(self, member: MixtureSet) -> Augmentation:
+        made = replace(self._common, swap_dates=0.0) if member.directed else self._common
+        if self._working_gsd_m is None or member.gsd_m is None:
+            return made
+        factor = zoom_to(self._working_gsd_m, member.gsd_m)
+        low, high = made.scale or (1.0, 1.0)
+        return replace(made, scale=(factor * low, factor * high)) if factor != 1.0 else made
+
+
+def label_by_kind(label: torch.Tensor, member: MixtureSet, kinds: Sequence[str]) -> torch.Tensor:
+    """Say of each kind of change what the label of a set shows.
+
+    Args:
+        label: (H, W), uint8, 0, 1 or ``IGNORED``.
+        member: The set.
+        kinds: The kinds.
+
+    Returns:
+        (K, H, W), uint8: the label itself where the set labels the kind; its changed pixels alone
+        where they are of that kind, too; ``IGNORED`` elsewhere.
+    """
+    unknown = torch.full_like(label, IGNORED)
+    maps = {
+        "all": label,
+        "changed": torch.where(label == 1, label, unknown),
+        "nothing": unknown,
+    }
+    return torch.stack([maps[member.teaches(kind)] for kind in kinds])

@@ -9,7 +9,8 @@ class PairSample(NamedTuple):
     """One training sample; torch's default collate stacks many of them.
 
     ``before`` and ``after`` are (C, h, w) as stored, uint8 or float32, ``label`` is uint8 (h, w)
-    in {0, 1, IGNORED}, ``index`` is the pair's place in the list of pairs, int64 ().
+    in {0, 1, IGNORED}, or (K, h, w) for K kinds of change, ``index`` is the
+    pair's place in the list of pairs, int64 ().
     """
 
     before: torch.Tensor

@@ -1,9 +1,10 @@
 """Which sample comes when: a permutation per epoch that worker count and resume cannot change."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from torch.utils.data import Sampler
 
 from changedet.errors import ConfigError, DataError
@@ -13,6 +14,7 @@ from changedet.errors import ConfigError, DataError
 _ORDER_STREAM = (1,)
 _REDRAW_STREAM = 2
 _DONOR_STREAMS = {"content": 3, "style": 4}
+_LAP_STREAM = (5,)
 
 
 #: What a sample gives to another one.
@@ -48,6 +50,53 @@ def sample_generator(
         again = (_DONOR_STREAMS[gives], receiver, *again)
     entropy = np.random.SeedSequence([seed, key.epoch, key.index], spawn_key=again)
     return np.random.default_rng(entropy)
+
+
+class SampleTable:
+    """Tells which pair each sample of an epoch is cut out of.
+
+    Pairs come in groups, such as the data sets of a mixture, each with a weight: how many times
+    its pairs are seen in an epoch. What a fraction leaves over is drawn anew for every epoch, by
+    the seed, the epoch and the group alone.
+
+    Args:
+        groups: For each group the pair of each of its samples, and its weight, above 0.
+        seed: Seed of the run, at least 0.
+    """
+
+    def __init__(self, groups: Sequence[tuple[npt.NDArray[np.intp], float]], *, seed: int) -> None:
+        self._pairs = [pairs for pairs, _ in groups]
+        self._seed = seed
+        lengths = [max(1, round(weight * len(pairs))) for pairs, weight in groups]
+        self._ends = np.cumsum(lengths)
+        # The order that the last laps of an epoch follow.
+        self._epoch = -1
+        self._orders: list[npt.NDArray[np.intp]] = []
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def pair_of(self, key: SampleKey) -> int:
+        """Tell the pair of a sample, by its place in the list of pairs."""
+        group = int(np.searchsorted(self._ends, key.index, side="right"))
+        pairs = self._pairs[group]
+        start = 0 if group == 0 else int(self._ends[group - 1])
+        place = key.index - start
+        whole_laps = (int(self._ends[group]) - start) // len(pairs)
+        if place >= whole_laps * len(pairs):
+            place = int(self._order(key.epoch, group)[place % len(pairs)])
+        return int(pairs[place % len(pairs)])
+
+    def _order(self, epoch: int, group: int) -> npt.NDArray[np.intp]:
+        if epoch != self._epoch:
+            self._orders = [
+                np.random.default_rng(
+                    np.random.SeedSequence([self._seed, epoch, number], spawn_key=_LAP_STREAM)
+                ).permutation(len(pairs))
+                for number, pairs in enumerate(self._pairs)
+            ]
+            self._epoch = epoch
+        return self._orders[group]
 
 
 class EpochSampler(Sampler[SampleKey]):

@@ -255,7 +255,7 @@ def paste(sample: PairSample, donor: PairSample, place: Paste) -> PairSample:
     Returns:
         Copies; the arguments are left as they are.
     """
-    height, width = sample.label.shape
+    height, width = sample.label.shape[-2:]
     rows, columns = (
         _stretch_of(length, share, start=start)
         for length, share, start in (

@@ -1,0 +1,154 @@
+"""``mixture.yaml``: several data sets that one network is trained on, and what each one labels."""
+
+from __future__ import annotations
+
+import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import yaml
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
+
+from changedet.errors import ConfigError, DataError
+from changedet.kinds import ANY, check_kind
+from changedet.storage.text import read_text
+from changedet.storage.validation import Section, describe, must
+from changedet.storage.yaml import parse_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Name of the layout that it describes.
+LAYOUT: Final = "mixture"
+_LARGEST_WEIGHT = 1000.0
+_LARGEST_GSD_M = 10_000.0
+
+
+def _kind(name: str) -> str:
+    try:
+        return check_kind(name)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+_Kind = Annotated[str, AfterValidator(_kind), must("name a kind of change, such as building")]
+
+
+class MixtureEntry(Section):
+    """One data set of a mixture.
+
+    Attributes:
+        data: Its folder, relative to the mixture's file.
+        kind: Kind of change that its labels show: ``any`` where every change is labelled.
+        also_changed: Further kinds of which its changed pixels are changes, too; what is labelled
+            unchanged says nothing about those.
+        weight: How many times its training pairs are seen in an epoch; fractions are allowed.
+        gsd_m: Ground sample distance of its images in metres; None: not known.
+        include: Patterns of the names of pairs that are used; all by default.
+        exclude: Patterns of the names of pairs that are left out.
+        splits: Splits that are used; all by default.
+        validate: Patterns of the names of training pairs that validate instead of being trained on.
+        directed: Whether the order of the dates matters for what is labelled, so that they must
+            not be swapped in training.
+        bands: Bands of its rasters that are read, from 1, in the model's order; None: those that
+            the settings choose, or all that hold no mask.
+        ignore_value: Label value whose pixels are ignored.
+        changed_values: Label values that mean changed, where the labels do not say it themselves.
+        benchmark: Name of a known benchmark, whose layout the folder has.
+        region: Where the images were taken, in words.
+        terms: Under which terms the images may be used, in words, for the model's card.
+    """
+
+    data: Annotated[Path, must("be the folder of a data set")]
+    kind: _Kind
+    also_changed: tuple[_Kind, ...] = ()
+    weight: Annotated[
+        float,
+        Field(gt=0.0, le=_LARGEST_WEIGHT),
+        must(f"be above 0 and at most {_LARGEST_WEIGHT:g}", remedy="remove a set that is not used"),
+    ] = 1.0
+    gsd_m: (
+        Annotated[
+            float,
+            Field(gt=0.0, le=_LARGEST_GSD_M),
+            must("be a ground sample distance in metres"),
+        ]
+        | None
+    ) = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    validate_: Annotated[tuple[str, ...], Field(alias="validate")] = ()
+    splits: tuple[str, ...] | None = None
+    directed: bool = False
+    bands: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] | None = None
+    ignore_value: Annotated[int, Field(ge=0, le=255)] | None = None
+    changed_values: tuple[int, ...] | None = None
+    benchmark: str | None = None
+    region: Annotated[str, Field(max_length=200)] | None = None
+    terms: Annotated[str, Field(max_length=1000)] | None = None
+
+    @field_validator("data", mode="after")
+    @classmethod
+    def _from_the_folder(cls, data: Path, info: ValidationInfo) -> Path:
+        return Path(info.context or "") / data
+
+    @field_validator("include", "exclude", "validate_", "also_changed", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    def takes(self, name: str) -> bool:
+        """Tell whether the pair of a name is used."""
+        is_wanted = not self.include or any(fnmatch.fnmatchcase(name, one) for one in self.include)
+        return is_wanted and not any(fnmatch.fnmatchcase(name, one) for one in self.exclude)
+
+    def validates(self, name: str) -> bool:
+        """Tell whether the training pair of a name validates instead."""
+        return any(fnmatch.fnmatchcase(name, one) for one in self.validate_)
+
+
+class _MixtureFile(Section):
+    sets: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,59}$")], MixtureEntry],
+        Field(min_length=1, max_length=200),
+    ]
+
+
+def read_mixture(path: Path) -> Mapping[str, MixtureEntry]:
+    """Read and check a mixture.
+
+    Returns:
+        The sets by name, in the order of the file.
+
+    Raises:
+        DataError: If it cannot be read, a key is unknown or missing, or a value is out of range;
+            the message names every faulty place and, for a typo, the nearest key.
+    """
+    try:
+        tree = parse_yaml(read_text(path, error=DataError))
+    except yaml.YAMLError as error:
+        raise DataError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    try:
+        read = _MixtureFile.model_validate(tree, context=path.parent)
+    except ValidationError as error:
+        raise DataError(f"{path}: {describe(error, _MixtureFile)}") from error
+    for name, entry in read.sets.items():
+        if not entry.data.is_dir():
+            is_there = "is no folder" if entry.data.exists() else "is not there"
+            raise DataError(
+                f"{path}: the data set of {name}, {entry.data}, {is_there}; give its folder "
+                "relative to this file, or remove the set"
+            )
+    return read.sets
+
+
+def kinds_of(sets: Mapping[str, MixtureEntry]) -> tuple[str, ...]:
+    """List the kinds of change that the sets of a mixture teach: ``any`` first, then as they come.
+
+    Args:
+        sets: The sets by name.
+    """
+    taught = dict.fromkeys(
+        kind for entry in sets.values() for kind in (entry.kind, *entry.also_changed)
+    )
+    return tuple(sorted(taught, key=lambda kind: kind != ANY))

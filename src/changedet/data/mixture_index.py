@@ -1,0 +1,134 @@
+"""Index the data sets of a mixture, see :mod:`changedet.data.mixture_file`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from changedet.data.labels.scan import scan_labels
+from changedet.data.mixture import Mixture, MixturePair, MixtureSet
+from changedet.data.mixture_file import LAYOUT, MixtureEntry, kinds_of, read_mixture
+from changedet.data.pair import PairPaths
+from changedet.data.pair_index import PairIndex
+from changedet.data.survey import BandChoice
+from changedet.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from changedet.data.labelled import LabelledPair
+
+
+def index_mixture(path: Path, index_set: Callable[..., PairIndex]) -> PairIndex:
+    """Index the data sets of a mixture one after the other and join them.
+
+    Args:
+        path: The mixture's file.
+        index_set: Indexes one of them: gets its folder, ``benchmark``, and ``bands`` where the
+            mixture chooses them.
+
+    Raises:
+        DataError: If the file or a set cannot be used, no pair of a set is left, or sets differ in
+            the number of bands or the kind of values.
+    """
+    entries = read_mixture(path)
+    members: list[MixtureSet] = []
+    indices: dict[str, PairIndex] = {}
+    splits: dict[str, list[LabelledPair]] = {}
+    notes: list[str] = []
+    for name, entry in entries.items():
+        index = index_set(
+            entry.data,
+            benchmark=entry.benchmark,
+            **({} if entry.bands is None else {"bands": BandChoice(entry.bands)}),
+        )
+        notes += [f"{name}: {note}" for note in index.notes]
+        indices[name] = index
+        _check_alike(path, indices, name)
+        kept = _kept(path, name, entry=entry, index=index)
+        encoding = scan_labels(
+            [pair for pairs in kept.values() for pair in pairs],
+            ignore_value=entry.ignore_value,
+            changed_values=entry.changed_values,
+        ).encoding
+        member = MixtureSet(
+            name,
+            entry.kind,
+            tuple(kind for kind in entry.also_changed if kind != entry.kind),
+            entry.weight,
+            entry.gsd_m,
+            entry.directed,
+            encoding,
+        )
+        members.append(member)
+        for split, pairs in kept.items():
+            splits.setdefault(split, []).extend(MixturePair(pair, member) for pair in pairs)
+        notes.append(_describe(member, kept))
+    first = next(iter(indices.values()))
+    # What is read of rasters is one choice for all sets, or nobody's to state.
+    bands = {(index.bands, index.bands_after) for index in indices.values()}
+    shared = bands.pop() if len(bands) == 1 else (None, None)
+    return PairIndex(
+        root=path,
+        layout=LAYOUT,
+        name=path.stem,
+        splits={split: tuple(pairs) for split, pairs in splits.items()},
+        notes=tuple(notes),
+        channels=first.channels,
+        bands=shared[0],
+        bands_after=shared[1],
+        pixel_type=first.pixel_type,
+        mixture=Mixture(
+            tuple(members),
+            kinds_of(entries),
+            terms={name: entry.terms for name, entry in entries.items() if entry.terms},
+            regions={name: entry.region for name, entry in entries.items() if entry.region},
+        ),
+    )
+
+
+def _check_alike(path: Path, indices: Mapping[str, PairIndex], name: str) -> None:
+    first_name, first = next(iter(indices.items()))
+    own = indices[name]
+    if (own.channels, own.pixel_type) != (first.channels, first.pixel_type):
+        raise DataError(
+            f"{path}: {name} has images of {own.channels} bands of {own.pixel_type}, but "
+            f"{first_name} of {first.channels} bands of {first.pixel_type}; choose bands that all "
+            "sets have (`data.source_bands`), or train them apart"
+        )
+
+
+def _kept(
+    path: Path, name: str, *, entry: MixtureEntry, index: PairIndex
+) -> dict[str, tuple[PairPaths, ...]]:
+    """Give the pairs of a set that the mixture takes, by split."""
+    wanted = index.splits if entry.splits is None else entry.splits
+    kept: dict[str, tuple[PairPaths, ...]] = {}
+    for split in wanted:
+        pairs = index.split(split, setting="splits")
+        if not all(isinstance(pair, PairPaths) for pair in pairs):
+            raise DataError(
+                f"{path}: {name} lists scenes, which a mixture does not take yet; cut them into "
+                "tiles, or train on them alone"
+            )
+        files = [pair for pair in pairs if isinstance(pair, PairPaths) and entry.takes(pair.name)]
+        moved = [pair for pair in files if split == "train" and entry.validates(pair.name)]
+        for own, some in (
+            (split, [pair for pair in files if pair not in moved]),
+            # The validation split may have pairs of the same names.
+            ("val", [pair._replace(name=f"train_{pair.name}") for pair in moved]),
+        ):
+            if some:
+                kept[own] = (*kept.get(own, ()), *some)
+    if not kept:
+        raise DataError(
+            f"{path}: no pair of {name} is left: names such as {index.pairs[0].name!r} do not "
+            "match its patterns (include, exclude), or its splits have none"
+        )
+    return kept
+
+
+def _describe(member: MixtureSet, kept: Mapping[str, Sequence[PairPaths]]) -> str:
+    counts = ", ".join(f"{len(pairs)} {split}" for split, pairs in kept.items())
+    size = "unknown pixel size" if member.gsd_m is None else f"pixels of {member.gsd_m:g} m"
+    return f"{member.name}: {counts}; {member.kind}, {size}, weight {member.weight:g}"
