@@ -12,6 +12,7 @@ from changedet.card import ModelCard
 from changedet.errors import ConfigError
 from changedet.losses.registry import LossOptions, build_pixel_losses
 from changedet.losses.supervision import BranchLoss
+from changedet.models.base import for_kinds
 from changedet.models.ensemble import Ensemble
 from changedet.models.model_file import load_model, rounded_tensors, save_model
 from changedet.models.options import network_options, option_names
@@ -346,3 +347,21 @@ class TestDualAttentionModels:
         again = create_model(model.architecture, **model.options)
         assert again.options == model.options
         again.load_state_dict(model.state_dict())
+
+
+@pytest.mark.parametrize(
+    "name", sorted(n for n in list_models() if "kinds" in option_names(network_options(n)))
+)
+def test_weights_of_each_kind_of_change_move_to_its_place(name):
+    options = next(options for other, options in VARIANTS.values() if other == name)
+    torch.manual_seed(0)
+    two = create_model(name, **options, kinds=("any", "building")).eval()
+    other = create_model(name, **options, kinds=("building", "road", "any")).eval()
+    other.load_state_dict(for_kinds(two.state_dict(), had=two.kinds, model=other))
+    before, after = torch.randn(2, 1, 3, 64, 64)
+    with torch.no_grad():
+        of_any, building = two(before, after).score
+        moved = other(before, after).score
+    torch.testing.assert_close(moved[0], building)
+    torch.testing.assert_close(moved[1], of_any)
+    torch.testing.assert_close(moved[2], of_any)

@@ -60,6 +60,7 @@ class BIT(EncoderModel):
     """
 
     architecture: ClassVar[str] = "bit"
+    per_kind: ClassVar[tuple[str, ...]] = ("predict.weight", "predict.bias")
     least_strides: ClassVar[int] = 2
     encoder: LevelEncoder
 

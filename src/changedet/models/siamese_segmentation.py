@@ -67,6 +67,7 @@ class SiameseSegmentation(EncoderModel):
     """
 
     architecture: ClassVar[str] = "siamese_segmentation"
+    per_kind: ClassVar[tuple[str, ...]] = ("predict.weight", "predict.bias")
     least_strides: ClassVar[int] = 2
 
     def __init__(

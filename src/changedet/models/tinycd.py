@@ -51,6 +51,7 @@ class TinyCD(EncoderModel):
     """
 
     architecture: ClassVar[str] = "tinycd"
+    per_kind: ClassVar[tuple[str, ...]] = ("classify.4.weight", "classify.4.bias")
     least_strides: ClassVar[int] = 2
     encoder: LevelEncoder
 
