@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from gpu.job import Job, Table, write_json
 from gpu.students import STRONG, Student, train_all
 
 #: Seconds for exports and ensembles behind the trainings.
-_AFTERWARDS_S = 75.0
+_AFTERWARDS_S = 65.0
 _VIEWS = "coarse_few"
 _MEMBERS = "members.tar"
 #: Regularisation of the recipe as it once was: no better alone, but it errs elsewhere.
@@ -44,16 +45,19 @@ def students_of(choice: Choice, *, has_mixture: bool) -> tuple[Student, ...]:
     """
     usual = STRONG if choice.is_strong else ()
     weight = choice.teacher_weight
-    first = Student("lite0", teacher_weight=weight, changes=usual, seed=1)
-    if has_mixture and choice.start == "mixture":
+
+    def on_lite0(name: str, *changes: str, from_mixture: bool, seed: int) -> Student:
+        student = Student(name, teacher_weight=weight, changes=(*usual, *changes), seed=seed)
+        if not (from_mixture and has_mixture and choice.start == "mixture"):
+            return student
         # Lower, since all of its weights are good already.
-        first = replace(
-            first, name="lite0_mixture", start="mixture", changes=(*usual, "optimizer.lr=7.0e-4")
-        )
+        changes = (*student.changes, "optimizer.lr=7.0e-4")
+        return replace(student, name=f"{name}_mixture", start="mixture", changes=changes)
+
     return (
-        first,
+        on_lite0("lite0", from_mixture=True, seed=1),
         Student("lite2", encoder="lite2", teacher_weight=weight, changes=usual, seed=2),
-        Student("lite0_decay", teacher_weight=weight, changes=(*usual, *_DECAY), seed=3),
+        on_lite0("lite0_decay", *_DECAY, from_mixture=choice.starts_all, seed=3),
     )
 
 
@@ -69,7 +73,7 @@ def twins(students: Sequence[Student]) -> tuple[Student, ...]:
 
 
 def main(job: Job) -> None:
-    """Train, export, put together."""
+    """Train, export, judge the ensembles."""
     table = Table(job)
     has_mixture = job.is_rehearsal or (
         job.material is not None and (Path(job.material) / "init.safetensors").is_file()
@@ -107,45 +111,42 @@ def _export(job: Job, student: Student, table: Table) -> None:
     """Store both twins in int8; val chooses the threshold of the one that has not seen it."""
     own, final = (_model(job, f"{student.name}_{kind}") for kind in ("train", "all"))
     log = job.folder / f"{student.name}.log"
-    if not own.is_file():
-        _calibrate(job, _best(job, f"{student.name}_train"), own, log=log)
-    table.add(f"{student.name}_train", **last_validation(_best(job, own.stem).parent))
+    trained = [_best(job, f"{student.name}_{kind}") for kind in ("train", "all")]
+    if not _is_made_of(own, trained[0]):
+        _calibrate(job, trained[0], own, log=log)
+    table.add(f"{student.name}_train", **last_validation(trained[0].parent))
     table.add(f"{student.name}_train", int8=_figures(own))
-    if not final.is_file():
-        _take_over(job, _best(job, f"{student.name}_all"), final, of=own, log=log)
+    if not _is_made_of(final, trained[1], own):
+        words = ["calibrate", str(trained[1]), str(final)]
+        words += ["--threshold-of", str(own), "--precision", "int8", "--overwrite"]
+        run(words, log=log, deadline=_end(job), threads=2)
 
 
 def _join(job: Job, students: Sequence[Student], table: Table) -> None:
-    """Make the ensemble of all twins on train, judge it, and that of the others like it."""
-    log = job.folder / "ensembles.log"
-    for kind in ("train", "all"):
-        target = _model(job, f"cropland_{kind}")
-        parts = [str(_model(job, f"{student.name}_{kind}")) for student in students]
-        plain = job.folder / f"plain_{kind}.safetensors"
-        if target.is_file():
-            continue
-        words = ["ensemble", *parts, "--out", str(plain), "--overwrite"]
+    """Judge every ensemble of twins on train, all at once; the members are at hand anyway."""
+    names = [student.name for student in students]
+    teams = [team for size in range(2, len(names) + 1) for team in combinations(names, size)]
+    with ThreadPoolExecutor(len(teams)) as pool:
+        list(pool.map(lambda team: _judge(job, team, table), teams))
+
+
+def _judge(job: Job, team: Sequence[str], table: Table) -> None:
+    name = "+".join(team)
+    target = _model(job, f"ensemble_{name}")
+    log = job.folder / f"ensemble_{name}.log"
+    members = [_model(job, f"{member}_train") for member in team]
+    if not _is_made_of(target, *members):
+        plain = job.folder / f"plain_{name}.safetensors"
+        words = ["ensemble", *map(str, members), "--out", str(plain), "--overwrite"]
         run(words, log=log, deadline=_end(job), threads=2)
-        if kind == "train":
-            _calibrate(job, plain, target, log=log)
-        else:
-            _take_over(job, plain, target, of=_model(job, "cropland_train"), log=log)
-    ensemble = _model(job, "cropland_train")
-    members = [student.name for student in students]
-    final = _model(job, "cropland_all")
-    table.add("ensemble", int8=_figures(ensemble), members=members, bytes=final.stat().st_size)
+        _calibrate(job, plain, target, log=log)
+    table.add(name, int8=_figures(target))
 
 
 def _calibrate(job: Job, model: Path, target: Path, *, log: Path) -> None:
     words = ["calibrate", str(model), str(target), "--data", job.data, "--split", "val"]
     words += ["--precision", "int8", "--test-time", _views(job), "--device", job.device]
     run([*words, "--overwrite"], log=log, deadline=_end(job), threads=2)
-
-
-def _take_over(job: Job, model: Path, target: Path, *, of: Path, log: Path) -> None:
-    words = ["calibrate", str(model), str(target), "--threshold-of", str(of)]
-    words += ["--precision", "int8", "--overwrite"]
-    run(words, log=log, deadline=_end(job), threads=2)
 
 
 def _figures(model: Path) -> dict[str, Any]:
@@ -165,6 +166,13 @@ def _pack(job: Job, students: Sequence[Student]) -> None:
                 tar.add(path, arcname=path.name)
     (job.folder / f"{_MEMBERS}.part").replace(job.folder / _MEMBERS)
     write_json(job.folder / "ship.json", [_MEMBERS])
+
+
+def _is_made_of(target: Path, *sources: Path) -> bool:
+    """Whether a file is there, and younger than those it is made of: a run may have gone on."""
+    return target.is_file() and all(
+        target.stat().st_mtime >= source.stat().st_mtime for source in sources
+    )
 
 
 def _best(job: Job, name: str) -> Path:

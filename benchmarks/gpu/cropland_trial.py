@@ -15,6 +15,8 @@ from gpu.students import STRONG, Student, train_all
 _AFTERWARDS_S = 8.0
 #: AP by which an ingredient must be worse to be left out, or better where it is not the habit.
 _MARGIN = 0.005
+#: From where on the weights of other kinds of change are worth more than variety among students.
+_MUCH = 0.01
 
 TRIALS = (
     Student("plain"),
@@ -32,12 +34,14 @@ class Choice:
     Attributes:
         teacher_weight: Share of the loss that the teachers have.
         is_strong: Whether colours and places are varied more than in the recipe.
-        start: What those on Lite0 start from.
+        start: What the first on Lite0 starts from.
+        starts_all: Whether the others on Lite0 start from it, too.
     """
 
     teacher_weight: float = 0.5
     is_strong: bool = True
     start: Literal["imagenet", "mixture"] = "mixture"
+    starts_all: bool = False
 
 
 def main(job: Job) -> None:
@@ -77,6 +81,8 @@ def choose(rows: Mapping[str, Any]) -> Choice:
         choice = replace(choice, is_strong=False)
     if start is not None and start < -_MARGIN:
         choice = replace(choice, start="imagenet")
+    if start is not None and start > _MUCH:
+        choice = replace(choice, starts_all=True)
     if teacher is not None and teacher < -_MARGIN:
         choice = replace(choice, teacher_weight=0.0)
     elif more is not None and more > _MARGIN:

@@ -139,6 +139,25 @@ def test_what_the_trial_chose_is_used(job):
     assert choice_of(job) == Choice(0.9, is_strong=False, start="imagenet")
 
 
+def test_the_more_the_mixture_is_worth_the_more_students_start_from_it():
+    from gpu.cropland import students_of
+    from gpu.cropland_trial import Choice, choose
+
+    found = {"strong": {"average_precision": 0.88}, "mixture": {"average_precision": 0.895}}
+    assert choose(found).starts_all
+    found["mixture"]["average_precision"] = 0.885
+    assert not choose(found).starts_all
+
+    def starts(**choice):
+        return [student.start for student in students_of(Choice(**choice), has_mixture=True)]
+
+    assert starts() == ["mixture", "imagenet", "imagenet"]
+    assert starts(starts_all=True) == ["mixture", "imagenet", "mixture"]
+    assert starts(start="imagenet") == ["imagenet"] * 3
+    without = students_of(Choice(starts_all=True), has_mixture=False)
+    assert [student.start for student in without] == ["imagenet"] * 3
+
+
 def test_the_last_row_of_a_validation_log_counts(tmp_path):
     from gpu.cropland_trial import last_validation
 
