@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from gpu.commands import CommandError
 from gpu.job import Job, Table, read_json, results_path
 from gpu.students import STRONG, Student, train_all
 
@@ -56,6 +57,8 @@ def main(job: Job) -> None:
     for student in students:
         table.add(student.name, **last_validation(job.folder / student.name))
     table.add("choice", **asdict(choose(table.rows)))
+    if not any("average_precision" in row for row in table.rows.values()):
+        raise CommandError("the time was up before any student had a validation")
 
 
 def choose(rows: Mapping[str, Any]) -> Choice:
