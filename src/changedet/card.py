@@ -174,6 +174,30 @@ class ModelCard:
             self, threshold=kind.threshold, threshold_selection=kind.threshold_selection
         )
 
+    def with_threshold(
+        self, kind: str | None, threshold: float | None, selection: Selection | None
+    ) -> "ModelCard":
+        """Give the card another threshold of one kind of change; the other kinds keep theirs.
+
+        Args:
+            kind: Its name; None: the first one, or the only one of a model without names.
+            threshold: Score in [0, 1] from which a pixel is changed.
+            selection: How it was chosen.
+
+        Raises:
+            ConfigError: If the model does not know the kind.
+        """
+        index = self.kind_index(kind)
+        kinds = list(self.kinds)
+        if kinds:
+            kinds[index] = dataclasses.replace(
+                kinds[index], threshold=threshold, threshold_selection=selection
+            )
+        card = dataclasses.replace(self, kinds=tuple(kinds))
+        if index > 0:
+            return card
+        return dataclasses.replace(card, threshold=threshold, threshold_selection=selection)
+
     @property
     def threshold_source(self) -> str | None:
         """How the threshold was chosen, as a sentence."""
@@ -231,6 +255,17 @@ class _FreeParts(BaseModel):
     label: _Label | None = None
     recipe: _Recipe | None = None
     blocks: _Blocks | None = None
+
+
+def calibration_key(card: ModelCard, index: int) -> str:
+    """Name the figures of a calibration in a card's metrics.
+
+    Args:
+        card: Of the model.
+        index: Which of its kinds of change was calibrated; the further ones have names of their
+            own.
+    """
+    return CALIBRATION if index == 0 else f"{CALIBRATION}_{card.kinds[index].name}"
 
 
 def check_threshold(threshold: float) -> float:

@@ -33,7 +33,13 @@ from changedet.cli.options import (
     band_numbers,
     whole_numbers,
 )
-from changedet.cli.preflight import check_data, check_device, check_method, check_results
+from changedet.cli.preflight import (
+    check_data,
+    check_device,
+    check_kind,
+    check_method,
+    check_results,
+)
 from changedet.cli.streams import results_console
 from changedet.cli.wording import print_help_of_group, speaker, with_options
 from changedet.storage.markers import ACCURACY
@@ -133,7 +139,8 @@ def accuracy(
     check_device(device)
     check_data(data, benchmark=benchmark)
     changed = whole_numbers("--changed-value", changed_values, such_as="1,2")
-    methods = tuple(check_method(model) for model in models or ())
+    methods = tuple(check_method(model, gsd_m=gsd) for model in models or ())
+    check_kind(methods, kind)
     from changedet.cli.pair_progress import pair_progress
     from changedet.evaluation.benchmark.request import AccuracyRequest
 

@@ -116,16 +116,21 @@ def calibrate(
         from changedet.evaluation.set_threshold import set_threshold
 
         card = set_threshold(
-            Path(check_method(model)),
+            Path(check_method(model, kind=kind)),
             out,
             threshold=threshold,
             threshold_of=threshold_of,
+            kind=kind,
             reason=reason,
             test_time=test_time,
             precision=precision,
             existing=existing,
         )
-        typer.echo(f"threshold: {card.threshold:.4f}, {card.threshold_source}")
+        names = [kind] if kind or not card.kinds else [one.name for one in card.kinds]
+        for name in names if threshold is None else [kind]:
+            of = card.for_kind(name)
+            whose = "" if name is None else f"{name}: "
+            typer.echo(f"{whose}threshold: {of.threshold:.4f}, {of.threshold_source}")
         typer.echo(f"model file: {out} ({out.stat().st_size / 1e6:.1f} MB)")
         return
     if reason is not None:

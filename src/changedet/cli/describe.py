@@ -34,6 +34,14 @@ def describe(
             help="Ground sample distance of its images, or the smallest and the largest: 0.5,2.",
         ),
     ] = None,
+    working_gsd: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METRES",
+            help="Ground sample distance at which the model works, or the smallest and the "
+            "largest: 0.5,2 (see changedet benchmark gsd). Images of others are then resampled.",
+        ),
+    ] = None,
     change_kind: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Kind of change that it finds.")
     ] = None,
@@ -53,7 +61,7 @@ def describe(
     command is for model files that were written before. The weights stay as they are.
     """
     existing = check_model_file(out, overwrite=overwrite)
-    lengths = _lengths(gsd)
+    lengths, working = _lengths("--gsd", gsd), _lengths("--working-gsd", working_gsd)
     from changedet.evaluation.describe import describe_training
 
     card = describe_training(
@@ -63,6 +71,7 @@ def describe(
         split=split,
         benchmark=benchmark,
         gsd_m=lengths,
+        working_gsd_m=working,
         change_kind=change_kind,
         region=region,
         generated=generated,
@@ -72,7 +81,7 @@ def describe(
     typer.echo(f"{out}: {stated or 'values of the training images'}")
 
 
-def _lengths(text: str | None) -> tuple[float, ...] | None:
+def _lengths(option: str, text: str | None) -> tuple[float, ...] | None:
     if text is None:
         return None
     try:
@@ -80,5 +89,7 @@ def _lengths(text: str | None) -> tuple[float, ...] | None:
     except ValueError:
         lengths = ()
     if len(lengths) not in (1, 2):
-        raise ConfigError(f"--gsd takes one or two lengths in metres, such as 0.5,2; got {text!r}")
+        raise ConfigError(
+            f"{option} takes one or two lengths in metres, such as 0.5,2; got {text!r}"
+        )
     return lengths

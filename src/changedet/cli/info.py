@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from changedet.cli.model_facts import network_line, selection_f1
+from changedet.cli.model_facts import kinds_line, network_line, selection_f1, working_line
 from changedet.cli.options import JsonOption, ModelArgument
 from changedet.cli.streams import results_console
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from changedet.card import ModelCard
+    from changedet.kinds import KindOfChange
 
 _NOT_STATED = "-"
 # So many channels have an order of colours.
@@ -83,7 +84,13 @@ def _main_rows(
     yield "trained on", _data(card)
     if card.domain is not None:
         yield "images", card.domain.describe() or _NOT_STATED
-    if card.threshold is None:
+    working = working_line(card)
+    if working is not None:
+        yield "works on pixels of", f"{working}; others are resampled"
+    kinds = kinds_line(card)
+    if kinds is not None:
+        yield "kinds of change", f"{kinds}; --kind chooses, else the first"
+    elif card.threshold is None:
         yield "threshold", "none; predict needs --threshold, or choose one: changedet calibrate"
     else:
         source = card.threshold_source
@@ -119,6 +126,10 @@ def _rows(
         f"{_numbers(stats.std_before)}; {_numbers(stats.std_after)}",
     )
     yield "tile", f"{card.tile_px} px"
+    if card.working_gsd_m is not None:
+        yield "works on pixels of", working_line(card) or _NOT_STATED
+    for kind in card.kinds:
+        yield f"kind {kind.name}", _kind(kind)
     yield "threshold (score)", _NOT_STATED if card.threshold is None else f"{card.threshold:.4f}"
     yield "threshold chosen", card.threshold_source or _NOT_STATED
     yield "weights chosen", card.selection_source or _NOT_STATED
@@ -130,6 +141,14 @@ def _rows(
     yield "recipe", _lines(card.recipe or {})
     yield "written by", f"changedet {card.package_version} (format {card.format_version})"
     yield "licence", card.licence_note or _NOT_STATED
+
+
+def _kind(kind: "KindOfChange") -> str:
+    threshold, chosen = kind.threshold, kind.threshold_selection
+    parts = ["no threshold" if threshold is None else f"threshold {threshold:.4f}"]
+    parts += [] if chosen is None else [chosen.describe()]
+    parts += [] if kind.temperature is None else [f"temperature {kind.temperature:.3g}"]
+    return "\n".join(parts)
 
 
 def _domain_rows(card: "ModelCard") -> Iterable[tuple[str, str]]:

@@ -30,6 +30,23 @@ def network_line(card: "ModelCard") -> str:
     return f"{card.architecture} of {', '.join(parts)}"
 
 
+def kinds_line(card: "ModelCard") -> str | None:
+    """List the kinds of change that a model tells apart, each with its threshold."""
+    parts = [
+        f"{kind.name} (threshold {'none' if kind.threshold is None else f'{kind.threshold:.4f}'})"
+        for kind in card.kinds
+    ]
+    return ", ".join(parts) or None
+
+
+def working_line(card: "ModelCard") -> str | None:
+    """Say at which ground sample distances a model works."""
+    if card.working_gsd_m is None:
+        return None
+    low, high = card.working_gsd_m
+    return f"{low:g} m" if low == high else f"{low:g} to {high:g} m"
+
+
 def _with_encoder(architecture: str, options: dict[str, Any]) -> str:
     encoder = options.get("encoder")
     return architecture if encoder is None else f"{architecture} on {encoder}"

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from changedet.model_search import FoundModel
 
 _MEGABYTE = 1e6
+# Names are to be copied: up to so many characters they are not broken.
+_WHOLE_NAME = 24
+# What not every model states, and the head of its column.
+_IF_STATED = {"kinds": "finds", "working_gsd_m": "pixels of (m)"}
 
 
 def models(
@@ -37,8 +41,15 @@ def models(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("name", "what it is", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    longest = max((len(row["name"]) for row in rows), default=0)
+    table.add_column("name", overflow="fold", min_width=min(longest, _WHOLE_NAME))
+    table.add_column("what it is")
     table.add_column("MB", justify="right")
+    # Only where a model states them: they take room from the names.
+    stated = [name for name in _IF_STATED if any(row[name] for row in rows)]
+    for name in stated:
+        table.add_column(_IF_STATED[name], overflow="fold")
     table.add_column("trained on")
     table.add_column("F1", justify="right")
     for row in rows:
@@ -47,6 +58,7 @@ def models(
             row["name"],
             row.get("problem") or row["architecture"],
             f"{row['size_bytes'] / _MEGABYTE:.1f}",
+            *(_stated(row[name]) for name in stated),
             row["data"] or "-",
             "-" if f1 is None else f"{f1:.3f}",
         )
@@ -61,6 +73,15 @@ def models(
     typer.echo(f"untrained methods, which need no file: {names}")
 
 
+def _stated(value: dict[str, float] | tuple[float, float] | None) -> str:
+    """Write the kinds of change, or the range of ground sample distances."""
+    if not value:
+        return "-"
+    if isinstance(value, dict):
+        return ", ".join(value)
+    return "-".join(f"{side:g}" for side in value)
+
+
 def _facts(model: "FoundModel") -> dict[str, Any]:
     from changedet.card import read_card
     from changedet.cli.model_facts import selection_f1
@@ -73,6 +94,8 @@ def _facts(model: "FoundModel") -> dict[str, Any]:
         "architecture": None,
         "data": None,
         "f1": None,
+        "kinds": {},
+        "working_gsd_m": None,
     }
     try:
         card = read_card(model.path)
@@ -83,4 +106,6 @@ def _facts(model: "FoundModel") -> dict[str, Any]:
         "architecture": card.architecture,
         "data": card.data_name,
         "f1": selection_f1(card),
+        "kinds": {kind.name: kind.threshold for kind in card.kinds},
+        "working_gsd_m": card.working_gsd_m,
     }

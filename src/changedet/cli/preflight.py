@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from changedet.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from changedet.storage.output_folder import Existing
 
 
@@ -82,6 +84,31 @@ def check_method(
         if needs_threshold:
             settle_threshold(card, threshold, model=str(found))
     return str(found)
+
+
+def check_kind(methods: Sequence[str], kind: str | None) -> None:
+    """Refuse a kind of change that a model of several does not know, or that none of them has.
+
+    Args:
+        methods: Model files and names of baselines, as :func:`check_method` gives them.
+        kind: What the user named; None: nothing.
+
+    Raises:
+        ConfigError: If no model tells kinds of change apart, or one does not know this one.
+    """
+    if kind is None:
+        return
+    from changedet.baselines.names import is_baseline
+    from changedet.card import read_card
+
+    cards = [read_card(method) for method in methods if not is_baseline(method)]
+    several = [card for card in cards if card.kinds]
+    if not several:
+        raise ConfigError(
+            "`kind` is for models that tell kinds of change apart, and none is given; remove it"
+        )
+    for card in several:
+        card.kind_index(kind)
 
 
 def check_device(name: str) -> None:

@@ -17,6 +17,7 @@ _OPTIONS: Final = {
     "overlap_px": "--overlap",
     "size_px": "--size",
     "gsd_m": "--gsd",
+    "working_gsd_m": "--working-gsd",
     "region": "--aoi",
     "region_crs": "--aoi-crs",
     "polygons.format": "--polygons",

@@ -9,9 +9,9 @@ import torch
 
 from changedet._version import __version__
 from changedet.card import (
-    CALIBRATION,
     FORMAT_VERSION,
     ModelCard,
+    calibration_key,
     checked_name,
     read_precision,
 )
@@ -185,36 +185,17 @@ def calibrate_model(
         test_time=test_time,
         precision=request.precision,
     )
+    name = calibration_key(card, card.kind_index(request.kind))
     chosen = replace(
-        _with_threshold(stored, request.kind, threshold=threshold, selection=selection),
+        stored.with_threshold(request.kind, threshold, selection),
         test_time=test_time,
-        metrics={**card.metrics, _name_of(request, card): _figures(request, new, confusion)},
+        metrics={**card.metrics, name: _figures(request, new, confusion)},
         blocks=_with_selection_blocks(card.blocks, split),
         package_version=__version__,
         format_version=FORMAT_VERSION,
     )
     save_model(out, model, chosen, precision=request.precision)
     return CalibrationReport(out, chosen, images, before, after, out.stat().st_size)
-
-
-def _with_threshold(
-    card: ModelCard, kind: str | None, *, threshold: float, selection: Selection
-) -> ModelCard:
-    """Give a card another threshold, of one kind of change where there are several."""
-    index = card.kind_index(kind)
-    if card.kinds:
-        named = replace(card.kinds[index], threshold=threshold, threshold_selection=selection)
-        card = replace(card, kinds=(*card.kinds[:index], named, *card.kinds[index + 1 :]))
-    # The card's own threshold is that of its first kind.
-    if index == 0:
-        card = replace(card, threshold=threshold, threshold_selection=selection)
-    return card
-
-
-def _name_of(request: CalibrationRequest, card: ModelCard) -> str:
-    """Name the figures of this calibration: those of each further kind of change stand apart."""
-    index = card.kind_index(request.kind)
-    return CALIBRATION if index == 0 else f"{CALIBRATION}_{card.kinds[index].name}"
 
 
 def _on_kinds(request: CalibrationRequest, card: ModelCard) -> Iterator[str]:

@@ -22,6 +22,7 @@ def describe_training(
     split: str = "train",
     benchmark: str | None = None,
     gsd_m: Sequence[float] | None = None,
+    working_gsd_m: Sequence[float] | None = None,
     change_kind: str | None = None,
     region: str | None = None,
     generated: bool = False,
@@ -39,6 +40,8 @@ def describe_training(
         split: Split of it that trained the model.
         benchmark: Name of a known benchmark; None: the layout is found out.
         gsd_m: Ground sample distance in metres, or the smallest and the largest one.
+        working_gsd_m: The one at which the model works, or the smallest and the largest: images of
+            others are then resampled for it.
         change_kind: Kind of change that was labelled, in words.
         region: Where the images were taken, in words.
         generated: Whether the images were drawn by a program.
@@ -55,10 +58,10 @@ def describe_training(
     """
     source, target = find_model(model), Path(out)
     check_result_file(target, existing=existing)
-    if not (data or gsd_m or change_kind or region or generated):
+    if not (data or gsd_m or working_gsd_m or change_kind or region or generated):
         raise ConfigError(
-            "nothing is given to state in the model's card; set `data`, `gsd_m`, `change_kind` or "
-            "`region`"
+            "nothing is given to state in the model's card; set `data`, `gsd_m`, "
+            "`working_gsd_m`, `change_kind` or `region`"
         )
     card = read_card(source)
     domain = card.domain or Domain()
@@ -81,5 +84,7 @@ def describe_training(
         is_generated=generated or domain.is_generated,
     )
     described = replace(card, domain=domain)
+    if working_gsd_m:
+        described = replace(described, working_gsd_m=(min(working_gsd_m), max(working_gsd_m)))
     replace_card(source, target, described)
     return described

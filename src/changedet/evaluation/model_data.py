@@ -108,7 +108,7 @@ def at_working_gsd(
         What scores the images, and how it treats them.
 
     Raises:
-        ConfigError: If what is given is no length, or the model cannot have images resampled.
+        ConfigError: If what is given is no length.
         ImageError: If an image cannot be opened.
     """
     card = source.card

@@ -1,10 +1,17 @@
 """Give a model a threshold that was not chosen with it, and say in its card where it is from."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from changedet._version import __version__
-from changedet.card import CALIBRATION, ModelCard, check_threshold, checked_name, read_card
+from changedet.card import (
+    ModelCard,
+    calibration_key,
+    check_threshold,
+    checked_name,
+    read_card,
+)
 from changedet.data.seen import data_settings
 from changedet.errors import ConfigError
 from changedet.model_search import find_model
@@ -19,6 +26,7 @@ def set_threshold(
     *,
     threshold: float | None = None,
     threshold_of: str | Path | None = None,
+    kind: str | None = None,
     reason: str | None = None,
     test_time: TestTime | None = None,
     precision: Precision = "float32",
@@ -34,6 +42,8 @@ def set_threshold(
         out: Model file to write, which may be ``model``.
         threshold: Score in [0, 1] from which a pixel is changed.
         threshold_of: Another model, as for ``model``, whose threshold it is to be.
+        kind: Kind of change whose threshold it is, of those that the model tells apart; None: the
+            first one, or with ``threshold_of`` all of them, with their temperatures.
         reason: Why, in a sentence for the card; needed with a number.
         test_time: Views of a tile whose scores are averaged; None: those of ``threshold_of``, which
             the threshold belongs to, or else the model's own.
@@ -44,7 +54,8 @@ def set_threshold(
         The card that was written.
 
     Raises:
-        ConfigError: If both or neither are given, the number is no score, or it lacks a reason.
+        ConfigError: If both or neither are given, the number is no score, or it lacks a reason, or
+            the models do not find the same kinds of change.
         CheckpointError: If a model file cannot be used.
         StorageError: If the file cannot be written.
     """
@@ -52,39 +63,64 @@ def set_threshold(
         raise ConfigError("give either `threshold` or `threshold_of`, and only one of them")
     out = checked_name(out)
     check_result_file(out, existing=existing)
+    path = find_model(model)
+    card = read_card(path)
     if threshold_of is None:
-        chosen, score = _by_hand(reason), check_threshold(threshold or 0.0)
+        card = card.with_threshold(kind, check_threshold(threshold or 0.0), _by_hand(reason))
+        chosen = {card.kind_index(kind)}
     else:
         source = find_model(threshold_of)
         other = read_card(source)
-        _refuse_kinds(source, other)
-        chosen, score = _of_another(source, other, reason=reason)
+        _check_kinds((path, card), (source, other))
+        names = [kind] if kind or not card.kinds else [one.name for one in card.kinds]
+        for name in names:
+            card = _taken_over(card, name, source=source, other=other, reason=reason)
+        chosen = {card.kind_index(name) for name in names}
         test_time = test_time or other.test_time
-    path = find_model(model)
-    _refuse_kinds(path, read_card(path))
     # Only now, when all that the user can have wrong is told, PyTorch is loaded.
     from changedet.models.model_file import load_model, save_model
 
-    network, card = load_model(path)
+    network, _ = load_model(path)
+    # Those of the former thresholds.
+    former = {calibration_key(card, index) for index in chosen}
     stated = replace(
         card,
-        threshold=score,
-        threshold_selection=chosen,
         test_time=test_time or card.test_time,
-        # Those of the former threshold.
-        metrics={name: value for name, value in card.metrics.items() if name != CALIBRATION},
+        metrics={name: value for name, value in card.metrics.items() if name not in former},
         package_version=__version__,
     )
     save_model(out, network, stated, precision=precision)
     return stated
 
 
-def _refuse_kinds(path: Path, card: ModelCard) -> None:
-    if card.kinds:
+def _check_kinds(*models: tuple[Path, ModelCard]) -> None:
+    """A threshold is for the scores of one kind of change, so both models must find the same."""
+    (path, names), (other, others) = (
+        (path, [kind.name for kind in card.kinds]) for path, card in models
+    )
+    if names != others:
         raise ConfigError(
-            f"{path} has a threshold for each of its kinds of change "
-            f"({', '.join(kind.name for kind in card.kinds)}); choose them with `data`"
+            f"{path} finds {_listed(names)} and {other} {_listed(others)}, so the thresholds of "
+            "one are not for the scores of the other; choose them with `data`"
         )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"the kinds of change {', '.join(names)}" if names else "one kind of change"
+
+
+def _taken_over(
+    card: ModelCard, kind: str | None, *, source: Path, other: ModelCard, reason: str | None
+) -> ModelCard:
+    """Give a card the threshold of another model for one kind of change, and its temperature."""
+    chosen, score = _of_another(source, other.for_kind(kind), reason=reason)
+    card = card.with_threshold(kind, score, chosen)
+    if not card.kinds:
+        return card
+    index = card.kind_index(kind)
+    # The threshold is one of scores that were divided by it.
+    warm = replace(card.kinds[index], temperature=other.kinds[index].temperature)
+    return replace(card, kinds=(*card.kinds[:index], warm, *card.kinds[index + 1 :]))
 
 
 def _by_hand(reason: str | None) -> Selection:

@@ -140,7 +140,7 @@ class Detector:
                 :func:`changedet.inference.working_gsd.match_gsd` settles it.
 
         Raises:
-            ConfigError: If the network cannot do it, since it holds attention.
+            ConfigError: If the scorer takes images as they are.
         """
         if zoom == self.zoom:
             return self

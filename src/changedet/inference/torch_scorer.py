@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from changedet.card import LARGEST_TILE_PX, ModelCard
 from changedet.choices import check_choice
-from changedet.errors import ConfigError
 from changedet.inference.devices import resolve_device
 from changedet.inference.scorer import Image
 from changedet.inference.views import TileView, views
 from changedet.inference.zoom import unzoom_scores, zoom_images
 from changedet.models.base import ChangeModel
 from changedet.nn.normaliser import normalise
+from changedet.raster.grid import round_up
 from changedet.types import ChangeOutput, TestTime
 
 
@@ -116,17 +116,7 @@ class TorchScorer:
 
         Args:
             zoom: Height and width of what the network sees, in those of the images.
-
-        Raises:
-            ConfigError: If the network holds attention, so that it is bound to the size of tile
-                and ground sample distance of its training.
         """
-        if zoom != 1.0 and self.fixed_tile:
-            raise ConfigError(
-                f"{self.source or 'the model'} uses attention over tiles of one size, so images "
-                "cannot be resampled for it to another ground sample distance; resample them "
-                "yourself (gdalwarp -tr), or use a model without attention"
-            )
         other = copy.copy(self)
         other._choose(self.kind, zoom=zoom)
         return other
@@ -149,9 +139,15 @@ class TorchScorer:
     def stride(self) -> int:
         """What height and width of a tile must be multiples of, in pixels.
 
-        Images that are resampled are brought to a multiple of the network's own stride meanwhile.
+        Images that are resampled are brought to a size that suits the network on the way.
         """
         return self.model.stride if self.zoom == 1.0 else 1
+
+    @property
+    def _multiple(self) -> int:
+        """What height and width of resampled images are brought to a multiple of, in pixels."""
+        stride = self.model.stride
+        return round_up(self._stored.tile_px, stride) if self.fixed_tile else stride
 
     @property
     def fixed_tile(self) -> bool:
@@ -183,8 +179,7 @@ class TorchScorer:
         size = (first.shape[-2], first.shape[-1])
         if self.zoom != 1.0:
             first, second = (
-                zoom_images(batch, self.zoom, multiple=self.model.stride)
-                for batch in (first, second)
+                zoom_images(batch, self.zoom, multiple=self._multiple) for batch in (first, second)
             )
         total = self._score_view(self._views[0], first, second)
         for view in self._views[1:]:

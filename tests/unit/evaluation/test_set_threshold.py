@@ -90,10 +90,52 @@ def test_what_cannot_be_meant_is_refused(final, twin, tmp_path):
         ({"threshold": 0.5, "threshold_of": twin}, "either"),
         ({"threshold": 1.5, "reason": "why"}, "score in"),
         ({"threshold_of": final}, "has no threshold to take over"),
-        ({"threshold_of": kinds}, "for each of its kinds of change"),
+        ({"threshold_of": kinds}, "finds one kind of change and .* the kinds of change any, bu"),
+        ({"threshold": 0.5, "reason": "why", "kind": "road"}, "finds one kind of change"),
     ):
         with pytest.raises(ConfigError, match=message):
             set_threshold(final, out, **options)
     with pytest.raises(ConfigError, match="exists"):
         set_threshold(final, twin, threshold_of=twin)
     assert not out.exists()
+
+
+KINDS = (
+    KindOfChange("any", 0.5, CHOSEN, temperature=1.5),
+    KindOfChange("building", 0.4, CHOSEN, temperature=2.0),
+)
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> tuple[Path, Path]:
+    """A final model whose kinds of change have other thresholds than those of its twin."""
+    mine = (KindOfChange("any", 0.1), KindOfChange("building", 0.2))
+    metrics = {"calibration": {"f1": 0.8}, "calibration_building": {"f1": 0.7}}
+    return (
+        write_model(tmp_path / "a.safetensors", threshold=0.1, kinds=mine, metrics=metrics),
+        write_model(tmp_path / "b.safetensors", threshold=0.5, kinds=KINDS),
+    )
+
+
+def test_thresholds_of_all_kinds_are_taken_over_with_their_temperatures(models, tmp_path):
+    final, twin = models
+    card = set_threshold(final, tmp_path / "new.safetensors", threshold_of=twin)
+    assert [(kind.threshold, kind.temperature) for kind in card.kinds] == [(0.5, 1.5), (0.4, 2.0)]
+    assert card.threshold == 0.5
+    assert card.kinds[1].threshold_selection.kind == "other"
+    assert card.metrics == {}
+
+
+def test_the_threshold_of_one_kind_is_set_and_the_others_stay(models, tmp_path):
+    final, twin = models
+    out = tmp_path / "new.safetensors"
+    card = set_threshold(final, out, threshold_of=twin, kind="building")
+    assert read_card(out) == card
+    assert [(kind.threshold, kind.temperature) for kind in card.kinds] == [(0.1, None), (0.4, 2.0)]
+    assert card.threshold == 0.1
+    assert card.metrics == {"calibration": {"f1": 0.8}}
+    by_hand = set_threshold(final, out, threshold=0.7, reason="why", existing="replace")
+    assert (by_hand.threshold, by_hand.kinds[0].threshold, by_hand.kinds[1].threshold) == (
+        *(0.7, 0.7),
+        0.2,
+    )

@@ -151,11 +151,12 @@ def test_a_scorer_within_its_range_gives_the_same_bits():
     assert (ranged.predict(before, after, gsd_m=4.0).score != expected).any()
 
 
-def test_attention_is_bound_to_its_tile_and_images_are_not_resampled_for_it():
-    scorer = TorchScorer(Difference(fixed_tile=True), CARD, device="cpu")
-    assert scorer.zoomed(1.0).zoom == 1.0
-    with pytest.raises(ConfigError, match="uses attention over tiles of one size"):
-        Detector(scorer).predict(*squares(64, 64), gsd_m=4.0)
+@pytest.mark.parametrize("gsd_m", [0.01, 0.31, 3.3, 8.0])
+def test_attention_sees_tiles_of_its_training_however_long_the_pixels_are(gsd_m: float):
+    model = Difference(fixed_tile=True)
+    detector = Detector(TorchScorer(model, CARD, device="cpu"))
+    assert detector.predict(*squares(50, 90), gsd_m=gsd_m).score.shape == (50, 90)
+    assert {shape[2:] for shape in model.shapes} == {(64, 64)}
 
 
 def test_the_chosen_kind_has_its_own_score_threshold_and_temperature():

@@ -141,7 +141,8 @@ class _Bench:
         source, gsd = at_working_gsd(
             method.source,
             self.data.pairs_of(method.source, self.request.split),
-            given=self.request.gsd_m,
+            # For models that state no range it is for the sizes of objects alone.
+            given=None if detector.card.working_gsd_m is None else self.request.gsd_m,
             say=lambda text: say(f"{method.title}: {text}"),
         )
         views = tuple(self._judge_view(source, view, note) for view in VIEWS)

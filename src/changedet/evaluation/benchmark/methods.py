@@ -52,7 +52,7 @@ def open_methods(request: AccuracyRequest, *, say: Callable[[str], None]) -> lis
     opened = [
         _open(request, spec, channels=channels if is_baseline(spec) else None) for spec in asked
     ]
-    if request.kind is not None and not any(source.detector.card.kinds for source in opened):
+    if request.kind is not None and not any(source.detector.kind for source in opened):
         raise ConfigError(
             "`kind` is for models that tell kinds of change apart, and none is given; remove it"
         )

@@ -9,6 +9,7 @@ from changedet.data.tools.near_duplicates import NearDuplicate
 from changedet.evaluation.benchmark.methods import COST_SIDE_PX
 from changedet.evaluation.benchmark.repeats import METHOD, SplitRepeats
 from changedet.evaluation.benchmark.results import AccuracyResults, MethodResult
+from changedet.inference.working_gsd import describe_range
 from changedet.metrics.objects import SIZE_CLASSES, SizeClass
 from changedet.rendering.markdown import write_markdown
 from changedet.rendering.page import (
@@ -295,12 +296,35 @@ def _rules(report: AccuracyResults) -> list[Block]:
             "predicted. Ignored pixels belong to no object. Undefined figures are dashes."
         ),
         Table("Thresholds", ("method", "images shown as", "tile", "chosen by"), sources),
+        *_uses(report),
         Note(f"Command: {origin.command or 'none (called from Python)'}", "code"),
         Note(
             json.dumps({**origin.model_dump(), "seconds": round(report.seconds, 1)}, indent=2),
             "code",
         ),
     ]
+
+
+def _uses(report: AccuracyResults) -> list[Block]:
+    """Say which kind of change models looked for, and how images were resampled for them."""
+    rows: list[list[Cell]] = []
+    for entry in report.methods:
+        gsd = entry.gsd
+        working = None if gsd is None else gsd.working_gsd_m
+        if entry.change_kind is not None or working is not None:
+            rows.append(
+                [
+                    entry.title,
+                    entry.change_kind or _NO_VALUE,
+                    _NO_VALUE if working is None else describe_range(working),
+                    _NO_VALUE if gsd is None or gsd.gsd_m is None else f"{gsd.gsd_m:.3g}",
+                    _NO_VALUE if gsd is None else f"{gsd.factor:.3g}",
+                ]
+            )
+    if not rows:
+        return []
+    columns = ("method", "kind of change", "works on pixels of (m)", "images (m)", "resampled by")
+    return [Table("Kinds of change and ground sample distances", columns, rows)]
 
 
 def _caption(report: AccuracyResults, number: int) -> str:
