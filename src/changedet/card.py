@@ -218,6 +218,8 @@ class ModelCard:
         for name in ("domain", "kinds", "working_gsd_m"):
             if not values[name]:
                 del values[name]
+        if "domain" in values and not values["domain"]["sets"]:
+            del values["domain"]["sets"]
         for entry, kind in zip(values.get("kinds", ()), self.kinds, strict=False):
             selection = kind.threshold_selection
             entry["threshold_selection"] = None if selection is None else selection.to_dict()

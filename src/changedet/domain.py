@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
-from annotated_types import MaxLen
+from annotated_types import Ge, MaxLen
 
 from changedet.errors import ConfigError
+
+#: Figures of a window of a pair that a card describes at most.
+MOST_FEATURES: Final = 48
+_MOST_SETS: Final = 64
+# No figure of an image is larger; finite sums of squares stay finite.
+_LARGEST: Final = 1e9
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,57 @@ class ValueRange:
 
 
 @dataclass(frozen=True)
+class Appearance:
+    """What windows of the pairs of one training set look like in figures.
+
+    Which figures these are says :mod:`changedet.data.window_features`, how the distance of a window
+    is computed from what is stored here :mod:`changedet.data.appearance`.
+
+    Attributes:
+        name: Of the training set.
+        bands: Bands of the images.
+        mean: Mean of each of the F figures over windows of training pairs.
+        whitening: The lower triangle, row by row, F (F + 1) / 2 numbers, of the matrix that turns
+            differences from the mean into uncorrelated ones of variance 1.
+        usual: 95 % of the windows of pairs that were held out are nearer than this distance.
+        middle: Half of them are.
+        windows: How many windows of training pairs were measured.
+        held_out: How many of pairs that were held out.
+
+    Raises:
+        ConfigError: If a number is not finite or too large, the matrix has another size, or the
+            distances are not in order.
+    """
+
+    name: Annotated[str, MaxLen(200)]
+    bands: Annotated[int, Ge(1)]
+    mean: Annotated[tuple[float, ...], MaxLen(MOST_FEATURES)]
+    whitening: Annotated[tuple[float, ...], MaxLen(MOST_FEATURES * (MOST_FEATURES + 1) // 2)]
+    usual: float
+    middle: float
+    windows: Annotated[int, Ge(1)]
+    held_out: Annotated[int, Ge(1)]
+
+    def __post_init__(self) -> None:
+        numbers = (*self.mean, *self.whitening, self.usual, self.middle)
+        if not all(abs(number) <= _LARGEST for number in numbers):
+            raise ConfigError(
+                f"figures of images must be finite and at most {_LARGEST:g}, got others for "
+                f"{self.name[:80]!r}"
+            )
+        if not self.mean or 2 * len(self.whitening) != len(self.mean) * (len(self.mean) + 1):
+            raise ConfigError(
+                f"{len(self.mean)} figures of images need a triangle of that many rows, got "
+                f"{len(self.whitening)} numbers for {self.name[:80]!r}"
+            )
+        if not 0.0 < self.middle <= self.usual:
+            raise ConfigError(
+                "usual distances must be positive and in order, got "
+                f"{(self.middle, self.usual)} for {self.name[:80]!r}"
+            )
+
+
+@dataclass(frozen=True)
 class Domain:
     """What a model has seen, so that a pair that is far from it can be told.
 
@@ -44,6 +101,7 @@ class Domain:
         region: Where the images were taken, in words.
         values: For each band, the values of both dates together.
         is_generated: Whether the images were drawn by a program.
+        sets: What the images of each training set look like; empty: that was not measured.
 
     Raises:
         ConfigError: If the ground sample distances are no range of lengths.
@@ -54,6 +112,7 @@ class Domain:
     region: Annotated[str, MaxLen(1_000)] | None = None
     values: tuple[ValueRange, ...] | None = None
     is_generated: bool = False
+    sets: Annotated[tuple[Appearance, ...], MaxLen(_MOST_SETS)] = ()
 
     def __post_init__(self) -> None:
         if self.gsd_m is not None:

@@ -254,6 +254,23 @@ def _cards() -> list[dict[str, Any]]:
             ],
         },
         "source_bands": [1, 2, 3],
+        "domain": {
+            "gsd_m": [0.5, 2.0],
+            "change": "fields",
+            "values": [{"low": 1.0, "middle": 2.0, "high": 3.0}],
+            "sets": [
+                {
+                    "name": "a",
+                    "bands": 1,
+                    "mean": [0.5, 1.5],
+                    "whitening": [1.0, 0.25, 2.0],
+                    "usual": 1.25,
+                    "middle": 0.75,
+                    "windows": 40,
+                    "held_out": 10,
+                }
+            ],
+        },
         "package_version": "0.1",
         "format_version": 2,
     }

@@ -106,14 +106,9 @@ def judge(
     """
     opened = source_of(open_detector(source, device=device, channels=channels))
     judged = JudgedSplits(
-        **{
-            **splits,
-            "data": Path(splits["data"]),
-            "shown": tuple(splits["shown"]),
-            "held_out": tuple(splits["held_out"]),
-        }
+        **{**splits, "data": Path(splits["data"]), "shown": tuple(splits["shown"])}
     )
-    found = judge_source(
+    scores = judge_source(
         opened, judged, encoding=LabelEncoding.from_dict(label), folder=Path(folder) / PICTURES
     )
     cost = None
@@ -123,8 +118,7 @@ def judge(
         Path(folder),
         Judgement(
             title=opened.title,
-            scores=found.scores,
-            held_out=found.held_out,
+            scores=scores,
             parameters=None if cost is None else cost.parameters,
             gflop=None if cost is None else cost.gflop,
             heat_map_middle=opened.detector.threshold,

@@ -21,11 +21,20 @@ def describe(
     *,
     data: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Data set that trained it, whose values are measured."),
+        typer.Option(
+            metavar="FOLDER", help="Data set that trained it, whose values and looks are measured."
+        ),
     ] = None,
     split: Annotated[
         str, typer.Option(metavar="NAME", help="Split of the data set that trained it.")
     ] = "train",
+    held_out_split: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Split that tells how far from the training images others of their kind lie.",
+        ),
+    ] = "val",
     benchmark: BenchmarkOption = None,
     gsd: Annotated[
         str | None,
@@ -69,6 +78,7 @@ def describe(
         out,
         data=data,
         split=split,
+        held_out_split=held_out_split,
         benchmark=benchmark,
         gsd_m=lengths,
         working_gsd_m=working,

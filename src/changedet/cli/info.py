@@ -163,6 +163,11 @@ def _domain_rows(card: "ModelCard") -> Iterable[tuple[str, str]]:
         for number, found in enumerate(values, 1)
     ]
     yield "values of the images", "\n".join(lines) or _NOT_STATED
+    sets = [
+        f"{one.name}: {one.windows} windows; 95 % of {one.held_out} others within {one.usual:.3g}"
+        for one in domain.sets
+    ]
+    yield "looks of the images", "\n".join(sets) or _NOT_STATED
 
 
 def _data(card: "ModelCard") -> str:

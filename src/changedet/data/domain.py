@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from typing import TYPE_CHECKING, Final
 
+from changedet.data.appearance import describe_appearance, read_features
 from changedet.data.images import is_raster
+from changedet.data.mixture import by_set, member_of
 from changedet.data.pair import PairPaths
 from changedet.data.parallel import map_in_order
-from changedet.domain import ValueRange
+from changedet.domain import ValueRange, zoom_to
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from changedet.data.labelled import LabelledPair
     from changedet.data.pixel_sums import Sums
+    from changedet.domain import Appearance
 
 # Pairs that are looked at, spread over the data set.
 _LOOKED_AT: Final = 64
@@ -45,6 +48,53 @@ def measure_values(
     if found is None:
         return None
     return tuple(ValueRange(*map(float, band)) for band in found)
+
+
+def measure_sets(
+    name: str,
+    pairs: Sequence[LabelledPair],
+    held_out: Sequence[LabelledPair],
+    *,
+    units: Sequence[ValueRange] | None,
+    working_gsd_m: tuple[float, float] | None = None,
+) -> tuple[Appearance, ...]:
+    """Measure what training images look like, see :mod:`changedet.data.appearance`.
+
+    Args:
+        name: Of the training set.
+        pairs: Those that are trained on; some of them, spread evenly, are read.
+        held_out: Those that are not, if there are any.
+        units: Range of the values of each band, see :func:`measure_values`.
+        working_gsd_m: Range of ground sample distances to which the model resamples images.
+
+    Returns:
+        One entry, or one for each set of a mixture; none for those with too few or too small
+        images.
+
+    Raises:
+        ImageError: If an image cannot be read.
+    """
+    if units is None:
+        return ()
+    sets = by_set(pairs) or {name: list(range(len(pairs)))}
+    others = by_set(held_out) or {name: list(range(len(held_out)))}
+    found = []
+    for one, places in sets.items():
+        member = member_of(pairs[places[0]])
+        gsd_m = None if member is None else member.gsd_m
+        zoom = 1.0 if gsd_m is None or working_gsd_m is None else zoom_to(working_gsd_m, gsd_m)
+        read = partial(read_features, units=units, zoom=zoom)
+        found.append(
+            describe_appearance(
+                one,
+                bands=len(units),
+                pairs=list(map_in_order(read, _spread([pairs[place] for place in places]))),
+                held_out=list(
+                    map_in_order(read, _spread([held_out[place] for place in others.get(one, ())]))
+                ),
+            )
+        )
+    return tuple(look for look in found if look is not None)
 
 
 def measure_gsd(pairs: Sequence[LabelledPair]) -> tuple[float, float] | None:

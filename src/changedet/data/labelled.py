@@ -8,13 +8,33 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from changedet.data.labels.encoding import LabelEncoding
     from changedet.data.labels.masks import MaskHistogram
     from changedet.data.pixel_sums import Pixels, Sums
     from changedet.raster.geo_grid import Window
     from changedet.types import Normalisation
+
+
+class BothDates(NamedTuple):
+    """Both images of a pair, or a window of them, without the label.
+
+    Attributes:
+        before: Stored values, (h, w, C).
+        after: The same at the later date.
+        valid: (h, w), where both dates hold an image; None: everywhere.
+    """
+
+    before: Pixels
+    after: Pixels
+    valid: npt.NDArray[np.bool_] | None = None
+
+    def read(self, window: Window) -> BothDates:
+        """Cut a window out; the arrays are views."""
+        seen = np.s_[window.top : window.bottom, window.left : window.right]
+        valid = None if self.valid is None else self.valid[seen]
+        return BothDates(self.before[seen], self.after[seen], valid)
 
 
 class DecodedPair(NamedTuple):
@@ -122,6 +142,13 @@ class LabelledPair(Protocol):
 
     def sum_pixels(self, *, channels: int) -> tuple[Sums, Sums]:
         """Sum up the pixels of before and after that hold an image."""
+
+    def read_images(self, windows: Sequence[Window], *, channels: int) -> list[BothDates]:
+        """Read windows of both images that lie inside the pair, without the label.
+
+        Raises:
+            ImageError: If an image cannot be read as asked.
+        """
 
     def inspect(self, *, channels: int) -> Inspection:
         """Look at everything and collect faults instead of stopping at the first."""

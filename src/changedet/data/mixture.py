@@ -13,9 +13,10 @@ from changedet.types import IGNORED
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from changedet.data.labelled import Inspection, LabelledPair, PairView
+    from changedet.data.labelled import BothDates, Inspection, LabelledPair, PairView
     from changedet.data.labels.encoding import LabelEncoding
     from changedet.data.pixel_sums import Sums
+    from changedet.raster.geo_grid import Window
     from changedet.types import Normalisation
 
 #: What a label says of a kind of change: ``all``: which pixels have changed and which have not;
@@ -131,6 +132,10 @@ class MixturePair:
         """Sum up the pixels of both images, see :meth:`.pair.PairPaths.sum_pixels`."""
         return self.pair.sum_pixels(channels=channels)
 
+    def read_images(self, windows: Sequence[Window], *, channels: int) -> list[BothDates]:
+        """Read windows of both images, see :meth:`.pair.PairPaths.read_images`."""
+        return self.pair.read_images(windows, channels=channels)
+
     def inspect(self, *, channels: int) -> Inspection:
         """Look at everything, see :meth:`.pair.PairPaths.inspect`."""
         return self.pair.inspect(channels=channels)
@@ -139,12 +144,6 @@ class MixturePair:
 def member_of(pair: LabelledPair) -> MixtureSet | None:
     """Tell which set of a mixture a pair belongs to; None: it is of no mixture."""
     return pair.member if isinstance(pair, MixturePair) else None
-
-
-def set_name(pair: LabelledPair) -> str:
-    """Name the set of a mixture that a pair belongs to; empty: it is of no mixture."""
-    member = member_of(pair)
-    return "" if member is None else member.name
 
 
 def as_files(pair: LabelledPair) -> PairPaths | None:

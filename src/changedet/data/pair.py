@@ -12,7 +12,7 @@ from changedet.data.images import (
     is_raster,
     read_image,
 )
-from changedet.data.labelled import DecodedPair, Inspection
+from changedet.data.labelled import BothDates, DecodedPair, Inspection
 from changedet.data.labels.masks import MaskHistogram, inspect_mask
 from changedet.data.labels.scan import read_label
 from changedet.data.pixel_sums import PixelSums
@@ -20,9 +20,12 @@ from changedet.data.tile_reading import TileFiles, TileReading
 from changedet.errors import ConfigError, DataError, ImageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from changedet.data.labelled import PairView
     from changedet.data.labels.encoding import LabelEncoding
     from changedet.data.pixel_sums import Sums
+    from changedet.raster.geo_grid import Window
     from changedet.types import Normalisation
 
 _DATES = ("before", "after")
@@ -129,16 +132,36 @@ class PairPaths(NamedTuple):
         Raises:
             ImageError: If a file cannot be read as asked.
         """
-        if self.reading is not None:
-            from changedet.data.rasters.tiles import read_both, sum_of
+        before, after, valid = self._images(channels)
+        if valid is not None:
+            from changedet.data.rasters.tiles import sum_of
 
-            before, after = read_both(self._tiles(channels))
-            valid = before.valid & after.valid
-            return sum_of(before.values, valid), sum_of(after.values, valid)
-        return (
-            PixelSums.of(read_image(self.before, channels=channels)),
-            PixelSums.of(read_image(self.after, channels=channels)),
-        )
+            return sum_of(before, valid), sum_of(after, valid)
+        return PixelSums.of(before), PixelSums.of(after)
+
+    def read_images(self, windows: Sequence[Window], *, channels: int) -> list[BothDates]:
+        """Read both files and cut windows out.
+
+        Raises:
+            DataError: If the sizes of the two differ.
+            ImageError: If a file cannot be read as asked.
+        """
+        images = self._images(channels)
+        if images.before.shape != images.after.shape:
+            raise DataError(
+                f"{self.before} and {self.after} have different sizes; the images of a pair must "
+                "have the same"
+            )
+        return [images.read(window) for window in windows]
+
+    def _images(self, channels: int) -> BothDates:
+        if self.reading is not None:
+            from changedet.data.rasters.tiles import read_both
+
+            first, second = read_both(self._tiles(channels))
+            return BothDates(first.values, second.values, first.valid & second.valid)
+        before, after = (read_image(path, channels=channels) for path in (self.before, self.after))
+        return BothDates(before, after)
 
     def inspect(self, *, channels: int) -> Inspection:
         """Read every file once; what cannot be read is a fault."""

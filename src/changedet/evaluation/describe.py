@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from changedet.card import ModelCard, read_card, replace_card
-from changedet.data.domain import measure_gsd, measure_values
+from changedet.data.domain import measure_gsd, measure_sets, measure_values
 from changedet.data.index import index_pairs
 from changedet.domain import Domain
 from changedet.errors import ConfigError
@@ -20,6 +20,7 @@ def describe_training(
     *,
     data: str | Path | None = None,
     split: str = "train",
+    held_out_split: str = "val",
     benchmark: str | None = None,
     gsd_m: Sequence[float] | None = None,
     working_gsd_m: Sequence[float] | None = None,
@@ -35,9 +36,11 @@ def describe_training(
     Args:
         model: Model file, folder of a training run, or name of a model.
         out: Model file to write, which may be ``model``; its tensors are those of ``model``.
-        data: Data set that it was trained on, whose values (and ground sample distance, where it is
-            georeferenced) are measured.
+        data: Data set that it was trained on, whose values and looks (and ground sample distance,
+            where it is georeferenced) are measured.
         split: Split of it that trained the model.
+        held_out_split: Split whose pairs say how far from the training images others of the same
+            kind lie; without it, training pairs are held out in turn.
         benchmark: Name of a known benchmark; None: the layout is found out.
         gsd_m: Ground sample distance in metres, or the smallest and the largest one.
         working_gsd_m: The one at which the model works, or the smallest and the largest: images of
@@ -64,15 +67,19 @@ def describe_training(
             "`working_gsd_m`, `change_kind` or `region`"
         )
     card = read_card(source)
+    working = (min(working_gsd_m), max(working_gsd_m)) if working_gsd_m else card.working_gsd_m
     domain = card.domain or Domain()
     if data is not None:
         channels = len(card.normalisation.mean_before)
         index = index_pairs(data, benchmark=benchmark, channels=channels)
         check_pixel_type(source, card.pixel_type, index, data=Path(data))
         pairs = index.split(split)
+        held_out = () if split == held_out_split else index.splits.get(held_out_split, ())
+        values = measure_values(pairs, channels=channels)
         domain = replace(
             domain,
-            values=measure_values(pairs, channels=channels),
+            values=values,
+            sets=measure_sets(index.name, pairs, held_out, units=values, working_gsd_m=working),
             gsd_m=measure_gsd(pairs) or domain.gsd_m,
         )
     if gsd_m:
@@ -83,8 +90,6 @@ def describe_training(
         region=region or domain.region,
         is_generated=generated or domain.is_generated,
     )
-    described = replace(card, domain=domain)
-    if working_gsd_m:
-        described = replace(described, working_gsd_m=(min(working_gsd_m), max(working_gsd_m)))
+    described = replace(card, domain=domain, working_gsd_m=working)
     replace_card(source, target, described)
     return described

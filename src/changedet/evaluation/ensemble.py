@@ -200,6 +200,8 @@ def _merged_domain(domains: Sequence[Domain | None]) -> Domain | None:
     if not known:
         return None
     lengths = [domain.gsd_m for domain in known if domain.gsd_m is not None]
+    # The looks of a set are in units of the values beside them.
+    measured = next((domain for domain in known if domain.values is not None), known[0])
     return Domain(
         is_generated=all(domain.is_generated for domain in known),
         gsd_m=(min(low for low, _ in lengths), max(high for _, high in lengths))
@@ -207,7 +209,8 @@ def _merged_domain(domains: Sequence[Domain | None]) -> Domain | None:
         else None,
         change="; ".join(dict.fromkeys(domain.change for domain in known if domain.change)) or None,
         region="; ".join(dict.fromkeys(domain.region for domain in known if domain.region)) or None,
-        values=next((domain.values for domain in known if domain.values is not None), None),
+        values=measured.values,
+        sets=measured.sets,
     )
 
 

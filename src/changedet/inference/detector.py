@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from changedet.card import check_threshold
+from changedet.data.appearance import DomainDistance, distance_of, features_of_images
+from changedet.data.labelled import BothDates
 from changedet.errors import ConfigError, DataError
 from changedet.inference.inputs import AnyImage, ImagePair, log_remark, open_images
 from changedet.inference.prediction import Prediction
@@ -243,6 +245,36 @@ class Detector:
                     yield self._prediction(pair, score, threshold)
 
         return predictions()
+
+    def domain_distance(
+        self, before: AnyImage, after: AnyImage, *, gsd_m: float | None = None
+    ) -> DomainDistance | None:
+        """Tell how far two images are from what the model was trained on, by their looks.
+
+        Args:
+            before: As for :meth:`predict`.
+            after: The same at the later date.
+            gsd_m: Side of a pixel on the ground in metres, as for :meth:`predict`.
+
+        Returns:
+            The training set that they look most like, and whether as much as its own images; None
+            if the model file does not say what those looked like, or the images are too small.
+
+        Raises:
+            ConfigError: If the ground sample distance is none.
+            DataError: If the images cannot be read, or do not fit each other or the model.
+        """
+        images = open_images(
+            before,
+            after,
+            card=self.card,
+            channels=self.in_channels,
+            is_fitted=isinstance(self.scorer, SceneFitted),
+        )
+        both = BothDates(*self.checked_pair(images[:2]), images.valid)
+        domain = self.card.domain
+        zoom = match_gsd(self.card, given=gsd_m, measured=images.gsd_m).factor
+        return distance_of([features_of_images(both, domain, zoom=zoom)], domain)
 
     def _prediction(self, pair: ImagePair, score: Resident, threshold: float | None) -> Prediction:
         scores = self.scorer.to_host(score)

@@ -8,9 +8,12 @@ from typing import Any, NamedTuple, Self
 
 from changedet._version import __version__
 from changedet.card import check_threshold
+from changedet.data.appearance import DomainDistance, distance_of, features_of_images
 from changedet.data.images import RASTER_SUFFIXES, image_orientation, image_size, read_image
+from changedet.data.labelled import BothDates
 from changedet.data.layouts import FoundPairs, images_by_stem
 from changedet.data.parallel import load_ahead, room_for
+from changedet.data.window_features import FloatArray
 from changedet.errors import ConfigError, DataError
 from changedet.inference.detector import Detector, Prediction
 from changedet.inference.memory import keep_freed_memory
@@ -19,6 +22,7 @@ from changedet.inference.provenance import kind_note, settle_threshold
 from changedet.inference.scorer import Image, SceneFitted
 from changedet.inference.tiling import WHOLE_PX, score_pairs
 from changedet.inference.working_gsd import GsdMatch, check_gsd, match_gsd, remarks_on_gsd
+from changedet.predict.domain_distance import remarks_on_distance
 from changedet.predict.far_domain import FarBand, far_bands, levels_of_image
 from changedet.predict.remarks import (
     Remark,
@@ -226,6 +230,8 @@ def predict_files(
         single = before.is_file()
         found: list[PredictedPair] = []
         far: list[_FarImage] = []
+        looks: list[FloatArray | None] = []
+        distances: list[DomainDistance | None] = []
         for pair, prediction, images in _predictions(
             detector,
             files,
@@ -236,20 +242,31 @@ def predict_files(
             place = Path() if single else Path(pair.name)
             entry = _write_pair(folder / place, pair, prediction)
             strange = list(_far_images(detector, pair, images))
-            remarks = (*use.remarks, *remarks_on_images(domain, strange, images=2))
-            ImagePairSummary(**facts, **_fields(entry), remarks=remarks).write(
-                folder / place / SUMMARY
+            looks.append(features_of_images(BothDates(*images), domain, zoom=use.gsd.factor))
+            distances.append(distance_of(looks[-1:], domain))
+            remarks = (
+                *use.remarks,
+                *remarks_on_images(domain, strange, images=2),
+                *remarks_on_distance(distances[-1]),
             )
+            ImagePairSummary(
+                **facts, **_fields(entry), remarks=remarks, domain_distance=distances[-1]
+            ).write(folder / place / SUMMARY)
             found.append(entry)
             far += strange
             if progress is not None:
                 progress(len(found), len(files))
         if not single:
             pairs = tuple(PictureFacts(**_fields(entry)) for entry in found)
-            remarks = (*use.remarks, *remarks_on_images(domain, far, images=2 * len(found)))
-            ImagesSummary(**facts, images=len(pairs), pairs=pairs, remarks=remarks).write(
-                folder / SUMMARY
+            distance = distance_of(looks, domain)
+            remarks = (
+                *use.remarks,
+                *remarks_on_images(domain, far, images=2 * len(found)),
+                *remarks_on_distance(distance, pairs=distances),
             )
+            ImagesSummary(
+                **facts, images=len(pairs), pairs=pairs, remarks=remarks, domain_distance=distance
+            ).write(folder / SUMMARY)
     return PredictionReport(out, chosen, source, tuple(found), remarks)
 
 

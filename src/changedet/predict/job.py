@@ -9,11 +9,13 @@ import numpy as np
 import shapely
 
 from changedet._version import __version__
+from changedet.data.appearance import DomainDistance
 from changedet.errors import DataError
 from changedet.inference.detector import Detector
 from changedet.inference.provenance import kind_note
 from changedet.inference.scorer import FittedScorer, KnownByWeights, SceneFitted, Scorer
 from changedet.inference.working_gsd import GsdMatch, match_gsd, remarks_on_gsd
+from changedet.predict.domain_distance import distance_of_scene, remarks_on_distance
 from changedet.predict.inputs import refuse_turned
 from changedet.predict.registration import (
     MIN_CORRECTED_PX,
@@ -76,6 +78,7 @@ class SceneJob(NamedTuple):
     shift: ShiftEstimate | None
     correction: Correction
     tile_effect: TileEffect | None
+    domain_distance: DomainDistance | None
 
     @property
     def shift_used(self) -> tuple[float, float] | None:
@@ -255,6 +258,8 @@ def prepare(
         )
     pair, shift, correction = _align(opened, request, remarks=remarks, stack=stack)
     scorer, model = detector.scorer, detector.metadata
+    distance = distance_of_scene(pair.read, target, detector.card.domain, zoom=gsd.factor)
+    remarks.add(*remarks_on_distance(distance))
     if isinstance(scorer, SceneFitted):
         scorer = _fit(scorer, pair, target, region=region, remarks=remarks)
         model = {**model, "measured": scorer.measured}
@@ -285,6 +290,7 @@ def prepare(
         shift=shift,
         correction=correction,
         tile_effect=effect,
+        domain_distance=distance,
     )
 
 

@@ -164,6 +164,7 @@ def summarise(
         peak_memory_mb=None if peak is None else peak / 1e6,
         notes=tuple(remark.sentence for remark in remarks),
         remarks=tuple(remarks),
+        domain_distance=job.domain_distance,
     )
 
 

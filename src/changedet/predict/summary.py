@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict
 
+from changedet.data.appearance import DomainDistance
 from changedet.inference.working_gsd import GsdMatch
 from changedet.predict.remarks import Remark
 from changedet.raster.align import Coverage
@@ -82,6 +83,8 @@ class _PictureRun(Results):
         heatmap: Which scores the colours of ``heatmap.png`` stand for; null: from 0 to 1.
         change_kind: Kind of change that was looked for; null where the model names none.
         gsd: Ground sample distance of the images, and how they were resampled for the model.
+        domain_distance: How far the pair, or all pairs together, are from what the model was
+            trained on, by their looks; null if the model file does not say what that looked like.
     """
 
     version: str
@@ -94,6 +97,7 @@ class _PictureRun(Results):
     heatmap: str | None = None
     change_kind: str | None = None
     gsd: GsdMatch | None = None
+    domain_distance: DomainDistance | None = None
 
 
 class PictureFacts(Record):
@@ -327,6 +331,8 @@ class SceneSummary(Results):
         remarks: The same with what each is about, and whether it is a warning.
         change_kind: Kind of change that was looked for; null where the model names none.
         gsd: Ground sample distance of the rasters, and how they were resampled for the model.
+        domain_distance: How far the pair is from what the model was trained on, by its looks; null
+            if the model file does not say what that looked like.
     """
 
     kind: Literal["scene"] = "scene"
@@ -356,3 +362,4 @@ class SceneSummary(Results):
     pixel_rules: tuple[PixelRules, PixelRules] | None = None
     change_kind: str | None = None
     gsd: GsdMatch | None = None
+    domain_distance: DomainDistance | None = None

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from changedet.data.domain import measure_gsd, measure_values
+from changedet.data.domain import measure_gsd, measure_sets, measure_values
 from changedet.data.index import PairIndex
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding, scan_labels
@@ -157,12 +157,17 @@ def _domain(
             gsd_m = min(lengths), max(lengths)
         change = change or f"change of these kinds: {', '.join(index.mixture.kinds)}"
         region = region or "; ".join(dict.fromkeys(index.mixture.regions.values())) or None
+    values = measure_values(pairs, channels=config.model.in_channels)
+    held_out = () if trains_on_validation(data) else index.split(data.val_split)
     domain = Domain(
         gsd_m=gsd_m,
         change=change,
         region=region,
-        values=measure_values(pairs, channels=config.model.in_channels),
+        values=values,
         is_generated=data.generated,
+        sets=measure_sets(
+            index.name, pairs, held_out, units=values, working_gsd_m=data.working_gsd_m
+        ),
     )
     if domain.gsd_m is None:
         say(

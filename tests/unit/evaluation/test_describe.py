@@ -12,6 +12,7 @@ from changedet.card import ModelCard, read_card, replace_card
 from changedet.domain import Domain
 from changedet.errors import CheckpointError, ConfigError, StorageError
 from changedet.evaluation.describe import describe_training
+from changedet.inference.detector import load
 from changedet.models.model_file import load_model, save_model
 from changedet.types import CDD_NORMALISATION
 from stand_ins import untrained_network
@@ -80,3 +81,36 @@ def test_mistakes_are_told(model: Path, tmp_path: Path):
         describe_training(model, tmp_path / "out.safetensors", gsd_m=(-1.0,))
     with pytest.raises(CheckpointError):
         describe_training(tmp_path / "none.safetensors", tmp_path / "o.safetensors", region="x")
+
+
+def test_the_looks_of_the_training_images_are_measured(model: Path, tmp_path: Path):
+    root = tmp_path / "looks"
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 17), ("val", 9)):
+        for number in range(count):
+            level = rng.integers(60, 120)
+            for folder in ("A", "B", "label"):
+                pixels = rng.integers(level, level + 60, (40, 40, 3), dtype=np.uint8)
+                shown = pixels[..., 0] * 0 if folder == "label" else pixels
+                path = root / split / folder / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(shown).save(path)
+    out = tmp_path / "described.safetensors"
+    describe_training(model, out, data=root)
+    domain = read_card(out).domain
+    assert domain is not None
+    (look,) = domain.sets
+    assert (look.name, look.bands, look.windows, look.held_out) == ("looks", 3, 17, 9)
+    detector = load(out, device="cpu")
+    before, after = (root / "val" / folder / "3.png" for folder in ("A", "B"))
+    found = detector.domain_distance(before, after)
+    assert found is not None
+    assert (found.nearest, found.verdict) == ("looks", "within")
+    flat = np.full((40, 40, 3), 250, np.uint8)
+    strange = detector.domain_distance(flat, flat)
+    assert strange is not None
+    assert strange.verdict == "far"
+    assert load(model, device="cpu").domain_distance(before, after) is None
+    one = describe_training(model, tmp_path / "train.safetensors", data=root, held_out_split="none")
+    assert one.domain is not None
+    assert one.domain.sets[0].held_out == 17

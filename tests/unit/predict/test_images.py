@@ -1,5 +1,6 @@
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,13 @@ from PIL import Image
 
 from changedet._version import __version__
 from changedet.card import ModelCard
+from changedet.domain import Appearance, Domain, ValueRange
 from changedet.errors import CheckpointError, ConfigError, DataError, ImageError
-from changedet.inference.detector import load
+from changedet.inference.detector import Detector, load
+from changedet.inference.torch_scorer import TorchScorer
 from changedet.models.model_file import save_model
 from changedet.predict.images import predict_files
+from changedet.predict.remarks import warnings_of
 from changedet.predict.summary import SUMMARY
 from changedet.rendering.heatmap import heatmap
 from changedet.selection import Selection
@@ -323,3 +327,28 @@ def test_test_time_augmentation_can_be_asked_for_and_is_noted(tmp_path: Path, mo
     stored = read_pixels(tmp_path / "out" / "score.png")
     np.testing.assert_array_equal(stored, np.rint(expected.astype(np.float64) * 65535))
     assert json.loads((tmp_path / "out" / SUMMARY).read_text())["test_time"] == "mirror"
+
+
+def test_pairs_are_compared_to_what_the_training_images_looked_like(tmp_path: Path, model: Path):
+    triangle = [1e3 * (row == column) for row in range(18) for column in range(row + 1)]
+    look = Appearance("town", 3, (0.0,) * 18, tuple(triangle), 1.0, 0.5, windows=40, held_out=20)
+    detector = load(model, device="cpu")
+    domain = Domain(values=(ValueRange(20.0, 100.0, 230.0),) * 3, sets=(look,))
+    card = replace(detector.card, domain=domain)
+    strict = Detector(TorchScorer(detector.model, card, device="cpu"))
+    first, second = write_folders(tmp_path, ("east", "west"))
+    out = tmp_path / "out"
+    report = predict_files(first, second, detector=strict, out=out)
+    (said,) = [text for text in warnings_of(report.remarks) if "was made on" in text]
+    assert said.startswith("these pairs look very unlike what the model was made on")
+    assert "2 of 2 pairs are beyond that" in said
+    together = json.loads((out / "summary.json").read_text())
+    assert (together["domain_distance"]["nearest"], together["domain_distance"]["windows"]) == (
+        "town",
+        2,
+    )
+    one = json.loads((out / "east" / "summary.json").read_text())
+    assert one["domain_distance"]["verdict"] == "far"
+    assert any(
+        remark["text"].startswith("this pair looks very unlike") for remark in one["remarks"]
+    )

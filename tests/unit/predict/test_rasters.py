@@ -16,6 +16,7 @@ from PIL import Image
 from rasterio.warp import Resampling, calculate_default_transform, reproject
 
 from changedet.card import ModelCard
+from changedet.domain import Appearance, Domain, ValueRange
 from changedet.errors import CheckpointError, ConfigError, DataError, StorageError
 from changedet.inference import opening as opening_module
 from changedet.inference.detector import Detector
@@ -481,6 +482,24 @@ def test_models_without_a_file_do_not_take_up_each_other_s_scenes(
         done, said = go(follower)
         assert (done > 0) == resumes
         assert any("`model`" in text for text in said) == (not resumes)
+
+
+@pytest.mark.parametrize(("strictness", "verdict"), [(0.0, "within"), (1e3, "far")])
+def test_a_scene_is_compared_to_what_the_training_images_looked_like(
+    tmp_path: Path, pair: tuple[str, str], strictness: float, verdict: str
+):
+    triangle = [strictness * (row == column) for row in range(18) for column in range(row + 1)]
+    look = Appearance("town", 3, (0.0,) * 18, tuple(triangle), 1.0, 0.5, windows=40, held_out=20)
+    domain = Domain(values=(ValueRange(20.0, 70.0, 120.0),) * 3, sets=(look,))
+    card = ModelCard("stub", {}, STATS, tile_px=64, threshold=0.3, domain=domain)
+    detector = Detector(TorchScorer(Difference(), card, device="cpu"))
+    report = predict_scene(*pair, detector=detector, out=tmp_path / "out")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    found = summary["domain_distance"]
+    assert (found["nearest"], found["verdict"]) == ("town", verdict)
+    assert 1 < found["windows"] <= 16
+    (said,) = [remark for remark in report.remarks if "what the model was made on" in remark.text]
+    assert said.severity == ("note" if verdict == "within" else "warning")
 
 
 def test_settings_beside_a_request_are_refused(tmp_path: Path, pair: tuple[str, str]):

@@ -260,3 +260,65 @@ def test_a_card_is_read_without_torch():
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"
+
+
+LOOK = {
+    "name": "town",
+    "bands": 3,
+    "mean": [0.5, -1.0],
+    "whitening": [1.0, 0.2, 3.0],
+    "usual": 1.3,
+    "middle": 0.8,
+    "windows": 40,
+    "held_out": 20,
+}
+
+
+def with_look(**fields: Any) -> dict[str, Any]:
+    domain = {"gsd_m": None, "change": "roofs", "region": None, "values": None}
+    return {
+        **CARD.to_dict(),
+        "domain": {**domain, "is_generated": False, "sets": [{**LOOK, **fields}]},
+    }
+
+
+def test_the_looks_of_training_sets_are_read_as_they_were_written(tmp_path):
+    card = read_card(write(tmp_path / "m.safetensors", with_look()))
+    assert card.domain is not None
+    (look,) = card.domain.sets
+    assert (look.name, look.whitening, look.usual) == ("town", (1.0, 0.2, 3.0), 1.3)
+    assert json.loads(json.dumps(card.to_dict())) == with_look()
+
+
+def test_a_card_without_looks_is_written_as_it_always_was(tmp_path):
+    values = with_look()
+    del values["domain"]["sets"]
+    card = read_card(write(tmp_path / "m.safetensors", values))
+    assert json.loads(json.dumps(card.to_dict())) == values
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"mean": [0.5, 1e300]}, "finite"),
+        ({"mean": [0.5, None]}, "domain.sets.0.mean.1"),
+        ({"whitening": [1.0, 0.2]}, "triangle"),
+        ({"mean": [], "whitening": []}, "triangle"),
+        ({"mean": [0.0] * 49}, "domain.sets.0.mean"),
+        ({"whitening": [0.0] * 5000}, "domain.sets.0.whitening"),
+        ({"usual": 0.1}, "in order"),
+        ({"middle": -0.1}, "in order"),
+        ({"name": "x" * 300}, "domain.sets.0.name"),
+        ({"windows": 0}, "domain.sets.0.windows"),
+        ({"bands": "3"}, "domain.sets.0.bands"),
+        ({"more": 1}, "domain.sets.0.more"),
+    ],
+)
+def test_looks_that_are_none_are_refused(tmp_path, fields, fault):
+    with pytest.raises(CheckpointError, match=fault):
+        read_card(write(tmp_path / "m.safetensors", with_look(**fields)))
+
+
+def test_nan_among_the_looks_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match=r"finite|domain\.sets"):
+        read_card(write(tmp_path / "m.safetensors", with_look(usual=float("nan"))))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from changedet.data.labelled import DecodedPair, Inspection
+from changedet.data.labelled import BothDates, DecodedPair, Inspection
 from changedet.data.labels.encoding import count_meanings
 from changedet.data.rasters.labels import decode, layer_kind, open_labels, open_polygons
 from changedet.errors import ConfigError
@@ -22,6 +22,8 @@ from changedet.raster.pair import PairOptions, PairPixels, RasterPair
 from changedet.types import IGNORED
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     from changedet.data.labels.encoding import LabelEncoding
@@ -241,6 +243,18 @@ class RasterBlock:
         """
         self._check_channels(channels)
         return self.sums
+
+    def read_images(self, windows: Sequence[Window], *, channels: int) -> list[BothDates]:
+        """Read windows of the block.
+
+        Raises:
+            ConfigError: If the scenes are read with another number of bands.
+            DataError: If a file cannot be read.
+        """
+        self._check_channels(channels)
+        place = self.window
+        read = (self.scene.read(window.moved(place.top, place.left)) for window in windows)
+        return [BothDates(pixels.before, pixels.after, pixels.valid) for pixels in read]
 
     def inspect(self, *, channels: int) -> Inspection:
         """Return what was found when the raster was cut; faults were reported then."""
