@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from changedet.nn.attention import PositionAttention
 from changedet.training.build import build_model
 from changedet.training.config import load_config
+from changedet.types import SegmentationDecoder
 
 _LITE0 = ("model.encoder=tf_efficientnet_lite0",)
 #: What is counted: title, recipe, settings, branches.
@@ -36,6 +38,25 @@ _MODELS = (
         "fused",
     ),
     ("Siamese pyramid, EfficientNet-Lite0", "pyramid_small", (), "fused"),
+    ("TinyCD, EfficientNet-B4", "tinycd", ("model.encoder=efficientnet_b4",), "fused"),
+    ("TinyCD, EfficientNet-Lite0", "tinycd", (), "fused"),
+    ("BIT, ResNet-18", "bit", ("model.encoder=resnet18",), "fused"),
+    ("BIT, EfficientNet-Lite0", "bit", (), "fused"),
+    *(
+        (
+            f"{decoder} decoder, EfficientNet-Lite0, {words}",
+            "pyramid_small",
+            (
+                "model.name=siamese_segmentation",
+                f"model.decoder={decoder}",
+                f"model.decoder_width={width}",
+            ),
+            "fused",
+        )
+        for decoder in get_args(SegmentationDecoder)
+        for width, words in ((64, "64 channels"), ("null", "the package's width"))
+        if (decoder, width) != ("linknet", 64)
+    ),
 )
 _CHANNELS = 512
 _SIDE = 128

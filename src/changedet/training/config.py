@@ -354,10 +354,13 @@ def tile_px(config: ExperimentConfig) -> int:
     """
     wanted = config.data.tile_px or config.data.crop_px
     if config.model.traits().fixed_tile and wanted != config.data.crop_px:
-        remedy = " or set model.attention=none" if "attention" in config.model.options() else ""
+        attends = "attention" in config.model.options()
+        kind = "a model with attention" if attends else f"a {config.model.name} of these settings"
+        remedy = " or set model.attention=none" if attends else ""
         raise ConfigError(
-            f"data.tile_px is {wanted} but data.crop_px {config.data.crop_px}: a model with "
-            f"attention is used at the size it was trained on; remove data.tile_px{remedy}"
+            f"data.tile_px is {wanted} but data.crop_px {config.data.crop_px}: {kind} is used at "
+            "the size it was trained on, since its scores depend on the tile; set "
+            f"data.tile_px=null or remove data.tile_px{remedy}"
         )
     return wanted
 

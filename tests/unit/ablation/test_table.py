@@ -13,6 +13,7 @@ from changedet.ablation.table import (
     row_config,
 )
 from changedet.errors import ConfigError
+from changedet.training.config import tile_px
 
 TEXT = """
 title: Two
@@ -86,6 +87,26 @@ def test_every_row_of_every_shipped_table_has_valid_settings(name):
     table = load_table(name)
     for row in table.rows:
         row_config(table, row)
+
+
+def test_the_table_of_networks_compares_them_with_the_same_encoder_crops_and_schedule():
+    table = load_table("networks")
+    configs = [row_config(table, row) for row in table.rows]
+    assert {config.model.name for config in configs} == {
+        *("siamese_pyramid", "tinycd", "bit", "siamese_segmentation")
+    }
+    borrowed = {c.model.options()["decoder"] for c in configs if c.model.name.endswith("tion")}
+    assert borrowed == {"unet", "unetplusplus", "deeplabv3plus", "upernet", "segformer"}
+    first = configs[0]
+    for config in configs:
+        assert config.model.encoder == first.model.encoder
+        assert config.augmentation == first.augmentation
+        assert config.optimizer == first.optimizer
+        assert config.schedule == first.schedule
+        assert config.training == first.training
+        assert config.data.model_copy(update={"tile_px": 512}) == first.data
+        fixed = config.model.traits().fixed_tile
+        assert tile_px(config) == (config.data.crop_px if fixed else 512)
 
 
 def test_a_rows_own_changes_win_over_those_for_all_rows_and_the_budget_over_both():

@@ -74,6 +74,7 @@ EVALUATE = "evaluate model --data data --out new"
 PREDICT = "predict before.png after.png --model model --out new"
 SCENE = "predict a.tif b.tif --model model --out new"
 TRAIN = "train --data data --out new"
+BORROWED = "train pyramid_small --data data --out new --set model.name=siamese_segmentation"
 
 
 MISTAKES = [
@@ -127,6 +128,8 @@ MISTAKES = [
     ("recipes pyramid_smal", "did you mean 'pyramid_small'?"),
     ("schema evalution", "did you mean 'evaluation'"),
     ("train pyramid_smal --data data --out new", "did you mean 'pyramid_small'?"),
+    (f"{BORROWED} --set model.decoder=unett", "or 'dpt', got 'unett'"),
+    (f"{BORROWED} --set model.decoder=pan", "set data.tile_px=null"),
     ("train --data gone --out new", "gone is not there"),
     ("train --data data --out new", "data/train/A has no images"),
     ("train --data pairs --out new", "no split 'val'; choose one of: train (--set data.val_split="),

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -9,12 +10,17 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import nn
 
+from changedet.ablation.request import AblationRequest, check_rows
+from changedet.card import ModelCard
+from changedet.cli.preflight import check_method
 from changedet.errors import CheckpointError, ConfigError, MissingExtraError
 from changedet.models import weights
+from changedet.models.model_file import load_model, save_model
 from changedet.models.options import ENSEMBLE, LOCAL_DECODERS, check_installed
 from changedet.models.registry import create_model
 from changedet.models.segmentation_decoder import decoder_plan
-from changedet.types import SegmentationDecoder
+from changedet.training.request import TrainRequest, check_request
+from changedet.types import CDD_NORMALISATION, SegmentationDecoder
 
 DECODERS = get_args(SegmentationDecoder)
 
@@ -226,6 +232,18 @@ class TestEncoders:
             weights.initialise_encoder(model.encoder, source="hub")
 
 
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    model = build(decoder="linknet")
+    card = ModelCard(
+        architecture=model.architecture, options=model.options, normalisation=CDD_NORMALISATION
+    )
+    path = tmp_path_factory.mktemp("models") / "borrowed.safetensors"
+    save_model(path, model, card)
+    return path
+
+
+@pytest.mark.usefixtures("model_file")
 class TestWithoutThePackage:
     @pytest.fixture(autouse=True)
     def without(self, monkeypatch):
@@ -250,3 +268,25 @@ class TestWithoutThePackage:
         members = [{"architecture": "dasnet"}, {"architecture": "siamese_segmentation"}]
         with pytest.raises(MissingExtraError, match=r"pip install '\.\[smp\]'"):
             check_installed(ENSEMBLE, {"members": members})
+
+    def test_a_run_does_not_begin(self, tmp_path):
+        request = TrainRequest(
+            out=tmp_path / "run",
+            data=tmp_path,
+            recipe="pyramid_small",
+            overrides=("model.name=siamese_segmentation", "loss.level_weights=null"),
+        )
+        with pytest.raises(MissingExtraError, match=r"pip install '\.\[smp\]'"):
+            check_request(request)
+
+    def test_rows_of_an_ablation_fail_by_themselves(self, tmp_path):
+        request = AblationRequest(out=tmp_path, data=tmp_path, table="networks")
+        check_rows(request)
+        with pytest.raises(ConfigError, match=r"no row can be run.*pip install '\.\[smp\]'"):
+            check_rows(replace(request, rows=("unet", "segformer")))
+
+    def test_a_model_is_not_used(self, model_file):
+        with pytest.raises(MissingExtraError, match=r"pip install '\.\[smp\]'"):
+            check_method(str(model_file))
+        with pytest.raises(MissingExtraError, match=r"pip install '\.\[smp\]'"):
+            load_model(model_file)
