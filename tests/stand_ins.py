@@ -21,6 +21,18 @@ TINY_NETWORK = (
     "data.workers=0",
 )
 
+#: The same of a Siamese pyramid, for images of 64 pixels and more.
+TINY_PYRAMID = (
+    "model.encoder=test_efficientnet",
+    "model.encoder_weights=none",
+    "model.decoder_width=8",
+    "data.crop_px=64",
+    "data.tile_px=64",
+    "data.normalisation=mean_std",
+    "data.test_time=none",
+    "data.workers=0",
+)
+
 
 def output_of(score: Tensor) -> ChangeOutput:
     """What a network would give for these scores, (B, H, W)."""

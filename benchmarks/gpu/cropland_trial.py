@@ -51,12 +51,18 @@ def main(job: Job) -> None:
     # On a few processors each start of a program takes long.
     trials = (TRIALS[0], TRIALS[-1]) if job.is_rehearsal else TRIALS
     students = [trial for trial in trials if _is_possible(job, trial)]
-    train_all(
-        job, students, table, until=job.deadline - 0.5 * _AFTERWARDS_S, afterwards_s=_AFTERWARDS_S
-    )
+    until = job.deadline - 0.5 * _AFTERWARDS_S
+    fault = None
+    try:
+        train_all(job, students, table, until=until, afterwards_s=_AFTERWARDS_S)
+    except CommandError as error:
+        # What the others found still counts.
+        fault = error
     for student in students:
         table.add(student.name, **last_validation(job.folder / student.name))
     table.add("choice", **asdict(choose(table.rows)))
+    if fault is not None:
+        raise fault
     if not any("average_precision" in row for row in table.rows.values()):
         raise CommandError("the time was up before any student had a validation")
 
@@ -65,12 +71,12 @@ def choose(rows: Mapping[str, Any]) -> Choice:
     """Keep an ingredient unless it costs average precision; take more of the teacher if it gains.
 
     Args:
-        rows: Results of the part; what is missing decides nothing.
+        rows: Results of the part; what is missing or was stopped early decides nothing.
     """
     precision = {
         name: float(row["average_precision"])
         for name, row in rows.items()
-        if "average_precision" in row
+        if "average_precision" in row and not row.get("train", {}).get("was_stopped", False)
     }
 
     def gain(of: str, over: str) -> float | None:

@@ -23,7 +23,9 @@ CROPS_PER_PAIR = 20
 BATCH_SIZE = 24
 #: Validations: halfway, so that there is something where time runs out, and at the end.
 _VALIDATIONS = 2
-_PACE_CROPS_PER_PAIR = 3
+#: So many that in the second half, which is timed, nearly all images were decoded before: each
+#: reader keeps its own, and two of them read for a student.
+_PACE_CROPS_PER_PAIR = 8
 #: Where nothing could be measured.
 _SLOW = Pace(start_s=25.0, crops_per_s=120.0, end_s=12.0)
 #: A rehearsal has one epoch of so many crops of each pair, or few more.
@@ -187,7 +189,8 @@ def crops_of_epoch(job: Job) -> int:
 
 def _paces(job: Job, students: Sequence[Student]) -> Mapping[str, Pace]:
     """Measure all of them at once."""
-    crops = _PACE_CROPS_PER_PAIR * count_pairs(job)
+    each = _REHEARSED_CROPS_PER_PAIR if job.is_rehearsal else _PACE_CROPS_PER_PAIR
+    crops = each * count_pairs(job)
     trials = {
         f"{job.part}_{student.name}": Trial(
             train_words(job, student, beside=len(students), epochs=1, crops=crops),
@@ -195,7 +198,7 @@ def _paces(job: Job, students: Sequence[Student]) -> Mapping[str, Pace]:
         )
         for student in students
     }
-    found = measure_together(trials, job=job, deadline=job.deadline - 0.8 * job.left_s)
+    found = measure_together(trials, job=job, deadline=job.deadline - 0.75 * job.left_s)
     paces = {}
     for student, measured in zip(students, found.values(), strict=True):
         if "fault" in measured:

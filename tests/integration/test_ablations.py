@@ -1,6 +1,5 @@
 """Ablations on tiny data: rows, failures, resuming, reports. Steps run in this process."""
 
-import contextlib
 import csv
 import json
 import shutil
@@ -11,12 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from changedet.ablation import worker as step
+from ablation_steps import StepsHere, steps_here
 from changedet.ablation.plan import AblationRequest
-from changedet.ablation.process import StepProcesses
 from changedet.ablation.run_state import read_judgement, read_logs, read_record
 from changedet.ablation.runner import (
     AblationOutcome,
@@ -51,28 +48,6 @@ TINY = (
 )
 
 
-class StepsHere:
-    """Does each step in this process and notes it; ``fails`` says why a step does not work."""
-
-    def __init__(self) -> None:
-        self.done: list[tuple[str, str]] = []
-        self.fails = lambda name, job: None
-
-    def run(self, processes: StepProcesses, name, job, *, log: Path) -> str | None:
-        self.done.append((name, job.get("source") or job["folder"]))
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.touch()
-        reason = self.fails(name, job)
-        if reason is None:
-            with torch.random.fork_rng():
-                status = step.main([name, json.dumps(job)])
-            reason = None if status == 0 else f"exit status {status}"
-        return reason
-
-    def names(self, kind: str) -> list[str]:
-        return [f"{Path(p).parent.name}/{Path(p).name}" for name, p in self.done if name == kind]
-
-
 @pytest.fixture(scope="module")
 def table(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("table") / "table.yaml"
@@ -90,17 +65,6 @@ def ablate(out: Path, data: Path, table: str, *, tiny=TINY, overrides=(), say=No
         **{"baselines": "none", "shown": 1, **request},
     )
     return run_ablation(with_commands(asked), say=say or (lambda message: None))
-
-
-@contextlib.contextmanager
-def steps_here() -> Iterator[StepsHere]:
-    """Let all steps of the block be done in this process."""
-    here = StepsHere()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            StepProcesses, "run", lambda self, name, job, log: here.run(self, name, job, log=log)
-        )
-        yield here
 
 
 @pytest.fixture

@@ -13,17 +13,11 @@ from changedet.models.model_file import load_model
 from changedet.training.callbacks import TrainingCallback
 from changedet.training.run import TrainOutcome, TrainRequest, run_training
 from conftest import write_split_folders
+from stand_ins import TINY_PYRAMID
 
 pytestmark = pytest.mark.usefixtures("blank_charts")
 TINY = (
-    "model.encoder=test_efficientnet",
-    "model.encoder_weights=none",
-    "model.decoder_width=8",
-    "data.crop_px=64",
-    "data.tile_px=64",
-    "data.normalisation=mean_std",
-    "data.test_time=none",
-    "data.workers=0",
+    *TINY_PYRAMID,
     "data.working_gsd_m=[0.5, 1.0]",
     "training.epochs=2",
     "training.validate_every_epochs=1",

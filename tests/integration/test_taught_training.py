@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from changedet.card import read_card
 from changedet.errors import ConfigError, DataError
 from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
+from changedet.evaluation.set_threshold import set_threshold
 from changedet.training.callbacks import TrainingCallback
 from changedet.training.run import TrainRequest, run_training
 
@@ -149,3 +150,20 @@ def test_copies_among_the_splits_that_are_trained_on_are_no_leak_but_those_of_th
 def test_a_split_of_the_list_that_is_not_there_is_named(pairs_folder, tmp_path):
     with pytest.raises(DataError, match=r"no split 'extra'; .*`data\.train_split=NAME`"):
         train(tmp_path / "run", pairs_folder, "data.train_split=train+extra")
+
+
+def test_a_kind_that_the_settings_name_can_be_asked_for(pairs_folder, tmp_path):
+    named = ("model.kinds=[cropland]", "training.epochs=1")
+    train(tmp_path / "run", pairs_folder, *named)
+    card = read_card(tmp_path / "run" / "best.safetensors")
+    assert [kind.name for kind in card.kinds] == ["cropland"]
+    assert card.for_kind("cropland").threshold == card.for_kind(None).threshold == card.threshold
+    assert card.threshold is not None
+    assert card.kinds[0].threshold_selection == card.threshold_selection
+    with pytest.raises(ConfigError, match="does not know the kind of change 'building'"):
+        card.for_kind("building")
+
+    train(tmp_path / "all", pairs_folder, *named, "data.train_split=train+val")
+    set_threshold(tmp_path / "all", tmp_path / "final.safetensors", threshold_of=tmp_path / "run")
+    final = read_card(tmp_path / "final.safetensors")
+    assert final.for_kind("cropland").threshold == final.threshold == card.threshold

@@ -10,7 +10,7 @@ from changedet.ablation.estimates import (
 )
 from changedet.ablation.learning import NO_BASELINE, Learning, learning_of
 from changedet.ablation.results import AblationResults, RowResult, RunResult
-from changedet.ablation.scoring import FIGURES, Evaluation, Measure, Protocol
+from changedet.ablation.scores import FIGURES, Evaluation, Measure, Protocol
 from changedet.ablation.table import (
     Claim,
     CostClaim,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from changedet.ablation.estimates import F1, Estimate, Sums, estimate_difference
 from changedet.ablation.results import AblationResults, RowResult
-from changedet.ablation.scoring import Evaluation
+from changedet.ablation.scores import Evaluation
 
 #: Said of verdicts that nothing untrained stands beside.
 NO_BASELINE = "no untrained method was evaluated on these images to compare with"

@@ -1,6 +1,6 @@
 """What an ablation will do: settings of every run, splits to evaluate on, faults."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from changedet.ablation.request import SEED as _SEED
 from changedet.ablation.request import AblationRequest as AblationRequest
 from changedet.ablation.request import check_request
 from changedet.ablation.run_state import JUDGEMENT_FORMAT, settings_hash
-from changedet.ablation.scoring import JudgedSplits, choose_shown
+from changedet.ablation.scoring import JudgedSplits, choose_shown, split_held_out
 from changedet.ablation.table import (
     AblationTable,
     Row,
@@ -18,13 +18,15 @@ from changedet.ablation.table import (
     row_config,
     row_overrides,
 )
-from changedet.data.index import PairIndex
+from changedet.data.index import BandChoice, PairIndex, index_pairs
+from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelScan, scan_labels
+from changedet.data.mixture import member_of
 from changedet.data.rasters.manifest import READING_SCENES, find_manifest
 from changedet.data.tools.leaks import describe_leaks, find_leaks
-from changedet.errors import ConfigError, MissingExtraError, TrainingError
+from changedet.errors import ConfigError, DataError, MissingExtraError, TrainingError
 from changedet.models.options import check_installed
-from changedet.training.build import index_data, with_channels
+from changedet.training.build import index_data, with_channels, with_kinds
 from changedet.training.config import ExperimentConfig, check_overrides, tile_px
 from changedet.training.model_config import former_settings
 from changedet.training.schedule import build_schedule
@@ -32,7 +34,8 @@ from changedet.training.schedule import build_schedule
 _TEST_SPLIT = "test"
 # Settings that earlier releases did not have, and that change nothing where they are not set.
 _LATER_SETTINGS = (
-    *("source_bands", "source_bands_after", "bands", "bands_after", "held_out"),
+    *("source_bands", "source_bands_after", "bands", "bands_after"),
+    *("held_out", "working_gsd_m"),
     *("statistics_swap", "fourier_swap", "sensor"),
 )
 RUNS = "runs"
@@ -108,7 +111,7 @@ def make_plan(request: AblationRequest, *, say: Callable[[str], None]) -> Ablati
     if find_manifest(request.data) is not None:
         say(READING_SCENES)
     index, first = index_data(request.data, first)
-    runs = tuple(_with_channels(run, index) for run in runs)
+    runs = tuple(_settled(run, index) for run in runs)
     val = index.split(first.data.val_split)
     scan = scan_labels(
         index.pairs,
@@ -122,7 +125,8 @@ def make_plan(request: AblationRequest, *, say: Callable[[str], None]) -> Ablati
             "`data.val_split=NAME`"
         )
     test, notes, problems = _settle_test_split(request, index, scan, first=first)
-    notes += _leaks(index, scan, first=first, test_split=test)
+    held_out = _held_out_pairs(request, index, first=first)
+    notes += _leaks(index, scan, first=first, test_split=test, held_out=held_out)
     if not 0.0 < scan.share_of(index.split(first.data.train_split)) < 1.0:
         notes.append(
             f"WARNING: the labels of the split {first.data.train_split!r} have only one class, so "
@@ -138,6 +142,7 @@ def make_plan(request: AblationRequest, *, say: Callable[[str], None]) -> Ablati
         mode=first.data.evaluation,
         bands=index.bands,
         bands_after=index.bands_after,
+        held_out=first.data.held_out,
     )
     label = scan.encoding.to_dict()
     return AblationPlan(
@@ -145,7 +150,7 @@ def make_plan(request: AblationRequest, *, say: Callable[[str], None]) -> Ablati
         runs=tuple(_same_judges(run, first) for run in runs),
         splits=splits,
         choosing=_hash_choosers(index, splits),
-        judged=_hash_judges(index, splits, label),
+        judged=_hash_judges(index, splits, label, held_out=held_out),
         label=label,
         channels=first.model.in_channels,
         notes=(*index.notes, *notes),
@@ -175,6 +180,8 @@ def _plan_run(request: AblationRequest, table: AblationTable, row: Row, *, seed:
     tree = config.model_dump(mode="json")
     # Of no effect on the model, and unknown to ablations of earlier versions.
     del tree["training"]["max_heatmaps"]
+    if config.training.select_by == "mean":
+        del tree["training"]["select_by"]
     if not config.teacher.models:
         del tree["teacher"]
     decisive = {
@@ -208,7 +215,14 @@ def _same_judges(run: PlannedRun, first: ExperimentConfig) -> PlannedRun:
     """Refuse a row that would choose its model on other pairs than the first row."""
     if run.config is None:
         return run
-    for key in ("benchmark", "val_split", "evaluation", "ignore_value", "changed_values"):
+    for key in (
+        "benchmark",
+        "val_split",
+        "evaluation",
+        "ignore_value",
+        "changed_values",
+        "held_out",
+    ):
         own, others = getattr(run.config.data, key), getattr(first.data, key)
         if own != others:
             fault = (
@@ -253,22 +267,62 @@ def _settle_test_split(
     return name, [], []
 
 
+def _held_out_pairs(
+    request: AblationRequest, index: PairIndex, *, first: ExperimentConfig
+) -> dict[str, list[LabelledPair]]:
+    """Give the validation pairs of each held-out set.
+
+    Raises:
+        DataError: If one has none, or none with a changed pixel.
+        ConfigError: If one labels a kind of change that no other set teaches.
+    """
+    if not first.data.held_out or index.mixture is None:
+        return {}
+    everything = index_pairs(
+        request.data, channels=index.channels, bands=BandChoice(index.bands, index.bands_after)
+    )
+    _, held_out = split_held_out(everything.split(first.data.val_split), first.data.held_out)
+    for name, pairs in held_out.items():
+        member = member_of(pairs[0])
+        if member is not None and member.kind not in [one.kind for one in index.mixture.sets]:
+            raise ConfigError(
+                f"the held-out set {name!r} labels the kind of change {member.kind!r}, which no "
+                "other set teaches; hold out another set (`data.held_out`)"
+            )
+        if scan_labels(pairs).changed_share == 0.0:
+            raise DataError(
+                f"the held-out set {name!r} has no changed pixel in the split "
+                f"{first.data.val_split!r}, so F1 is undefined there; hold out another set "
+                "(`data.held_out`)"
+            )
+    return held_out
+
+
 def _leaks(
-    index: PairIndex, scan: LabelScan, *, first: ExperimentConfig, test_split: str | None
+    index: PairIndex,
+    scan: LabelScan,
+    *,
+    first: ExperimentConfig,
+    test_split: str | None,
+    held_out: Mapping[str, Sequence[LabelledPair]],
 ) -> list[str]:
     """Say which pairs that rows are evaluated on are training pairs, too, as far as that is cheap.
 
     Whether rows are compared on pairs that they have seen decides what their claims are worth.
     """
     judged = [first.data.val_split, *([] if test_split is None else [test_split])]
-    splits = {name: index.split(name) for name in (first.data.train_split, *judged)}
+    splits: dict[str, Sequence[LabelledPair]] = {
+        name: index.split(name) for name in (first.data.train_split, *judged)
+    }
+    splits |= {f"held-out set {name}": pairs for name, pairs in held_out.items()}
     leaks = find_leaks(
         splits,
         train_split=first.data.train_split,
         encoding=scan.encoding,
         channels=first.model.in_channels,
     )
-    pairs = {name: len(splits[name]) for name in judged}
+    del splits[first.data.train_split]
+    pairs = {name: len(own) for name, own in splits.items()}
     return [f"WARNING: {sentence}" for sentence in describe_leaks(leaks, pairs=pairs)]
 
 
@@ -297,23 +351,40 @@ def _hash_choosers(index: PairIndex, splits: JudgedSplits) -> str:
     )
 
 
-def _hash_judges(index: PairIndex, splits: JudgedSplits, label: dict[str, Any]) -> str:
+def _hash_judges(
+    index: PairIndex,
+    splits: JudgedSplits,
+    label: dict[str, Any],
+    *,
+    held_out: Mapping[str, Sequence[LabelledPair]],
+) -> str:
     """Hash what a source is evaluated on, so that it is evaluated again when that has changed."""
     names = [splits.val_split, *([] if splits.test_split is None else [splits.test_split])]
     return settings_hash(
         {
             **_without_defaults(asdict(splits)),
             "label": label,
-            "pairs": {name: [pair.name for pair in index.split(name)] for name in names},
+            "pairs": {
+                **{name: [pair.name for pair in index.split(name)] for name in names},
+                **{
+                    f"held out: {name}": [pair.name for pair in own]
+                    for name, own in held_out.items()
+                },
+            },
             "format": JUDGEMENT_FORMAT,
         }
     )
 
 
-def _with_channels(run: PlannedRun, index: PairIndex) -> PlannedRun:
+def _settled(run: PlannedRun, index: PairIndex) -> PlannedRun:
+    """Settle what follows from the data, as training does: the settings are written in full."""
     if run.config is None:
         return run
-    return replace(run, config=with_channels(run.config, index.channels))
+    try:
+        config = with_kinds(with_channels(run.config, index.channels), index)
+    except ConfigError as error:
+        return replace(run, config=None, fault=str(error))
+    return replace(run, config=config)
 
 
 def _without_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,13 +30,7 @@ from changedet.ablation.results import (
     mean,
 )
 from changedet.ablation.run_state import RunState
-from changedet.ablation.scoring import (
-    HEAT_MAP_MEASURES,
-    PROTOCOLS,
-    Evaluation,
-    Protocol,
-    SplitScore,
-)
+from changedet.ablation.scores import HEAT_MAP_MEASURES, PROTOCOLS, Evaluation, Protocol, SplitScore
 from changedet.rendering.markdown import write_markdown
 from changedet.rendering.page import write_summary
 from changedet.storage.atomic import write_text

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from changedet.ablation.estimates import Estimate
 from changedet.ablation.resources import Resources
 from changedet.ablation.run_state import FORMER_PROTOCOLS, RunState
-from changedet.ablation.scoring import Protocol
+from changedet.ablation.scores import Protocol
 from changedet.ablation.verdict import Verdict
 from changedet.storage.results import Figure, Record, Results, former_name
 

@@ -4,13 +4,35 @@ from collections.abc import Sequence
 
 from changedet.ablation.estimates import LEVEL, Estimate
 from changedet.ablation.results import AblationResults, mean
-from changedet.ablation.scoring import Evaluation, SplitScore
+from changedet.ablation.scores import Evaluation, Protocol, SplitScore
 from changedet.rendering.page import Cell, Table
+
+#: What a user would get, then what the scores would allow.
+_PROTOCOLS: tuple[Protocol, ...] = ("fixed_threshold", "best_threshold")
 
 
 def held_out_tables(results: AblationResults) -> list[Table]:
-    """Show for each held-out set how well every row and untrained method does there."""
-    return [_table(results, name) for name in results.held_out]
+    """Show how well every row and untrained method does on each held-out set, and on average."""
+    together = [_means(results)] if len(results.held_out) > 1 else []
+    return [*together, *(_table(results, name) for name in results.held_out)]
+
+
+def _means(results: AblationResults) -> Table:
+    rows: list[list[Cell]] = []
+    for row in results.asked_rows:
+        cells: list[Cell] = [row.row.title]
+        for protocol in _PROTOCOLS:
+            found = [row.estimate(protocol, held_out=name) for name in results.held_out]
+            known = [one.mean for one in found if one is not None]
+            # A mean over other sets than the next row's would compare nothing.
+            cells.append(mean(known) if len(known) == len(results.held_out) else None)
+        rows.append(cells)
+    return Table(
+        "Mean over the held-out sets",
+        ["row", "F1, stored threshold", "max-F1"],
+        rows,
+        note="Each set counts as much as any other, however many images it has.",
+    )
 
 
 def interval_text(estimate: Estimate) -> str | None:
@@ -22,7 +44,7 @@ def interval_text(estimate: Estimate) -> str | None:
 
 def _table(results: AblationResults, name: str) -> Table:
     interval = f"{100 * LEVEL:.0f} % interval"
-    stored, best = Evaluation("fixed_threshold", name), Evaluation("best_threshold", name)
+    stored, best = (Evaluation(protocol, name) for protocol in _PROTOCOLS)
     rows: list[list[Cell]] = []
     for row in results.asked_rows:
         cells: list[Cell] = [row.row.title]

@@ -15,7 +15,7 @@ from changedet.ablation.results import (
     mean,
 )
 from changedet.ablation.run_state import PICTURES, Judgement
-from changedet.ablation.scoring import HEAT_MAP_MEASURES, Protocol
+from changedet.ablation.scores import HEAT_MAP_MEASURES, Protocol
 from changedet.ablation.verdict import RULES, Verdict
 from changedet.metrics.protocol import SELECTION_SET_NOTE
 from changedet.rendering.heatmap import colour_scale

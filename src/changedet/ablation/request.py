@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from changedet.ablation.table import DEFAULT_TABLE, load_table, row_config
+from changedet.data.mixture_file import check_held_out
 from changedet.errors import ConfigError, MissingExtraError
 from changedet.models.options import check_installed
 from changedet.storage.markers import ABLATION
@@ -82,17 +83,21 @@ def check_rows(request: AblationRequest) -> None:
     """Refuse a table that cannot be read, rows that it lacks, and settings that fit no row.
 
     Raises:
-        ConfigError: Naming the table, the row, or the first problem where no row can be run.
+        ConfigError: Naming the table, the row, or the first problem where no row can be run; or a
+            set that cannot be held out.
     """
     table = load_table(request.table)
     rows = table.rows if request.rows is None else tuple(table.row(name) for name in request.rows)
     faults = []
     for row in rows:
         try:
-            check_installed(row_config(table, row, overrides=request.overrides).model.name)
+            config = row_config(table, row, overrides=request.overrides)
+            check_installed(config.model.name)
         except (ConfigError, MissingExtraError) as error:
             faults.append(str(error))
         else:
+            if config.data.held_out:
+                check_held_out(request.data, config.data.held_out)
             return
     raise ConfigError(f"no row can be run; the first problem: {faults[0]}")
 

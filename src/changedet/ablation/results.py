@@ -24,15 +24,8 @@ from changedet.ablation.run_state import (
     read_record,
     read_run_resources,
 )
-from changedet.ablation.scoring import (
-    FIGURES,
-    PROTOCOLS,
-    Evaluation,
-    JudgedSplits,
-    Measure,
-    Protocol,
-    SplitScore,
-)
+from changedet.ablation.scores import FIGURES, PROTOCOLS, Evaluation, Measure, Protocol, SplitScore
+from changedet.ablation.scoring import JudgedSplits
 from changedet.ablation.table import AblationTable, Row, parse_table
 from changedet.errors import ConfigError, StorageError
 from changedet.storage.markers import ABLATION

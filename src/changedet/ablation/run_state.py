@@ -14,7 +14,7 @@ from pydantic import Field
 
 from changedet.ablation.estimates import FloatArray
 from changedet.ablation.resources import Resources, read_resources
-from changedet.ablation.scoring import Evaluation, Protocol, SplitScore
+from changedet.ablation.scores import Evaluation, Protocol, SplitScore
 from changedet.errors import ResultsError
 from changedet.storage.results import PlainJson, Record, Results
 from changedet.storage.text import read_text

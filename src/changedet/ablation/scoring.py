@@ -1,37 +1,25 @@
 """Evaluate one source of scores for an ablation: counts of each image, and heat maps of a few."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from pydantic import computed_field
 
-from changedet.ablation.estimates import (
-    CONTRAST,
-    F1,
-    FALSE_POSITIVE_OBJECTS,
-    Counts,
-    Estimate,
-    Figure,
-    FloatArray,
-    Sums,
-    estimate_figure,
-)
-from changedet.ablation.heat_maps import (
-    FALSE_POSITIVE_COLUMNS,
-    MOMENT_COLUMNS,
-    FalsePositiveCounter,
-    score_moments,
-)
+from changedet.ablation.estimates import Counts
+from changedet.ablation.heat_maps import FalsePositiveCounter, score_moments
+from changedet.ablation.scores import F1_COLUMNS, Protocol, SplitScore
 from changedet.data.index import BandChoice, index_pairs
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding
+from changedet.data.mixture import by_set, member_of, set_name
 from changedet.errors import DataError
 from changedet.inference.counting import OnScore, ScoredPair
 from changedet.inference.score_source import ScoreSource
+from changedet.inference.working_gsd import match_gsd
 from changedet.metrics.confusion import confusion_at, counts_at
 from changedet.metrics.curve import average_precision, max_f1, roc_auc
 from changedet.metrics.histogram import PAPER_THRESHOLDS, ScoreHistogram
@@ -40,119 +28,9 @@ from changedet.rendering.display import as_rgb
 from changedet.rendering.heatmap import heatmap
 from changedet.rendering.pictures import label_picture, write_png
 from changedet.rendering.tiles import Pixels
-from changedet.storage.results import Figure as Number
-from changedet.storage.results import Record, Rows
 from changedet.types import Mode
 
-#: Figures at the best of 96 thresholds on the reported images, or at one that others chose.
-Protocol = Literal["best_threshold", "fixed_threshold"]
-PROTOCOLS: tuple[Protocol, ...] = ("best_threshold", "fixed_threshold")
-
-
-class Evaluation(NamedTuple):
-    """Where a source is evaluated, and how.
-
-    Attributes:
-        protocol: At which threshold.
-        held_out: Name of the held-out set of a mixture; None: the split of the protocol.
-    """
-
-    protocol: Protocol
-    held_out: str | None = None
-
-    @property
-    def column(self) -> str:
-        """What the names of its columns begin with."""
-        return (
-            self.protocol if self.held_out is None else f"held_out_{self.held_out}_{self.protocol}"
-        )
-
-    def __str__(self) -> str:
-        name = self.protocol.replace("_", " ")
-        return name if self.held_out is None else f"{name}, held-out set {self.held_out}"
-
-
-#: What of a source is estimated over images.
-Measure = Literal["f1", "false_positive_objects", "contrast"]
-#: Those that say how clean the heat maps are.
-HEAT_MAP_MEASURES: tuple[Literal["false_positive_objects", "contrast"], ...] = (
-    "false_positive_objects",
-    "contrast",
-)
-FIGURES: dict[Measure, Figure] = {
-    "f1": F1,
-    "false_positive_objects": FALSE_POSITIVE_OBJECTS,
-    "contrast": CONTRAST,
-}
-#: Columns of :func:`changedet.metrics.confusion.counts_at` that F1 needs.
-_F1_COLUMNS = 3
 _PICTURE_PX = 256
-
-
-class SplitScore(Record):
-    """Figures of a source under one protocol.
-
-    Attributes:
-        protocol: ``best_threshold``: the best of 96 thresholds on these very images;
-            ``fixed_threshold``: a threshold that other images chose.
-        split: The split that is evaluated.
-        threshold: Score from which on a pixel counts as changed; undefined: there is none.
-        counts: True positives, false positives and false negatives of every image, (N, 3).
-        false_positive_objects: False-positive objects at the source's own threshold, and 1, of
-            every image, (N, 2), see :class:`FalsePositiveCounter`; without a row if it has no
-            threshold.
-        moments: Sums over the scores of both classes of every image, (N, 6), see
-            :func:`score_moments`.
-        precision: Precision, where defined.
-        recall: Recall, where defined.
-        average_precision: Area under the precision-recall curve, where defined.
-        roc_auc: Area under the ROC curve, where defined.
-        note: What a reader must know.
-    """
-
-    protocol: Protocol
-    split: str
-    threshold: Number
-    counts: Annotated[Counts, Rows(_F1_COLUMNS, np.int64)]
-    false_positive_objects: Annotated[Counts, Rows(FALSE_POSITIVE_COLUMNS, np.int64)]
-    moments: Annotated[FloatArray, Rows(MOMENT_COLUMNS, np.float64)]
-    precision: Number
-    recall: Number
-    average_precision: Number
-    roc_auc: Number
-    note: str | None
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def images(self) -> int:
-        """Number of images."""
-        return len(self.counts)
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def f1(self) -> Number:
-        """F1 of all images together."""
-        return F1.pooled(self.counts)
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def interval(self) -> tuple[Number, Number]:
-        """Bootstrap interval of F1 over images."""
-        estimate = self.estimate()
-        return estimate.low, estimate.high
-
-    def sums(self, measure: Measure) -> Sums:
-        """Sums of every image that a measure is computed from, (N, K)."""
-        by_measure: dict[Measure, Sums] = {
-            "f1": self.counts,
-            "false_positive_objects": self.false_positive_objects,
-            "contrast": self.moments,
-        }
-        return by_measure[measure]
-
-    def estimate(self, measure: Measure = "f1") -> Estimate:
-        """Estimate a measure with its bootstrap interval over images."""
-        return estimate_figure([self.sums(measure)], FIGURES[measure])
 
 
 @dataclass(frozen=True)
@@ -184,13 +62,54 @@ class JudgedSplits:
     held_out: tuple[str, ...] = ()
 
 
+class JudgedScores(NamedTuple):
+    """Figures of a source.
+
+    Attributes:
+        scores: By protocol; ``fixed_threshold`` is missing where there is no split for it.
+        held_out: Both protocols for each held-out set.
+    """
+
+    scores: dict[Protocol, SplitScore]
+    held_out: dict[str, dict[Protocol, SplitScore]]
+
+
+def split_held_out(
+    pairs: Sequence[LabelledPair], names: Sequence[str]
+) -> tuple[list[LabelledPair], dict[str, list[LabelledPair]]]:
+    """Part the pairs of held-out sets of a mixture from the others.
+
+    Args:
+        pairs: Pairs of one split.
+        names: The held-out sets.
+
+    Returns:
+        The other pairs, and those of each held-out set by its name.
+
+    Raises:
+        DataError: If a held-out set has no pair in the split.
+    """
+    held_out: dict[str, list[LabelledPair]] = {name: [] for name in names}
+    others: list[LabelledPair] = []
+    for pair in pairs:
+        held_out.get(set_name(pair), others).append(pair)
+    for name, own in held_out.items():
+        if not own:
+            raise DataError(
+                f"the held-out set {name!r} has no pair in the validation split, so nothing can be "
+                "evaluated on it; add some, or hold out another set (`data.held_out`)"
+            )
+    return others, held_out
+
+
 def judge_source(
     source: ScoreSource, splits: JudgedSplits, *, encoding: LabelEncoding, folder: Path
-) -> dict[Protocol, SplitScore]:
-    """Evaluate a source by both protocols and draw its heat maps.
+) -> JudgedScores:
+    """Evaluate a source by both protocols, also on held-out sets, and draw its heat maps.
 
     The fixed threshold is the one that :func:`choose_threshold` takes from the validation split,
-    for models and baselines alike.
+    for models and baselines alike. On a held-out set a model that knows several kinds of change
+    has that of the set's kind, as its file states it.
 
     Args:
         source: A model or an untrained baseline.
@@ -199,7 +118,7 @@ def judge_source(
         folder: Gets ``01_score.png`` and so on, and beside each what the pair shows.
 
     Returns:
-        The figures by protocol; ``fixed_threshold`` is missing where there is no split for it.
+        The figures.
 
     Raises:
         DataError: If a pair cannot be read, a split is missing or holds no changed pixel.
@@ -211,7 +130,7 @@ def judge_source(
         channels=source.detector.in_channels,
         bands=_bands(source, splits),
     )
-    pairs = index.split(splits.val_split)
+    pairs, held_out = split_held_out(index.split(splits.val_split), splits.held_out)
 
     def draw(scored: ScoredPair) -> None:
         name = pairs[scored.number].name
@@ -232,7 +151,14 @@ def judge_source(
     }
     if splits.test_split is not None:
         test, false_positives = _count(
-            source, index.split(splits.test_split), encoding, mode=splits.mode
+            source,
+            [
+                pair
+                for pair in index.split(splits.test_split)
+                if set_name(pair) not in splits.held_out
+            ],
+            encoding,
+            mode=splits.mode,
         )
         scores["fixed_threshold"] = _score(
             test,
@@ -242,7 +168,53 @@ def judge_source(
             split=splits.test_split,
             note=None,
         )
-    return scores
+    return JudgedScores(
+        scores,
+        {
+            name: _judge_held_out(source, own, encoding, splits=splits, fixed=choose_threshold(val))
+            for name, own in held_out.items()
+        },
+    )
+
+
+def _judge_held_out(
+    source: ScoreSource,
+    pairs: Sequence[LabelledPair],
+    encoding: LabelEncoding,
+    *,
+    splits: JudgedSplits,
+    fixed: float,
+) -> dict[Protocol, SplitScore]:
+    seeing = _seeing(source, pairs[0])
+    stored = seeing.detector.threshold
+    fixed = fixed if seeing.card is None or stored is None else stored
+    counted, false_positives = _count(source, pairs, encoding, mode=splits.mode, thresholds=[fixed])
+    thresholds: dict[Protocol, float] = {
+        # The 96 of the papers may lie too far apart for what a network has not seen.
+        "best_threshold": max_f1(counted).threshold,
+        "fixed_threshold": fixed,
+    }
+    return {
+        protocol: _score(
+            counted,
+            false_positives,
+            threshold,
+            protocol=protocol,
+            split=splits.val_split,
+            note=None,
+        )
+        for protocol, threshold in thresholds.items()
+    }
+
+
+def _seeing(source: ScoreSource, pair: LabelledPair) -> ScoreSource:
+    """Let a model look at a pair of a mixture: for the kind of change and at the GSD of its set."""
+    member = member_of(pair)
+    if member is None or source.card is None:
+        return source
+    detector = source.detector.for_kind(member.kind) if source.card.kinds else source.detector
+    match = match_gsd(source.card, given=member.gsd_m, measured=None)
+    return replace(source, detector=detector.zoomed(match.factor))
 
 
 def _bands(source: ScoreSource, splits: JudgedSplits) -> BandChoice:
@@ -285,24 +257,38 @@ def _count(
     *,
     mode: Mode,
     draw: OnScore | None = None,
+    thresholds: Sequence[float] = (),
 ) -> tuple[ScoreHistogram, Counts]:
-    counter = FalsePositiveCounter(source.detector.threshold)
+    histograms: list[ScoreHistogram] = []
+    objects: list[Counts] = []
+    for places in by_set(pairs).values() or [range(len(pairs))]:
+        seeing = _seeing(source, pairs[places[0]])
+        counter = FalsePositiveCounter(seeing.detector.threshold)
 
-    def observe(scored: ScoredPair) -> None:
-        counter.add(scored)
-        if draw is not None:
-            draw(scored)
+        def observe(
+            scored: ScoredPair,
+            counter: FalsePositiveCounter = counter,
+            places: Sequence[int] = places,
+        ) -> None:
+            counter.add(scored)
+            if draw is not None:
+                draw(replace(scored, number=places[scored.number]))
 
-    histogram = source.count(
-        source.reader(encoding).read_ahead(pairs),
-        mode=mode,
-        on_score=observe,
-    )
+        histograms.append(
+            seeing.count(
+                seeing.reader(encoding).read_ahead([pairs[place] for place in places]),
+                mode=mode,
+                extra_thresholds=thresholds,
+                on_score=observe,
+            )
+        )
+        objects.append(counter.compute())
+    histogram = reduce(ScoreHistogram.merge, histograms)
     if not histogram.changed.any():
         raise DataError(
             "no pixel of the split is labelled changed, so F1 is undefined; choose another split"
         )
-    return histogram, counter.compute()
+    return histogram, np.concatenate(objects)
 
 
 def _score(
@@ -319,7 +305,7 @@ def _score(
         protocol=protocol,
         split=split,
         threshold=threshold,
-        counts=counts_at(hist, threshold)[:, :_F1_COLUMNS],
+        counts=counts_at(hist, threshold)[:, :F1_COLUMNS],
         false_positive_objects=false_positives,
         moments=score_moments(hist),
         precision=pooled.precision,

@@ -106,9 +106,14 @@ def judge(
     """
     opened = source_of(open_detector(source, device=device, channels=channels))
     judged = JudgedSplits(
-        **{**splits, "data": Path(splits["data"]), "shown": tuple(splits["shown"])}
+        **{
+            **splits,
+            "data": Path(splits["data"]),
+            "shown": tuple(splits["shown"]),
+            "held_out": tuple(splits["held_out"]),
+        }
     )
-    scores = judge_source(
+    found = judge_source(
         opened, judged, encoding=LabelEncoding.from_dict(label), folder=Path(folder) / PICTURES
     )
     cost = None
@@ -118,7 +123,8 @@ def judge(
         Path(folder),
         Judgement(
             title=opened.title,
-            scores=scores,
+            scores=found.scores,
+            held_out=found.held_out,
             parameters=None if cost is None else cost.parameters,
             gflop=None if cost is None else cost.gflop,
             heat_map_middle=opened.detector.threshold,

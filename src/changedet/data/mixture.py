@@ -146,6 +146,12 @@ def member_of(pair: LabelledPair) -> MixtureSet | None:
     return pair.member if isinstance(pair, MixturePair) else None
 
 
+def set_name(pair: LabelledPair) -> str:
+    """Name the set of a mixture that a pair belongs to; empty: it is of no mixture."""
+    member = member_of(pair)
+    return "" if member is None else member.name
+
+
 def as_files(pair: LabelledPair) -> PairPaths | None:
     """Give the files of a pair, under its name in the mixture; None if it is a block of a scene."""
     if isinstance(pair, MixturePair):

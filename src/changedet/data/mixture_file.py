@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 
+from changedet.choices import nearest
+from changedet.data.file_names import find_mixture
 from changedet.errors import ConfigError, DataError
 from changedet.kinds import ANY, check_kind
 from changedet.storage.text import read_text
@@ -16,7 +18,7 @@ from changedet.storage.validation import Section, describe, must
 from changedet.storage.yaml import parse_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 #: Name of the layout that it describes.
 LAYOUT: Final = "mixture"
@@ -152,3 +154,33 @@ def kinds_of(sets: Mapping[str, MixtureEntry]) -> tuple[str, ...]:
         kind for entry in sets.values() for kind in (entry.kind, *entry.also_changed)
     )
     return tuple(sorted(taught, key=lambda kind: kind != ANY))
+
+
+def check_held_out(root: Path, names: Sequence[str]) -> None:
+    """Refuse data sets that cannot be left out of training.
+
+    Args:
+        root: The mixture's file, or the folder that holds it.
+        names: The sets to leave out.
+
+    Raises:
+        ConfigError: If it is no mixture, it has no such set, or none is left.
+        DataError: If the file cannot be read.
+    """
+    path = find_mixture(root)
+    if path is None:
+        raise ConfigError(
+            f"{root} is one data set, but `data.held_out` names sets of a mixture; remove it, or "
+            "give a mixture (mixture.yaml)"
+        )
+    known = list(read_mixture(path))
+    for name in names:
+        if name not in known:
+            raise ConfigError(
+                f"`data.held_out` names a set {name!r} that {path} does not have; "
+                f"{nearest(name, known)}"
+            )
+    if set(known) == set(names):
+        raise ConfigError(
+            f"`data.held_out` names all sets of {path}, so no set is left to train on; keep one"
+        )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from changedet.data.labels.scan import scan_labels
-from changedet.data.mixture import Mixture, MixturePair, MixtureSet
-from changedet.data.mixture_file import LAYOUT, MixtureEntry, kinds_of, read_mixture
+from changedet.data.mixture import Mixture, MixturePair, MixtureSet, set_name
+from changedet.data.mixture_file import LAYOUT, MixtureEntry, check_held_out, kinds_of, read_mixture
 from changedet.data.pair import PairPaths
 from changedet.data.pair_index import PairIndex
 from changedet.data.survey import BandChoice
@@ -84,6 +85,47 @@ def index_mixture(path: Path, index_set: Callable[..., PairIndex]) -> PairIndex:
             terms={name: entry.terms for name, entry in entries.items() if entry.terms},
             regions={name: entry.region for name, entry in entries.items() if entry.region},
         ),
+    )
+
+
+def leave_out(index: PairIndex, names: Sequence[str]) -> PairIndex:
+    """Leave data sets of a mixture out, as if its file did not name them.
+
+    Args:
+        index: Of the mixture.
+        names: Their names.
+
+    Raises:
+        ConfigError: As :func:`changedet.data.mixture_file.check_held_out`.
+    """
+    check_held_out(index.root, names)
+    if index.mixture is None:
+        return index
+    sets = tuple(one for one in index.mixture.sets if one.name not in names)
+    splits = {
+        split: tuple(pair for pair in pairs if set_name(pair) not in names)
+        for split, pairs in index.splits.items()
+    }
+    mixture = Mixture(
+        sets,
+        # In the order in which they are known.
+        tuple(
+            kind
+            for kind in index.mixture.kinds
+            if any(one.teaches(kind) != "nothing" for one in sets)
+        ),
+        terms={name: terms for name, terms in index.mixture.terms.items() if name not in names},
+        regions={name: at for name, at in index.mixture.regions.items() if name not in names},
+    )
+    own = tuple(f"{name}: " for name in names)
+    return replace(
+        index,
+        splits={split: pairs for split, pairs in splits.items() if pairs},
+        notes=(
+            *(note for note in index.notes if not note.startswith(own)),
+            f"left out: {', '.join(names)}",
+        ),
+        mixture=mixture,
     )
 
 

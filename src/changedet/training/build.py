@@ -14,6 +14,7 @@ from changedet.choices import nearest
 from changedet.data.index import BandChoice, PairIndex, index_pairs
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding
+from changedet.data.mixture_index import leave_out
 from changedet.data.training.pairs import PairDataset
 from changedet.data.training.sampling import EpochSampler
 from changedet.data.training.transforms import PairSample
@@ -57,6 +58,8 @@ def index_data(root: Path, config: ExperimentConfig) -> tuple[PairIndex, Experim
         channels=config.model.in_channels if is_set else None,
         bands=BandChoice(config.data.source_bands, config.data.source_bands_after),
     )
+    if config.data.held_out:
+        index = leave_out(index, config.data.held_out)
     return index, with_kinds(with_channels(config, index.channels), index)
 
 

@@ -115,6 +115,11 @@ class DataConfig(Section):
     """Which pairs, how they are read and normalised."""
 
     benchmark: str | None = Field(None, description="a named benchmark; default: layout detected")
+    held_out: tuple[str, ...] = Field(
+        (),
+        description="data sets of a mixture that are left out: neither trained nor validated on; "
+        "an ablation evaluates its rows on them",
+    )
     train_split: str = Field(
         "train",
         description="or several splits, joined as train+val, for a final model that nothing is "

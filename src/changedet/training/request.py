@@ -7,6 +7,7 @@ from typing import Any, Literal
 from changedet.card import read_card
 from changedet.data.file_names import check_data_folder, find_mixture
 from changedet.data.index import holds_pictures_only
+from changedet.data.mixture_file import check_held_out
 from changedet.data.rasters.manifest import find_manifest
 from changedet.errors import ConfigError
 from changedet.inference.devices import check_device_name
@@ -92,6 +93,8 @@ def check_request(request: TrainRequest) -> ExperimentConfig:
     build_augmentation(config, pixel_type="uint8")
     if find_mixture(request.data) is None and find_manifest(request.data) is None:
         check_data_folder(request.data)
+    if config.data.held_out:
+        check_held_out(request.data, config.data.held_out)
     if config.teacher.models:
         _check_teachers(config, request.data)
     return config

@@ -17,7 +17,7 @@ from changedet.data.reading import PairReader
 from changedet.domain import zoom_to
 from changedet.inference.counting import OnScore, ScoredPair, count_scores
 from changedet.inference.torch_scorer import TorchScorer
-from changedet.kinds import KindOfChange
+from changedet.kinds import ANY, KindOfChange
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.protocol import (
     TRAINING_SET_NOTE,
@@ -184,6 +184,8 @@ def describe_model(
     model: ChangeModel, config: ExperimentConfig, facts: DatasetStatistics
 ) -> ModelCard:
     """Say of a model in training all that does not change from one validation to the next."""
+    # Where no kind is named, a model finds whatever its labels mark, and none can be asked for.
+    is_named = facts.is_mixture or tuple(model.kinds) != (ANY,)
     return ModelCard(
         architecture=model.architecture,
         options=model.options,
@@ -201,7 +203,7 @@ def describe_model(
             ]
         ),
         recipe=dump_settings(config),
-        kinds=tuple(KindOfChange(name) for name in model.kinds) if facts.is_mixture else (),
+        kinds=tuple(KindOfChange(name) for name in model.kinds) if is_named else (),
         working_gsd_m=config.data.working_gsd_m,
         blocks=facts.blocks,
         source_bands=facts.source_bands,
@@ -231,14 +233,13 @@ def make_exporter(
             # A threshold from training images would suit no others.
             card = replace(card, metrics={"validation": {**figures, "note": TRAINING_SET_NOTE}})
         else:
+            kinds = tuple(replace(kind, threshold_selection=chosen) for kind in result.kinds)
             card = replace(
                 card,
-                threshold=result.threshold,
-                threshold_selection=chosen,
                 weights_selection=(chosen,),
-                kinds=tuple(replace(kind, threshold_selection=chosen) for kind in result.kinds),
+                kinds=kinds or card.kinds,
                 metrics={"validation": figures},
-            )
+            ).with_threshold(None, result.threshold, chosen)
         save_model(path, model, card)
 
     return export

@@ -10,7 +10,7 @@ from changedet.ablation.findings import judge_claims
 from changedet.ablation.resources import Resources
 from changedet.ablation.results import AblationResults, BaselineResult, RowResult, RunResult
 from changedet.ablation.run_state import Judgement, RunLogs, RunRecord
-from changedet.ablation.scoring import SplitScore
+from changedet.ablation.scores import SplitScore
 from changedet.ablation.table import parse_table
 from changedet.ablation.verdict import Finding
 from changedet.training.config import parse_config

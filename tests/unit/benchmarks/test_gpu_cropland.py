@@ -147,6 +147,8 @@ def test_the_more_the_mixture_is_worth_the_more_students_start_from_it():
     assert choose(found).starts_all
     found["mixture"]["average_precision"] = 0.885
     assert not choose(found).starts_all
+    found["mixture"] = {"average_precision": 0.8, "train": {"was_stopped": True}}
+    assert choose(found) == Choice()
 
     def starts(**choice):
         return [student.start for student in students_of(Choice(**choice), has_mixture=True)]

@@ -86,7 +86,11 @@ def find_leaks(
         return ()
     found = {(leak.split, leak.name): leak for leak in _identical(training, files)}
     everything = sum(map(len, files.values())) + len(training)
-    is_mixture = any(isinstance(pair, MixturePair) for pair in splits[train_split])
+    is_mixture = any(
+        isinstance(pair, MixturePair)
+        for part in split_parts(train_split)
+        for pair in splits.get(part, ())
+    )
     if not is_mixture and everything * math.prod(training[0].size()) <= _CHEAP_PIXELS:
         for leak in _alike(training, files, encoding=encoding, channels=channels):
             found.setdefault((leak.split, leak.name), leak)
