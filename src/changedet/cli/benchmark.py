@@ -41,7 +41,7 @@ from changedet.cli.preflight import (
     check_results,
 )
 from changedet.cli.streams import results_console
-from changedet.cli.wording import print_help_of_group, speaker, with_options
+from changedet.cli.wording import figure, print_help_of_group, speaker, with_options
 from changedet.storage.markers import ACCURACY
 from changedet.storage.secrets import hidden
 
@@ -216,13 +216,13 @@ def _table(report: AccuracyResults, number: int) -> Table:
         low, high = pixels.intervals["f1"]
         table.add_row(
             entry.title,
-            _number(pixels.f1),
+            figure(pixels.f1),
             "-" if math.isnan(low) else f"{low:.3f}-{high:.3f}",
-            _number(pixels.precision),
-            _number(pixels.recall),
-            _number(result.objects.f1),
-            _number(pixels.average_precision),
-            _number(pixels.threshold),
+            figure(pixels.precision),
+            figure(pixels.recall),
+            figure(result.objects.f1),
+            figure(pixels.average_precision),
+            figure(pixels.threshold),
         )
     return table
 
@@ -237,7 +237,3 @@ def _remarks(report: AccuracyResults) -> list[str]:
         + ("; the results include the figures without them" if repeated else "")
     )
     return remarks
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.4f}"

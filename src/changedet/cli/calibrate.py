@@ -25,13 +25,21 @@ from changedet.cli.options import (
     band_numbers,
     whole_numbers,
 )
-from changedet.cli.preflight import check_data, check_device, check_method, check_model_file
-from changedet.cli.wording import speaker
+from changedet.cli.preflight import (
+    check_data,
+    check_device,
+    check_method,
+    check_mixture,
+    check_model_file,
+)
+from changedet.cli.streams import results_console
+from changedet.cli.wording import figure, speaker
 from changedet.errors import ConfigError
 from changedet.types import Precision
 
 if TYPE_CHECKING:
     from changedet.evaluation.calibrate import Operation
+    from changedet.evaluation.calibration_request import CalibrationRequest
 
 
 def calibrate(
@@ -47,7 +55,8 @@ def calibrate(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Data set that chooses the threshold: a folder, or a manifest of scenes (YAML).",
+            help="Data set that chooses the threshold: a folder, a manifest of scenes or a mixture "
+            "of data sets (YAML).",
         ),
     ] = None,
     threshold: Annotated[
@@ -104,6 +113,8 @@ def calibrate(
 ) -> None:
     """Choose a model's threshold again, on a validation split, or set it by hand.
 
+    A mixture of data sets settles temperature and threshold of each kind of change.
+
     The new file has the threshold, its source, the test-time augmentation and the weights as they
     were scored, rounded if that is asked for; everything else stays the same.
     """
@@ -143,13 +154,20 @@ def calibrate(
     check_data(data, benchmark=benchmark)
     changed = whole_numbers("--changed-value", changed_values, such_as="1,2")
     found = Path(check_method(model, kind=kind, gsd_m=gsd))
+    mixture = check_mixture(
+        data,
+        methods=[str(found)],
+        kind=kind,
+        gsd_m=gsd,
+        benchmark=benchmark,
+        ignore_value=ignore_value,
+        changed_values=changed,
+    )
     from changedet.data.index import check_splits
 
     check_splits(data, {"split": split}, benchmark=benchmark)
 
-    from changedet.cli.pair_progress import pair_progress
-    from changedet.evaluation.calibrate import CalibrationRequest, calibrate_model
-    from changedet.metrics.protocol import SELECTION_SET_NOTE
+    from changedet.evaluation.calibration_request import CalibrationRequest
 
     request = CalibrationRequest(
         model=found,
@@ -170,12 +188,55 @@ def calibrate(
         bands_after=band_numbers("--bands-after", bands_after),
         existing=existing,
     )
+    size_bytes = (_on_one_set if mixture is None else _on_mixture)(request, quiet=quiet)
+    typer.echo(f"model file: {out} ({size_bytes / 1e6:.1f} MB)")
+
+
+def _on_one_set(request: "CalibrationRequest", *, quiet: bool) -> int:
+    """Calibrate on one data set, say what was chosen, and return the size of the file."""
+    from changedet.cli.pair_progress import pair_progress
+    from changedet.evaluation.calibrate import calibrate_model
+    from changedet.metrics.protocol import SELECTION_SET_NOTE
+
     with pair_progress("calibrate", quiet=quiet) as progress:
         report = calibrate_model(request, say=speaker(quiet=quiet), progress=progress)
-    typer.echo(f"{data}, split {split}, {report.images} pairs: {SELECTION_SET_NOTE}")
+    typer.echo(
+        f"{request.data}, split {request.split}, {report.images} pairs: {SELECTION_SET_NOTE}"
+    )
     typer.echo(f"before: {_operation(report.before)}")
     typer.echo(f"after:  {_operation(report.after)}")
-    typer.echo(f"model file: {out} ({report.size_bytes / 1e6:.1f} MB)")
+    return report.size_bytes
+
+
+def _on_mixture(request: "CalibrationRequest", *, quiet: bool) -> int:
+    """Calibrate on a mixture of data sets, show it as a table, and return the size of the file."""
+    from rich.table import Table
+
+    from changedet.cli.pair_progress import pair_progress
+    from changedet.evaluation.calibrate_mixture import calibrate_on_mixture
+    from changedet.metrics.protocol import SELECTION_SET_NOTE
+
+    with pair_progress("calibrate", quiet=quiet) as progress:
+        report = calibrate_on_mixture(request, say=speaker(quiet=quiet), progress=progress)
+    pairs = sum(one.images for one in report.sets.values())
+    typer.echo(f"{request.data}, split {request.split}, {pairs} pairs: {SELECTION_SET_NOTE}")
+    table = Table()
+    table.add_column("data set")
+    table.add_column("kind")
+    for column in ("pairs", "F1 before", "F1", "best F1", "calibration error"):
+        table.add_column(column, justify="right")
+    for name, one in report.sets.items():
+        figures = (one.f1_before, one.f1, one.best_f1, one.expected_calibration_error)
+        table.add_row(name, one.kind or "-", str(one.images), *map(figure, figures))
+    results_console().print(table)
+    for kind in report.kinds:
+        warmth = "" if kind.temperature is None else f", temperature {kind.temperature:.4f}"
+        whose = f"{kind.name}: " if report.card.kinds else ""
+        typer.echo(
+            f"{whose}threshold {figure(kind.threshold)}{warmth}, mean F1 "
+            f"{figure(report.mean_f1(kind.name))}"
+        )
+    return report.size_bytes
 
 
 def _operation(used: "Operation") -> str:

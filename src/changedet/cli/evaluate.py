@@ -34,7 +34,7 @@ from changedet.cli.options import (
 )
 from changedet.cli.preflight import check_data, check_device, check_method
 from changedet.cli.streams import results_console
-from changedet.cli.wording import speaker, with_options
+from changedet.cli.wording import figure, speaker, with_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -185,8 +185,8 @@ def _table(results: "EvaluationResults", *, title: str) -> "Table":
         low, high = fixed.intervals[name] if fixed else (math.nan, math.nan)
         table.add_row(
             title_of_row,
-            _number(at_best.get(name, math.nan)),
-            _number(getattr(fixed, name) if fixed else math.nan),
+            figure(at_best.get(name, math.nan)),
+            figure(getattr(fixed, name) if fixed else math.nan),
             "-" if math.isnan(low) else f"{low:.4f} to {high:.4f}",
         )
     table.add_section()
@@ -194,15 +194,15 @@ def _table(results: "EvaluationResults", *, title: str) -> "Table":
         ("threshold (score)", "threshold"),
         ("as distance (x 2)", "distance"),
     ):
-        ours = _number(getattr(fixed, name) if fixed else math.nan)
-        table.add_row(title_of_row, _number(getattr(best, name)), ours, "")
+        ours = figure(getattr(fixed, name) if fixed else math.nan)
+        table.add_row(title_of_row, figure(getattr(best, name)), ours, "")
     return table
 
 
 def _remarks(results: "EvaluationResults") -> list[str]:
     best, fixed = results.best_threshold, results.fixed_threshold
     remarks = [
-        f"average precision {_number(best.average_precision)}, ROC-AUC {_number(best.roc_auc)}",
+        f"average precision {figure(best.average_precision)}, ROC-AUC {figure(best.roc_auc)}",
         _calibration(results.calibration),
         f"best threshold: {best.note}",
     ]
@@ -218,10 +218,6 @@ def _calibration(found: "Calibration | None") -> str:
     if found is None:
         return "calibration error: none, since these scores are no probabilities of change"
     return (
-        f"expected calibration error {_number(found.expected_calibration_error)} (mean score "
-        f"{_number(found.mean_score)}, changed pixels {_number(found.changed_share)})"
+        f"expected calibration error {figure(found.expected_calibration_error)} (mean score "
+        f"{figure(found.mean_score)}, changed pixels {figure(found.changed_share)})"
     )
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.4f}"

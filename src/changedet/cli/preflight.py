@@ -134,6 +134,43 @@ def check_data(root: Path, *, benchmark: str | None = None) -> None:
         check_data_folder(root)
 
 
+def check_mixture(
+    data: Path, *, methods: Sequence[str], kind: str | None = None, **settings: object
+) -> Path | None:
+    """Read a mixture of data sets, and refuse what does not go with it.
+
+    Args:
+        data: What the user named as data.
+        methods: Model files and names of baselines, as :func:`check_method` gives them.
+        kind: Only the sets of this kind are used.
+        settings: What is for one data set, by the setting's name; None: not given.
+
+    Returns:
+        The mixture's file; None if it is none.
+
+    Raises:
+        ConfigError: If something was given that the mixture states for each of its sets, or a model
+            knows none of its kinds of change.
+        DataError: If the mixture cannot be used.
+    """
+    from changedet.baselines.names import is_baseline
+    from changedet.data.file_names import find_mixture
+
+    mixture = find_mixture(data)
+    if mixture is None:
+        return None
+    from changedet.card import read_card
+    from changedet.data.mixture_file import check_beside, read_mixture
+    from changedet.evaluation.mixture_sets import sets_for
+
+    check_beside(mixture, settings)
+    shown = {name: entry.kind for name, entry in read_mixture(mixture).items()}
+    for method in methods:
+        card = None if is_baseline(method) else read_card(method)
+        sets_for(card, shown, model=method, mixture=mixture, kind=kind)
+    return mixture
+
+
 def check_results(out: Path, *, marker: str, overwrite: bool) -> Existing:
     """Refuse a folder whose content must not be replaced.
 

@@ -1,6 +1,7 @@
 """Messages of the library in the words of the command line: settings become options."""
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -125,6 +126,11 @@ def _nearest_option(found: re.Match[str]) -> str:
 def _has_loose_comma(words: Sequence[str]) -> bool:
     """Tell whether a list was written with spaces, as in ``--bands 4, 3, 2``."""
     return any(word.endswith(",") or word.startswith(",") for word in words)
+
+
+def figure(value: float | None) -> str:
+    """Write a figure of merit for a table; a dash where it is undefined."""
+    return "-" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 def print_help_of_group(ctx: typer.Context) -> None:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from changedet.data.band_files import refuse_band_files
 from changedet.data.benchmarks import LISTS, Benchmark, differences, find_benchmark
@@ -12,6 +13,7 @@ from changedet.data.file_names import (
     SPLIT_NAMES,
     check_data_folder,
     find_mixture,
+    split_parts,
 )
 from changedet.data.images import is_raster
 from changedet.data.layouts import (
@@ -33,6 +35,9 @@ from changedet.data.survey import BandChoice, Survey
 from changedet.data.world_files import misplaced_pictures
 from changedet.errors import ConfigError, DataError
 from changedet.storage.text import first_few
+
+if TYPE_CHECKING:
+    from changedet.data.mixture_file import MixtureEntry
 
 __all__ = [
     "BandChoice",
@@ -200,8 +205,8 @@ def check_splits(
     """Refuse a data set without pairs, and splits that it has not; no file is opened but lists.
 
     Args:
-        root: Folder of the data set; a manifest of scenes is passed over, whose rasters tell, and
-            a mixture.
+        root: Folder of the data set; a manifest of scenes is passed over, whose rasters tell. Of a
+            mixture, one data set must have a split.
         asked: Names of splits by the setting that chose each; None: not asked for.
         benchmark: Name of a known benchmark.
 
@@ -209,13 +214,38 @@ def check_splits(
         DataError: If the layout is not understood, or there is no such split.
         ConfigError: If there is no such benchmark.
     """
-    if find_mixture(root) is not None or find_manifest(root) is not None:
+    mixture = find_mixture(root)
+    if mixture is not None:
+        from changedet.data.mixture_file import read_mixture
+
+        _check_splits_of_sets(mixture, read_mixture(mixture), asked)
+        return
+    if find_manifest(root) is not None:
         return
     row = None if benchmark is None else find_benchmark(benchmark)
     index = accept(_survey_names(root, row, labelled=True, prefer="prepared"))
     for setting, split in asked.items():
         if split is not None:
             index.split(split, setting=setting)
+
+
+def _check_splits_of_sets(
+    mixture: Path, sets: Mapping[str, "MixtureEntry"], asked: Mapping[str, str | None]
+) -> None:
+    found: dict[str, None] = {}
+    for entry in sets.values():
+        if entry.splits is None and find_manifest(entry.data) is None:
+            row = None if entry.benchmark is None else find_benchmark(entry.benchmark)
+            own = _survey_names(entry.data, row, labelled=True, prefer="prepared")
+            found.update(dict.fromkeys(own.splits))
+        found.update(dict.fromkeys((*(entry.splits or ()), *(("val",) if entry.validate_ else ()))))
+    for setting, split in asked.items():
+        missing = [] if split is None else [one for one in split_parts(split) if one not in found]
+        if missing:
+            raise DataError(
+                f"no data set of {mixture} has a split {missing[0]!r}; choose one of: "
+                f"{', '.join(found)} (`{setting}=NAME`)"
+            )
 
 
 def holds_pictures_only(root: Path, *, benchmark: str | None = None) -> bool:

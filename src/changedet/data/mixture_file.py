@@ -144,6 +144,24 @@ def read_mixture(path: Path) -> Mapping[str, MixtureEntry]:
     return read.sets
 
 
+def check_beside(mixture: Path, given: Mapping[str, object]) -> None:
+    """Refuse settings of one data set, which a mixture states for each of its own.
+
+    Args:
+        mixture: Its file.
+        given: What was asked for by the setting's name; None: nothing was.
+
+    Raises:
+        ConfigError: If something was.
+    """
+    for setting, value in given.items():
+        if value is not None:
+            raise ConfigError(
+                f"`{setting}` is for one data set, and {mixture} states it for each of its sets; "
+                "remove it"
+            )
+
+
 def kinds_of(sets: Mapping[str, MixtureEntry]) -> tuple[str, ...]:
     """List the kinds of change that the sets of a mixture teach: ``any`` first, then as they come.
 

@@ -62,8 +62,13 @@ def index_mixture(path: Path, index_set: Callable[..., PairIndex]) -> PairIndex:
             encoding,
         )
         members.append(member)
-        for split, pairs in kept.items():
-            splits.setdefault(split, []).extend(MixturePair(pair, member) for pair in pairs)
+        own = {
+            split: tuple(MixturePair(pair, member) for pair in pairs)
+            for split, pairs in kept.items()
+        }
+        indices[name] = replace(index, splits=own, notes=())
+        for split, pairs in own.items():
+            splits.setdefault(split, []).extend(pairs)
         notes.append(_describe(member, kept))
     first = next(iter(indices.values()))
     # What is read of rasters is one choice for all sets, or nobody's to state.
@@ -85,6 +90,7 @@ def index_mixture(path: Path, index_set: Callable[..., PairIndex]) -> PairIndex:
             terms={name: entry.terms for name, entry in entries.items() if entry.terms},
             regions={name: entry.region for name, entry in entries.items() if entry.region},
         ),
+        data_sets=indices,
     )
 
 

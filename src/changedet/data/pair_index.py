@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from changedet.data.file_names import split_parts
@@ -34,6 +34,7 @@ class PairIndex:
         pixel_type: Kind of the stored values.
         scenes: How scenes were read and cut; None: these are pairs of files.
         mixture: The data sets that are joined; None: there is one.
+        data_sets: Those of a mixture by their names in it, each with its own pairs.
     """
 
     root: Path
@@ -47,6 +48,7 @@ class PairIndex:
     pixel_type: PixelType = "uint8"
     scenes: RasterSettings | None = None
     mixture: Mixture | None = None
+    data_sets: Mapping[str, PairIndex] = field(default_factory=dict)
 
     @property
     def pairs(self) -> tuple[LabelledPair, ...]:

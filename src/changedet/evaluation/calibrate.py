@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from changedet._version import __version__
 from changedet.card import (
     FORMAT_VERSION,
@@ -15,83 +13,33 @@ from changedet.card import (
     checked_name,
     read_precision,
 )
+from changedet.data.file_names import find_mixture
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding
 from changedet.data.rasters.manifest import READING_SCENES, find_manifest
 from changedet.data.rasters.provenance import add_validation, record_blocks
-from changedet.data.seen import splits_trained_on, training_data
 from changedet.errors import ConfigError
-from changedet.evaluation.leakage import find_seen, other_bands_note
+from changedet.evaluation.as_stored import LabelledSet, count_as_stored
+from changedet.evaluation.calibration_request import CalibrationRequest as CalibrationRequest
+from changedet.evaluation.leakage import other_bands_note, refuse_training_split
 from changedet.evaluation.model_data import (
-    at_working_gsd,
     bands_for,
     check_pixel_type,
     scan_labels_as_trained,
 )
-from changedet.inference.counting import ScoredPair
-from changedet.inference.detector import Detector
 from changedet.inference.devices import resolve_device
 from changedet.inference.memory import keep_freed_memory
 from changedet.inference.provenance import kind_note
-from changedet.inference.score_source import source_of
-from changedet.inference.torch_scorer import TorchScorer
 from changedet.metrics.confusion import Confusion, confusion_at
 from changedet.metrics.curve import average_precision
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.protocol import SELECTION_SET_NOTE, choose_threshold
 from changedet.model_search import find_model
-from changedet.models.base import ChangeModel
-from changedet.models.model_file import load_model, rounded_tensors, save_model
+from changedet.models.model_file import load_model, save_model
 from changedet.selection import Selection
-from changedet.storage.output_folder import Existing, check_result_file
-from changedet.storage.paths import PathFields
-from changedet.types import Mode, Precision, Progress, TestTime
-
-
-@dataclass(frozen=True)
-class CalibrationRequest(PathFields):
-    """Which model file to calibrate on what, and how it is to be used and stored.
-
-    Attributes:
-        model: Model file, folder of a training run, or name of a model.
-        out: Model file to write.
-        data: Folder of the data set, or manifest of scenes.
-        split: Name of the split that chooses the threshold.
-        benchmark: Name of a known benchmark; None: the layout is found out.
-        mode: ``whole``: overlapping, blended tiles; ``grid``: side by side.
-        test_time: Test-time augmentation; None: the one stored with the model.
-        kind: Kind of change whose threshold is chosen, of those that the model tells apart; the
-            others keep theirs. None: the first one.
-        gsd_m: Side of a pixel on the ground in metres, for a model that states at which ones it
-            works; None: what the georeference of the images says.
-        precision: Type of the weights in ``out``; the scores are those of the rounded weights.
-        batch_size: Tiles that go through the model at once.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        ignore_value: Label value whose pixels are ignored.
-        changed_values: Label values that mean changed, where the labels do not say it themselves.
-        bands: Bands of rasters, from 1, in the model's order; None: those of the training.
-        bands_after: Those of the second date where they differ.
-        existing: Whether an existing file ``out``, which may be ``model``, may be replaced.
-    """
-
-    model: Path
-    out: Path
-    data: Path
-    split: str = "val"
-    benchmark: str | None = None
-    mode: Mode = "whole"
-    test_time: TestTime | None = None
-    kind: str | None = None
-    gsd_m: float | None = None
-    precision: Precision = "float32"
-    batch_size: int = 8
-    device: str = "auto"
-    ignore_value: int | None = None
-    changed_values: tuple[int, ...] | None = None
-    bands: tuple[int, ...] | None = None
-    bands_after: tuple[int, ...] | None = None
-    existing: Existing = "refuse"
+from changedet.storage.output_folder import check_result_file
+from changedet.types import Progress, TestTime
 
 
 class Operation(NamedTuple):
@@ -157,6 +105,10 @@ def calibrate_model(
     """
     out = checked_name(request.out)
     check_result_file(out, existing=request.existing)
+    if find_mixture(request.data) is not None:
+        raise ConfigError(
+            f"{request.data} is a mixture of data sets; use calibrate_on_mixture() for it"
+        )
     keep_freed_memory(str(resolve_device(request.device)))
     request = replace(request, model=find_model(request.model))
     model, stored = load_model(request.model)
@@ -168,7 +120,8 @@ def calibrate_model(
     for sentence in (*split.notes, *_on_kinds(request, card)):
         say(sentence)
     precision = read_precision(request.model)
-    old, new = _count_both(request, model, card, split=split, say=say, progress=progress)
+    own = LabelledSet(split.pairs, split.encoding, request.kind, request.gsd_m)
+    (old, new), *_ = count_as_stored(request, model, card, sets=[own], say=say, progress=progress)
     threshold = choose_threshold(new)
     old_f1 = None if card.threshold is None else confusion_at(old, card.threshold).f1
     before = Operation(card.threshold, card.test_time, precision, old_f1)
@@ -238,7 +191,7 @@ def _open_split(request: CalibrationRequest, card: ModelCard, *, channels: int) 
     )
     check_pixel_type(request.model, card.pixel_type, index, data=request.data)
     pairs = index.split(request.split)
-    _refuse_training_split(request, card, index)
+    refuse_training_split(card, index, split=request.split, model=request.model)
     scan = scan_labels_as_trained(
         index, [card], ignore_value=request.ignore_value, changed_values=request.changed_values
     )
@@ -249,75 +202,6 @@ def _open_split(request: CalibrationRequest, card: ModelCard, *, channels: int) 
         *scan.notes,
     )
     return _Split(index, pairs, scan.encoding, notes)
-
-
-def _refuse_training_split(request: CalibrationRequest, card: ModelCard, index: PairIndex) -> None:
-    """On images that a network was trained on its scores are better than they will ever be."""
-    seen = find_seen(card, index, split=request.split)
-    if seen is not None:
-        trained, chose = seen.trained_on > 0, seen.chosen_on == seen.blocks
-    else:
-        training = splits_trained_on(card, index.name)
-        trained = request.split in training
-        # A run on several splits that validates on one of them chooses nothing there.
-        chose = (
-            training_data(card, index.name).get("val_split") == request.split and len(training) == 1
-        )
-    if trained and not chose:
-        raise ConfigError(
-            f"{request.model} was trained on split {request.split!r} of {index.name}, where its "
-            "scores are better than elsewhere, so a threshold from there would be too high or too "
-            "low; use its validation split (`split`) or another data set (`data`)"
-        )
-
-
-def _count_both(
-    request: CalibrationRequest,
-    model: ChangeModel,
-    card: ModelCard,
-    *,
-    split: _Split,
-    say: Callable[[str], None],
-    progress: Progress | None,
-) -> tuple[ScoreHistogram, ScoreHistogram]:
-    """Count with the original file, then with the new one; ``model`` is changed into the latter."""
-    test_time = request.test_time or card.test_time
-    rounded = rounded_tensors(model, precision=request.precision)
-    weights = model.state_dict()
-    is_same = test_time == card.test_time and all(
-        torch.equal(weights[name], value.to(weights[name])) for name, value in rounded.items()
-    )
-    passes = 1 if is_same or card.threshold is None else 2
-    done = 0
-
-    def count_up(_: ScoredPair) -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, passes * len(split.pairs))
-
-    def count(test_time: TestTime, say: Callable[[str], None]) -> ScoreHistogram:
-        scorer = TorchScorer(
-            model,
-            card,
-            device=request.device,
-            test_time=test_time,
-            kind=request.kind,
-            source=str(request.model),
-        )
-        source = source_of(Detector(scorer, path=request.model))
-        source, _ = at_working_gsd(source, split.pairs, given=request.gsd_m, say=say)
-        return source.count(
-            source.reader(split.encoding).read_ahead(split.pairs),
-            mode=request.mode,
-            batch_size=request.batch_size,
-            on_score=count_up,
-        )
-
-    old = count(card.test_time, lambda message: None) if passes > 1 else None
-    model.load_state_dict(rounded)
-    new = count(test_time, say)
-    return new if old is None else old, new
 
 
 def _figures(

@@ -1,9 +1,12 @@
 """What a model has seen of the data it is evaluated on, and what that makes of the figures."""
 
+from pathlib import Path
+
 from changedet.card import ModelCard
 from changedet.data.index import PairIndex
 from changedet.data.rasters.provenance import Seen, count_seen
 from changedet.data.seen import is_same_data_set, splits_trained_on, training_data
+from changedet.errors import ConfigError
 from changedet.metrics.protocol import SELECTION_SET_NOTE, TRAINING_SET_NOTE
 from changedet.selection import Selection
 
@@ -72,6 +75,36 @@ def was_chosen_on(chosen: Selection, *, data_name: str, split: str) -> bool:
         split: Name of the split.
     """
     return chosen.split == split and is_same_data_set(chosen.data, data_name)
+
+
+def refuse_training_split(card: ModelCard, index: PairIndex, *, split: str, model: Path) -> None:
+    """Let a split through that can choose a threshold.
+
+    On images that a network was trained on, its scores are better than they will ever be.
+
+    Args:
+        card: Of the model.
+        index: The data set.
+        split: Name of the split.
+        model: The model file, for the message.
+
+    Raises:
+        ConfigError: If the model was trained on it.
+    """
+    seen = find_seen(card, index, split=split)
+    if seen is not None:
+        trained, chose = seen.trained_on > 0, seen.chosen_on == seen.blocks
+    else:
+        training = splits_trained_on(card, index.name)
+        trained = split in training
+        # A run on several splits that validates on one of them chooses nothing there.
+        chose = training_data(card, index.name).get("val_split") == split and len(training) == 1
+    if trained and not chose:
+        raise ConfigError(
+            f"{model} was trained on split {split!r} of {index.name}, where its "
+            "scores are better than elsewhere, so a threshold from there would be too high or too "
+            "low; use its validation split (`split`) or another data set (`data`)"
+        )
 
 
 def _note_by_name(

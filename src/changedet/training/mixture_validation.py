@@ -7,11 +7,11 @@ from functools import reduce
 from changedet.data.mixture import MixtureSet
 from changedet.errors import DataError
 from changedet.kinds import KindOfChange
-from changedet.metrics.calibration import fit_temperature, recalibrated
+from changedet.metrics.calibration import recalibrated
 from changedet.metrics.confusion import confusion_at
 from changedet.metrics.curve import max_f1, roc_auc
 from changedet.metrics.histogram import ScoreHistogram
-from changedet.metrics.protocol import choose_shared_threshold
+from changedet.metrics.shared_kind import settle_kind
 from changedet.training.config import ExperimentConfig
 from changedet.training.trainer import SetValidation, Validation
 
@@ -35,7 +35,7 @@ def judge_sets(
     """
     kinds_of_network: Sequence[str] = config.model.options().get("kinds", (members[0].kind,))
     kinds = tuple(
-        _kind(name, [counted[one.name] for one in members if one.kind == name])
+        settle_kind(name, [counted[one.name] for one in members if one.kind == name])
         for name in kinds_of_network
     )
     by_name = {kind.name: kind for kind in kinds}
@@ -57,14 +57,6 @@ def judge_sets(
         sets=sets,
         kinds=kinds,
     )
-
-
-def _kind(name: str, histograms: Sequence[ScoreHistogram]) -> KindOfChange:
-    if not any(hist.changed.any() for hist in histograms):
-        return KindOfChange(name)
-    temperature = fit_temperature(histograms)
-    calibrated = [recalibrated(hist, temperature) for hist in histograms]
-    return KindOfChange(name, choose_shared_threshold(calibrated), temperature=temperature)
 
 
 def _judge(member: MixtureSet, histogram: ScoreHistogram, kind: KindOfChange) -> SetValidation:
