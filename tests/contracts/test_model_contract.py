@@ -206,6 +206,19 @@ class TestEveryModel:
         assert not torch.equal(output.score[0], output.score[1])
         torch.testing.assert_close(model(*pair, kinds=[2]).score, output.score[2::3])
         assert create_model(model.architecture, **model.options).kinds == model.kinds
+        # Fewer kinds, in another order, from the weights of this one.
+        fewer = make(kinds=("building", "any"))
+        weights = for_kinds(model.state_dict(), had=model.kinds, model=fewer)
+        fewer.load_state_dict(weights)
+        torch.testing.assert_close(fewer(*pair, kinds=[1]).score, output.score[0::3])
+        torch.testing.assert_close(fewer(*pair, kinds=[0]).score, output.score[1::3])
+
+    def test_one_kind_may_have_another_name(self, make):
+        model = make()
+        if "kinds" in model.options:
+            other = make(kinds=("building",))
+            other.load_state_dict(for_kinds(model.state_dict(), had=model.kinds, model=other))
+            assert other.kinds == ("building",)
 
     @pytest.mark.parametrize("channels", [1, 3, 9])
     def test_images_may_have_any_number_of_channels(self, make, channels):

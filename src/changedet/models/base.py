@@ -316,6 +316,8 @@ def for_kinds(
     """
     fallback = had.index(ANY) if ANY in had else 0
     places = [had.index(kind) if kind in had else fallback for kind in model.kinds]
+    # Of a network that compares embeddings, the last layer gives those, whatever their kind.
     return {
-        name: value[places] if name in model.per_kind else value for name, value in weights.items()
+        name: value[places] if name in model.per_kind and len(value) == len(had) else value
+        for name, value in weights.items()
     }
