@@ -23,6 +23,10 @@ class Requirement(NamedTuple):
         if importlib.util.find_spec(self.module) is None:
             raise _missing(self.module, self.extra)
 
+    def load(self, part: str = "") -> ModuleType:
+        """Import the package, or a part of it such as ``".encoders"``, see :func:`require`."""
+        return require(self.module + part, extra=self.extra)
+
 
 def require(module: str, *, extra: str) -> ModuleType:
     """Import an optional package.
@@ -45,3 +49,7 @@ def _missing(module: str, extra: str) -> MissingExtraError:
         f"{module!r} is not installed; get it in the checkout of changedet with: "
         f"pip install '.[{extra}]'"
     )
+
+
+#: Decoders and encoders of segmentation networks.
+SEGMENTATION_MODELS = Requirement("segmentation_models_pytorch", "smp")

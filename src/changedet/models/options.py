@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final, NamedTuple
 
-from changedet._optional import Requirement
+from changedet._optional import SEGMENTATION_MODELS, Requirement
 from changedet.choices import nearest
 from changedet.errors import ConfigError
 from changedet.kinds import ANY
@@ -135,7 +135,7 @@ LOCAL_DECODERS: Final[frozenset[SegmentationDecoder]] = frozenset(
 class SiameseSegmentationOptions(NetworkOptions):
     """Options of :class:`changedet.models.siamese_segmentation.SiameseSegmentation`."""
 
-    needs: ClassVar[Requirement | None] = Requirement("segmentation_models_pytorch", "smp")
+    needs: ClassVar[Requirement | None] = SEGMENTATION_MODELS
 
     encoder: str = "resnet34"
     in_channels: Channels = 3

