@@ -234,12 +234,10 @@ def make_exporter(
             card = replace(card, metrics={"validation": {**figures, "note": TRAINING_SET_NOTE}})
         else:
             kinds = tuple(replace(kind, threshold_selection=chosen) for kind in result.kinds)
-            card = replace(
-                card,
-                weights_selection=(chosen,),
-                kinds=kinds or card.kinds,
-                metrics={"validation": figures},
-            ).with_threshold(None, result.threshold, chosen)
+            card = replace(card, weights_selection=(chosen,), metrics={"validation": figures})
+            card = card.with_threshold(None, result.threshold, chosen)
+            # A kind that no set validates has no threshold, also where it is the first one.
+            card = replace(card, kinds=kinds) if kinds else card
         save_model(path, model, card)
 
     return export
