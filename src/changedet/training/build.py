@@ -107,7 +107,8 @@ def with_kinds(config: ExperimentConfig, index: PairIndex) -> ExperimentConfig:
         if len(kinds) > 1:
             raise ConfigError(
                 f"{config.model.name} finds one kind of change, but the data sets of {index.root} "
-                f"label {', '.join(kinds)}; use model.name=siamese_pyramid, or sets of one kind"
+                f"label {', '.join(kinds)}; use a network that classifies, such as "
+                "model.name=siamese_pyramid, or sets of one kind"
             )
         return config
     model = config.model.model_copy(update={"kinds": kinds})
