@@ -23,6 +23,7 @@ KINDS: Final[Mapping[str, tuple[str, str]]] = {
     "ablation_judgement": ("changedet.ablation.run_state", "Judgement"),
     "ablation_resources": ("changedet.ablation.resources", "ResourcesFile"),
     "accuracy": ("changedet.evaluation.benchmark.results", "AccuracyResults"),
+    "gsd_curve": ("changedet.evaluation.gsd_curve.results", "GsdCurveResults"),
 }
 #: Keys by which files are known that were written before there was a ``kind``.
 _SIGNATURES: Final[Mapping[str, frozenset[str]]] = {

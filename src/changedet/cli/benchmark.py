@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -26,10 +27,12 @@ from changedet.cli.options import (
     IgnoreValueOption,
     JsonOption,
     KindOption,
+    ModelArgument,
     OutOption,
     OverwriteOption,
     QuietOption,
     TestTimeOption,
+    ThresholdOption,
     band_numbers,
     whole_numbers,
 )
@@ -42,13 +45,15 @@ from changedet.cli.preflight import (
 )
 from changedet.cli.streams import results_console
 from changedet.cli.wording import figure, print_help_of_group, speaker, with_options
-from changedet.storage.markers import ACCURACY
+from changedet.errors import ConfigError
+from changedet.storage.markers import ACCURACY, GSD_CURVE
 from changedet.storage.secrets import hidden
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from changedet.evaluation.benchmark.results import AccuracyResults
+    from changedet.evaluation.gsd_curve.results import GsdCurveResults
 
 app = typer.Typer()
 
@@ -183,6 +188,139 @@ def accuracy(
     for line in _remarks(report):
         typer.echo(with_options(line))
     typer.echo(f"results: {out}")
+
+
+@app.command()
+def gsd(
+    model: ModelArgument,
+    *,
+    data: DataOption,
+    out: OutOption,
+    own: Annotated[
+        float | None,
+        typer.Option(
+            "--gsd",
+            metavar="METRES",
+            help="Side of a pixel of the images on the ground.",
+            show_default="from the georeference",
+            rich_help_panel=LABELS,
+        ),
+    ] = None,
+    split: Annotated[
+        str, typer.Option(metavar="NAME", help="Split to report.", rich_help_panel=LABELS)
+    ] = "val",
+    pairs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="So many pairs of it, spread evenly.",
+            show_default="all",
+            rich_help_panel=LABELS,
+        ),
+    ] = None,
+    benchmark: BenchmarkOption = None,
+    ignore_value: IgnoreValueOption = None,
+    changed_values: ChangedValuesOption = None,
+    bands: BandsOption = None,
+    bands_after: BandsAfterOption = None,
+    lengths: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METRES",
+            help="Lengths to which the images are brought, such as 0.25,0.5,1,2.",
+            show_default="half of their own to four times it",
+            rich_help_panel=SCORING,
+        ),
+    ] = None,
+    kind: KindOption = None,
+    threshold: ThresholdOption = None,
+    test_time: TestTimeOption = None,
+    batch_size: BatchSizeOption = 8,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    overwrite: OverwriteOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure F1 of a model over the ground sample distance of the images.
+
+    The images of a labelled split are brought to several lengths, and the model sees them as they
+    are and, where it states at which lengths it works, resampled for that. Choose that range by it:
+    changedet describe --working-gsd.
+    """
+    from changedet.evaluation.gsd_curve.request import GsdCurveRequest
+
+    existing = check_results(out, marker=GSD_CURVE, overwrite=overwrite)
+    check_device(device)
+    check_data(data, benchmark=benchmark)
+    found = check_method(
+        model, threshold=threshold, kind=kind, gsd_m=own, needs_threshold=True, test_time=test_time
+    )
+    request = GsdCurveRequest(
+        model=Path(found),
+        data=data,
+        out=out,
+        gsd_m=own,
+        lengths_m=_lengths(lengths),
+        split=split,
+        pairs=pairs,
+        benchmark=benchmark,
+        kind=kind,
+        threshold=threshold,
+        test_time=test_time,
+        batch_size=batch_size,
+        device=device,
+        ignore_value=ignore_value,
+        changed_values=whole_numbers("--changed-value", changed_values, such_as="1,2"),
+        bands=band_numbers("--bands", bands),
+        bands_after=band_numbers("--bands-after", bands_after),
+        existing=existing,
+    )
+    request.check()
+    from changedet.data.index import check_splits
+
+    check_splits(data, {"split": split}, benchmark=benchmark)
+    from changedet.cli.pair_progress import pair_progress
+    from changedet.evaluation.gsd_curve.curve import measure_gsd_curve
+
+    with pair_progress("benchmark", quiet=quiet) as progress:
+        report = measure_gsd_curve(request, say=speaker(quiet=quiet), progress=progress)
+    if as_json:
+        typer.echo(report.to_json(), nl=False)
+        return
+    results_console().print(_gsd_table(report))
+    if report.note is not None:
+        typer.echo(report.note)
+    typer.echo(f"threshold {report.threshold:.4f} ({report.threshold_source})")
+    typer.echo(f"results: {out}")
+
+
+def _lengths(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(
+            f"--lengths takes lengths in metres, such as 0.25,0.5,1,2; got {text!r}"
+        ) from error
+
+
+def _gsd_table(report: GsdCurveResults) -> Table:
+    from rich.table import Table
+
+    title = f"F1 on {report.data}, split {report.split}, {report.images} pairs"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    for name in ("pixels (m)", "as they are", "95 % interval", "resampled", "95 % interval", "by"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for point in report.points:
+        cells = [f"{point.gsd_m:.3g}"]
+        for figures in (point.as_they_are, point.resampled):
+            low, high = figures.interval if figures else (math.nan, math.nan)
+            cells.append(figure(figures.f1 if figures else math.nan))
+            cells.append("-" if math.isnan(low) else f"{low:.3f}-{high:.3f}")
+        table.add_row(*cells, "-" if point.resampled is None else f"{point.resampled.factor:.3g}")
+    return table
 
 
 def _command_line() -> str:

@@ -29,6 +29,7 @@ from changedet.cli.options import (
     OverwriteOption,
     QuietOption,
     TestTimeOption,
+    ThresholdOption,
     band_numbers,
     whole_numbers,
 )
@@ -66,15 +67,7 @@ def evaluate(
     bands: BandsOption = None,
     bands_after: BandsAfterOption = None,
     mode: ModeOption = "whole",
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SCORE",
-            help="Score in [0, 1] from which on a pixel counts as changed.",
-            show_default="the model's",
-            rich_help_panel=SCORING,
-        ),
-    ] = None,
+    threshold: ThresholdOption = None,
     threshold_split: Annotated[
         str | None,
         typer.Option(

@@ -72,6 +72,15 @@ TestTimeOption: TypeAlias = Annotated[
         rich_help_panel=SCORING,
     ),
 ]
+ThresholdOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SCORE",
+        help="Score in [0, 1] from which on a pixel counts as changed.",
+        show_default="the model's",
+        rich_help_panel=SCORING,
+    ),
+]
 KindOption: TypeAlias = Annotated[
     str | None,
     typer.Option(

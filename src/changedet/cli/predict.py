@@ -18,6 +18,7 @@ from changedet.cli.options import (
     OverwriteOption,
     QuietOption,
     TestTimeOption,
+    ThresholdOption,
     band_numbers,
 )
 from changedet.cli.preflight import check_device, check_method
@@ -84,15 +85,7 @@ def predict(
         ),
     ] = None,
     out: OutOption,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SCORE",
-            help="Score in [0, 1] from which on a pixel counts as changed.",
-            show_default="the model's",
-            rich_help_panel=SCORING,
-        ),
-    ] = None,
+    threshold: ThresholdOption = None,
     test_time: TestTimeOption = None,
     kind: KindOption = None,
     gsd: GsdOption = None,

@@ -19,6 +19,7 @@ _OPTIONS: Final = {
     "size_px": "--size",
     "gsd_m": "--gsd",
     "working_gsd_m": "--working-gsd",
+    "lengths_m": "--lengths",
     "region": "--aoi",
     "region_crs": "--aoi-crs",
     "polygons.format": "--polygons",

@@ -1,6 +1,6 @@
 """Choose a model file's threshold again, for the very weights and views that will be used."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,20 +14,13 @@ from changedet.card import (
     read_precision,
 )
 from changedet.data.file_names import find_mixture
-from changedet.data.index import PairIndex, index_pairs
-from changedet.data.labelled import LabelledPair
-from changedet.data.labels.scan import LabelEncoding
 from changedet.data.rasters.manifest import READING_SCENES, find_manifest
 from changedet.data.rasters.provenance import add_validation, record_blocks
 from changedet.errors import ConfigError
 from changedet.evaluation.as_stored import LabelledSet, count_as_stored
 from changedet.evaluation.calibration_request import CalibrationRequest as CalibrationRequest
-from changedet.evaluation.leakage import other_bands_note, refuse_training_split
-from changedet.evaluation.model_data import (
-    bands_for,
-    check_pixel_type,
-    scan_labels_as_trained,
-)
+from changedet.evaluation.leakage import refuse_training_split
+from changedet.evaluation.model_data import LabelledSplit, bands_for, open_split
 from changedet.inference.devices import resolve_device
 from changedet.inference.memory import keep_freed_memory
 from changedet.inference.provenance import kind_note
@@ -116,7 +109,16 @@ def calibrate_model(
     card = stored.for_kind(request.kind)
     if find_manifest(request.data) is not None:
         say(READING_SCENES)
-    split = _open_split(request, card, channels=model.in_channels)
+    split = open_split(
+        request.model,
+        card,
+        data=request.data,
+        split=request.split,
+        benchmark=request.benchmark,
+        bands=bands_for(card, request.bands, request.bands_after),
+        declared={"ignore_value": request.ignore_value, "changed_values": request.changed_values},
+    )
+    refuse_training_split(card, split.index, split=request.split, model=request.model)
     for sentence in (*split.notes, *_on_kinds(request, card)):
         say(sentence)
     precision = read_precision(request.model)
@@ -172,38 +174,6 @@ def _on_kinds(request: CalibrationRequest, card: ModelCard) -> Iterator[str]:
         )
 
 
-@dataclass(frozen=True)
-class _Split:
-    """The labelled pairs that choose, and how to read them."""
-
-    index: PairIndex
-    pairs: Sequence[LabelledPair]
-    encoding: LabelEncoding
-    notes: tuple[str, ...]
-
-
-def _open_split(request: CalibrationRequest, card: ModelCard, *, channels: int) -> _Split:
-    index = index_pairs(
-        request.data,
-        benchmark=request.benchmark,
-        channels=channels,
-        bands=bands_for(card, request.bands, request.bands_after),
-    )
-    check_pixel_type(request.model, card.pixel_type, index, data=request.data)
-    pairs = index.split(request.split)
-    refuse_training_split(card, index, split=request.split, model=request.model)
-    scan = scan_labels_as_trained(
-        index, [card], ignore_value=request.ignore_value, changed_values=request.changed_values
-    )
-    notes = (
-        *index.notes,
-        *other_bands_note(card, index),
-        f"labels: {scan.encoding.describe()}",
-        *scan.notes,
-    )
-    return _Split(index, pairs, scan.encoding, notes)
-
-
 def _figures(
     request: CalibrationRequest, histogram: ScoreHistogram, confusion: Confusion
 ) -> dict[str, Any]:
@@ -219,7 +189,7 @@ def _figures(
 
 
 def _with_selection_blocks(
-    stored: Mapping[str, Any] | None, split: _Split
+    stored: Mapping[str, Any] | None, split: LabelledSplit
 ) -> dict[str, Any] | None:
     """Add the blocks that choose now to those that the model has met, so that it is known."""
     if split.index.scenes is None:

@@ -1,16 +1,18 @@
 """A data set as a model wants it: values of the kind it was trained on, labels as declared then."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from changedet.card import ModelCard
 from changedet.data.domain import measure_gsd
-from changedet.data.index import BandChoice, PairIndex
+from changedet.data.index import BandChoice, PairIndex, index_pairs
 from changedet.data.labelled import LabelledPair
-from changedet.data.labels.scan import LabelScan, scan_labels
+from changedet.data.labels.scan import LabelEncoding, LabelScan, scan_labels
 from changedet.data.seen import is_same_data_set
 from changedet.errors import ConfigError
+from changedet.evaluation.leakage import other_bands_note
 from changedet.inference.score_source import ScoreSource
 from changedet.inference.working_gsd import GsdMatch, describe_range, match_gsd, remarks_on_gsd
 from changedet.types import PixelType
@@ -85,6 +87,58 @@ def scan_labels_as_trained(
     if changed_values is None and declared.get("kind") == "declared":
         changed_values = tuple(declared["changed"])
     return scan_labels(index.pairs, ignore_value=ignore_value, changed_values=changed_values)
+
+
+@dataclass(frozen=True)
+class LabelledSplit:
+    """The labelled pairs of a split, and how to read them.
+
+    Attributes:
+        index: The data set.
+        pairs: Those of the split.
+        encoding: What the labels' values mean.
+        notes: Sentences for the user.
+    """
+
+    index: PairIndex
+    pairs: Sequence[LabelledPair]
+    encoding: LabelEncoding
+    notes: tuple[str, ...]
+
+
+def open_split(
+    model: str | Path,
+    card: ModelCard,
+    *,
+    data: Path,
+    split: str,
+    benchmark: str | None,
+    bands: BandChoice,
+    declared: Mapping[str, Any],
+) -> LabelledSplit:
+    """Open a split of a data set as a model wants it.
+
+    Args:
+        model: Its name, for messages.
+        card: Of the model.
+        data: Folder of the data set, or manifest of scenes.
+        split: Name of the split.
+        benchmark: Name of a known benchmark; None: the layout is found out.
+        bands: Bands of rasters, see :func:`bands_for`.
+        declared: What the labels' values mean, arguments of :func:`scan_labels_as_trained`.
+
+    Raises:
+        ConfigError: If the data hold values of another kind than the model was trained on.
+        DataError: If the data set, the split or a label cannot be used.
+    """
+    channels = len(card.normalisation.mean_before)
+    index = index_pairs(data, benchmark=benchmark, channels=channels, bands=bands)
+    check_pixel_type(model, card.pixel_type, index, data=data)
+    pairs = index.split(split)
+    scan = scan_labels_as_trained(index, [card], **declared)
+    read = f"labels: {scan.encoding.describe()}"
+    notes = (*index.notes, *other_bands_note(card, index), read, *scan.notes)
+    return LabelledSplit(index, pairs, scan.encoding, notes)
 
 
 def at_working_gsd(

@@ -75,6 +75,22 @@ class SizePanel(NamedTuple):
     lines: Sequence[SizeLine]
 
 
+class GsdLine(NamedTuple):
+    """F1 of a model over the ground sample distance of the images.
+
+    Attributes:
+        title: Its name in the legend.
+        lengths_m: Ground sample distances in metres, the smallest first.
+        f1: F1 at each, NaN where undefined.
+        intervals: Its interval at each, (low, high).
+    """
+
+    title: str
+    lengths_m: Sequence[float]
+    f1: Sequence[float]
+    intervals: Sequence[tuple[float, float]]
+
+
 def write_precision_recall_curve(
     path: Path, hist: ScoreHistogram, *, title: str, threshold: float | None = None
 ) -> None:
@@ -191,6 +207,48 @@ def reliability_figure(calibration: Calibration, *, title: str) -> Figure:
     for one in (axes, below):
         one.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def write_gsd_chart(
+    path: Path,
+    lines: Sequence[GsdLine],
+    *,
+    title: str,
+    working_m: tuple[float, float] | None = None,
+) -> None:
+    """Draw F1 over the ground sample distance of the images.
+
+    Args:
+        path: A .png, .jpg or .jpeg file.
+        lines: At least one.
+        title: Line above the plot.
+        working_m: Range at which the model works, in metres, which is shaded.
+
+    Raises:
+        ConfigError: If the file has another ending.
+        StorageError: If the file cannot be written.
+    """
+    _check_format(path)
+    figure = _blank(width=6.4, height=4.8, dpi=120)
+    axes = figure.add_subplot()
+    axes.set_title(title, color=_INK, loc="left", fontsize=12, parse_math=False)
+    axes.set(ylim=(0.0, 1.02), xscale="log")
+    axes.set_xticks(lines[0].lengths_m, [f"{length:.2g}" for length in lines[0].lengths_m])
+    axes.minorticks_off()
+    axes.set_xlabel("Ground sample distance of the images in m")
+    axes.set_ylabel("F1")
+    axes.grid(axis="y", color=_FAINT, lw=0.5, alpha=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    if working_m is not None:
+        axes.axvspan(*working_m, color=_FAINT, alpha=0.15, lw=0, label="the model works here")
+    for line, colour, marker in zip(lines, _LINES, _MARKERS, strict=False):
+        low, high = np.array(line.intervals).T
+        axes.fill_between(line.lengths_m, low, high, color=colour, alpha=0.12, lw=0)
+        axes.plot(
+            line.lengths_m, line.f1, color=colour, marker=marker, ms=5, lw=2.0, label=line.title
+        )
+    axes.legend(loc="lower left", frameon=False, fontsize=9)
+    _write(path, figure)
 
 
 def write_size_recall_chart(path: Path, panels: Sequence[SizePanel]) -> None:

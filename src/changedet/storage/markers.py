@@ -8,5 +8,7 @@ SUMMARY: Final = "summary.json"
 METRICS: Final = "metrics.json"
 #: Of an accuracy benchmark.
 ACCURACY: Final = "accuracy.json"
+#: Of a curve over ground sample distances.
+GSD_CURVE: Final = "gsd.json"
 #: Of an ablation.
 ABLATION: Final = "ablation.json"

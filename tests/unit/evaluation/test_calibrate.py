@@ -173,7 +173,7 @@ def test_names_with_quotes_and_brackets_do_not_hide_which_images_chose(
         index = index_pairs(*args, **options)
         return dataclasses.replace(index, splits={**index.splits, "bob's val": index.split("test")})
 
-    for module in ("calibrate", "evaluate"):
+    for module in ("model_data", "evaluate"):
         monkeypatch.setattr(f"changedet.evaluation.{module}.index_pairs", named)
     out = tmp_path / "new.safetensors"
     calibrate_model(CalibrationRequest(model, out, data, split="bob's val", device="cpu"))
