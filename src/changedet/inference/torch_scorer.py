@@ -97,8 +97,10 @@ class TorchScorer:
         self.zoom = zoom
         card = card.for_kind(kind)
         if zoom != 1.0:
-            tile_px = max(1, min(int(card.tile_px / zoom), LARGEST_TILE_PX))
-            card = dataclasses.replace(card, tile_px=tile_px)
+            side = card.tile_px / zoom
+            # Enlarged, it must not become larger than the tile of the training.
+            tile_px = round(side) if zoom < 1.0 else int(side)
+            card = dataclasses.replace(card, tile_px=max(1, min(tile_px, LARGEST_TILE_PX)))
         self.card = card
 
     def for_kind(self, kind: str | None) -> "TorchScorer":

@@ -60,7 +60,7 @@ def choose_tiling(
     stride = detector.scorer.stride
     if tile_px is None:
         fixed_tile = detector.scorer.fixed_tile
-        large_px = min(int(_LARGE_TILE_PX / detector.zoom), LARGEST_TILE_PX)
+        large_px = min(round(_LARGE_TILE_PX / detector.zoom), LARGEST_TILE_PX)
         tile_px = detector.tile_px if fixed_tile else max(detector.tile_px, large_px)
         tile_px = round_up(tile_px, stride)
     if tile_px < 1 or tile_px % stride:
