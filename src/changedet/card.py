@@ -198,6 +198,21 @@ class ModelCard:
             return card
         return dataclasses.replace(card, threshold=threshold, threshold_selection=selection)
 
+    def with_temperature(self, kind: str | None, temperature: float | None) -> "ModelCard":
+        """Give one kind of change, of those that the card names, another temperature.
+
+        Args:
+            kind: Its name; None: the first one.
+            temperature: What logits are divided by; None: it is not known.
+
+        Raises:
+            ConfigError: If the card does not name the kind, or the temperature is not positive.
+        """
+        kinds = list(self.kinds)
+        index = self.kind_index(kind)
+        kinds[index] = dataclasses.replace(kinds[index], temperature=temperature)
+        return dataclasses.replace(self, kinds=tuple(kinds))
+
     @property
     def threshold_source(self) -> str | None:
         """How the threshold was chosen, as a sentence."""

@@ -92,6 +92,15 @@ def calibrate(
     test_time: TestTimeOption = None,
     kind: KindOption = None,
     gsd: GsdOption = None,
+    temperature: Annotated[
+        bool | None,
+        typer.Option(
+            "--temperature/--no-temperature",
+            help="Fit a temperature, too, which makes scores probabilities; by default if the "
+            "kind of change has one.",
+            show_default=False,
+        ),
+    ] = None,
     batch_size: BatchSizeOption = 8,
     device: DeviceOption = "auto",
     precision: Annotated[
@@ -163,6 +172,10 @@ def calibrate(
         ignore_value=ignore_value,
         changed_values=changed,
     )
+    if mixture is not None and temperature is False:
+        raise ConfigError(
+            "a mixture settles the temperature of each kind of change; remove --no-temperature"
+        )
     from changedet.data.index import check_splits
 
     check_splits(data, {"split": split}, benchmark=benchmark)
@@ -179,6 +192,7 @@ def calibrate(
         test_time=test_time,
         kind=kind,
         gsd_m=gsd,
+        temperature=temperature,
         precision=precision,
         batch_size=batch_size,
         device=device,
@@ -205,6 +219,10 @@ def _on_one_set(request: "CalibrationRequest", *, quiet: bool) -> int:
     )
     typer.echo(f"before: {_operation(report.before)}")
     typer.echo(f"after:  {_operation(report.after)}")
+    if report.errors is not None:
+        divided = "" if report.temperature is None else f" (temperature {report.temperature:.4g})"
+        before, after = report.errors
+        typer.echo(f"expected calibration error: {before:.4f} before, {after:.4f} after{divided}")
     return report.size_bytes
 
 

@@ -24,12 +24,21 @@ from changedet.evaluation.model_data import LabelledSplit, bands_for, open_split
 from changedet.inference.devices import resolve_device
 from changedet.inference.memory import keep_freed_memory
 from changedet.inference.provenance import kind_note
+from changedet.kinds import KindOfChange
+from changedet.metrics.calibration import (
+    at_temperature,
+    fit_temperature,
+    measure_calibration,
+    recalibrated,
+)
 from changedet.metrics.confusion import Confusion, confusion_at
 from changedet.metrics.curve import average_precision
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.protocol import SELECTION_SET_NOTE, choose_threshold
 from changedet.model_search import find_model
+from changedet.models.base import ChangeModel
 from changedet.models.model_file import load_model, save_model
+from changedet.models.options import gives_probabilities
 from changedet.selection import Selection
 from changedet.storage.output_folder import check_result_file
 from changedet.types import Progress, TestTime
@@ -62,6 +71,9 @@ class CalibrationReport:
         before: The file as it was, on these pairs.
         after: The new file on the same pairs: optimistic, since they chose its threshold.
         size_bytes: Size of the written file.
+        errors: Expected calibration error of the scores before and after; None if they are no
+            probabilities.
+        temperature: What the new file divides logits by; None: nothing.
     """
 
     out: Path
@@ -70,6 +82,8 @@ class CalibrationReport:
     before: Operation
     after: Operation
     size_bytes: int
+    errors: tuple[float, float] | None = None
+    temperature: float | None = None
 
 
 def calibrate_model(
@@ -82,7 +96,8 @@ def calibrate_model(
 
     The split is scored with the weights as they will be stored (rounded first) and with the
     test-time augmentation that the new file will name. The threshold is that of
-    :func:`changedet.metrics.protocol.choose_threshold`.
+    :func:`changedet.metrics.protocol.choose_threshold`. A temperature moves scores and threshold
+    alike, so that the same pixels count as changed.
 
     Args:
         request: What to calibrate, and how.
@@ -90,8 +105,8 @@ def calibrate_model(
         progress: Called after each pair.
 
     Raises:
-        ConfigError: If ``out`` exists and may not be replaced, a setting is wrong, or the model was
-            trained on the split.
+        ConfigError: If ``out`` exists and may not be replaced, a setting is wrong, the model was
+            trained on the split, or a temperature is asked for and its scores are distances.
         DataError: If the data set, a pair or a label cannot be used, or nothing has changed in it.
         CheckpointError: If the model file cannot be used.
         StorageError: If the file cannot be written.
@@ -109,6 +124,7 @@ def calibrate_model(
     card = stored.for_kind(request.kind)
     if find_manifest(request.data) is not None:
         say(READING_SCENES)
+    fits = _fits_temperature(request, stored)
     split = open_split(
         request.model,
         card,
@@ -126,9 +142,18 @@ def calibrate_model(
     (old, new), *_ = count_as_stored(request, model, card, sets=[own], say=say, progress=progress)
     threshold = choose_threshold(new)
     old_f1 = None if card.threshold is None else confusion_at(old, card.threshold).f1
-    before = Operation(card.threshold, card.test_time, precision, old_f1)
     test_time = request.test_time or card.test_time
     confusion = confusion_at(new, threshold)
+    before = Operation(card.threshold, card.test_time, precision, old_f1)
+    temperature = _temperature_of(stored, request.kind)
+    if fits:
+        # What was counted is at the old temperature; dividing once more keeps the order of scores.
+        further = fit_temperature([new])
+        temperature = (temperature or 1.0) * further
+        threshold = at_temperature(threshold, further)
+        new = recalibrated(new, further)
+        stored = _named(stored, model).with_temperature(request.kind, temperature)
+    errors = _calibration_errors(card, old, new)
     after = Operation(threshold, test_time, request.precision, confusion.f1)
     images = len(split.pairs)
     selection = Selection(
@@ -144,13 +169,56 @@ def calibrate_model(
     chosen = replace(
         stored.with_threshold(request.kind, threshold, selection),
         test_time=test_time,
-        metrics={**card.metrics, name: _figures(request, new, confusion)},
+        metrics={
+            **card.metrics,
+            name: _figures(request, new, confusion, errors=errors),
+        },
         blocks=_with_selection_blocks(card.blocks, split),
         package_version=__version__,
         format_version=FORMAT_VERSION,
     )
     save_model(out, model, chosen, precision=request.precision)
-    return CalibrationReport(out, chosen, images, before, after, out.stat().st_size)
+    return CalibrationReport(
+        out, chosen, images, before, after, out.stat().st_size, errors, temperature
+    )
+
+
+def _temperature_of(card: ModelCard, kind: str | None) -> float | None:
+    return card.kinds[card.kind_index(kind)].temperature if card.kinds else None
+
+
+def _fits_temperature(request: CalibrationRequest, card: ModelCard) -> bool:
+    """Settle whether a temperature is fitted.
+
+    Raises:
+        ConfigError: If it is asked for, but the scores of the model are no probabilities.
+    """
+    if request.temperature is None:
+        return _temperature_of(card, request.kind) is not None
+    if request.temperature and not gives_probabilities(card.architecture, card.options):
+        raise ConfigError(
+            f"the scores of {request.model} are distances, which no temperature makes "
+            "probabilities; remove `temperature`, or train a network that classifies"
+        )
+    return request.temperature
+
+
+def _named(card: ModelCard, model: ChangeModel) -> ModelCard:
+    """Name the one kind of change of a card that names none, so that it can have a temperature."""
+    if card.kinds:
+        return card
+    only = KindOfChange(model.kinds[0], card.threshold, card.threshold_selection)
+    return replace(card, kinds=(only,))
+
+
+def _calibration_errors(
+    card: ModelCard, old: ScoreHistogram, new: ScoreHistogram
+) -> tuple[float, float] | None:
+    """Give the expected calibration errors before and after, if scores are probabilities."""
+    if not gives_probabilities(card.architecture, card.options):
+        return None
+    before, after = (measure_calibration(hist).expected_calibration_error for hist in (old, new))
+    return before, after
 
 
 def _on_kinds(request: CalibrationRequest, card: ModelCard) -> Iterator[str]:
@@ -175,8 +243,13 @@ def _on_kinds(request: CalibrationRequest, card: ModelCard) -> Iterator[str]:
 
 
 def _figures(
-    request: CalibrationRequest, histogram: ScoreHistogram, confusion: Confusion
+    request: CalibrationRequest,
+    histogram: ScoreHistogram,
+    confusion: Confusion,
+    *,
+    errors: tuple[float, float] | None,
 ) -> dict[str, Any]:
+    known = {} if errors is None else {"expected_calibration_error": errors[1]}
     return {
         "split": request.split,
         "images": histogram.images,
@@ -184,6 +257,7 @@ def _figures(
         "precision_of_weights": request.precision,
         **{name: getattr(confusion, name) for name in ("f1", "iou", "precision", "recall")},
         "average_precision": average_precision(histogram),
+        **known,
         "note": SELECTION_SET_NOTE,
     }
 

@@ -26,6 +26,8 @@ class CalibrationRequest(PathFields):
             others keep theirs. None: the first one.
         gsd_m: Side of a pixel on the ground in metres, for a model that states at which ones it
             works; None: what the georeference of the images says.
+        temperature: Whether scores are made probabilities, too, by a temperature that is fitted to
+            the split; None: if the kind of change has one already. A mixture always fits one.
         precision: Type of the weights in ``out``; the scores are those of the rounded weights.
         batch_size: Tiles that go through the model at once.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
@@ -45,6 +47,7 @@ class CalibrationRequest(PathFields):
     test_time: TestTime | None = None
     kind: str | None = None
     gsd_m: float | None = None
+    temperature: bool | None = None
     precision: Precision = "float32"
     batch_size: int = 8
     device: str = "auto"

@@ -117,10 +117,8 @@ def _taken_over(
     card = card.with_threshold(kind, score, chosen)
     if not card.kinds:
         return card
-    index = card.kind_index(kind)
     # The threshold is one of scores that were divided by it.
-    warm = replace(card.kinds[index], temperature=other.kinds[index].temperature)
-    return replace(card, kinds=(*card.kinds[:index], warm, *card.kinds[index + 1 :]))
+    return card.with_temperature(kind, other.kinds[card.kind_index(kind)].temperature)
 
 
 def _by_hand(reason: str | None) -> Selection:

@@ -22,9 +22,11 @@ from changedet.evaluation.calibrate import (
 from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
 from changedet.evaluation.leakage import find_seen
 from changedet.inference.detector import load
+from changedet.kinds import KindOfChange
 from changedet.metrics.confusion import Confusion
 from changedet.metrics.protocol import SELECTION_SET_NOTE
 from changedet.models.model_file import load_model, save_model
+from changedet.models.registry import create_model
 from changedet.selection import Selection
 from changedet.types import Normalisation
 from stand_ins import untrained_network
@@ -368,3 +370,80 @@ class TestScenes:
         assert seen.chosen_on == seen.blocks > 0
         assert seen.trained_on == 0
         assert card.blocks["gap_px"] == (4 if known is None else 8)
+
+
+def write_classifier(path: Path, **card: Any) -> Path:
+    torch.manual_seed(0)
+    network = create_model("siamese_pyramid", encoder="test_efficientnet", decoder_width=8).eval()
+    with torch.no_grad():
+        # Scores that spread, and are too sure of themselves.
+        network.predict.weight *= 40
+    fields = {"tile_px": 64, "threshold": 0.25, "test_time": "none", **card}
+    options = network.options
+    save_model(path, network, ModelCard("siamese_pyramid", options, STATS, **fields))
+    return path
+
+
+def test_a_temperature_makes_scores_probabilities_and_the_same_pixels_change(
+    run, data: Path, tmp_path: Path
+):
+    model = write_classifier(tmp_path / "classifier.safetensors")
+    plain = run(model=model)
+    assert (plain.temperature, plain.card.kinds) == (None, ())
+    warm = run(model=model, temperature=True, out=tmp_path / "warm.safetensors")
+    assert warm.temperature is not None
+    assert warm.temperature != 1.0
+    assert warm.errors is not None
+    assert warm.errors[1] < warm.errors[0] == plain.errors[0]
+    assert warm.card.metrics["calibration"]["expected_calibration_error"] == warm.errors[1]
+    (kind,) = read_card(warm.out).kinds
+    assert (kind.name, kind.temperature) == ("any", warm.temperature)
+    assert kind.threshold == warm.after.threshold == read_card(warm.out).threshold
+    by_hand = [
+        figures_by_hand(one.out, data / "val", [one.after.threshold])[0] for one in (plain, warm)
+    ]
+    assert by_hand[0] == by_hand[1]
+    judged = evaluate_model(
+        EvaluationRequest(warm.out, data, tmp_path / "judged", split="val", device="cpu", panels=0)
+    )
+    assert judged.calibration is not None
+    error = judged.calibration.expected_calibration_error
+    assert error == pytest.approx(warm.errors[1], abs=2e-3)
+
+
+def test_a_temperature_that_is_stored_is_fitted_again_unless_it_is_to_stay(run, tmp_path: Path):
+    model = write_classifier(tmp_path / "classifier.safetensors")
+    first = run(model=model, temperature=True, out=tmp_path / "first.safetensors")
+    kinds = (dataclasses.replace(first.card.kinds[0], temperature=first.temperature * 3),)
+    off = write_classifier(tmp_path / "off.safetensors", kinds=kinds)
+    again = run(model=off, out=tmp_path / "again.safetensors")
+    assert again.temperature == pytest.approx(first.temperature, rel=0.02)
+    assert again.after.f1 == pytest.approx(first.after.f1, abs=2e-3)
+    kept = run(model=off, temperature=False, out=tmp_path / "kept.safetensors")
+    assert kept.temperature == kept.card.kinds[0].temperature == kinds[0].temperature
+
+
+def test_only_the_kind_that_is_calibrated_gets_a_temperature(run, tmp_path: Path):
+    network = create_model(
+        "siamese_pyramid", encoder="test_efficientnet", decoder_width=8, kinds=("any", "building")
+    ).eval()
+    kinds = (KindOfChange("any", 0.4), KindOfChange("building", 0.5))
+    card = ModelCard(
+        "siamese_pyramid", network.options, STATS, tile_px=64, threshold=0.4, kinds=kinds
+    )
+    path = tmp_path / "two.safetensors"
+    save_model(path, network, card)
+    report = run(model=path, kind="building", temperature=True)
+    first, second = report.card.kinds
+    assert first == kinds[0]
+    assert report.card.threshold == 0.4
+    assert second.temperature == report.temperature
+    assert second.threshold == report.after.threshold
+
+
+def test_distances_have_no_temperature(run):
+    with pytest.raises(ConfigError, match="are distances, which no temperature makes"):
+        run(temperature=True)
+    report = run()
+    assert (report.errors, report.temperature) == (None, None)
+    assert "expected_calibration_error" not in report.card.metrics["calibration"]
