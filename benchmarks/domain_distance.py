@@ -110,9 +110,10 @@ def other_contrast(window: BothDates, *, gain: float, offset: float) -> BothDate
 
 def noisy(window: BothDates) -> BothDates:
     """Add noise of 15 grey values to both dates."""
-    noise = np.random.default_rng(0).normal(0, 15, (2, *window.before.shape))
-    dates = (np.clip(date + one, 0, 255) for date, one in zip(window[:2], noise, strict=True))
-    return BothDates(*dates, window.valid)
+    before, after = np.random.default_rng(0).normal(0, 15, (2, *window.before.shape))
+    return BothDates(
+        np.clip(window.before + before, 0, 255), np.clip(window.after + after, 0, 255), window.valid
+    )
 
 
 CHANGES: dict[str, Callable[[BothDates], BothDates]] = {
