@@ -130,6 +130,12 @@ def read_mixture(path: Path) -> Mapping[str, MixtureEntry]:
         tree = parse_yaml(read_text(path, error=DataError))
     except yaml.YAMLError as error:
         raise DataError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    named = tree.get("sets") if isinstance(tree, dict) else None
+    if not isinstance(named, dict) or not named:
+        raise DataError(
+            f"{path}: sets must name data sets, each with its folder (data) and the kind of change "
+            "that it labels (kind)"
+        )
     try:
         read = _MixtureFile.model_validate(tree, context=path.parent)
     except ValidationError as error:

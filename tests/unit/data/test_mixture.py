@@ -103,7 +103,8 @@ def test_patterns_and_splits_choose_pairs(folder):
         ("sets: {a: {data: towns, kind: Any kind}}", r"kind must name a kind of change"),
         ("sets: {a: {data: towns, kind: any, include: x*}}", r"no pair of a is left.*'000'"),
         ("sets: {a: {data: towns, kind: any, splits: [dev]}}", r"no split 'dev'"),
-        ("sets: {}", r"sets"),
+        ("sets: {}", r"sets must name data sets"),
+        ("sets: [towns]", r"sets must name data sets"),
     ],
 )
 def test_a_faulty_mixture_is_one_clear_line(folder, text, message):
