@@ -191,3 +191,25 @@ def test_the_shell_offers_the_kinds_of_the_model(model):
     assert complete_kind(Words(model=str(model)), "") == ["any", "building", "cropland"]
     assert complete_kind(Words(models=[str(model)]), "b") == ["building"]
     assert "cropland" in complete_kind(Words(model="not there"), "c")
+
+
+@pytest.mark.usefixtures("blank_charts")
+def test_the_curve_over_lengths_is_printed_and_written(run, model, pairs_folder, tmp_path):
+    out = tmp_path / "out"
+    words = ("benchmark", "gsd", model, "--data", pairs_folder, "--out", out)
+    ended = run(*words, "--gsd", 2, "--lengths", "4,2", "--pairs", 1, "--kind", "building")
+    assert ended.code == 0, ended.err
+    assert "threshold 0.2000" in ended.out
+    (own, coarse) = json.loads((out / "gsd.json").read_text())["points"]
+    assert (own["gsd_m"], own["resampled"]["factor"]) == (2.0, 2.0)
+    assert (coarse["gsd_m"], coarse["resampled"]["factor"]) == (4.0, 4.0)
+    assert {path.name for path in out.iterdir()} == {"gsd.json", "gsd.csv", "gsd.png"}
+    for wrong, message in (
+        (("--gsd", 2, "--lengths", "fine"), "--lengths takes lengths in metres"),
+        (("--gsd", 2, "--lengths", "400"), "--lengths must lie between 0.125 and 32 m"),
+        (("--gsd", 2, "--kind", "road"), "does not know the kind of change 'road'"),
+        ((), "set --gsd, in metres"),
+    ):
+        ended = run(*words, *wrong, "--overwrite")
+        assert ended.code == 2
+        assert message in ended.err
