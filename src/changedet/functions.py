@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from changedet.choices import nearest
+from changedet.data.file_names import find_mixture
 from changedet.errors import ConfigError
 from changedet.evaluation.evaluate import evaluate_model
+from changedet.evaluation.evaluate_mixture import evaluate_mixture
 from changedet.evaluation.request import EvaluationRequest
 from changedet.training.request import TrainRequest
 from changedet.training.run import run_training
 
 if TYPE_CHECKING:
+    from changedet.evaluation.mixture_results import MixtureEvaluationResults
     from changedet.evaluation.results import EvaluationResults
     from changedet.training.callbacks import TrainingCallback
     from changedet.training.checkpoint import TrainingPosition
@@ -99,7 +102,7 @@ def evaluate(
     say: Callable[[str], None] = lambda message: None,
     progress: Progress | None = None,
     **options: Any,  # noqa: ANN401
-) -> EvaluationResults:
+) -> EvaluationResults | MixtureEvaluationResults:
     """Evaluate a model or an untrained baseline, as ``changedet evaluate`` does.
 
     Example:
@@ -108,7 +111,8 @@ def evaluate(
 
     Args:
         model: Model file, or ``baseline:NAME``.
-        data: Folder of the data set, or manifest of scenes.
+        data: Folder of the data set, manifest of scenes, or mixture of data sets, each of which is
+            then evaluated by itself.
         out: Folder for the results.
         split: Name of the split to report.
         threshold: Score in [0, 1] to use instead of the model's own.
@@ -118,7 +122,7 @@ def evaluate(
         options: Other fields of :class:`changedet.evaluation.request.EvaluationRequest`.
 
     Returns:
-        All that was found, as it stands in ``metrics.json``.
+        All that was found, as it stands in ``metrics.json``; of a mixture the figures of each set.
 
     Raises:
         ConfigError: If a setting is wrong or ``out`` is not free.
@@ -139,7 +143,8 @@ def evaluate(
         device=device,
         **options,
     )
-    return evaluate_model(request, say=say, progress=progress)
+    judge = evaluate_model if find_mixture(request.data) is None else evaluate_mixture
+    return judge(request, say=say, progress=progress)
 
 
 def _as_overrides(settings: Mapping[str, object] | Iterable[str]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ KINDS: Final[Mapping[str, tuple[str, str]]] = {
     "images": ("changedet.predict.summary", "ImagesSummary"),
     "image_pair": ("changedet.predict.summary", "ImagePairSummary"),
     "evaluation": ("changedet.evaluation.results", "EvaluationResults"),
+    "mixture_evaluation": ("changedet.evaluation.mixture_results", "MixtureEvaluationResults"),
     "training": ("changedet.training.dataset_statistics", "TrainingRecord"),
     "validation": ("changedet.training.logs", "ValidationResults"),
     "ablation": ("changedet.ablation.report_data", "AblationFindings"),

@@ -163,23 +163,6 @@ def calibrate(
     check_data(data, benchmark=benchmark)
     changed = whole_numbers("--changed-value", changed_values, such_as="1,2")
     found = Path(check_method(model, kind=kind, gsd_m=gsd))
-    mixture = check_mixture(
-        data,
-        methods=[str(found)],
-        kind=kind,
-        gsd_m=gsd,
-        benchmark=benchmark,
-        ignore_value=ignore_value,
-        changed_values=changed,
-    )
-    if mixture is not None and temperature is False:
-        raise ConfigError(
-            "a mixture settles the temperature of each kind of change; remove --no-temperature"
-        )
-    from changedet.data.index import check_splits
-
-    check_splits(data, {"split": split}, benchmark=benchmark)
-
     from changedet.evaluation.calibration_request import CalibrationRequest
 
     request = CalibrationRequest(
@@ -202,6 +185,14 @@ def calibrate(
         bands_after=band_numbers("--bands-after", bands_after),
         existing=existing,
     )
+    mixture = check_mixture(request, method=str(found), kind=kind)
+    if mixture is not None and temperature is False:
+        raise ConfigError(
+            "a mixture settles the temperature of each kind of change; remove --no-temperature"
+        )
+    from changedet.data.index import check_splits
+
+    check_splits(data, {"split": split}, benchmark=benchmark)
     size_bytes = (_on_one_set if mixture is None else _on_mixture)(request, quiet=quiet)
     typer.echo(f"model file: {out} ({size_bytes / 1e6:.1f} MB)")
 
@@ -241,7 +232,7 @@ def _on_mixture(request: "CalibrationRequest", *, quiet: bool) -> int:
     table = Table()
     table.add_column("data set")
     table.add_column("kind")
-    for column in ("pairs", "F1 before", "F1", "best F1", "calibration error"):
+    for column in ("pairs", "F1 before", "F1", "best F1", "ECE"):
         table.add_column(column, justify="right")
     for name, one in report.sets.items():
         figures = (one.f1_before, one.f1, one.best_f1, one.expected_calibration_error)

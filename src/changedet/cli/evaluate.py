@@ -33,13 +33,15 @@ from changedet.cli.options import (
     band_numbers,
     whole_numbers,
 )
-from changedet.cli.preflight import check_data, check_device, check_method
+from changedet.cli.preflight import check_data, check_device, check_method, check_mixture
 from changedet.cli.streams import results_console
 from changedet.cli.wording import figure, speaker, with_options
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from changedet.evaluation.mixture_results import MixtureEvaluationResults
+    from changedet.evaluation.request import EvaluationRequest
     from changedet.evaluation.results import EvaluationResults
     from changedet.metrics.calibration import Calibration
 
@@ -106,7 +108,8 @@ def evaluate(
     """Measure a model or an untrained method on a labelled split.
 
     Reports figures at a threshold chosen beforehand, and at the best one for comparison, with the
-    precision-recall curve, a table of all pairs and pictures.
+    precision-recall curve, a table of all pairs and pictures. Of a mixture of data sets each one is
+    evaluated by itself, for the kind of change that it labels.
     """
     from changedet.evaluation.request import EvaluationRequest, check_request
 
@@ -137,7 +140,7 @@ def evaluate(
     check_request(request)
     check_device(device)
     check_data(data, benchmark=benchmark)
-    check_method(
+    found = check_method(
         model,
         test_time=test_time,
         kind=kind,
@@ -145,11 +148,19 @@ def evaluate(
         encoder=encoder,
         encoder_weights=encoder_weights,
     )
+    mixture = check_mixture(request, method=found, also=("kind",))
     from changedet.data.index import check_splits
 
     splits = {"split": split, "threshold_split": threshold_split}
     check_splits(data, splits, benchmark=benchmark)
 
+    (_on_one_set if mixture is None else _on_mixture)(request, as_json=as_json, quiet=quiet)
+    if not as_json:
+        typer.echo(f"results: {out}")
+
+
+def _on_one_set(request: "EvaluationRequest", *, as_json: bool, quiet: bool) -> None:
+    """Evaluate on one data set, and show what was found."""
     from changedet.cli.pair_progress import pair_progress
     from changedet.evaluation.evaluate import evaluate_model
 
@@ -158,10 +169,62 @@ def evaluate(
     if as_json:
         typer.echo(results.to_json(), nl=False)
         return
-    results_console().print(_table(results, title=f"{data}, split {split}, {results.images} pairs"))
+    title = f"{request.data}, split {request.split}, {results.images} pairs"
+    results_console().print(_table(results, title=title))
     for line in _remarks(results):
         typer.echo(with_options(line))
-    typer.echo(f"results: {out}")
+
+
+def _on_mixture(request: "EvaluationRequest", *, as_json: bool, quiet: bool) -> None:
+    """Evaluate on each data set of a mixture, and show a row for each."""
+    from changedet.cli.pair_progress import pair_progress
+    from changedet.evaluation.evaluate_mixture import evaluate_mixture
+
+    with pair_progress("evaluate", quiet=quiet) as progress:
+        results = evaluate_mixture(request, say=speaker(quiet=quiet), progress=progress)
+    if as_json:
+        typer.echo(results.to_json(), nl=False)
+        return
+    typer.echo(f"{request.data}, split {request.split}, {results.images} pairs")
+    results_console().print(_table_of_sets(results))
+    worst = "" if results.worst_set is None else f" ({results.worst_set})"
+    typer.echo(f"mean F1 {figure(results.mean_f1)}, worst {figure(results.worst_f1)}{worst}")
+    for name, one in results.sets.items():
+        if one.threshold is None:
+            typer.echo(f"{name}: the model has no threshold for it")
+        elif one.note is not None:
+            typer.echo(with_options(f"{name}: {one.note}"))
+
+
+def _table_of_sets(results: "MixtureEvaluationResults") -> "Table":
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    # Narrow enough for 80 columns.
+    table = Table(box=SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
+    for column in ("data set", "kind"):
+        table.add_column(column, no_wrap=True)
+    for column in ("pairs", "F1", "interval", "precision", "recall", "best F1", "AP", "ECE"):
+        table.add_column(column, justify="right")
+    for name, one in results.sets.items():
+        low, high = one.intervals.get("f1", (math.nan, math.nan))
+        table.add_row(
+            name,
+            one.change_kind or "-",
+            str(one.images),
+            _short(one.f1),
+            "-" if math.isnan(low) else f"{low:.3f}-{high:.3f}",
+            _short(one.precision),
+            _short(one.recall),
+            _short(one.best_f1),
+            _short(one.average_precision),
+            _short(one.expected_calibration_error),
+        )
+    return table
+
+
+def _short(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def _table(results: "EvaluationResults", *, title: str) -> "Table":

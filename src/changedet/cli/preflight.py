@@ -14,6 +14,8 @@ from changedet.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from changedet.evaluation.calibration_request import CalibrationRequest
+    from changedet.evaluation.request import EvaluationRequest
     from changedet.storage.output_folder import Existing
 
 
@@ -135,39 +137,42 @@ def check_data(root: Path, *, benchmark: str | None = None) -> None:
 
 
 def check_mixture(
-    data: Path, *, methods: Sequence[str], kind: str | None = None, **settings: object
+    request: EvaluationRequest | CalibrationRequest,
+    *,
+    method: str,
+    kind: str | None = None,
+    also: Sequence[str] = (),
 ) -> Path | None:
-    """Read a mixture of data sets, and refuse what does not go with it.
+    """Read the mixture of data sets that is named as data, and refuse what does not go with it.
 
     Args:
-        data: What the user named as data.
-        methods: Model files and names of baselines, as :func:`check_method` gives them.
+        request: What is asked for.
+        method: Model file or name of a baseline, as :func:`check_method` gives it.
         kind: Only the sets of this kind are used.
-        settings: What is for one data set, by the setting's name; None: not given.
+        also: Further settings that a mixture states for each of its sets.
 
     Returns:
         The mixture's file; None if it is none.
 
     Raises:
-        ConfigError: If something was given that the mixture states for each of its sets, or a model
-            knows none of its kinds of change.
+        ConfigError: If something was given that the mixture states for each of its sets, or the
+            model knows none of its kinds of change.
         DataError: If the mixture cannot be used.
     """
     from changedet.baselines.names import is_baseline
     from changedet.data.file_names import find_mixture
 
-    mixture = find_mixture(data)
+    mixture = find_mixture(request.data)
     if mixture is None:
         return None
     from changedet.card import read_card
     from changedet.data.mixture_file import check_beside, read_mixture
     from changedet.evaluation.mixture_sets import sets_for
 
-    check_beside(mixture, settings)
+    check_beside(mixture, request, also=also)
     shown = {name: entry.kind for name, entry in read_mixture(mixture).items()}
-    for method in methods:
-        card = None if is_baseline(method) else read_card(method)
-        sets_for(card, shown, model=method, mixture=mixture, kind=kind)
+    card = None if is_baseline(method) else read_card(method)
+    sets_for(card, shown, model=method, mixture=mixture, kind=kind)
     return mixture
 
 

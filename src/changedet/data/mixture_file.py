@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 LAYOUT: Final = "mixture"
 _LARGEST_WEIGHT = 1000.0
 _LARGEST_GSD_M = 10_000.0
+# What a request can say of a data set, and a mixture says of each.
+_OF_ONE_SET: Final = ("gsd_m", "benchmark", "ignore_value", "changed_values")
 
 
 def _kind(name: str) -> str:
@@ -150,18 +152,19 @@ def read_mixture(path: Path) -> Mapping[str, MixtureEntry]:
     return read.sets
 
 
-def check_beside(mixture: Path, given: Mapping[str, object]) -> None:
+def check_beside(mixture: Path, request: object, *, also: Sequence[str] = ()) -> None:
     """Refuse settings of one data set, which a mixture states for each of its own.
 
     Args:
         mixture: Its file.
-        given: What was asked for by the setting's name; None: nothing was.
+        request: Has these settings as attributes; None: nothing was asked for.
+        also: Further settings that are refused.
 
     Raises:
-        ConfigError: If something was.
+        ConfigError: If something was asked for.
     """
-    for setting, value in given.items():
-        if value is not None:
+    for setting in (*_OF_ONE_SET, *also):
+        if getattr(request, setting) is not None:
             raise ConfigError(
                 f"`{setting}` is for one data set, and {mixture} states it for each of its sets; "
                 "remove it"

@@ -127,6 +127,7 @@ def leave_out(index: PairIndex, names: Sequence[str]) -> PairIndex:
     return replace(
         index,
         splits={split: pairs for split, pairs in splits.items() if pairs},
+        data_sets={name: one for name, one in index.data_sets.items() if name not in names},
         notes=(
             *(note for note in index.notes if not note.startswith(own)),
             f"left out: {', '.join(names)}",

@@ -124,7 +124,7 @@ def calibrate_on_mixture(
     mixture = find_mixture(request.data)
     if mixture is None:
         raise ConfigError(f"{request.data} is no mixture of data sets; use calibrate_model()")
-    check_mixture_request(request, mixture)
+    check_beside(mixture, request)
     request = replace(request, model=find_model(request.model))
     # At best this is told before the labels of all sets are read.
     read_card(request.model).for_kind(request.kind)
@@ -158,23 +158,6 @@ def calibrate_on_mixture(
     new = _new_card(request, card, opened.index.name, settled=settled, sets=sets)
     save_model(out, model, new, precision=request.precision)
     return MixtureCalibrationReport(out, new, tuple(settled.values()), sets, out.stat().st_size)
-
-
-def check_mixture_request(request: CalibrationRequest, mixture: Path) -> None:
-    """Refuse settings that a mixture states for each of its sets.
-
-    Raises:
-        ConfigError: Naming the setting.
-    """
-    check_beside(
-        mixture,
-        {
-            "gsd_m": request.gsd_m,
-            "ignore_value": request.ignore_value,
-            "changed_values": request.changed_values,
-            "benchmark": request.benchmark,
-        },
-    )
 
 
 @dataclass(frozen=True)
@@ -339,11 +322,8 @@ def _new_card(
         )
         kind = name if card.kinds else None
         card = card.with_threshold(kind, found.threshold, selection)
-        kinds = tuple(
-            replace(one, temperature=found.temperature) if one.name == name else one
-            for one in card.kinds
-        )
-        card = replace(card, kinds=kinds)
+        if kind is not None:
+            card = card.with_temperature(kind, found.temperature)
         metrics[calibration_key(card, card.kind_index(kind))] = {
             "split": request.split,
             "images": selection.images,

@@ -6,6 +6,7 @@ Figures at the best and at a fixed threshold, figures of each pair, a curve and 
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ from numpy.typing import NDArray
 
 from changedet._version import __version__
 from changedet.baselines.names import is_baseline
+from changedet.data.file_names import find_mixture
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding, LabelScan
 from changedet.data.rasters.manifest import READING_SCENES, find_manifest, read_manifest
 from changedet.data.training.pairs import DecodedPair
-from changedet.errors import DataError
+from changedet.errors import ConfigError, DataError
+from changedet.evaluation.earlier import earlier_results
 from changedet.evaluation.examples import choose_pairs, write_panels
 from changedet.evaluation.leakage import find_seen, other_bands_note
 from changedet.evaluation.model_data import (
@@ -93,6 +96,10 @@ def evaluate_model(
         StorageError: If the results cannot be written.
     """
     check_request(request)
+    if find_mixture(request.data) is not None:
+        raise ConfigError(
+            f"{request.data} is a mixture of data sets; use evaluate_mixture() for it"
+        )
     with claimed(request.out, marker=METRICS, existing=request.existing):
         return _evaluate(request, say=say, progress=progress)
 
@@ -100,7 +107,35 @@ def evaluate_model(
 def _evaluate(
     request: EvaluationRequest, *, say: Callable[[str], None], progress: Progress | None
 ) -> EvaluationResults:
-    source = source_of(
+    source = open_source(request)
+    if find_manifest(request.data) is not None:
+        say(READING_SCENES)
+    index = index_for(request, source)
+    check_pixel_type(request.model, source.pixel_type, index, data=request.data)
+    kind = kind_note(source.detector.card, source.detector.kind, given=request.kind)
+    if kind is not None:
+        say(kind)
+    pairs = _labelled(request, source, index, split=request.split)
+    source, gsd = at_working_gsd(source, pairs, given=request.gsd_m, say=say)
+    scan = scan_labels_as_trained(
+        index,
+        [] if source.card is None else [source.card],
+        ignore_value=request.ignore_value,
+        changed_values=request.changed_values,
+    )
+    judged = Judged(request, source, index, gsd=gsd, scan=scan)
+    for sentence in (*index.notes, *judged.notes()):
+        say(sentence)
+    evaluated = judge_split(judged, progress=progress)
+    retired = earlier_results(request.out)
+    with result_folder(request.out, marker=METRICS, retire=retired) as folder:
+        evaluated.write(folder)
+    return evaluated.results
+
+
+def open_source(request: EvaluationRequest) -> ScoreSource:
+    """Open the model or the baseline that is to be evaluated."""
+    return source_of(
         open_detector(
             request.model,
             device=request.device,
@@ -111,50 +146,31 @@ def _evaluate(
             encoder_weights=request.encoder_weights,
         )
     )
-    if find_manifest(request.data) is not None:
-        say(READING_SCENES)
-    index = _index(request, source)
-    check_pixel_type(request.model, source.pixel_type, index, data=request.data)
-    kind = kind_note(source.detector.card, source.detector.kind, given=request.kind)
-    if kind is not None:
-        say(kind)
-    pairs = _labelled(request, source, index, split=request.split)
-    source, gsd = at_working_gsd(source, pairs, given=request.gsd_m, say=say)
-    judged = _Judged(request, source, index, gsd=gsd)
-    scan = scan_labels_as_trained(
-        index,
-        [] if source.card is None else [source.card],
-        ignore_value=request.ignore_value,
-        changed_values=request.changed_values,
-    )
-    encoding = scan.encoding
-    for sentence in (
-        *index.notes,
-        *(other_bands_note(source.card, index) if source.card else ()),
-        f"labels: {encoding.describe()}",
-        *scan.notes,
-        *_no_change(judged, scan),
-    ):
-        say(sentence)
-    started = time.monotonic()
-    choice, histogram = _count(judged, encoding=encoding, progress=progress)
-    seconds = time.monotonic() - started
-    results = _judge(judged, choice, histogram, encoding=encoding, seconds=seconds)
-    with result_folder(request.out, marker=METRICS) as folder:
-        _write_results(folder, judged, results, histogram=histogram)
-    return results
 
 
-class _Judged:
-    """What is evaluated on what: the scores' source, the data, the pairs of the splits in use."""
+class Judged:
+    """What is evaluated on what: the scores' source, the data, the pairs of the splits in use.
+
+    Attributes:
+        known_as: The data set, and once more under each other name by which a model may know it.
+    """
 
     def __init__(
-        self, request: EvaluationRequest, source: ScoreSource, index: PairIndex, *, gsd: GsdMatch
+        self,
+        request: EvaluationRequest,
+        source: ScoreSource,
+        index: PairIndex,
+        *,
+        gsd: GsdMatch,
+        scan: LabelScan,
+        names: Sequence[str] = (),
     ) -> None:
         self.request = request
         self.source = source
         self.index = index
         self.gsd = gsd
+        self.scan = scan
+        self.known_as = (index, *(replace(index, name=name) for name in names))
         self.pairs = _labelled(request, source, index, split=request.split)
         self.choosing = (
             None
@@ -162,9 +178,53 @@ class _Judged:
             else _labelled(request, source, index, split=request.threshold_split)
         )
 
+    @property
+    def to_score(self) -> int:
+        """How many pairs are scored."""
+        return len(self.pairs) + len(self.choosing or ())
+
     def score(self, pair: DecodedPair) -> NDArray[np.float32]:
         """Score one pair, (H, W)."""
         return self.source.score(pair, mode=self.request.mode)
+
+    def notes(self) -> list[str]:
+        """Say what the user should know of the data."""
+        card = self.source.card
+        return [
+            *(other_bands_note(card, self.index) if card else ()),
+            f"labels: {self.scan.encoding.describe()}",
+            *self.scan.notes,
+            *_no_change(self, self.scan),
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """What was found on a split, ready to be written.
+
+    Attributes:
+        judged: What was evaluated.
+        results: What was found.
+        histogram: The counts.
+    """
+
+    judged: Judged
+    results: EvaluationResults
+    histogram: ScoreHistogram
+
+    def write(self, folder: Path) -> None:
+        """Write all files of an evaluation into a folder that is there."""
+        _write_results(folder, self.judged, self.results, histogram=self.histogram)
+
+
+def judge_split(judged: Judged, *, progress: Progress | None) -> Evaluated:
+    """Score a split and compute all figures, by both protocols."""
+    started = time.monotonic()
+    encoding = judged.scan.encoding
+    choice, histogram = _count(judged, encoding=encoding, progress=progress)
+    seconds = time.monotonic() - started
+    results = _judge(judged, choice, histogram, encoding=encoding, seconds=seconds)
+    return Evaluated(judged, results, histogram)
 
 
 def _channels_for(request: EvaluationRequest) -> int | None:
@@ -180,7 +240,10 @@ def _channels_for(request: EvaluationRequest) -> int | None:
     return index_pairs(request.data, benchmark=request.benchmark, channels=None).channels
 
 
-def _index(request: EvaluationRequest, source: ScoreSource, *, labelled: bool = True) -> PairIndex:
+def index_for(
+    request: EvaluationRequest, source: ScoreSource, *, labelled: bool = True
+) -> PairIndex:
+    """Find the pairs as the model wants them: its bands."""
     return index_pairs(
         request.data,
         benchmark=request.benchmark,
@@ -194,7 +257,7 @@ def _labelled(
     request: EvaluationRequest, source: ScoreSource, index: PairIndex, *, split: str
 ) -> tuple[LabelledPair, ...]:
     if split not in index.splits:
-        everything = _index(request, source, labelled=False)
+        everything = index_for(request, source, labelled=False)
         if split in everything.splits:
             raise DataError(
                 f"split {split!r} of {request.data} has no labels to compare with; add them, or "
@@ -203,7 +266,7 @@ def _labelled(
     return index.split(split)
 
 
-def _no_change(judged: _Judged, scan: LabelScan) -> list[str]:
+def _no_change(judged: Judged, scan: LabelScan) -> list[str]:
     """Warn of figures that would be 0 or undefined however good the scores are."""
     if scan.share_of(judged.pairs) != 0.0:
         return []
@@ -215,7 +278,7 @@ def _no_change(judged: _Judged, scan: LabelScan) -> list[str]:
 
 
 def _count(
-    judged: _Judged, *, encoding: LabelEncoding, progress: Progress | None
+    judged: Judged, *, encoding: LabelEncoding, progress: Progress | None
 ) -> tuple[ThresholdChoice, ScoreHistogram]:
     """Settle the threshold, on another split first if it is to be chosen there, and count."""
     request, index = judged.request, judged.index
@@ -251,7 +314,7 @@ def _count(
 
 
 def _judge(
-    judged: _Judged,
+    judged: Judged,
     choice: ThresholdChoice,
     histogram: ScoreHistogram,
     *,
@@ -263,7 +326,11 @@ def _judge(
     seen = None if source.card is None else find_seen(source.card, index, split=request.split)
     fixed: FixedThresholdResult | None = None
     if choice.value is not None:
-        note = threshold_note(choice, source, index, split=request.split, seen=seen)
+        notes = [
+            threshold_note(choice, source, one, split=request.split, seen=seen)
+            for one in judged.known_as
+        ]
+        note = "; ".join(dict.fromkeys(one for one in notes if one)) or None
         figures = fixed_threshold_metrics(histogram, choice.value, note=note)
         fixed = FixedThresholdResult(**vars(figures), threshold_source=choice.source)
     card = source.card
@@ -312,7 +379,7 @@ def _first_number(*candidates: float | None) -> float:
 
 def _write_results(
     folder: Path,
-    judged: _Judged,
+    judged: Judged,
     results: EvaluationResults,
     *,
     histogram: ScoreHistogram,

@@ -18,7 +18,8 @@ class EvaluationRequest(PathFields):
 
     Attributes:
         model: Model file, or ``baseline:NAME``.
-        data: Folder of the data set, or manifest of scenes.
+        data: Folder of the data set, manifest of scenes, or, for
+            :func:`changedet.evaluation.evaluate_mixture.evaluate_mixture`, mixture of data sets.
         out: Folder for the results.
         split: Name of the split to report.
         benchmark: Name of a known benchmark; None: the layout is found out.

@@ -103,7 +103,7 @@ def claimed(out: Path, *, marker: str, existing: Existing) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def result_folder(out: Path, *, marker: str) -> Iterator[Path]:
+def result_folder(out: Path, *, marker: str, retire: Iterable[str] = ()) -> Iterator[Path]:
     """Offer an empty folder to write to, whose content goes to ``out`` when all went well.
 
     Files of the user's own in an existing ``out`` stay there. After an error or Ctrl-C nothing of
@@ -113,6 +113,7 @@ def result_folder(out: Path, *, marker: str) -> Iterator[Path]:
     Args:
         out: Final place.
         marker: Name of the file that tells a finished result; it is put in place last.
+        retire: As for :func:`replace_content`.
 
     Raises:
         StorageError: If it cannot be written.
@@ -125,7 +126,7 @@ def result_folder(out: Path, *, marker: str) -> Iterator[Path]:
         products.mkdir(parents=True)
         yield products
         _remove_leftovers(out)
-        publish(out, work, marker=marker)
+        publish(out, work, marker=marker, retire=retire)
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from changedet.card import ModelCard, read_card, read_precision, replace_card
+from changedet.card import read_card, read_precision, replace_card
 from changedet.cli.calibrate import calibrate
 from changedet.cli.wording import with_options
 from changedet.data.index import index_pairs
@@ -24,62 +24,16 @@ from changedet.evaluation.calibrate_mixture import (
 )
 from changedet.evaluation.calibration_request import CalibrationRequest
 from changedet.inference.detector import load
-from changedet.kinds import KindOfChange
 from changedet.metrics.confusion import confusion_at
 from changedet.metrics.counter import ScoreCounter
 from changedet.metrics.histogram import ScoreHistogram
 from changedet.metrics.shared_kind import settle_kind
-from changedet.models.model_file import save_model
-from changedet.models.registry import create_model
-from changedet.types import Normalisation
-from conftest import write_split_folders
-
-STATS = Normalisation((120.0,) * 3, (120.0,) * 3, (60.0,) * 3, (60.0,) * 3)
-GSD_M = {"towns": 0.5, "suburbs": 1.0, "fields": 2.0}
-KINDS = {"towns": "building", "suburbs": "building", "fields": "cropland"}
-SIGNS = torch.tensor([1.0, -1.0, 1.0]).view(3, 1, 1, 1)
-#: As a training left it: other scores, so other thresholds.
-FORMER = (
-    KindOfChange("any", 0.25, temperature=1.5),
-    KindOfChange("building", 0.3, temperature=2.5),
-    KindOfChange("cropland", 0.9, temperature=0.5),
-)
+from mixtures import FORMER, GSD_M, KINDS, write_mixture, write_model
 
 
 @pytest.fixture(scope="module")
 def mixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("mixture")
-    lines = ["sets:"]
-    for name, (pairs, size_px) in {"towns": (2, 64), "suburbs": (1, 64), "fields": (1, 96)}.items():
-        write_split_folders(folder / name, counts=(1, pairs, 0), size_px=size_px)
-        lines.append(f"  {name}: {{data: {name}, kind: {KINDS[name]}, gsd_m: {GSD_M[name]}}}")
-    path = folder / "mixture.yaml"
-    path.write_text("\n".join(lines))
-    return path
-
-
-def write_model(path: Path, **fields: Any) -> Path:
-    torch.manual_seed(5)
-    network = create_model(
-        "siamese_pyramid",
-        encoder="test_efficientnet",
-        decoder_width=8,
-        kinds=tuple(kind.name for kind in fields.get("kinds", FORMER)) or ("any",),
-    )
-    # Finds most of the bright squares, by chance.
-    with torch.no_grad():
-        drawn = torch.empty(3, 8, 1, 1).normal_(std=3.0) * SIGNS
-        network.predict.weight.copy_(drawn[: len(network.kinds)])
-    network.eval()
-    card = ModelCard(
-        "siamese_pyramid",
-        network.options,
-        STATS,
-        tile_px=64,
-        **{"kinds": FORMER, "working_gsd_m": (0.5, 1.0), "threshold": 0.25, **fields},
-    )
-    save_model(path, network, card)
-    return path
+    return write_mixture(tmp_path_factory.mktemp("mixture"))
 
 
 @pytest.fixture(scope="module")
