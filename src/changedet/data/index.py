@@ -45,6 +45,7 @@ __all__ = [
     "PairPaths",
     "Survey",
     "accept",
+    "check_one_data_set",
     "check_splits",
     "files_of",
     "index_pairs",
@@ -162,15 +163,7 @@ def survey(
         ConfigError: If there is no such benchmark.
     """
     row = None if benchmark is None else find_benchmark(benchmark)
-    mixture = find_mixture(root)
-    if mixture is not None:
-        from changedet.data.mixture_file import read_mixture
-
-        folders = [str(entry.data) for entry in read_mixture(mixture).values()]
-        raise DataError(
-            f"{mixture} is a mixture of data sets, which training takes as a whole; here, give one "
-            f"of them: {first_few(folders)}"
-        )
+    check_one_data_set(root)
     manifest = find_manifest(root)
     if manifest is not None:
         if row is not None:
@@ -197,6 +190,24 @@ def survey(
     files = [pair for pairs in found.splits.values() for pair in pairs]
     found.faults += misplaced_pictures(pair for pair in files if isinstance(pair, PairPaths))
     return found
+
+
+def check_one_data_set(root: Path) -> None:
+    """Refuse a mixture, where one data set is asked for.
+
+    Raises:
+        DataError: If it is one, naming its data sets.
+    """
+    mixture = find_mixture(root)
+    if mixture is None:
+        return
+    from changedet.data.mixture_file import read_mixture
+
+    folders = [str(entry.data) for entry in read_mixture(mixture).values()]
+    raise DataError(
+        f"{mixture} is a mixture of data sets, which training, evaluation and calibration take as "
+        f"a whole; here, give one of them: {first_few(folders)}"
+    )
 
 
 def check_splits(

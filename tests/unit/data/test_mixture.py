@@ -17,6 +17,8 @@ from changedet.data.training.augmentation import Augmentation
 from changedet.data.training.pairs import PairDataset
 from changedet.data.training.sampling import SampleKey
 from changedet.errors import ConfigError, DataError
+from changedet.evaluation.benchmark.request import AccuracyRequest
+from changedet.evaluation.gsd_curve.request import GsdCurveRequest
 from changedet.types import IGNORED
 from conftest import write_pair, write_raster, write_split_folders
 
@@ -260,3 +262,16 @@ def test_some_training_pairs_can_validate_instead(folder):
     assert [pair.name for pair in splits["train"]] == ["a/000", "a/001"]
     names = sorted(pair.name for pair in splits["val"])
     assert names == ["a/000", "a/001", "a/train_002", "a/train_003"]
+
+
+def test_benchmarks_take_one_data_set_of_a_mixture(tmp_path):
+    path = tmp_path / "mixture.yaml"
+    (tmp_path / "towns").mkdir()
+    path.write_text("sets: {towns: {data: towns, kind: building}}")
+    out = tmp_path / "out"
+    for request in (
+        AccuracyRequest(data=path, out=out, methods=("baseline:difference",)),
+        GsdCurveRequest(model="m.safetensors", data=path, out=out),
+    ):
+        with pytest.raises(DataError, match=r"is a mixture .* give one of them: .*towns"):
+            request.check()

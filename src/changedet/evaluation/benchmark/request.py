@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from changedet.baselines.names import full_name
+from changedet.data.index import check_one_data_set
 from changedet.data.tools.near_duplicates import DEFAULT_LIMIT
 from changedet.errors import ConfigError
 from changedet.inference.working_gsd import check_gsd
@@ -79,7 +80,9 @@ class AccuracyRequest(PathFields):
 
         Raises:
             ConfigError: Naming the option.
+            DataError: If the data are a mixture of data sets.
         """
+        check_one_data_set(self.data)
         if not self.methods and self.baselines == "none":
             raise ConfigError(
                 "there is nothing to evaluate; give a model file or baseline:NAME, or remove "

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from changedet.card import check_threshold
+from changedet.data.index import check_one_data_set
 from changedet.errors import ConfigError
 from changedet.inference.working_gsd import check_gsd
 from changedet.storage.markers import GSD_CURVE
@@ -67,8 +68,10 @@ class GsdCurveRequest(PathFields):
 
         Raises:
             ConfigError: Naming the setting.
+            DataError: If the data are a mixture of data sets.
         """
         check_result_folder(self.out, marker=GSD_CURVE, existing=self.existing)
+        check_one_data_set(self.data)
         if self.threshold is not None:
             check_threshold(self.threshold)
         if self.gsd_m is not None:
