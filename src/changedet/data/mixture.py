@@ -170,7 +170,7 @@ def by_set(pairs: Sequence[LabelledPair]) -> dict[str, list[int]]:
     """
     places: dict[str, list[int]] = {}
     for place, pair in enumerate(pairs):
-        member = member_of(pair)
-        if member is not None:
-            places.setdefault(member.name, []).append(place)
+        name = set_name(pair)
+        if name:
+            places.setdefault(name, []).append(place)
     return places

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from changedet.domain import zoom_to
 from changedet.errors import ConfigError
 from changedet.raster.remark import Remark, note, warning
 
@@ -149,6 +150,5 @@ def remarks_on_gsd(match: GsdMatch, *, measured: float | None) -> Iterator[Remar
 def _factor(gsd_m: float, working: tuple[float, float] | None) -> float:
     if working is None:
         return 1.0
-    low, high = working
-    factor = gsd_m / min(max(gsd_m, low), high)
+    factor = zoom_to(working, gsd_m)
     return 1.0 if 1 / _EQUAL <= factor <= _EQUAL else min(factor, MOST_ENLARGED)

@@ -63,11 +63,12 @@ def _judge(member: MixtureSet, histogram: ScoreHistogram, kind: KindOfChange) ->
     threshold = kind.threshold
     if kind.temperature is not None:
         histogram = recalibrated(histogram, kind.temperature)
-    is_telling = threshold is not None and bool(histogram.changed.any())
     return SetValidation(
         member.name,
         member.kind,
         histogram,
-        confusion_at(histogram, threshold).f1 if is_telling and threshold is not None else math.nan,
+        math.nan
+        if threshold is None or not histogram.changed.any()
+        else confusion_at(histogram, threshold).f1,
         max_f1(histogram).f1,
     )
