@@ -176,9 +176,8 @@ def reliability_figure(calibration: Calibration, *, title: str) -> Figure:
     axes.set_title(title, color=_INK, loc="left", fontsize=12, parse_math=False)
     axes.set(xlim=(0.0, 1.0), ylim=(0.0, 1.02))
     axes.set_ylabel("Share of these pixels that has changed")
-    axes.plot([0, 1], [0, 1], color=_FAINT, lw=0.7, ls=(0, (4, 4)))
-    axes.annotate(
-        "scores are probabilities", (0.62, 0.64), color=_FAINT, fontsize=8, rotation=38, ha="center"
+    axes.plot(
+        [0, 1], [0, 1], color=_FAINT, lw=0.7, ls=(0, (4, 4)), label="scores that are probabilities"
     )
     filled = [one for one in calibration.bins if one.pixels]
     error = calibration.expected_calibration_error
