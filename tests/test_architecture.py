@@ -7,7 +7,6 @@ LAYERS = [
     {"errors", "types", "palette", "storage", "choices", "_optional", "_version"},
     {"selection", "domain"},
     {"kinds"},
-    {"card_format_1"},
     {"card"},
     {"nn", "raster"},
     {"vector"},
@@ -38,7 +37,7 @@ ONLY_IN = {
     "jinja2": {"rendering/"},
     "matplotlib": {"rendering/"},
     "pydantic": {
-        *("card.py", "storage/", "data/rasters/", "data/mixture_file.py"),
+        *("card/", "storage/", "data/rasters/", "data/mixture_file.py"),
         "models/file_options.py",
         *("training/", "evaluation/", "predict/", "ablation/"),
     },

@@ -1,49 +1,29 @@
-"""What a model file holds besides its weights, read and checked without PyTorch."""
+"""What a model file holds besides its weights, without PyTorch."""
 
 import dataclasses
-import json
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, get_args
 
 from annotated_types import Ge, Le, MaxLen
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from safetensors import SafetensorError, safe_open
+from pydantic import ConfigDict
 
 from changedet._version import __version__
-from changedet.card_format_1 import upgrade_card
 from changedet.choices import check_choice, nearest
 from changedet.domain import Domain
-from changedet.errors import CheckpointError, ConfigError
+from changedet.errors import ConfigError
 from changedet.kinds import KindOfChange, check_kinds
 from changedet.selection import Selection
-from changedet.storage.atomic import write_bytes
-from changedet.storage.text import first_few, is_file
-from changedet.types import Normalisation, PixelType, Precision, TestTime
+from changedet.types import Normalisation, PixelType, TestTime
 
 #: Version of the card's layout; a reader refuses newer ones.
 FORMAT_VERSION = 2
-#: Metadata keys of the card, the number of parameters and the type of the weights.
-CARD_KEY = "changedet"
-PARAMETERS_KEY = "parameters"
-PRECISION_KEY = "precision"
 #: Side of the largest tile that a network is trained on, in pixels.
 LARGEST_TILE_PX = 4096
 #: A band of a raster, counted from 1; no format holds more.
 Band = Annotated[int, Ge(1), Le(65_535)]
-#: Characters of the largest card that is read; cards of many scenes have some thousands.
-_MOST_CHARACTERS = 16_000_000
-# Digits of the largest number of parameters that is believed.
-_LONGEST_COUNT = 18
-_LENGTH_BYTES = 8
 #: Name of the figures that a calibration adds to a card's metrics.
 CALIBRATION = "calibration"
-#: A zip archive (what torch.save writes), or a bare pickle of protocol 2 to 5 (older ones).
-_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 @dataclass(frozen=True)
@@ -242,38 +222,6 @@ class ModelCard:
         return {key: _without_nan(value) for key, value in values.items()}
 
 
-class _Scene(BaseModel):
-    name: str
-    before: str
-    crs: str | None
-    transform: tuple[float, float, float, float, float, float]
-    training: list[tuple[int, int, int, int]]
-    validation: list[tuple[int, int, int, int]]
-
-
-class _Blocks(BaseModel):
-    gap_px: int
-    scenes: list[_Scene]
-
-
-class _Label(BaseModel):
-    kind: str | None = None
-    changed: list[int]
-    ignore_value: int | None = None
-
-
-class _Recipe(BaseModel):
-    data: dict[str, Any] = {}
-
-
-class _FreeParts(BaseModel):
-    """What the program reads inside those parts of a card that may hold anything."""
-
-    label: _Label | None = None
-    recipe: _Recipe | None = None
-    blocks: _Blocks | None = None
-
-
 def calibration_key(card: ModelCard, index: int) -> str:
     """Name the figures of a calibration in a card's metrics.
 
@@ -297,161 +245,6 @@ def check_threshold(threshold: float) -> float:
             "distance, so halve a distance to get it"
         )
     return threshold
-
-
-def checked_name(path: str | Path) -> Path:
-    """Let a path through that a model file may have.
-
-    Raises:
-        ConfigError: If it has another ending.
-    """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise ConfigError(f"a model file must end in .safetensors, got {path.name!r}; rename it")
-    return path
-
-
-def read_card(path: str | Path) -> ModelCard:
-    """Read only what a model file says, not its weights.
-
-    Raises:
-        CheckpointError: If it is no model file, or is cut short.
-    """
-    path = Path(path)
-    text = _metadata(path).get(CARD_KEY)
-    if text is None:
-        raise CheckpointError(
-            f"{path} has tensors but no model card: not a changedet model; expected a file written "
-            "by `changedet train` (to use it as encoder weights: `model.encoder_weights=FILE`)"
-        )
-    if len(text) > _MOST_CHARACTERS:
-        raise _unreadable(path, f"it has {len(text):,} characters")
-    try:
-        return _card(json.loads(text))
-    except ValidationError as error:
-        faults = [
-            f"{'.'.join(map(str, fault['loc']))[:200] or 'the card'}: {fault['msg']}"
-            for fault in error.errors(include_url=False, include_input=False)
-        ]
-        raise _unreadable(path, first_few(faults, separator="; ")) from error
-    except (ValueError, TypeError, KeyError, RecursionError, ConfigError) as error:
-        raise _unreadable(path, str(error)) from error
-
-
-def replace_card(source: Path, target: Path, card: ModelCard) -> None:
-    """Write a model file again with another card; its tensors stay as they are, byte by byte.
-
-    Args:
-        source: The model file.
-        target: The file to write, which may be the same.
-        card: The new card; the network must be that of the file.
-
-    Raises:
-        CheckpointError: If ``source`` is no model file.
-        StorageError: If ``target`` cannot be written.
-    """
-    read_card(source)
-    content = source.read_bytes()
-    # A safetensors file: the length of its header, the header as JSON, the tensors.
-    start = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
-    header = json.loads(content[_LENGTH_BYTES:start])
-    stated = dataclasses.replace(card, format_version=FORMAT_VERSION)
-    header["__metadata__"][CARD_KEY] = json.dumps(stated.to_dict(), allow_nan=False)
-    text = json.dumps(header, separators=(",", ":")).encode()
-    # Readers map the tensors into memory: they begin at a multiple of eight bytes.
-    text += b" " * (-len(text) % _LENGTH_BYTES)
-    length = len(text).to_bytes(_LENGTH_BYTES, "little")
-    write_bytes(checked_name(target), length + text + content[start:])
-
-
-def read_parameter_count(path: str | Path) -> int | None:
-    """Return the number of trainable values that a model file states, None if it does not.
-
-    Raises:
-        CheckpointError: If it is no model file, or is cut short.
-    """
-    count = _metadata(Path(path)).get(PARAMETERS_KEY, "")
-    return int(count) if count.isdecimal() and len(count) <= _LONGEST_COUNT else None
-
-
-def read_precision(path: str | Path) -> str:
-    """Return the type of the weights that a model file states; older files hold float32.
-
-    Raises:
-        CheckpointError: If it is no model file, is cut short, or there is no such type.
-    """
-    stated = _metadata(Path(path)).get(PRECISION_KEY, "float32")
-    if stated not in get_args(Precision):
-        raise _unreadable(Path(path), f"weights of the type {stated[:80]!r}")
-    return stated
-
-
-def _card(values: object) -> ModelCard:
-    if isinstance(values, dict):
-        version = values["format_version"]
-        if version > FORMAT_VERSION:
-            raise ValueError(
-                f"its format {version} is newer than {FORMAT_VERSION}, "
-                f"written by changedet {values.get('package_version')}"
-            )
-        if version == 1:
-            values = upgrade_card(values)
-    # As JSON again, in which a list may stand for a tuple without loosening anything else.
-    text = json.dumps(values)
-    card = _card_adapter().validate_json(text)
-    _FreeParts.model_validate_json(text, strict=True)
-    return card
-
-
-@cache
-def _card_adapter() -> TypeAdapter[ModelCard]:
-    return TypeAdapter(ModelCard)
-
-
-def _unreadable(path: Path, fault: str) -> CheckpointError:
-    return CheckpointError(
-        f"{path} has a model card that cannot be read ({fault}); update changedet, or write the "
-        "file again"
-    )
-
-
-def _metadata(path: Path) -> Mapping[str, str]:
-    with open_tensors(path) as file:
-        return file.metadata() or {}
-
-
-@contextmanager
-def open_tensors(path: Path, *, framework: Literal["np", "pt"] = "np") -> Iterator[Any]:
-    """Open a safetensors file, or say in one line what it is instead.
-
-    Args:
-        path: Of the file.
-        framework: What its tensors are given as: NumPy arrays, or tensors of PyTorch.
-
-    Raises:
-        CheckpointError: If it is no whole safetensors file.
-    """
-    if not is_file(path):
-        raise CheckpointError(
-            f"there is no model file {path}; a training run saves its best one as "
-            "RUN/best.safetensors"
-        )
-    with path.open("rb") as file:
-        start = file.read(9)
-    # A safetensors file starts with the length of its JSON header, which may equal those bytes.
-    if start.startswith(_PICKLE_STARTS) and not start.endswith(b"{"):
-        raise CheckpointError(
-            f"{path} is a pickle, which may run code and is never loaded; a public DASNet or "
-            "DASNet-V2 checkpoint is turned into a model file with: "
-            f"changedet convert {path} {path.with_suffix('.safetensors').name}"
-        )
-    try:
-        with safe_open(path, framework=framework) as file:
-            yield file
-    except SafetensorError as error:
-        raise CheckpointError(
-            f"{path} is truncated or not a safetensors file ({error}); copy or export it again"
-        ) from error
 
 
 def _without_nan(value: object) -> object:
