@@ -1,11 +1,12 @@
 """``changedet predict``: turn two rasters, or pairs of images, into change maps."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from changedet._optional import require
+from changedet.cli import scene_options
 from changedet.cli.completion import complete_method
 from changedet.cli.options import (
     SCORING,
@@ -24,7 +25,7 @@ from changedet.cli.options import (
 from changedet.cli.preflight import check_device, check_method
 from changedet.cli.scene_report import findings, repeat_warnings
 from changedet.cli.wording import error_line, say
-from changedet.errors import ChangeDetError, ConfigError
+from changedet.errors import ChangeDetError
 from changedet.vector.region_text import check_region
 
 if TYPE_CHECKING:
@@ -32,27 +33,8 @@ if TYPE_CHECKING:
     from changedet.storage.output_folder import Existing
     from changedet.types import TestTime
 
-_READING: Final = "Rasters: reading"
-_POLYGONS: Final = "Rasters: polygons"
 _INTERRUPTED = 130
 _FAILED = 1
-_PARAMETERS_OF_SCENES = (
-    "bands",
-    "bands_after",
-    "stretch",
-    "nodata",
-    "alpha",
-    "aoi",
-    "aoi_crs",
-    "coregister",
-    "resampling",
-    "tile",
-    "overlap",
-    "polygons",
-    "min_area",
-    "fill_holes",
-    "simplify",
-)
 
 
 def predict(
@@ -102,131 +84,21 @@ def predict(
     device: DeviceOption = "auto",
     encoder: BaselineEncoderOption = None,
     encoder_weights: BaselineEncoderWeightsOption = None,
-    bands: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N,N,...",
-            help="Band numbers in the model's order, from 1, such as 4,3,2.",
-            rich_help_panel=_READING,
-        ),
-    ] = None,
-    bands_after: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N,N,...",
-            help="The same for the second date.",
-            show_default="as --bands",
-            rich_help_panel=_READING,
-        ),
-    ] = None,
-    stretch: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LOW,HIGH|auto",
-            help="Values that become 0 and 255, for models trained on 8 bit.",
-            rich_help_panel=_READING,
-        ),
-    ] = None,
-    nodata: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|none|VALUE",
-            help="What marks missing pixels in both dates, besides what the files declare; auto: "
-            "what is certain in their values.",
-            rich_help_panel=_READING,
-        ),
-    ] = "auto",
-    alpha: Annotated[
-        Literal["auto", "mask", "ignore"],
-        typer.Option(
-            help="Take an alpha band as a mask; auto: if it looks like one.",
-            rich_help_panel=_READING,
-        ),
-    ] = "auto",
-    aoi: Annotated[
-        str | None,
-        typer.Option(
-            metavar="BOX|FILE",
-            help="Area of interest: XMIN,YMIN,XMAX,YMAX, or a .geojson, .gpkg or .shp file.",
-            rich_help_panel=_READING,
-        ),
-    ] = None,
-    aoi_crs: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CRS",
-            help="CRS of the four numbers, such as EPSG:4326.",
-            show_default="that of BEFORE",
-            rich_help_panel=_READING,
-        ),
-    ] = None,
-    coregister: Annotated[
-        bool,
-        typer.Option(
-            "--coregister",
-            help="Correct the shift measured between the dates.",
-            rich_help_panel=_READING,
-        ),
-    ] = False,
-    resampling: Annotated[
-        Literal["nearest", "bilinear", "cubic"],
-        typer.Option(
-            help="How AFTER is resampled onto the grid of BEFORE.", rich_help_panel=_READING
-        ),
-    ] = "bilinear",
-    tile: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="PIXELS",
-            help="Height and width of a tile.",
-            show_default="by model",
-            rich_help_panel=_READING,
-        ),
-    ] = None,
-    overlap: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            metavar="PIXELS",
-            help="What neighbouring tiles share.",
-            show_default="a quarter of the tile",
-            rich_help_panel=_READING,
-        ),
-    ] = None,
-    polygons: Annotated[
-        Literal["gpkg", "geoparquet", "geojson"],
-        typer.Option(help="Format of the polygons.", rich_help_panel=_POLYGONS),
-    ] = "gpkg",
-    min_area: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            metavar="AREA",
-            help="Leave out smaller polygons, in m² (pixels without CRS); 0 keeps all.",
-            show_default="16 px",
-            rich_help_panel=_POLYGONS,
-        ),
-    ] = None,
-    fill_holes: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            metavar="AREA",
-            help="Fill holes up to this area, in m² (pixels without CRS); 0 fills none.",
-            show_default="16 px",
-            rich_help_panel=_POLYGONS,
-        ),
-    ] = None,
-    simplify: Annotated[
-        float,
-        typer.Option(
-            min=0.0,
-            metavar="PIXELS",
-            help="Simplify the outlines by at most this.",
-            rich_help_panel=_POLYGONS,
-        ),
-    ] = 0.0,
+    bands: scene_options.BandsOption = None,
+    bands_after: scene_options.BandsAfterOption = None,
+    stretch: scene_options.StretchOption = None,
+    nodata: scene_options.NodataOption = "auto",
+    alpha: scene_options.AlphaOption = "auto",
+    aoi: scene_options.AoiOption = None,
+    aoi_crs: scene_options.AoiCrsOption = None,
+    coregister: scene_options.CoregisterOption = False,
+    resampling: scene_options.ResamplingOption = "bilinear",
+    tile: scene_options.TileOption = None,
+    overlap: scene_options.OverlapOption = None,
+    polygons: scene_options.PolygonsOption = "gpkg",
+    min_area: scene_options.MinAreaOption = None,
+    fill_holes: scene_options.FillHolesOption = None,
+    simplify: scene_options.SimplifyOption = 0.0,
     overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -242,7 +114,7 @@ def predict(
     are_scenes = is_scene(before) or is_scene(after)
     are_folders = is_folder_of_images(before) or is_folder_of_images(after)
     if not are_scenes:
-        _refuse_scene_options(ctx)
+        scene_options.refuse_where_ignored(ctx)
     existing: Existing = "replace" if overwrite else "refuse"
     check_out(out, are_folders=are_scenes and are_folders, existing=existing)
     check_device(device)
@@ -275,8 +147,8 @@ def predict(
         )
         return
     check_region(aoi, region_crs=aoi_crs)
-    limits = _stretch(stretch)
-    missing = _nodata(nodata)
+    limits = scene_options.parse_stretch(stretch)
+    missing = scene_options.parse_nodata(nodata)
     numbers = {
         option: band_numbers(option, text)
         for option, text in (("--bands", bands), ("--bands-after", bands_after))
@@ -323,21 +195,6 @@ def predict(
     except KeyboardInterrupt:
         typer.echo("stopped; finished work is kept: run the same command again to resume", err=True)
         raise typer.Exit(_INTERRUPTED) from None
-
-
-def _refuse_scene_options(ctx: typer.Context) -> None:
-    """Reject options that would be ignored, even when set to their default."""
-    sources = {name: ctx.get_parameter_source(name) for name in _PARAMETERS_OF_SCENES}
-    options = [
-        "--" + name.replace("_", "-")
-        for name, source in sources.items()
-        if source is not None and source.name != "DEFAULT"
-    ]
-    if options:
-        raise ConfigError(
-            f"{', '.join(options)} only work(s) on rasters such as GeoTIFF, not on PNG or JPEG; "
-            "remove them, or convert the images (gdal_translate)"
-        )
 
 
 def _predict_pictures(
@@ -435,30 +292,3 @@ def _predict_folders(request: "SceneRequest", *, quiet: bool) -> None:
     typer.echo(f"results: {request.out}")
     if failures:
         raise typer.Exit(_FAILED)
-
-
-def _stretch(text: str | None) -> tuple[float, float] | Literal["auto"] | None:
-    if text is None:
-        return None
-    if text == "auto":
-        return "auto"
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise ConfigError(
-            f"--stretch takes two numbers or auto, such as 0,3000; got {text!r}"
-        ) from error
-    return low, high
-
-
-def _nodata(text: str) -> float | Literal["auto", "none"]:
-    if text == "auto":
-        return "auto"
-    if text == "none":
-        return "none"
-    try:
-        return float(text)
-    except ValueError as error:
-        raise ConfigError(
-            f"--nodata takes auto, none or a number, such as -9999; got {text!r}"
-        ) from error
