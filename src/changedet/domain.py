@@ -12,6 +12,11 @@ from changedet.errors import ConfigError
 
 #: Figures of a window of a pair that a card describes at most.
 MOST_FEATURES: Final = 48
+#: Images are enlarged by this at most, which cannot show what they do not hold; finer ones can be
+#: shrunk to any size.
+MOST_ENLARGED: Final = 4.0
+# A network does not notice such a difference, and lengths measured in a map projection have one.
+_EQUAL: Final = 1.03
 _MOST_SETS: Final = 64
 # No figure of an image is larger; finite sums of squares stay finite.
 _LARGEST: Final = 1e9
@@ -135,15 +140,40 @@ class Domain:
         return ", ".join(parts) or None
 
 
-def zoom_to(working_gsd_m: tuple[float, float], gsd_m: float) -> float:
-    """Tell by how much images must be enlarged to come into a range of ground sample distances.
+def zoom_to(working_gsd_m: tuple[float, float] | None, gsd_m: float | None) -> float:
+    """Tell how images are resampled for a range of ground sample distances.
+
+    Training and prediction both ask here, so that a network is shown what it was trained on.
 
     Args:
-        working_gsd_m: The smallest and the largest one, in metres.
-        gsd_m: That of the images, in metres.
+        working_gsd_m: The smallest and the largest one, in metres; None: images are taken as they
+            are.
+        gsd_m: That of the images, in metres; None: it is not known, and they are taken as they are.
 
     Returns:
-        Factor of height and width: below 1 for finer images, above 1 for coarser ones, else 1.
+        Factor of height and width: below 1 for images finer than the range, above 1, but at most
+        :data:`MOST_ENLARGED`, for coarser ones; 1 within the range and next to it.
     """
+    if working_gsd_m is None or gsd_m is None:
+        return 1.0
     low, high = working_gsd_m
-    return gsd_m / min(max(gsd_m, low), high)
+    factor = gsd_m / min(max(gsd_m, low), high)
+    return 1.0 if 1 / _EQUAL <= factor <= _EQUAL else min(factor, MOST_ENLARGED)
+
+
+def shared_gsd(gsd_m: tuple[float, float]) -> float:
+    """Give the ground sample distance that all images of a data set are treated as having.
+
+    All are resampled by the same factor: those of a data set are much alike.
+
+    Args:
+        gsd_m: The smallest and the largest one, in metres.
+    """
+    low, high = gsd_m
+    return math.sqrt(low * high)
+
+
+def describe_range(gsd_m: tuple[float, float]) -> str:
+    """Write the smallest and the largest ground sample distance, without the unit."""
+    low, high = gsd_m
+    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"

@@ -16,10 +16,10 @@ from changedet.data.index import BandChoice, index_pairs
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding
 from changedet.data.mixture import by_set, member_of, set_name
+from changedet.domain import shared_gsd, zoom_to
 from changedet.errors import DataError
 from changedet.inference.counting import OnScore, ScoredPair
 from changedet.inference.score_source import ScoreSource
-from changedet.inference.working_gsd import match_gsd
 from changedet.metrics.confusion import confusion_at, counts_at
 from changedet.metrics.curve import average_precision, max_f1, roc_auc
 from changedet.metrics.histogram import PAPER_THRESHOLDS, ScoreHistogram
@@ -208,13 +208,19 @@ def _judge_held_out(
 
 
 def _seeing(source: ScoreSource, pair: LabelledPair) -> ScoreSource:
-    """Let a model look at a pair of a mixture: for the kind of change and at the GSD of its set."""
-    member = member_of(pair)
-    if member is None or source.card is None:
+    """Let a model look at a pair: for the kind of change of its set, at the GSD of its data set."""
+    member, card = member_of(pair), source.card
+    if card is None:
         return source
-    detector = source.detector.for_kind(member.kind) if source.card.kinds else source.detector
-    match = match_gsd(source.card, given=member.gsd_m, measured=None)
-    return replace(source, detector=detector.zoomed(match.factor))
+    detector = source.detector
+    if member is None:
+        # Rows are trained on the data set that they are judged on.
+        known = None if card.domain is None else card.domain.gsd_m
+        gsd_m = None if known is None else shared_gsd(known)
+    else:
+        gsd_m = member.gsd_m
+        detector = detector.for_kind(member.kind) if card.kinds else detector
+    return replace(source, detector=detector.zoomed(zoom_to(card.working_gsd_m, gsd_m)))
 
 
 def _bands(source: ScoreSource, splits: JudgedSplits) -> BandChoice:

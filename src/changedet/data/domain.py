@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from changedet.data.appearance import describe_appearance, read_features
 from changedet.data.images import is_raster
-from changedet.data.mixture import by_set, member_of
+from changedet.data.mixture import MixturePair, by_set, member_of
 from changedet.data.pair import PairPaths
 from changedet.data.parallel import map_in_order
-from changedet.domain import ValueRange, zoom_to
+from changedet.domain import ValueRange, describe_range, shared_gsd, zoom_to
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from changedet.data.labelled import LabelledPair
     from changedet.data.pixel_sums import Sums
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # Pairs that are looked at, spread over the data set.
 _LOOKED_AT: Final = 64
 _PERCENT: Final = (1.0, 50.0, 99.0)
+# Ground sample distances of a data set that differ by less are one.
+_ALIKE: Final = 1.25
 
 
 def measure_values(
@@ -56,6 +58,7 @@ def measure_sets(
     held_out: Sequence[LabelledPair],
     *,
     units: Sequence[ValueRange] | None,
+    gsd_m: float | None = None,
     working_gsd_m: tuple[float, float] | None = None,
 ) -> tuple[Appearance, ...]:
     """Measure what training images look like, see :mod:`changedet.data.appearance`.
@@ -65,6 +68,7 @@ def measure_sets(
         pairs: Those that are trained on; some of them, spread evenly, are read.
         held_out: Those that are not, if there are any.
         units: Range of the values of each band, see :func:`measure_values`.
+        gsd_m: Ground sample distance of the images in metres, where they are of no mixture.
         working_gsd_m: Range of ground sample distances to which the model resamples images.
 
     Returns:
@@ -81,8 +85,7 @@ def measure_sets(
     found = []
     for one, places in sets.items():
         member = member_of(pairs[places[0]])
-        gsd_m = None if member is None else member.gsd_m
-        zoom = 1.0 if gsd_m is None or working_gsd_m is None else zoom_to(working_gsd_m, gsd_m)
+        zoom = zoom_to(working_gsd_m, gsd_m if member is None else member.gsd_m)
         read = partial(read_features, units=units, zoom=zoom)
         found.append(
             describe_appearance(
@@ -113,9 +116,51 @@ def measure_gsd(pairs: Sequence[LabelledPair]) -> tuple[float, float] | None:
     return (min(found), max(found)) if found else None
 
 
+def measure_shared_gsd(
+    pairs: Sequence[LabelledPair], *, say: Callable[[str], None] = lambda message: None
+) -> float | None:
+    """Find the ground sample distance that georeferenced images of a data set have in common.
+
+    Training, validation, calibration and evaluation all resample the images of a data set by what
+    this function says, unless the user says something else.
+
+    Args:
+        pairs: Of the data set.
+        say: Gets a warning if the images differ much.
+
+    Returns:
+        In metres; None if no image has a place on Earth.
+
+    Raises:
+        ImageError: If an image cannot be opened.
+    """
+    found = measure_gsd(pairs)
+    if found is None:
+        return None
+    warn_of_unlike_lengths(found, say=say)
+    return shared_gsd(found)
+
+
+def warn_of_unlike_lengths(gsd_m: tuple[float, float], *, say: Callable[[str], None]) -> None:
+    """Say that images are treated alike although their ground sample distances differ much.
+
+    Args:
+        gsd_m: The smallest and the largest one, in metres.
+        say: Gets the warning.
+    """
+    low, high = gsd_m
+    if high > _ALIKE * low:
+        say(
+            f"warning: the images have pixels of {describe_range(gsd_m)} m, and are all "
+            f"treated as if they had {shared_gsd(gsd_m):.3g} m; split them by length"
+        )
+
+
 def _gsd(pair: LabelledPair) -> float | None:
     if isinstance(pair, PairPaths) and not is_raster(pair.before):
         return None
+    if isinstance(pair, MixturePair):
+        return _gsd(pair.pair)
     # GDAL comes with these, which pairs of pictures do without.
     from changedet.data.rasters.source import RasterBlock
     from changedet.raster.environment import gdal_environment

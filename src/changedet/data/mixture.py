@@ -36,6 +36,7 @@ class MixtureSet:
         gsd_m: Ground sample distance of its images in metres; None: not known.
         directed: Whether the order of the dates matters.
         encoding: What the values of its labels mean.
+        gsd_is_measured: Whether the images' georeference says ``gsd_m``, and not the mixture.
     """
 
     name: str
@@ -45,6 +46,12 @@ class MixtureSet:
     gsd_m: float | None
     directed: bool
     encoding: LabelEncoding
+    gsd_is_measured: bool = False
+
+    @property
+    def stated_gsd_m(self) -> float | None:
+        """Ground sample distance that the mixture states, in metres; None: it states none."""
+        return None if self.gsd_is_measured else self.gsd_m
 
     def teaches(self, kind: str) -> Teaches:
         """Tell what the set's labels say of a kind of change."""

@@ -47,7 +47,8 @@ class MixtureEntry(Section):
         also_changed: Further kinds of which its changed pixels are changes, too; what is labelled
             unchanged says nothing about those.
         weight: How many times its training pairs are seen in an epoch; fractions are allowed.
-        gsd_m: Ground sample distance of its images in metres; None: not known.
+        gsd_m: Ground sample distance of its images in metres; None: what their georeference says,
+            if they have one.
         include: Patterns of the names of pairs that are used; all by default.
         exclude: Patterns of the names of pairs that are left out.
         splits: Splits that are used; all by default.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from changedet.data.domain import measure_shared_gsd
 from changedet.data.labels.scan import scan_labels
 from changedet.data.mixture import Mixture, MixturePair, MixtureSet, set_name
 from changedet.data.mixture_file import LAYOUT, MixtureEntry, check_held_out, kinds_of, read_mixture
@@ -47,19 +48,26 @@ def index_mixture(path: Path, index_set: Callable[..., PairIndex]) -> PairIndex:
         indices[name] = index
         _check_alike(path, indices, name)
         kept = _kept(path, name, entry=entry, index=index)
+        taken = [pair for some in kept.values() for pair in some]
         encoding = scan_labels(
-            [pair for pairs in kept.values() for pair in pairs],
+            taken,
             ignore_value=entry.ignore_value,
             changed_values=entry.changed_values,
         ).encoding
+        gsd_m = entry.gsd_m
+        if gsd_m is None:
+            warnings: list[str] = []
+            gsd_m = measure_shared_gsd(taken, say=warnings.append)
+            notes += [f"{name}: {sentence}" for sentence in warnings]
         member = MixtureSet(
             name,
             entry.kind,
             tuple(kind for kind in entry.also_changed if kind != entry.kind),
             entry.weight,
-            entry.gsd_m,
+            gsd_m,
             entry.directed,
             encoding,
+            gsd_is_measured=entry.gsd_m is None,
         )
         members.append(member)
         own = {
@@ -179,5 +187,8 @@ def _kept(
 
 def _describe(member: MixtureSet, kept: Mapping[str, Sequence[PairPaths]]) -> str:
     counts = ", ".join(f"{len(pairs)} {split}" for split, pairs in kept.items())
-    size = "unknown pixel size" if member.gsd_m is None else f"pixels of {member.gsd_m:g} m"
+    size = "unknown pixel size"
+    if member.gsd_m is not None:
+        source = " by the georeference" if member.gsd_is_measured else ""
+        size = f"pixels of {member.gsd_m:.4g} m{source}"
     return f"{member.name}: {counts}; {member.kind}, {size}, weight {member.weight:g}"

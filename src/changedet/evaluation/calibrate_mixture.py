@@ -189,7 +189,7 @@ def _open(request: CalibrationRequest, card: ModelCard, *, channels: int, mixtur
             index.data_sets[name].split(request.split),
             members[name].encoding,
             kind,
-            members[name].gsd_m,
+            members[name].stated_gsd_m,
             name,
         )
         for name, kind in chosen.kinds.items()

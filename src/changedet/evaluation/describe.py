@@ -7,7 +7,7 @@ from pathlib import Path
 from changedet.card import ModelCard, read_card, replace_card
 from changedet.data.domain import measure_gsd, measure_sets, measure_values
 from changedet.data.index import index_pairs
-from changedet.domain import Domain
+from changedet.domain import Domain, shared_gsd
 from changedet.errors import ConfigError
 from changedet.evaluation.model_data import check_pixel_type
 from changedet.model_search import find_model
@@ -76,11 +76,19 @@ def describe_training(
         pairs = index.split(split)
         held_out = () if split == held_out_split else index.splits.get(held_out_split, ())
         values = measure_values(pairs, channels=channels)
+        lengths = (min(gsd_m), max(gsd_m)) if gsd_m else measure_gsd(pairs)
         domain = replace(
             domain,
             values=values,
-            sets=measure_sets(index.name, pairs, held_out, units=values, working_gsd_m=working),
-            gsd_m=measure_gsd(pairs) or domain.gsd_m,
+            sets=measure_sets(
+                index.name,
+                pairs,
+                held_out,
+                units=values,
+                gsd_m=None if lengths is None else shared_gsd(lengths),
+                working_gsd_m=working,
+            ),
+            gsd_m=lengths or domain.gsd_m,
         )
     if gsd_m:
         domain = replace(domain, gsd_m=(min(gsd_m), max(gsd_m)))

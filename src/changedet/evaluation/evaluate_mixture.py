@@ -113,7 +113,7 @@ def _judged_sets(
             say(f"{name}: {message}")
 
         judged[name] = _judged(
-            replace(request, kind=kind, gsd_m=members[name].gsd_m),
+            replace(request, kind=kind, gsd_m=members[name].stated_gsd_m),
             source,
             index,
             member=members[name],

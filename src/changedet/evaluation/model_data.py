@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from changedet.card import ModelCard
-from changedet.data.domain import measure_gsd
+from changedet.data.domain import measure_shared_gsd
 from changedet.data.index import BandChoice, PairIndex, index_pairs
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding, LabelScan, scan_labels
@@ -14,11 +14,8 @@ from changedet.data.seen import is_same_data_set
 from changedet.errors import ConfigError
 from changedet.evaluation.leakage import other_bands_note
 from changedet.inference.score_source import ScoreSource
-from changedet.inference.working_gsd import GsdMatch, describe_range, match_gsd, remarks_on_gsd
+from changedet.inference.working_gsd import GsdMatch, match_gsd, remarks_on_gsd
 from changedet.types import PixelType
-
-# Images of a data set whose lengths differ by more are not resampled alike.
-_ALIKE = 1.25
 
 
 def check_pixel_type(
@@ -170,15 +167,7 @@ def at_working_gsd(
         return source, GsdMatch()
     measured = None
     if card.working_gsd_m is not None:
-        found = measure_gsd(pairs)
-        if found is not None:
-            low, high = found
-            measured = (low * high) ** 0.5
-            if high > _ALIKE * low and given is None:
-                say(
-                    f"warning: the images have pixels of {describe_range(found)} m, and are all "
-                    f"treated as if they had {measured:.3g} m; split them by length"
-                )
+        measured = measure_shared_gsd(pairs, say=say if given is None else lambda message: None)
     match = match_gsd(card, given=given, measured=measured)
     for remark in remarks_on_gsd(match, measured=measured):
         say(remark.sentence)

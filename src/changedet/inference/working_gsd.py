@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from changedet.domain import zoom_to
+from changedet.domain import MOST_ENLARGED, describe_range, zoom_to
 from changedet.errors import ConfigError
 from changedet.raster.remark import Remark, note, warning
 
@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 GsdSource: TypeAlias = Literal["user", "georeference"]
 
 #: Beyond the working range by more than this, resampling makes up for little.
-FAR: Final = 4.0
-#: So images are enlarged by this at most; finer ones can be shrunk to any size.
-MOST_ENLARGED: Final = FAR
-# A network does not notice such a difference, and lengths measured in a map projection have one.
-_EQUAL: Final = 1.03
+FAR: Final = MOST_ENLARGED
 # What the user says and what the CRS says differ by more than any projection distorts.
 _CONTRADICTION: Final = 1.5
 
@@ -68,17 +64,12 @@ def check_gsd(gsd_m: float) -> float:
     return gsd_m
 
 
-def describe_range(gsd_m: tuple[float, float]) -> str:
-    """Write the smallest and the largest ground sample distance, without the unit."""
-    low, high = gsd_m
-    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
-
-
 def match_gsd(card: ModelCard, *, given: float | None, measured: float | None) -> GsdMatch:
     """Settle the ground sample distance of images, and how they are resampled for a model.
 
     Images within the model's working range, or next to it, stay as they are; finer ones are shrunk
-    to its smallest length, coarser ones enlarged to its largest, by :data:`MOST_ENLARGED` at most.
+    to its smallest length, coarser ones enlarged to its largest, by
+    :data:`changedet.domain.MOST_ENLARGED` at most.
 
     Args:
         card: Of the model.
@@ -92,7 +83,7 @@ def match_gsd(card: ModelCard, *, given: float | None, measured: float | None) -
     if gsd_m is None:
         return GsdMatch(working_gsd_m=card.working_gsd_m)
     source: GsdSource = "georeference" if given is None else "user"
-    return GsdMatch(gsd_m, source, card.working_gsd_m, _factor(gsd_m, card.working_gsd_m))
+    return GsdMatch(gsd_m, source, card.working_gsd_m, zoom_to(card.working_gsd_m, gsd_m))
 
 
 def remarks_on_gsd(match: GsdMatch, *, measured: float | None) -> Iterator[Remark]:
@@ -145,10 +136,3 @@ def remarks_on_gsd(match: GsdMatch, *, measured: float | None) -> Iterator[Remar
             "it, and the result may mean little; check that the length is right (`gsd_m`), or use "
             "another model",
         )
-
-
-def _factor(gsd_m: float, working: tuple[float, float] | None) -> float:
-    if working is None:
-        return 1.0
-    factor = zoom_to(working, gsd_m)
-    return 1.0 if 1 / _EQUAL <= factor <= _EQUAL else min(factor, MOST_ENLARGED)

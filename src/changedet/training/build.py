@@ -201,6 +201,7 @@ def build_loader(
     device: torch.device,
     pixel_type: PixelType = "uint8",
     fill: Normalisation | None = None,
+    gsd_m: float | None = None,
 ) -> tuple[DataLoader[PairSample], EpochSampler]:
     """Make the training batches and the sampler that orders them.
 
@@ -211,6 +212,7 @@ def build_loader(
         device: Where the batches go.
         pixel_type: Kind of the stored values.
         fill: Statistics of the model, whose means stand where a scene holds no image.
+        gsd_m: Ground sample distance of the images in metres; the sets of a mixture have their own.
     """
     dataset = PairDataset(
         pairs,
@@ -224,6 +226,7 @@ def build_loader(
         cache=config.data.cache,
         crops_per_pair=config.data.crops_per_pair,
         kinds=config.model.options().get("kinds", (ANY,)),
+        gsd_m=gsd_m,
         working_gsd_m=config.data.working_gsd_m,
     )
     sampler = EpochSampler(len(dataset), seed=config.training.seed)

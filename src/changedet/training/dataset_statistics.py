@@ -1,17 +1,18 @@
 """What a run measures once on its data: label encoding, class share, normalisation statistics."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from changedet.data.domain import measure_gsd, measure_sets, measure_values
+from changedet.data.domain import measure_gsd, measure_sets, measure_values, warn_of_unlike_lengths
 from changedet.data.index import PairIndex
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding, scan_labels
+from changedet.data.mixture import MixtureSet
 from changedet.data.rasters.provenance import difference, record_blocks
 from changedet.data.statistics import measure_normalisation
 from changedet.data.tools.leaks import Leak, describe_leaks, find_leaks
-from changedet.domain import Domain
+from changedet.domain import MOST_ENLARGED, Domain, describe_range, shared_gsd, zoom_to
 from changedet.errors import ConfigError, DataError
 from changedet.losses.registry import loss_row
 from changedet.storage.results import PlainJson, Record, Results
@@ -54,6 +55,26 @@ class DatasetStatistics(Record):
     leaks: tuple[Leak, ...] = ()
     is_mixture: bool = False
     terms: tuple[str, ...] = ()
+
+    @property
+    def gsd_m(self) -> float | None:
+        """Ground sample distance in metres that all images are treated as having, if it is known.
+
+        The sets of a mixture have their own.
+        """
+        known = None if self.domain is None else self.domain.gsd_m
+        return None if known is None or self.is_mixture else shared_gsd(known)
+
+    def zoom_of(
+        self, member: MixtureSet | None, working_gsd_m: tuple[float, float] | None
+    ) -> float:
+        """Tell how the images of a set of a mixture, or of the one data set, are resampled.
+
+        Args:
+            member: The set; None: there is one data set.
+            working_gsd_m: Range of ground sample distances that images are brought to, in metres.
+        """
+        return zoom_to(working_gsd_m, self.gsd_m if member is None else member.gsd_m)
 
 
 class TrainingRecord(DatasetStatistics, Results):
@@ -150,6 +171,7 @@ def _domain(
     """Measure what the images are like; what cannot be measured can be set."""
     data = config.data
     gsd_m = measure_gsd(pairs) if data.gsd_m is None else (min(data.gsd_m), max(data.gsd_m))
+    own_m = None if gsd_m is None else shared_gsd(gsd_m)
     change, region = data.change_kind, data.region
     if index.mixture is not None:
         lengths = [one.gsd_m for one in index.mixture.sets if one.gsd_m is not None]
@@ -166,15 +188,58 @@ def _domain(
         values=values,
         is_generated=data.generated,
         sets=measure_sets(
-            index.name, pairs, held_out, units=values, working_gsd_m=data.working_gsd_m
+            index.name,
+            pairs,
+            held_out,
+            units=values,
+            gsd_m=own_m,
+            working_gsd_m=data.working_gsd_m,
         ),
     )
+    if gsd_m is not None and data.working_gsd_m is not None and index.mixture is None:
+        warn_of_unlike_lengths(gsd_m, say=say)
+    for note in _resampling_notes(index, data.working_gsd_m, own_m=own_m):
+        say(note)
     if domain.gsd_m is None:
         say(
             "the ground sample distance of the images is not known; set `data.gsd_m` (metres), so "
             "that predictions on images of another one are warned of"
         )
     return domain
+
+
+def _resampling_notes(
+    index: PairIndex, working_m: tuple[float, float] | None, *, own_m: float | None
+) -> Iterator[str]:
+    """Say how images are resampled, in training and whenever the model is used."""
+    if working_m is None:
+        return
+    sets = () if index.mixture is None else index.mixture.sets
+    lengths = {one.name: one.gsd_m for one in sets} or {index.name: own_m}
+    setting = "gsd_m of the set" if sets else "`data.gsd_m`"
+    for name, length in lengths.items():
+        if length is None:
+            yield (
+                f"warning: {name}: the ground sample distance is not known, so the images are not "
+                f"resampled to the {describe_range(working_m)} m of `data.working_gsd_m`; set "
+                f"{setting}, in metres"
+            )
+            continue
+        factor = zoom_to(working_m, length)
+        if factor == 1.0:
+            continue
+        done = "shrunk" if factor < 1.0 else "enlarged"
+        seen_m = length / factor
+        yield (
+            f"{name}: images with pixels of {length:.3g} m are {done} to {seen_m:.3g} m "
+            f"(x {factor:.3g})"
+        )
+        if factor == MOST_ENLARGED and seen_m > working_m[1]:
+            yield (
+                f"warning: {name}: images are enlarged by {MOST_ENLARGED:g} at most, so these stay "
+                f"coarser than the {describe_range(working_m)} m of `data.working_gsd_m`; leave "
+                "them out, or widen the range"
+            )
 
 
 def _terms(index: PairIndex) -> tuple[str, ...]:

@@ -147,6 +147,7 @@ def _run(
         device=device,
         pixel_type=facts.pixel_type,
         fill=facts.normalisation,
+        gsd_m=facts.gsd_m,
     )
     with _stop_on_signals(say) as caught, contextlib.ExitStack() as stack:
         stack.callback(end_workers, loader)

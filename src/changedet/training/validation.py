@@ -14,7 +14,6 @@ from changedet.card import ModelCard
 from changedet.data.labelled import LabelledPair
 from changedet.data.mixture import MixtureSet, by_set, member_of
 from changedet.data.reading import PairReader
-from changedet.domain import zoom_to
 from changedet.inference.counting import OnScore, ScoredPair, count_scores
 from changedet.inference.torch_scorer import TorchScorer
 from changedet.kinds import ANY, KindOfChange
@@ -132,11 +131,9 @@ class RunValidator:
             source="the network in training",
             kind=None if member is None else member.kind,
         )
-        working = self.config.data.working_gsd_m
-        if member is not None and member.gsd_m is not None and working is not None:
-            scorer = scorer.zoomed(zoom_to(working, member.gsd_m))
+        zoom = self.facts.zoom_of(member, self.config.data.working_gsd_m)
         return count_scores(
-            scorer,
+            scorer.zoomed(zoom),
             reader.read_ahead(pairs),
             batch_size=max(8, self.config.training.batch_size),
             mode=self.config.data.evaluation,

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from affine import Affine
 from PIL import Image
 
 from changedet.data.index import index_pairs
@@ -275,3 +276,70 @@ def test_benchmarks_take_one_data_set_of_a_mixture(tmp_path):
     ):
         with pytest.raises(DataError, match=r"is a mixture .* give one of them: .*towns"):
             request.check()
+
+
+def write_georeferenced(folder, name, metres):
+    """Write one training and one validation pair of GeoTIFFs with pixels of some metres."""
+    place = Affine(metres, 0.0, 500_000.0, 0.0, -metres, 5_000_000.0)
+    for split in ("train", "val"):
+        drawn = np.random.default_rng(len(name))
+        for part in ("A", "B"):
+            (folder / name / split / part).mkdir(parents=True)
+            pixels = drawn.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+            write_raster(folder / name / split / part / "0.tif", pixels, transform=place)
+        (folder / name / split / "label").mkdir()
+        label = np.zeros((64, 64), np.uint8)
+        label[:20] = 255
+        Image.fromarray(label).save(folder / name / split / "label" / "0.png")
+
+
+def test_the_georeference_says_the_length_of_a_set_that_states_none(tmp_path):
+    write_georeferenced(tmp_path, "silent", 0.5)
+    path = write(tmp_path, "sets: {a: {data: silent, kind: any}}")
+    index = index_pairs(path)
+    [member] = index.mixture.sets
+    assert member.gsd_m == pytest.approx(0.5, rel=1e-3)
+    assert (member.gsd_is_measured, member.stated_gsd_m) == (True, None)
+    assert any("by the georeference" in note for note in index.notes)
+    measured, _ = dataset(path, crop_px=32, working_gsd_m=(1.0, 2.0))
+    stated, other = dataset(
+        write(tmp_path, "sets: {a: {data: silent, kind: any, gsd_m: 0.5}}"),
+        crop_px=32,
+        working_gsd_m=(1.0, 2.0),
+    )
+    assert other.mixture.sets[0].stated_gsd_m == 0.5
+    plain, _ = dataset(path, crop_px=32)
+    ours, theirs = (data[SampleKey(1, 0)].before for data in (measured, stated))
+    # Lengths in a projection differ a little from those on the ground.
+    assert (ours.float() - theirs.float()).abs().mean() < 2.0
+    assert (ours.float() - plain[SampleKey(1, 0)].before.float()).abs().mean() > 20.0
+
+
+def test_one_data_set_is_brought_to_the_working_range_like_those_of_a_mixture(folder):
+    path = write(folder, "sets: {a: {data: towns, kind: any, gsd_m: 0.5}}")
+    of_mixture, _ = dataset(path, crop_px=32, working_gsd_m=(1.0, 2.0))
+    index = index_pairs(folder / "towns")
+    alone = PairDataset(
+        index.splits["train"],
+        encoding=scan_labels(index.pairs).encoding,
+        crop_px=32,
+        seed=3,
+        gsd_m=0.5,
+        working_gsd_m=(1.0, 2.0),
+    )
+    key = SampleKey(1, 0)
+    assert torch.equal(alone[key].before, of_mixture[key].before)
+
+
+def test_training_enlarges_no_more_than_prediction(folder):
+    """Images of 8 m are treated like those of 4 m: both are brought to 1 m as far as it goes."""
+    far, limit = (
+        dataset(
+            write(folder, f"sets: {{a: {{data: towns, kind: any, gsd_m: {metres}}}}}"),
+            crop_px=32,
+            working_gsd_m=(0.5, 1.0),
+        )[0]
+        for metres in (8, 4)
+    )
+    key = SampleKey(1, 0)
+    assert torch.equal(far[key].before, limit[key].before)

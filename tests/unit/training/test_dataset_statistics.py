@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from changedet.data.index import index_pairs
+from changedet.data.mixture import MixtureSet
 from changedet.training.config import load_config
 from changedet.training.dataset_statistics import measure_dataset
 from stand_ins import TINY_NETWORK
@@ -56,3 +57,32 @@ def test_training_pairs_in_another_split_are_said_and_kept(own_pairs_folder):
     assert "000 = 000" in warning
     # As it stands in the run's record.
     assert type(facts).model_validate_json(facts.model_dump_json()).leaks == facts.leaks
+
+
+@pytest.mark.parametrize(
+    ("gsd_m", "zoom", "said"),
+    [
+        ("0.5", 0.5, "pixels of 0.5 m are shrunk to 1 m (x 0.5)"),
+        ("4", 2.0, "pixels of 4 m are enlarged to 2 m (x 2)"),
+        ("20", 4.0, "images are enlarged by 4 at most"),
+        ("1.5", 1.0, None),
+        ("null", 1.0, "the ground sample distance is not known, so the images are not resampled"),
+    ],
+)
+def test_one_data_set_is_resampled_in_training_as_later_and_that_is_said(
+    own_pairs_folder, gsd_m, zoom, said
+):
+    stated = gsd_m if gsd_m == "null" else f"[{gsd_m}]"
+    settings = [*TINY_NETWORK, "data.working_gsd_m=[1, 2]", f"data.gsd_m={stated}"]
+    config = load_config("default", overrides=settings)
+    lines: list[str] = []
+    facts = measure_dataset(
+        own_pairs_folder, index_pairs(own_pairs_folder), config, say=lines.append
+    )
+    assert facts.zoom_of(None, config.data.working_gsd_m) == zoom
+    # Of a mixture, each set has a length of its own.
+    member = MixtureSet("a", "any", (), 1.0, 0.25, directed=False, encoding=facts.label)
+    assert facts.zoom_of(member, config.data.working_gsd_m) == 0.25
+    assert facts.zoom_of(member, None) == 1.0
+    notes = [line for line in lines if "resampled" in line or "larged" in line or "shrunk" in line]
+    assert any(said in line for line in notes) if said else not notes

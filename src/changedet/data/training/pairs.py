@@ -62,8 +62,10 @@ class PairDataset(Dataset[PairSample]):
             of few large images is worth the validation and the checkpoint at its end.
         kinds: Kinds of change that are learnt. Of a mixture of data sets each sample says of each
             kind what its set labels, and IGNORED where it labels nothing.
-        working_gsd_m: Range of ground sample distances that the images of a mixture are brought to
-            before they are varied, in metres; sets that name none are taken as they are.
+        gsd_m: Ground sample distance of the images in metres; each set of a mixture has its own.
+            None: it is not known.
+        working_gsd_m: Range of ground sample distances that images are brought to before they are
+            varied, in metres; those whose own is not known are taken as they are.
 
     Raises:
         DataError: If there are no pairs, or one has no label.
@@ -84,6 +86,7 @@ class PairDataset(Dataset[PairSample]):
         cache: Cache = "none",
         crops_per_pair: int = 1,
         kinds: Sequence[str] = (ANY,),
+        gsd_m: float | None = None,
         working_gsd_m: tuple[float, float] | None = None,
     ) -> None:
         if not pairs:
@@ -108,7 +111,7 @@ class PairDataset(Dataset[PairSample]):
         augmentation = augmentation or Augmentation()
         augmentation.check_channels(channels, pixel_type=pixel_type)
         self._kinds = tuple(kinds)
-        self._variations = _Variations(augmentation, working_gsd_m)
+        self._variations = _Variations(augmentation, gsd_m=gsd_m, working_gsd_m=working_gsd_m)
         self._channels = channels
         self._fill = fill
         self._cache: dict[int, PairView] | None = {} if cache == "memory" else None
@@ -196,13 +199,18 @@ class PairDataset(Dataset[PairSample]):
 
 
 class _Variations:
-    """How the samples of each set of a mixture are varied."""
+    """How samples are varied, and those of each set of a mixture."""
 
     def __init__(
-        self, augmentation: Augmentation, working_gsd_m: tuple[float, float] | None
+        self,
+        augmentation: Augmentation,
+        *,
+        gsd_m: float | None,
+        working_gsd_m: tuple[float, float] | None,
     ) -> None:
-        self._common = augmentation
+        self._augmentation = augmentation
         self._working_gsd_m = working_gsd_m
+        self._common = self._resampled(augmentation, gsd_m)
         self._by_set: dict[str, Augmentation] = {}
 
     def of(self, member: MixtureSet | None) -> Augmentation:
@@ -213,12 +221,16 @@ class _Variations:
         return self._by_set[member.name]
 
     def _make(self, member: MixtureSet) -> Augmentation:
-        made = replace(self._common, swap_dates=0.0) if member.directed else self._common
-        if self._working_gsd_m is None or member.gsd_m is None:
-            return made
-        factor = zoom_to(self._working_gsd_m, member.gsd_m)
-        low, high = made.scale or (1.0, 1.0)
-        return replace(made, scale=(factor * low, factor * high)) if factor != 1.0 else made
+        own = self._augmentation
+        own = replace(own, swap_dates=0.0) if member.directed else own
+        return self._resampled(own, member.gsd_m)
+
+    def _resampled(self, augmentation: Augmentation, gsd_m: float | None) -> Augmentation:
+        factor = zoom_to(self._working_gsd_m, gsd_m)
+        if factor == 1.0:
+            return augmentation
+        low, high = augmentation.scale or (1.0, 1.0)
+        return replace(augmentation, scale=(factor * low, factor * high))
 
 
 def label_by_kind(label: torch.Tensor, member: MixtureSet, kinds: Sequence[str]) -> torch.Tensor:

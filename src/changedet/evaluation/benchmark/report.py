@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from changedet.data.tools.near_duplicates import NearDuplicate
+from changedet.domain import describe_range
 from changedet.evaluation.benchmark.methods import COST_SIDE_PX
 from changedet.evaluation.benchmark.repeats import METHOD, SplitRepeats
 from changedet.evaluation.benchmark.results import AccuracyResults, MethodResult
-from changedet.inference.working_gsd import describe_range
 from changedet.metrics.objects import SIZE_CLASSES, SizeClass
 from changedet.rendering.markdown import write_markdown
 from changedet.rendering.page import (

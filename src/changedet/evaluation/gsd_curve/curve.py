@@ -1,6 +1,5 @@
 """Evaluate a model on the images of a data set, brought to other ground sample distances."""
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from changedet._version import __version__
-from changedet.data.domain import measure_gsd
+from changedet.data.domain import measure_shared_gsd
 from changedet.data.labelled import DecodedPair, LabelledPair
 from changedet.data.rasters.manifest import READING_SCENES, find_manifest
 from changedet.errors import ConfigError
@@ -139,14 +138,13 @@ def _spread(split: LabelledSplit, most: int | None) -> tuple[LabelledPair, ...]:
 
 
 def _own_length(split: LabelledSplit, request: GsdCurveRequest) -> float:
-    found = measure_gsd(split.pairs)
+    found = measure_shared_gsd(split.pairs)
     if found is None:
         raise ConfigError(
             f"the images of {request.data} do not say how long their pixels are on the ground; "
             "set `gsd_m`, in metres"
         )
-    low, high = found
-    return math.sqrt(low * high)
+    return found
 
 
 @dataclass(frozen=True, eq=False)
