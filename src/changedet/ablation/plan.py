@@ -25,10 +25,10 @@ from changedet.data.mixture import member_of
 from changedet.data.rasters.manifest import READING_SCENES, find_manifest
 from changedet.data.tools.leaks import describe_leaks, find_leaks
 from changedet.errors import ConfigError, DataError, MissingExtraError, TrainingError
-from changedet.models.options import check_installed
 from changedet.training.build import index_data, with_channels, with_kinds
 from changedet.training.config import ExperimentConfig, check_overrides, tile_px
 from changedet.training.model_config import former_settings
+from changedet.training.packages import check_packages
 from changedet.training.schedule import build_schedule
 
 _TEST_SPLIT = "test"
@@ -170,7 +170,7 @@ def _plan_run(request: AblationRequest, table: AblationTable, row: Row, *, seed:
         check_overrides(config, request.overrides)
         build_schedule(config)
         tile_px(config)
-        check_installed(config.model.name)
+        check_packages(config)
     except (ConfigError, MissingExtraError) as error:
         return PlannedRun(row, seed, folder, "", "", config=None, fault=str(error))
     command = ""

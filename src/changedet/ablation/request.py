@@ -8,10 +8,10 @@ from typing import Final, Literal
 from changedet.ablation.table import DEFAULT_TABLE, load_table, row_config
 from changedet.data.mixture_file import check_held_out
 from changedet.errors import ConfigError, MissingExtraError
-from changedet.models.options import check_installed
 from changedet.storage.markers import ABLATION
 from changedet.storage.output_folder import content_of
 from changedet.storage.paths import PathFields
+from changedet.training.packages import check_packages
 
 #: The setting that tells the runs of a row apart.
 SEED: Final = "training.seed"
@@ -92,7 +92,7 @@ def check_rows(request: AblationRequest) -> None:
     for row in rows:
         try:
             config = row_config(table, row, overrides=request.overrides)
-            check_installed(config.model.name)
+            check_packages(config)
         except (ConfigError, MissingExtraError) as error:
             faults.append(str(error))
         else:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from changedet.baselines.mosaic import compute_in_tiles
-from changedet.models.weights import PACKAGE, PACKAGE_ENCODER, initialise_encoder
+from changedet.models.weight_packages import PACKAGE, PACKAGE_ENCODER
+from changedet.models.weights import initialise_encoder
 from changedet.nn.distance import unit_vectors
 from changedet.nn.encoder import PyramidEncoder
 from changedet.raster.grid import default_overlap, mirror_to, round_up

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Final
 
+from changedet._optional import TORCH, check_all
 from changedet.choices import nearest
 from changedet.errors import ConfigError
+from changedet.models.weight_packages import PACKAGE, PACKAGE_ENCODER, weight_package
 
 #: What the name of a baseline begins with where a model file could stand, and its older form.
 BASELINE_PREFIX: Final = "baseline:"
@@ -41,10 +43,11 @@ def list_baselines() -> list[str]:
 def check_baseline(
     name: str, *, encoder: str | None = None, encoder_weights: str | None = None
 ) -> None:
-    """Refuse a name that no baseline has, and an encoder for a method that has none.
+    """Refuse a name that no baseline has, an encoder for a method that has none, missing packages.
 
     Raises:
         ConfigError: Naming the nearest method, or what to remove.
+        MissingExtraError: Naming the extra that installs what the method needs.
     """
     if name not in list_baselines():
         raise ConfigError(f"baseline {name!r} does not exist; {nearest(name, list_baselines())}")
@@ -53,3 +56,6 @@ def check_baseline(
             f"baseline {name!r} has no encoder; remove `encoder` and `encoder_weights`, or use "
             f"{DEEP_DIFFERENCE}"
         )
+    if name == DEEP_DIFFERENCE:
+        weights = weight_package(encoder or PACKAGE_ENCODER, encoder_weights or PACKAGE)
+        check_all((TORCH, *weights))

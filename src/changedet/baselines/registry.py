@@ -122,7 +122,7 @@ def create_baseline(
     if name == DEEP_DIFFERENCE:
         # PyTorch and timm are for this method only.
         from changedet.baselines.deep_features import DeepFeatures
-        from changedet.models.weights import PACKAGE, PACKAGE_ENCODER
+        from changedet.models.weight_packages import PACKAGE, PACKAGE_ENCODER
 
         names = {
             "encoder": encoder or PACKAGE_ENCODER,

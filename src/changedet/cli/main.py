@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
+from changedet._optional import explained_imports
 from changedet._version import __version__
 from changedet.cli.ablate import ablate
 from changedet.cli.benchmark import app as benchmark_app
@@ -85,7 +86,8 @@ def main() -> None:
     """Run the command line and exit: 0 done, 1 a check failed, 2 the user's mistake."""
     with guarded_streams(), ended_by_signals():
         try:
-            code = app(standalone_mode=False, prog_name="changedet")
+            with explained_imports():
+                code = app(standalone_mode=False, prog_name="changedet")
         except ChangeDetError as error:
             typer.echo(f"changedet: {error_line(error)}", err=True)
             sys.exit(error.exit_code)

@@ -8,6 +8,7 @@ from changedet.errors import ConfigError
 from changedet.storage.output_folder import content_of, is_half_made
 from changedet.storage.paths import PathFields
 from changedet.training.config import ExperimentConfig, load_config
+from changedet.training.packages import check_packages
 
 RECIPE: Final = "demo"
 #: What it writes.
@@ -44,6 +45,7 @@ def check_request(request: DemoRequest) -> ExperimentConfig:
 
     Raises:
         ConfigError: If a setting is wrong, or the folder is not free.
+        MissingExtraError: If a package that training needs is not installed.
     """
     out = request.out
     names = [path.name for path in content_of(out)]
@@ -53,4 +55,6 @@ def check_request(request: DemoRequest) -> ExperimentConfig:
         held = f"contains other files ({foreign[0]})" if foreign else "contains an earlier demo"
         remedy = "choose another folder" if foreign else 'use `existing="replace"` to replace it'
         raise ConfigError(f"{out} {held}; {remedy}")
-    return load_config(RECIPE, overrides=request.overrides)
+    config = load_config(RECIPE, overrides=request.overrides)
+    check_packages(config)
+    return config

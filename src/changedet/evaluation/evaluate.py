@@ -16,10 +16,9 @@ from changedet._version import __version__
 from changedet.baselines.names import is_baseline
 from changedet.data.file_names import find_mixture
 from changedet.data.index import PairIndex, index_pairs
-from changedet.data.labelled import LabelledPair
+from changedet.data.labelled import DecodedPair, LabelledPair
 from changedet.data.labels.scan import LabelEncoding, LabelScan
 from changedet.data.rasters.manifest import READING_SCENES, find_manifest, read_manifest
-from changedet.data.training.pairs import DecodedPair
 from changedet.errors import ConfigError, DataError
 from changedet.evaluation.earlier import earlier_results
 from changedet.evaluation.examples import choose_pairs, write_panels
@@ -59,7 +58,11 @@ from changedet.metrics.protocol import (
     fixed_threshold_metrics,
 )
 from changedet.models.options import gives_probabilities
-from changedet.rendering.plots import write_precision_recall_curve, write_reliability_diagram
+from changedet.rendering.plots import (
+    charts_note,
+    write_precision_recall_curve,
+    write_reliability_diagram,
+)
 from changedet.storage.markers import METRICS
 from changedet.storage.output_folder import claimed, result_folder
 from changedet.types import Progress
@@ -79,7 +82,8 @@ def evaluate_model(
 
     Writes ``metrics.json``, ``per_image.csv``, ``precision_recall.png`` and ``panels/`` to
     ``request.out``, which appears when everything is done; for a model whose scores estimate
-    probabilities also ``reliability.png``.
+    probabilities also ``reliability.png``. Where matplotlib is not installed, the two charts are
+    left out, and it is said.
 
     Args:
         request: What to evaluate, and how.
@@ -124,8 +128,9 @@ def _evaluate(
         changed_values=request.changed_values,
     )
     judged = Judged(request, source, index, gsd=gsd, scan=scan)
-    for sentence in (*index.notes, *judged.notes()):
-        say(sentence)
+    for sentence in (*index.notes, *judged.notes(), charts_note()):
+        if sentence is not None:
+            say(sentence)
     evaluated = judge_split(judged, progress=progress)
     retired = earlier_results(request.out)
     with result_folder(request.out, marker=METRICS, retire=retired) as folder:
@@ -388,14 +393,15 @@ def _write_results(
     title = f"{judged.index.name}, split {judged.request.split}"
     counts = per_image(histogram, results.pictures_threshold)
     write_per_image(folder / "per_image.csv", judged.pairs, counts)
-    write_precision_recall_curve(
-        folder / "precision_recall.png",
-        histogram,
-        title=title,
-        threshold=None if fixed is None else fixed.threshold,
-    )
-    if results.calibration is not None:
-        write_reliability_diagram(folder / "reliability.png", results.calibration, title=title)
+    if charts_note() is None:
+        write_precision_recall_curve(
+            folder / "precision_recall.png",
+            histogram,
+            title=title,
+            threshold=None if fixed is None else fixed.threshold,
+        )
+        if results.calibration is not None:
+            write_reliability_diagram(folder / "reliability.png", results.calibration, title=title)
     write_panels(
         folder / "panels",
         choose_pairs(counts, judged.request.panels),

@@ -24,6 +24,7 @@ from changedet.evaluation.model_data import at_working_gsd, check_pixel_type
 from changedet.evaluation.request import EvaluationRequest, check_request
 from changedet.inference.score_source import ScoreSource
 from changedet.metrics.curve import max_f1
+from changedet.rendering.plots import charts_note
 from changedet.storage.markers import METRICS
 from changedet.storage.output_folder import claimed, result_folder
 from changedet.types import Progress
@@ -104,8 +105,9 @@ def _judged_sets(
     )
     for split in (request.split, request.threshold_split):
         chosen = chosen if split is None else with_split(chosen, index, split=split)
-    for sentence in (*index.notes, *chosen.notes):
-        say(sentence)
+    for sentence in (*index.notes, *chosen.notes, charts_note()):
+        if sentence is not None:
+            say(sentence)
     judged: dict[str, Judged] = {}
     for name, kind in chosen.kinds.items():
 

@@ -9,8 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from changedet.data.labelled import LabelledPair
-from changedet.data.training.pairs import DecodedPair
+from changedet.data.labelled import DecodedPair, LabelledPair
 from changedet.inference.detector import Prediction
 from changedet.metrics.confusion import Confusion
 from changedet.rendering.display import as_rgb

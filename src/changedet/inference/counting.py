@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
-import torch
 
 from changedet.card import check_threshold
 from changedet.errors import DataError
 from changedet.inference.tiling import overlap_of, score_pairs
-from changedet.metrics.counter import ScoreCounter
+from changedet.metrics.host_counter import HostScoreCounter
 from changedet.raster.grid import round_up
 
 if TYPE_CHECKING:
@@ -99,13 +98,10 @@ def count_scores(
         batch_size=batch_size,
     )
     for (number, pair), resident in scored:
-        score = torch.as_tensor(resident)
         if counter is None:
-            counter = _GroupedCounter(
-                ScoreCounter(extra_thresholds=(*extra_thresholds, *own), device=score.device),
-                batch_size,
-            )
-        counter.add(score, pair.label)
+            thresholds = (*extra_thresholds, *own)
+            counter = _GroupedCounter(_counter_for(resident, thresholds), batch_size)
+        counter.add(resident, pair.label)
         if on_score is not None:
             on_score(ScoredPair(number, pair, resident, scorer))
     if counter is None:
@@ -124,21 +120,70 @@ def _checked_images(numbered: tuple[int, DecodedPair]) -> tuple[Image, Image]:
     return pair.before, pair.after
 
 
+class _Counter(Protocol):
+    """Counts maps of scores where they lie, those of one size together."""
+
+    def update(self, scores: list[Resident], labels: list[NDArray[np.uint8]]) -> None:
+        """Add maps of one size, (H, W) each, with their decoded labels."""
+
+    def compute(self) -> ScoreHistogram:
+        """Return all counts so far."""
+
+
+class _OnHost:
+    """Counts in main memory, without PyTorch."""
+
+    def __init__(self, thresholds: Sequence[float]) -> None:
+        self._counter = HostScoreCounter(extra_thresholds=thresholds)
+
+    def update(self, scores: list[Resident], labels: list[NDArray[np.uint8]]) -> None:
+        self._counter.update(np.stack(scores), np.stack(labels))
+
+    def compute(self) -> ScoreHistogram:
+        return self._counter.compute()
+
+
+class _OnDevice:
+    """Counts on the device on which the first map lies."""
+
+    def __init__(self, thresholds: Sequence[float], first: Resident) -> None:
+        import torch
+
+        from changedet.metrics.counter import ScoreCounter
+
+        self._torch = torch
+        self._counter = ScoreCounter(extra_thresholds=thresholds, device=first.device)
+
+    def update(self, scores: list[Resident], labels: list[NDArray[np.uint8]]) -> None:
+        label = self._torch.from_numpy(np.stack(labels)).to(scores[0].device)
+        self._counter.update(self._torch.stack(scores), label)
+
+    def compute(self) -> ScoreHistogram:
+        return self._counter.compute()
+
+
+def _counter_for(resident: Resident, thresholds: Sequence[float]) -> _Counter:
+    """Count where the scorer leaves its scores."""
+    if isinstance(resident, np.ndarray):
+        return _OnHost(thresholds)
+    return _OnDevice(thresholds, resident)
+
+
 class _GroupedCounter:
     """Counts score maps of one size together: one pass on the device for many images."""
 
-    def __init__(self, counter: ScoreCounter, at_once: int) -> None:
+    def __init__(self, counter: _Counter, at_once: int) -> None:
         self._counter = counter
         self._at_once = at_once
-        self._scores: list[torch.Tensor] = []
+        self._scores: list[Resident] = []
         self._labels: list[NDArray[np.uint8]] = []
 
-    def add(self, score: torch.Tensor, label: NDArray[np.uint8]) -> None:
+    def add(self, score: Resident, label: NDArray[np.uint8]) -> None:
         if self._scores and score.shape != self._scores[0].shape:
             self._flush()
         self._scores.append(score)
         self._labels.append(label)
-        pixels = len(self._scores) * score.numel()
+        pixels = len(self._scores) * label.size
         if len(self._scores) >= self._at_once or pixels >= _COUNTED_AT_ONCE_PX:
             self._flush()
 
@@ -149,6 +194,5 @@ class _GroupedCounter:
     def _flush(self) -> None:
         if not self._scores:
             return
-        label = torch.from_numpy(np.stack(self._labels)).to(self._scores[0].device)
-        self._counter.update(torch.stack(self._scores), label)
+        self._counter.update(self._scores, self._labels)
         self._scores, self._labels = [], []

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from changedet._optional import TORCH
 from changedet.card import check_threshold
 from changedet.data.appearance import DomainDistance, distance_of, features_of_images
 from changedet.data.labelled import BothDates
@@ -326,11 +327,13 @@ def load(
         CheckpointError: If the file is no model file of this package.
         ConfigError: If the device is unknown or absent, there is no such test-time augmentation, or
             the model does not know the kind of change.
+        MissingExtraError: If a package that the network needs is not installed.
     """
+    path = find_model(path)
+    TORCH.check()
     from changedet.inference.torch_scorer import TorchScorer
     from changedet.models.model_file import load_model
 
-    path = find_model(path)
     model, card = load_model(path)
     scorer = TorchScorer(
         model, card, device=device, test_time=test_time, kind=kind, source=str(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from changedet._optional import TORCH
 from changedet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,8 +37,10 @@ def resolve_device(name: str) -> torch.device:
 
     Raises:
         ConfigError: If the name is unknown or the machine has no such device.
+        MissingExtraError: If PyTorch is not installed.
     """
     check_device_name(name)
+    TORCH.check()
     import torch
 
     if name == "auto":

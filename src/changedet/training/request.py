@@ -12,7 +12,7 @@ from changedet.data.rasters.manifest import find_manifest
 from changedet.errors import ConfigError
 from changedet.inference.devices import check_device_name
 from changedet.model_search import find_model
-from changedet.models.options import ENSEMBLE, check_installed
+from changedet.models.options import ENSEMBLE
 from changedet.storage.paths import PathFields
 from changedet.training.augmentation import build_augmentation
 from changedet.training.config import (
@@ -22,6 +22,7 @@ from changedet.training.config import (
     load_config,
     tile_px,
 )
+from changedet.training.packages import check_packages
 from changedet.training.run_folder import RECORD, SETTINGS, check_free, is_run
 from changedet.training.schedule import build_schedule
 from changedet.training.teacher_files import check_teachers
@@ -84,7 +85,7 @@ def check_request(request: TrainRequest) -> ExperimentConfig:
             'no data set is given; set `data=DIR`, or resume a run with `mode="resume"`'
         )
     config = load_config(request.recipe or DEFAULT_RECIPE, overrides=request.overrides)
-    check_installed(config.model.name)
+    check_packages(config)
     _check_start(request, config)
     check_free(request.out, mode=request.mode)
     build_schedule(config)
@@ -121,7 +122,7 @@ def _check_resumed(request: TrainRequest) -> ExperimentConfig:
     except ConfigError as error:
         raise _no_run(request.out, str(error)) from error
     config = _resumed_config(request, stored)
-    check_installed(config.model.name)
+    check_packages(config, is_resumed=True)
     _check_start_epoch(request, config)
     check_teachers(config)
     return config

@@ -5,18 +5,25 @@ import pytest
 import torch
 
 from changedet.metrics.counter import ScoreCounter
+from changedet.metrics.host_counter import HostScoreCounter
 
 
 @pytest.fixture
 def count():
-    """Count score maps against labels, (N, H, W) or (H, W), in one batch."""
+    """Count score maps against labels, (N, H, W) or (H, W), in one batch, in both ways."""
 
     def counted(score, label, **options):
-        score = torch.as_tensor(np.asarray(score, dtype=np.float32))
-        label = torch.as_tensor(np.asarray(label, dtype=np.uint8))
+        score, label = np.asarray(score, dtype=np.float32), np.asarray(label, dtype=np.uint8)
+        score = score.reshape(-1, *score.shape[-2:])
+        label = label.reshape(-1, *label.shape[-2:])
         counter = ScoreCounter(**options)
-        counter.update(score.reshape(-1, *score.shape[-2:]), label.reshape(-1, *label.shape[-2:]))
-        return counter.compute()
+        counter.update(torch.as_tensor(score), torch.as_tensor(label))
+        host = HostScoreCounter(**options)
+        host.update(score, label)
+        counts = counter.compute()
+        for name, value in vars(host.compute()).items():
+            np.testing.assert_array_equal(value, getattr(counts, name))
+        return counts
 
     return counted
 

@@ -12,6 +12,7 @@ from changedet.metrics.histogram import (
     PAPER_THRESHOLDS,
     ScoreHistogram,
 )
+from changedet.metrics.host_counter import HostScoreCounter
 
 
 def detected(hist, threshold):
@@ -154,6 +155,27 @@ def test_a_refused_batch_leaves_no_trace():
     hist = counter.compute()
 
     assert hist.images == 0
+    assert (hist.highest < 0).all()
+
+
+@pytest.mark.parametrize(
+    ("score", "label", "message"),
+    [
+        ([[[0.5, float("nan")]]], [[[1, 0]]], r"1 scores are NaN or outside \[0, 1\]"),
+        ([[[0.5, 1.3]]], [[[1, 255]]], r"1 scores are NaN or outside \[0, 1\]"),
+        ([[[0.5, float("inf")]]], [[[1, 2]]], r"got also \[2\] in 1 pixels"),
+        ([[0.5]], [[1]], r"must both be \(B, H, W\)"),
+    ],
+)
+def test_in_main_memory_the_same_is_refused_and_leaves_no_trace(score, label, message):
+    counter = HostScoreCounter()
+    with pytest.raises(DataError, match=message):
+        counter.update(np.array(score, np.float32), np.array(label, np.uint8))
+
+    hist = counter.compute()
+
+    assert hist.images == 0
+    assert hist.changed.shape == (0, hist.edges.shape[0])
     assert (hist.highest < 0).all()
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from changedet._optional import MATPLOTLIB, TORCH, check_all
 from changedet.baselines.names import full_name
 from changedet.data.index import check_one_data_set
 from changedet.data.tools.near_duplicates import DEFAULT_LIMIT
@@ -81,6 +82,7 @@ class AccuracyRequest(PathFields):
         Raises:
             ConfigError: Naming the option.
             DataError: If the data are a mixture of data sets.
+            MissingExtraError: If PyTorch, which counts operations, or matplotlib is not installed.
         """
         check_one_data_set(self.data)
         if not self.methods and self.baselines == "none":
@@ -104,6 +106,7 @@ class AccuracyRequest(PathFields):
                 "the bootstrap needs at least 1 draw and a seed of 0 or more, got "
                 f"{self.resamples} and {self.seed}"
             )
+        check_all((TORCH, MATPLOTLIB))
 
 
 class View(NamedTuple):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from changedet._optional import MATPLOTLIB, TORCH, check_all
 from changedet.card import check_threshold
 from changedet.data.index import check_one_data_set
 from changedet.errors import ConfigError
@@ -69,6 +70,7 @@ class GsdCurveRequest(PathFields):
         Raises:
             ConfigError: Naming the setting.
             DataError: If the data are a mixture of data sets.
+            MissingExtraError: If PyTorch, which resamples, or matplotlib is not installed.
         """
         check_result_folder(self.out, marker=GSD_CURVE, existing=self.existing)
         check_one_data_set(self.data)
@@ -79,6 +81,7 @@ class GsdCurveRequest(PathFields):
             lengths_of(self, self.gsd_m)
         if self.pairs is not None and self.pairs < 1:
             raise ConfigError(f"`pairs` must be at least 1, got {self.pairs}")
+        check_all((TORCH, MATPLOTLIB))
 
 
 def lengths_of(request: GsdCurveRequest, gsd_m: float) -> tuple[float, ...]:
