@@ -98,6 +98,29 @@ class ChangeModel(nn.Module, ABC):
             the order of ``kinds``, then those of the next pair.
         """
 
+    def compare_kinds(
+        self,
+        before: Tensor,
+        after: Tensor,
+        *,
+        branches: Sequence[Branch],
+        levels: Levels,
+        kinds: Sequence[int] | None,
+    ) -> Mapping[str, BranchOutput]:
+        """Compare two batches that were found to fit, for some kinds of change alone.
+
+        Args:
+            before: See :meth:`compare`, as the next three.
+            after: See above.
+            branches: See above.
+            levels: See above.
+            kinds: Places in :attr:`kinds`; None: all.
+        """
+        outputs = self.compare(before, after, branches=branches, levels=levels)
+        if kinds is None or len(self.kinds) == 1:
+            return outputs
+        return {name: output.select(kinds, of=len(self.kinds)) for name, output in outputs.items()}
+
     def forward(
         self,
         before: Tensor,
@@ -123,15 +146,20 @@ class ChangeModel(nn.Module, ABC):
 
         Raises:
             ConfigError: If the images differ in size, have the wrong number of channels, or are
-                no multiple of ``stride`` high and wide.
+                no multiple of ``stride`` high and wide, or there is no such kind of change.
         """
         self._check_images(before, after)
         check_choice("levels", levels, get_args(Levels))
-        outputs = self.compare(before, after, branches=self._wanted(branches), levels=levels)
-        if kinds is not None and len(self.kinds) > 1:
-            outputs = {
-                name: output.select(kinds, of=len(self.kinds)) for name, output in outputs.items()
-            }
+        for place in kinds or ():
+            if not 0 <= place < len(self.kinds):
+                raise ConfigError(
+                    f"the model finds {len(self.kinds)} kinds of change "
+                    f"({', '.join(self.kinds)}); kinds must be places from 0 to "
+                    f"{len(self.kinds) - 1}, got {place}"
+                )
+        outputs = self.compare_kinds(
+            before, after, branches=self._wanted(branches), levels=levels, kinds=kinds
+        )
         size = (before.shape[-2], before.shape[-1])
         fused = outputs["fused"].change
         if fused.embedding_distance is None:

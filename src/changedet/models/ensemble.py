@@ -17,16 +17,19 @@ class Ensemble(ChangeModel):
     """Score each pixel by the mean of what several networks say.
 
     Networks that were trained apart err in different places, so the mean errs less (Hansen and
-    Salamon, Neural Network Ensembles, PAMI 1990). They may be of any kind and differ; all see the
-    same normalised images. An ensemble is put together from trained networks, it is not trained.
+    Salamon, Neural Network Ensembles, PAMI 1990). They may be of any architecture and differ; all
+    see the same normalised images. An ensemble is put together from trained networks, it is not
+    trained.
+
+    Its kinds of change are those of its members, in the order in which they first come. Each is
+    scored by the mean of the members that know it, and only these are run for it.
 
     Args:
         members: Two networks or more, none of them an ensemble itself. They become parts of this
             one.
 
     Raises:
-        ConfigError: If they are too few, take images of different channels, find different kinds of
-            change, or one is an ensemble.
+        ConfigError: If they are too few, take images of different channels, or one is an ensemble.
     """
 
     architecture: ClassVar[str] = ENSEMBLE
@@ -44,14 +47,8 @@ class Ensemble(ChangeModel):
                 "the members of an ensemble must take the same images, got models of "
                 f"{' and '.join(map(str, channels))} channels"
             )
-        kinds = {member.kinds for member in members}
-        if len(kinds) > 1:
-            raise ConfigError(
-                "the members of an ensemble must find the same kinds of change, got models of "
-                f"{' and '.join(sorted(', '.join(names) for names in kinds))}"
-            )
         super().__init__(
-            kinds=members[0].kinds,
+            kinds=tuple(dict.fromkeys(kind for member in members for kind in member.kinds)),
             in_channels=channels[0],
             stride=math.lcm(*(member.stride for member in members)),
             branch_names=FUSED_ONLY,
@@ -65,15 +62,48 @@ class Ensemble(ChangeModel):
         )
         self.members = nn.ModuleList(members)
 
+    @property
+    def networks(self) -> tuple[ChangeModel, ...]:
+        """The members."""
+        return tuple(member for member in self.members if isinstance(member, ChangeModel))
+
     def compare(
         self, before: Tensor, after: Tensor, *, branches: Sequence[Branch], levels: Levels
     ) -> Mapping[str, BranchOutput]:
-        """Take the mean of the members' scores at full resolution.
+        """Score all kinds of change, see :meth:`compare_kinds`."""
+        return self.compare_kinds(before, after, branches=branches, levels=levels, kinds=None)
+
+    def compare_kinds(
+        self,
+        before: Tensor,
+        after: Tensor,
+        *,
+        branches: Sequence[Branch],
+        levels: Levels,
+        kinds: Sequence[int] | None,
+    ) -> Mapping[str, BranchOutput]:
+        """Take the mean of the scores at full resolution of the members that know a kind.
+
+        Members that know none of the kinds that are wanted are not run.
 
         Raises:
             ConfigError: If the levels of a decoder are wanted, which the members do not share.
         """
         if levels == "all":
             raise ConfigError("an ensemble has no decoder levels; ask its members for theirs")
-        scores = [member(before, after, branches="fused").score.float() for member in self.members]
-        return {"fused": BranchOutput(change=ChangeMap(score=torch.stack(scores).mean(dim=0)))}
+        names = self.kinds if kinds is None else [self.kinds[place] for place in kinds]
+        found: list[list[Tensor]] = [[] for _ in names]
+        for member in self.networks:
+            known = [place for place, name in enumerate(names) if name in member.kinds]
+            if not known:
+                continue
+            own = [member.kinds.index(names[place]) for place in known]
+            scores = member(before, after, branches="fused", kinds=own).score.float()
+            for place, score in zip(
+                known, scores.unflatten(0, (-1, len(known))).unbind(1), strict=True
+            ):
+                found[place].append(score)
+        means = [torch.stack(scores).mean(dim=0) for scores in found]
+        # Pair by pair, the kinds of each one after the other.
+        score = torch.stack(means, dim=1).flatten(0, 1)
+        return {"fused": BranchOutput(change=ChangeMap(score=score))}

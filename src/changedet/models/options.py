@@ -226,16 +226,8 @@ def packages_of(
         architecture: Name of the network, or ``ensemble``; one that does not exist needs PyTorch.
         options: Of an ensemble, as its card has them.
     """
-    names = [architecture]
-    if architecture == ENSEMBLE and options is not None:
-        members = options.get("members")
-        # A card is what its file says: it may say anything.
-        names = [
-            str(member.get("architecture"))
-            for member in (members if isinstance(members, list) else [])
-            if isinstance(member, Mapping)
-        ]
-    rows = [OPTIONS[name] for name in names if name in OPTIONS]
+    networks = networks_of(architecture, options or {})
+    rows = [OPTIONS[name] for name, _ in networks if name in OPTIONS]
     return (TORCH, *dict.fromkeys(row.needs for row in rows if row.needs is not None))
 
 
@@ -250,6 +242,36 @@ def check_installed(architecture: str, options: Mapping[str, Any] | None = None)
         MissingExtraError: Naming the extra that installs the package.
     """
     check_all(packages_of(architecture, options))
+
+
+def networks_of(
+    architecture: str, options: Mapping[str, Any]
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """List the networks of a model file, those of an ensemble one by one.
+
+    Args:
+        architecture: Name of the network, or ``ensemble``.
+        options: As a card has them; what is no network is left out, and no options are none.
+
+    Returns:
+        Architecture and options of each.
+    """
+    if architecture != ENSEMBLE:
+        return [(architecture, options)]
+    members = options.get("members")
+    # A card is what its file says: it may say anything.
+    listed = [
+        (str(member.get("architecture")), member.get("options"))
+        for member in (members if isinstance(members, list) else [])
+        if isinstance(member, Mapping)
+    ]
+    return [(name, own if isinstance(own, Mapping) else {}) for name, own in listed]
+
+
+def kinds_of(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name the kinds of change that a single network of these options tells apart."""
+    kinds = options.get("kinds", (ANY,))
+    return tuple(map(str, kinds)) if isinstance(kinds, list | tuple) else (ANY,)
 
 
 def option_names(options: type[NetworkOptions]) -> tuple[str, ...]:

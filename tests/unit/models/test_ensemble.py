@@ -61,6 +61,45 @@ def test_what_makes_no_ensemble_is_refused(networks):
         Ensemble([networks[0], four])
 
 
+def make_of_kinds(*kinds: str) -> ChangeModel:
+    return create_model("siamese_pyramid", **TINY, decoder_width=8, kinds=kinds).eval()
+
+
+@torch.inference_mode()
+def test_each_kind_is_scored_by_the_members_that_know_it_and_only_these_run():
+    torch.manual_seed(0)
+    members = [make_of_kinds("any", "building"), make_of_kinds("cropland", "any")]
+    ensemble = Ensemble(members).eval()
+    assert ensemble.kinds == ("any", "building", "cropland")
+    images = make_images(2, 3, 64, 96)
+    first, second = (member(*images).score.unflatten(0, (2, 2)) for member in members)
+    expected = torch.stack([(first[:, 0] + second[:, 1]) / 2, first[:, 1], second[:, 0]], dim=1)
+    torch.testing.assert_close(ensemble(*images).score, expected.flatten(0, 1))
+    ran = []
+    for number, member in enumerate(members):
+        member.register_forward_hook(lambda *_, number=number: ran.append(number))
+    for place, known in enumerate(([0, 1], [0], [1])):
+        score = ensemble(*images, kinds=(place,)).score
+        torch.testing.assert_close(score, expected[:, place])
+        assert ran == known
+        ran.clear()
+    both = ensemble(*images, kinds=(2, 1)).score
+    torch.testing.assert_close(both, expected[:, [2, 1]].flatten(0, 1))
+    with pytest.raises(ConfigError, match=r"any, building, cropland\); .* 0 to 2, got 3"):
+        ensemble(*images, kinds=(3,))
+
+
+@torch.inference_mode()
+def test_members_of_the_same_kinds_give_the_plain_mean_bit_for_bit():
+    torch.manual_seed(0)
+    members = [make_of_kinds("any", "building") for _ in range(3)]
+    images = make_images(2, 3, 64, 64)
+    mean = torch.stack([member(*images).score for member in members]).mean(dim=0)
+    ensemble = Ensemble(members).eval()
+    assert torch.equal(ensemble(*images).score, mean)
+    assert torch.equal(ensemble(*images, kinds=(1,)).score, mean[1::2])
+
+
 def test_an_ensemble_has_no_decoder_levels_to_give(networks):
     with pytest.raises(ConfigError, match="no decoder levels"):
         Ensemble(networks)(*make_images(1, 3, 64, 64), levels="all")
