@@ -17,7 +17,8 @@ MOST_FEATURES: Final = 48
 MOST_ENLARGED: Final = 4.0
 # A network does not notice such a difference, and lengths measured in a map projection have one.
 _EQUAL: Final = 1.03
-_MOST_SETS: Final = 64
+#: Training sets whose looks a card describes at most.
+MOST_SETS: Final = 64
 # No figure of an image is larger; finite sums of squares stay finite.
 _LARGEST: Final = 1e9
 
@@ -117,7 +118,7 @@ class Domain:
     region: Annotated[str, MaxLen(1_000)] | None = None
     values: tuple[ValueRange, ...] | None = None
     is_generated: bool = False
-    sets: Annotated[tuple[Appearance, ...], MaxLen(_MOST_SETS)] = ()
+    sets: Annotated[tuple[Appearance, ...], MaxLen(MOST_SETS)] = ()
 
     def __post_init__(self) -> None:
         if self.gsd_m is not None:

@@ -51,8 +51,15 @@ class _Label(BaseModel):
     ignore_value: int | None = None
 
 
+class _DataSet(BaseModel):
+    name: str | None = None
+    train_split: str | None = None
+    val_split: str | None = None
+
+
 class _Recipe(BaseModel):
     data: dict[str, Any] = {}
+    data_sets: list[_DataSet] = []
 
 
 class _FreeParts(BaseModel):

@@ -31,11 +31,20 @@ def network_line(card: "ModelCard") -> str:
 
 
 def kinds_line(card: "ModelCard") -> str | None:
-    """List the kinds of change that a model tells apart, each with its threshold."""
-    parts = [
-        f"{kind.name} (threshold {'none' if kind.threshold is None else f'{kind.threshold:.4f}'})"
-        for kind in card.kinds
-    ]
+    """List the kinds of change that a model tells apart, each with its threshold.
+
+    Where the networks of an ensemble find different kinds, each kind says how many find it.
+    """
+    from changedet.models.options import kinds_of, networks_of
+
+    networks = [kinds_of(options) for _, options in networks_of(card.architecture, card.options)]
+    parts = []
+    for kind in card.kinds:
+        facts = [f"threshold {'none' if kind.threshold is None else f'{kind.threshold:.4f}'}"]
+        if len(set(networks)) > 1:
+            count = sum(kind.name in names for names in networks)
+            facts.insert(0, f"{count} of {len(networks)} networks")
+        parts.append(f"{kind.name} ({', '.join(facts)})")
     return ", ".join(parts) or None
 
 

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ import torch
 
 from changedet.card import ModelCard, read_card, read_parameter_count, read_precision
 from changedet.data.index import index_pairs
+from changedet.data.seen import splits_trained_on
+from changedet.domain import Appearance, Domain, ValueRange
 from changedet.errors import ConfigError
 from changedet.evaluation.calibrate import CalibrationRequest, calibrate_model
 from changedet.evaluation.ensemble import build_ensemble
@@ -317,3 +320,241 @@ def test_kinds_of_change_are_kept_without_the_thresholds_of_the_members(tmp_path
     save_model(paths[1], network, replace(card, working_gsd_m=(1.0, 2.0)))
     with pytest.raises(ConfigError, match="working ground sample distances"):
         build_ensemble(paths, tmp_path / "out.safetensors")
+
+
+@pytest.fixture
+def make_kinds(tmp_path: Path) -> Callable[..., Path]:
+    """Write a model file of a network that classifies; its kinds have thresholds 0.1, 0.2 ..."""
+
+    def write(name: str, *kinds: str, precision: Precision = "float32", **changes) -> Path:
+        torch.manual_seed(sum(name.encode()))
+        network = create_model(
+            "siamese_pyramid",
+            encoder="test_efficientnet",
+            decoder_width=8,
+            **({"kinds": kinds} if kinds else {}),
+        )
+        known = tuple(
+            KindOfChange(kind, 0.1 * number, CHOSEN, 1.0 + number)
+            for number, kind in enumerate(kinds, 1)
+        )
+        first = known[0] if known else KindOfChange("any", 0.3)
+        card = replace(
+            CARD,
+            architecture="siamese_pyramid",
+            options=network.options,
+            kinds=known,
+            threshold=first.threshold,
+            threshold_selection=first.threshold_selection,
+            **changes,
+        )
+        path = tmp_path / f"{name}.safetensors"
+        save_model(path, network, card, precision=precision)
+        return path
+
+    return write
+
+
+def fields() -> dict[str, object]:
+    """What differs for a model of another data set."""
+    return {
+        "data_name": "fields",
+        "label": {"changed": [1]},
+        "recipe": {"name": "own", "data": {"train_split": "all", "val_split": "held"}},
+        "metrics": {"calibration": {"f1": 0.7}, "validation": {"max_f1": 0.6}},
+    }
+
+
+def test_a_kind_that_one_model_knows_keeps_what_was_chosen_for_it(make_kinds, tmp_path):
+    out = tmp_path / "all.safetensors"
+    models = [
+        make_kinds("a", "any", "building", label={"changed": [255]}),
+        make_kinds("b", "cropland", **fields()),
+    ]
+    report = build_ensemble(models, out)
+    card = report.card
+    assert card == read_card(out)
+    assert [(kind.name, kind.threshold, kind.temperature) for kind in card.kinds] == [
+        ("any", 0.1, 2.0),
+        ("building", 0.2, 3.0),
+        ("cropland", 0.1, 2.0),
+    ]
+    assert (card.threshold, card.threshold_selection) == (0.1, CHOSEN)
+    assert report.uncalibrated == ()
+    assert card.data_name == "town; fields"
+    assert card.label is None
+    assert card.metrics["calibration_cropland"] == {"f1": 0.7}
+    # What was trained on is still known by the name of each data set.
+    assert splits_trained_on(card, "town") == ("train",)
+    assert splits_trained_on(card, "Fields") == ("all",)
+    assert splits_trained_on(card, "village") == ()
+    alone = load(models[1], device="cpu").predict(*make_pair())
+    together = load(out, device="cpu", kind="cropland").predict(*make_pair())
+    assert np.array_equal(together.score, alone.score)
+    # One more model that finds cropland: only its threshold is gone.
+    third = make_kinds("c", "cropland", **fields())
+    again = build_ensemble([out, third], tmp_path / "more.safetensors")
+    assert again.taken_apart == (out,)
+    assert again.members == 3
+    assert [kind.threshold for kind in again.card.kinds] == [0.1, 0.2, None]
+    assert again.card.kinds[2].temperature is None
+    assert [tuple(one) for one in again.uncalibrated] == [("cropland", "held")]
+    assert "calibration_cropland" not in again.card.metrics
+    assert splits_trained_on(again.card, "fields") == ("all",)
+
+
+def test_thresholds_of_other_views_or_of_other_weights_are_not_kept(make_kinds, tmp_path):
+    models = [make_kinds("a", "any", test_time="scales"), make_kinds("b", "cropland")]
+
+    def thresholds(**choices: Any) -> list[float | None]:
+        report = build_ensemble(models, tmp_path / "o.safetensors", existing="replace", **choices)
+        return [kind.threshold for kind in report.card.kinds]
+
+    assert thresholds() == [None, None]
+    assert thresholds(test_time="scales") == [0.1, None]
+    assert thresholds(test_time="mirror") == [None, 0.1]
+    assert thresholds(test_time="scales", precision="int8") == [None, None]
+
+
+def test_calibration_sets_the_threshold_of_one_kind(make_kinds, tmp_path, pairs_folder):
+    name = index_pairs(pairs_folder).name
+    changes = {**fields(), "data_name": name}
+    changes["recipe"] = {"data": {"train_split": "train", "val_split": "val"}}
+    models = [make_kinds("a", "any"), *(make_kinds(one, "cropland", **changes) for one in "bc")]
+    out = tmp_path / "all.safetensors"
+    build_ensemble(models, out)
+    request = CalibrationRequest(
+        model=out,
+        out=tmp_path / "calibrated.safetensors",
+        data=pairs_folder,
+        split="val",
+        kind="cropland",
+        device="cpu",
+    )
+    with pytest.raises(ConfigError, match="was trained on split 'train'"):
+        calibrate_model(replace(request, split="train"))
+    report = calibrate_model(request)
+    first, second = read_card(request.out).kinds
+    assert first == read_card(models[0]).kinds[0]
+    assert second.threshold == report.after.threshold
+    assert second.threshold_selection.kind == "calibration"
+
+
+def test_blocks_that_trained_models_of_other_kinds_are_all_known(make_kinds, tmp_path):
+    other = {"gap_px": 4, "scenes": [{**SCENE, "training": [[0, 0, 4, 4]]}]}
+    models = [
+        make_kinds("a", "any"),
+        make_kinds("b", "building", blocks=BLOCKS),
+        make_kinds("c", "cropland", blocks=other),
+    ]
+    blocks = build_ensemble(models, tmp_path / "all.safetensors").card.blocks
+    joined = {**SCENE, "training": [[0, 0, 8, 8], [0, 0, 4, 4]]}
+    assert blocks == {"gap_px": 4, "scenes": [joined]}
+
+
+def test_models_that_share_a_kind_must_share_their_data(make_kinds, tmp_path):
+    models = [make_kinds("a", "any", "cropland"), make_kinds("b", "cropland", **fields())]
+    with pytest.raises(ConfigError, match=r"share their data\.train_split"):
+        build_ensemble(models, tmp_path / "all.safetensors")
+
+
+def test_int8_weights_survive_another_rounding(make_kinds, tmp_path):
+    models = [
+        make_kinds(name, kind, precision="int8") for name, kind in (("a", "any"), ("b", "cropland"))
+    ]
+    report = build_ensemble(models, tmp_path / "int8.safetensors", precision="int8")
+    assert report.precision == read_precision(report.out) == "int8"
+    assert report.size_bytes < 1.2 * sum(path.stat().st_size for path in models)
+    together = load_model(report.out)[0].state_dict()
+    for number, path in enumerate(models):
+        for name, value in load_model(path)[0].state_dict().items():
+            assert torch.equal(together[f"members.{number}.{name}"], value), name
+    assert [kind.threshold for kind in report.card.kinds] == [0.1, 0.1]
+    assert build_ensemble(models, tmp_path / "plain.safetensors").precision == "float32"
+
+
+def test_networks_are_taken_out_of_an_ensemble(make_kinds, tmp_path):
+    models = [
+        make_kinds(name, metrics={"validation": {"max_f1": number}})
+        for number, name in enumerate("abc")
+    ]
+    whole = tmp_path / "whole.safetensors"
+    build_ensemble(models, whole)
+    two = build_ensemble([whole], tmp_path / "two.safetensors", keep=(3, 1))
+    assert two.members == 2
+    assert [tuple(one) for one in two.uncalibrated] == [(None, "val")]
+    assert two.card.metrics["members"] == [{"validation": {"max_f1": n}} for n in (0, 2)]
+    one = build_ensemble([whole], tmp_path / "one.safetensors", keep=(2,))
+    network, card = load_model(one.out)
+    assert card.architecture == "siamese_pyramid"
+    assert card.metrics == {"validation": {"max_f1": 1}}
+    assert card.recipe == CARD.recipe
+    assert card.threshold is None
+    for name, value in load_model(models[1])[0].state_dict().items():
+        assert torch.equal(network.state_dict()[name], value), name
+
+
+def test_a_kind_is_named_for_models_that_name_none(make_kinds, tmp_path):
+    old = make_kinds("a", metrics={"calibration": {"f1": 0.7}})
+    named = build_ensemble([old], tmp_path / "named.safetensors", kind="cropland")
+    assert named.card == read_card(named.out)
+    assert named.card.kinds == (KindOfChange("cropland", 0.3),)
+    assert named.card.threshold == 0.3
+    assert named.card.metrics == {"calibration": {"f1": 0.7}}
+    assert named.card.recipe == CARD.recipe
+    assert load_model(named.out)[0].kinds == ("cropland",)
+    scores = [load(path, device="cpu").predict(*make_pair()).score for path in (old, named.out)]
+    assert np.array_equal(*scores)
+    # An ensemble, too, stays what it is; put together with others it has to be calibrated.
+    pair = build_ensemble([old, make_kinds("b")], tmp_path / "pair.safetensors").out
+    save_model(pair, load_model(pair)[0], replace(load_model(pair)[1], threshold=0.25))
+    known = build_ensemble([pair], tmp_path / "known.safetensors", kind="cropland").card
+    assert known.kinds == (KindOfChange("cropland", 0.25),)
+    new = make_kinds("c", "cropland", "building")
+    both = build_ensemble([pair, new], tmp_path / "both.safetensors", kind="cropland").card
+    assert [(kind.name, kind.threshold) for kind in both.kinds] == [
+        ("cropland", None),
+        ("building", 0.2),
+    ]
+    assert both.threshold is None
+
+
+def test_what_makes_no_sense_is_refused(make, make_kinds, tmp_path):
+    out = tmp_path / "out.safetensors"
+    old, new = make_kinds("a"), make_kinds("b", "cropland")
+    pair = build_ensemble([old, make_kinds("c")], tmp_path / "pair.safetensors").out
+    for models, choices, words in [
+        ([old], {}, "two models or more, got 1; give more, .*`keep`.*`kind`"),
+        ([old, new], {}, r"a\.safetensors does not name .* \(cropland\); say which .*`kind`"),
+        ([new], {"kind": "field"}, r"all models name .* \(cropland\).*: remove it"),
+        ([old], {"kind": "Field"}, "lower-case letters"),
+        ([make("d")], {"kind": "field"}, r"\(dasnet\) that compares embeddings.*leave it out"),
+        ([pair, new], {"keep": (1,)}, "networks out of one ensemble, got 2 models"),
+        ([old], {"keep": (1,)}, "is a single network.*remove `keep`"),
+        ([pair], {"keep": (1, 3)}, "has the networks 1 to 2; .*, got 1, 3"),
+        ([pair], {"keep": (2, 2)}, "each named once, got 2, 2"),
+        ([pair], {"keep": ()}, "got none"),
+    ]:
+        with pytest.raises(ConfigError, match=words):
+            build_ensemble(models, out, **choices)
+    assert not out.exists()
+
+
+def test_looks_of_training_images_join_where_their_units_are_the_same(make_kinds, tmp_path):
+    def looks(name: str) -> Appearance:
+        return Appearance(name, 3, (0.0,), (1.0,), 2.0, 1.0, windows=20, held_out=20)
+
+    unit, other = (ValueRange(0.0, 100.0, high) for high in (200.0, 250.0))
+
+    def sets(*domains: Domain) -> list[str]:
+        models = [
+            make_kinds(f"m{place}", kind, domain=domain)
+            for place, (kind, domain) in enumerate(zip(("any", "cropland"), domains, strict=True))
+        ]
+        report = build_ensemble(models, tmp_path / "o.safetensors", existing="replace")
+        return [one.name for one in report.card.domain.sets]
+
+    one = Domain(values=(unit,) * 3, sets=(looks("a"),))
+    assert sets(one, Domain(values=(unit,) * 3, sets=(looks("b"), looks("a")))) == ["b", "a"]
+    assert sets(one, Domain(values=(other,) * 3, sets=(looks("b"), looks("c")))) == ["b", "c"]
+    assert sets(Domain(values=(other,) * 3), one) == ["a"]

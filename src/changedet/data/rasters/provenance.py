@@ -82,17 +82,33 @@ def add_validation(stored: Mapping[str, Any], other: Mapping[str, Any]) -> dict[
         stored: The record that stays as it is otherwise.
         other: The record whose validation blocks are added; its training blocks are not.
     """
+    return add_blocks(stored, other, roles=("validation",))
+
+
+def add_blocks(
+    stored: Mapping[str, Any], other: Mapping[str, Any], *, roles: Sequence[str] = ROLES
+) -> dict[str, Any]:
+    """Add the blocks of another record that it holds for some roles.
+
+    Args:
+        stored: The record that stays as it is otherwise.
+        other: The record whose blocks are added.
+        roles: Of the blocks that are added.
+    """
     identity = ("name", "before", "crs", "transform")
     scenes = [dict(scene) for scene in stored["scenes"]]
     for scene in other["scenes"]:
         known = next((own for own in scenes if all(own[k] == scene[k] for k in identity)), None)
         if known is None:
-            scenes.append({**scene, "training": []})
+            scenes.append({**scene, **{role: [] for role in ROLES if role not in roles}})
             continue
-        windows = [list(window) for window in known["validation"]]
-        added = [window for window in scene["validation"] if list(window) not in windows]
-        known["validation"] = [*windows, *added]
-    return {**stored, "scenes": scenes}
+        for role in roles:
+            windows = [list(window) for window in known[role]]
+            added = [window for window in scene[role] if list(window) not in windows]
+            known[role] = [*windows, *added]
+    # How far others must lie from training blocks, of which none are added otherwise.
+    gap_px = max(stored["gap_px"], other["gap_px"]) if "training" in roles else stored["gap_px"]
+    return {**stored, "gap_px": gap_px, "scenes": scenes}
 
 
 def difference(
