@@ -149,7 +149,7 @@ def _check_start(request: TrainRequest, config: ExperimentConfig) -> None:
     if request.init is not None and read_card(find_model(request.init)).architecture == ENSEMBLE:
         raise ConfigError(
             f"{request.init} is an ensemble, which cannot be trained further; give one of its "
-            "members"
+            "members, which changedet ensemble takes out (`keep`)"
         )
 
 
