@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 import torch
 
@@ -21,6 +21,11 @@ from changedet.models.registry import rebuild_model
 from changedet.models.weight_mean import mean_of_weights
 from changedet.storage.output_folder import Existing, check_result_file
 from changedet.types import Precision, TestTime
+
+_WORKING: Final = "working ground sample distances"
+_REMEDIES: Final = {
+    _WORKING: "; state those that both work at: changedet describe (`working_gsd_m`)"
+}
 
 #: Of what of the models the mean is taken.
 Average = Literal["scores", "weights"]
@@ -221,7 +226,7 @@ def _check_fits(first: Member, second: Member) -> None:
         if values[0] != values[1]:
             raise ConfigError(
                 f"the models of an ensemble must share their {what}: {first.name} has "
-                f"{_said(values[0])}, {second.name} {_said(values[1])}"
+                f"{_said(values[0])}, {second.name} {_said(values[1])}{_REMEDIES.get(what, '')}"
             )
     if _meet(first, second):
         _check_blocks(first, second)
@@ -238,7 +243,7 @@ def _shared(first: Member, second: Member) -> dict[str, tuple[object, object]]:
     shared: dict[str, tuple[object, object]] = {
         "type of pixel values": (one.pixel_type, other.pixel_type),
         "bands": (_bands(one), _bands(other)),
-        "working ground sample distances": (one.working_gsd_m, other.working_gsd_m),
+        _WORKING: (one.working_gsd_m, other.working_gsd_m),
     }
     if _meet(first, second):
         for name in SPLITS:
