@@ -11,10 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from changedet.choices import check_share
-from changedet.errors import ConfigError
 from changedet.kinds import ANY
 from changedet.models.base import EncoderModel, Levels
+from changedet.models.option_checks import check_options
 from changedet.models.option_types import Channels, DropShare, Kinds, LayerCount, TokenCount, Width
 from changedet.nn.blocks import ConvNormAct
 from changedet.nn.classifier import classified, expect_little_change
@@ -75,15 +74,16 @@ class BIT(EncoderModel):
         dropout: DropShare = 0.0,
         kinds: Kinds = (ANY,),
     ) -> None:
-        counts = {
+        options = {
+            "encoder": encoder,
+            "in_channels": in_channels,
             "decoder_width": decoder_width,
             "tokens": tokens,
             "decoder_layers": decoder_layers,
+            "dropout": dropout,
+            "kinds": list(kinds),
         }
-        for option, count in counts.items():
-            if count < 1:
-                raise ConfigError(f"{option} must be at least 1, got {count}")
-        check_share("dropout", dropout)
+        check_options(options)
         super().__init__(
             LevelEncoder(
                 encoder,
@@ -91,13 +91,7 @@ class BIT(EncoderModel):
                 wanted=(_STAGE_STRIDE,),
                 output_stride=_DILATED_STRIDE,
             ),
-            options={
-                "encoder": encoder,
-                "in_channels": in_channels,
-                **counts,
-                "dropout": dropout,
-                "kinds": list(kinds),
-            },
+            options=options,
         )
         width = decoder_width
         self.reduce = nn.Conv2d(self.encoder.channels[-1], width, kernel_size=3, padding=1)

@@ -1,16 +1,15 @@
 """A segmentation network for two dates: pyramids fused level by level, then decoded (spec 1.6)."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, get_args
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from changedet.choices import check_choice, check_share
-from changedet.errors import ConfigError
 from changedet.kinds import ANY
 from changedet.models.base import EncoderModel, Levels
+from changedet.models.option_checks import check_options
 from changedet.models.option_types import Channels, DropShare, Kinds, Width
 from changedet.models.pyramid_decoder import build_pyramid_decoder
 from changedet.nn.blocks import PointNormAct
@@ -79,27 +78,21 @@ class SiamesePyramid(EncoderModel):
         drop_path: DropShare = 0.0,
         kinds: Kinds = (ANY,),
     ) -> None:
-        check_choice("fusion", fusion, get_args(Fusion))
-        check_choice("distance", distance, get_args(Distance))
-        check_output(output, kinds)
-        if decoder_width < 1:
-            raise ConfigError(f"decoder_width must be at least 1, got {decoder_width}")
-        for option, share in (("dropout", dropout), ("drop_path", drop_path)):
-            check_share(option, share)
+        options = {
+            "encoder": encoder,
+            "in_channels": in_channels,
+            "fusion": fusion,
+            "decoder": decoder,
+            "decoder_width": decoder_width,
+            "output": output,
+            "distance": distance,
+            "dropout": dropout,
+            "drop_path": drop_path,
+            "kinds": list(kinds),
+        }
+        check_options(options)
         super().__init__(
-            PyramidEncoder(encoder, in_channels=in_channels, drop_path=drop_path),
-            options={
-                "encoder": encoder,
-                "in_channels": in_channels,
-                "fusion": fusion,
-                "decoder": decoder,
-                "decoder_width": decoder_width,
-                "output": output,
-                "distance": distance,
-                "dropout": dropout,
-                "drop_path": drop_path,
-                "kinds": list(kinds),
-            },
+            PyramidEncoder(encoder, in_channels=in_channels, drop_path=drop_path), options=options
         )
         self.fusion: Fusion = fusion
         self.output: Output = output
@@ -189,20 +182,6 @@ def fuse(before: Tensor, after: Tensor, kind: Fusion) -> Tensor:
     if kind == "concatenation":
         return torch.cat([before, after], dim=1)
     return torch.cat([before, after, (before - after).abs()], dim=1)
-
-
-def check_output(output: Output, kinds: Sequence[str]) -> None:
-    """Refuse what a network of fused maps cannot give.
-
-    Raises:
-        ConfigError: If there is no such output, or a distance is to tell kinds of change apart.
-    """
-    check_choice("output", output, get_args(Output))
-    if output == "distance" and len(kinds) > 1:
-        raise ConfigError(
-            f"a network that compares embeddings finds one kind of change, got {len(kinds)} "
-            "(model.kinds); set model.output=logit"
-        )
 
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -7,13 +7,13 @@ from typing import ClassVar, get_args
 import torch
 from torch import Tensor, nn
 
-from changedet.choices import check_choice, check_share
-from changedet.errors import ConfigError
+from changedet.choices import check_choice
 from changedet.kinds import ANY
 from changedet.models.base import EncoderModel, Levels
+from changedet.models.option_checks import check_options
 from changedet.models.option_types import Channels, DropShare, Kinds, Width
 from changedet.models.segmentation_decoder import BorrowedDecoder, decoder_plan
-from changedet.models.siamese_pyramid import CHANNELS_OF, check_output, fuse, resize
+from changedet.models.siamese_pyramid import CHANNELS_OF, fuse, resize
 from changedet.nn.blocks import PointNormAct
 from changedet.nn.classifier import classified, expect_little_change
 from changedet.nn.distance import distance_map, unit_vectors
@@ -84,14 +84,20 @@ class SiameseSegmentation(EncoderModel):
         drop_path: DropShare = 0.0,
         kinds: Kinds = (ANY,),
     ) -> None:
-        check_choice("fusion", fusion, get_args(Fusion))
+        options = {
+            "encoder": encoder,
+            "in_channels": in_channels,
+            "fusion": fusion,
+            "decoder": decoder,
+            "decoder_width": decoder_width,
+            "output": output,
+            "distance": distance,
+            "dropout": dropout,
+            "drop_path": drop_path,
+            "kinds": list(kinds),
+        }
         check_choice("decoder", decoder, get_args(SegmentationDecoder))
-        check_choice("distance", distance, get_args(Distance))
-        check_share("dropout", dropout)
-        check_share("drop_path", drop_path)
-        check_output(output, kinds)
-        if decoder_width is not None and decoder_width < 8:
-            raise ConfigError(f"decoder_width must be at least 8, got {decoder_width}")
+        check_options(options, least_width=8)
         plan = decoder_plan(decoder)
         backbone = segmentation_encoder(
             encoder,
@@ -113,18 +119,7 @@ class SiameseSegmentation(EncoderModel):
             backbone,
             # A decoder that halves its maps needs more of them than the encoder does.
             stride=math.lcm(backbone.stride, plan.map_strides[-1]),
-            options={
-                "encoder": encoder,
-                "in_channels": in_channels,
-                "fusion": fusion,
-                "decoder": decoder,
-                "decoder_width": borrowed.width,
-                "output": output,
-                "distance": distance,
-                "dropout": dropout,
-                "drop_path": drop_path,
-                "kinds": list(kinds),
-            },
+            options={**options, "decoder_width": borrowed.width},
         )
         self.picks = backbone.picks
         self.fusion: Fusion = fusion

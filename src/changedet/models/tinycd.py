@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from changedet.choices import check_share
 from changedet.errors import ConfigError
 from changedet.kinds import ANY
 from changedet.models.base import EncoderModel, Levels
+from changedet.models.option_checks import check_options
 from changedet.models.option_types import Channels, DropShare, Kinds, Width
 from changedet.nn.classifier import classified, expect_little_change
 from changedet.nn.encoder import LevelEncoder
@@ -64,18 +64,16 @@ class TinyCD(EncoderModel):
         dropout: DropShare = 0.0,
         kinds: Kinds = (ANY,),
     ) -> None:
-        if decoder_width < 8:
-            raise ConfigError(f"decoder_width must be at least 8, got {decoder_width}")
-        check_share("dropout", dropout)
+        options = {
+            "encoder": encoder,
+            "in_channels": in_channels,
+            "decoder_width": decoder_width,
+            "dropout": dropout,
+            "kinds": list(kinds),
+        }
+        check_options(options, least_width=8)
         super().__init__(
-            LevelEncoder(encoder, in_channels=in_channels, wanted=_STRIDES),
-            options={
-                "encoder": encoder,
-                "in_channels": in_channels,
-                "decoder_width": decoder_width,
-                "dropout": dropout,
-                "kinds": list(kinds),
-            },
+            LevelEncoder(encoder, in_channels=in_channels, wanted=_STRIDES), options=options
         )
         *fine, last = self.encoder.channels
         self.image_mask = _MixingMask(in_channels, _IMAGE_MASK)
