@@ -31,6 +31,7 @@ from changedet.cli.options import (
     OutOption,
     OverwriteOption,
     QuietOption,
+    SplitOption,
     TestTimeOption,
     ThresholdOption,
     band_numbers,
@@ -79,9 +80,7 @@ def accuracy(
     *,
     data: DataOption,
     out: OutOption,
-    split: Annotated[
-        str, typer.Option(metavar="NAME", help="Split to report.", rich_help_panel=LABELS)
-    ] = "test",
+    split: SplitOption = "test",
     benchmark: BenchmarkOption = None,
     ignore_value: IgnoreValueOption = None,
     changed_values: ChangedValuesOption = None,
@@ -206,9 +205,7 @@ def gsd(
             rich_help_panel=LABELS,
         ),
     ] = None,
-    split: Annotated[
-        str, typer.Option(metavar="NAME", help="Split to report.", rich_help_panel=LABELS)
-    ] = "val",
+    split: SplitOption = "val",
     pairs: Annotated[
         int | None,
         typer.Option(

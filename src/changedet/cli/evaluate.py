@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from changedet.cli.options import (
-    LABELS,
     OUTPUT,
     SCORING,
     UNTRAINED,
@@ -28,6 +27,7 @@ from changedet.cli.options import (
     OutOption,
     OverwriteOption,
     QuietOption,
+    SplitOption,
     TestTimeOption,
     ThresholdOption,
     band_numbers,
@@ -60,9 +60,7 @@ def evaluate(
     *,
     data: DataOption,
     out: OutOption,
-    split: Annotated[
-        str, typer.Option(metavar="NAME", help="Split to report.", rich_help_panel=LABELS)
-    ] = "test",
+    split: SplitOption = "test",
     benchmark: BenchmarkOption = None,
     ignore_value: IgnoreValueOption = None,
     changed_values: ChangedValuesOption = None,

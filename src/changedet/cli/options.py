@@ -55,6 +55,9 @@ BenchmarkOption: TypeAlias = Annotated[
         autocompletion=complete_benchmark,
     ),
 ]
+SplitOption: TypeAlias = Annotated[
+    str, typer.Option(metavar="NAME", help="Split to report.", rich_help_panel=LABELS)
+]
 ModeOption: TypeAlias = Annotated[
     Mode,
     typer.Option(

@@ -1,136 +1,102 @@
 """Options of ``changedet predict`` that are for rasters only, and what their words mean."""
 
+from functools import partial
 from typing import Annotated, Final, Literal, TypeAlias
 
 import typer
 
 from changedet.errors import ConfigError
 
-_READING: Final = "Rasters: reading"
-_POLYGONS: Final = "Rasters: polygons"
+_reading: Final = partial(typer.Option, rich_help_panel="Rasters: reading")
+_polygons: Final = partial(typer.Option, rich_help_panel="Rasters: polygons")
 
 BandsOption: TypeAlias = Annotated[
     str | None,
-    typer.Option(
-        metavar="N,N,...",
-        help="Band numbers in the model's order, from 1, such as 4,3,2.",
-        rich_help_panel=_READING,
-    ),
+    _reading(metavar="N,N,...", help="Band numbers in the model's order, from 1, such as 4,3,2."),
 ]
 BandsAfterOption: TypeAlias = Annotated[
     str | None,
-    typer.Option(
-        metavar="N,N,...",
-        help="The same for the second date.",
-        show_default="as --bands",
-        rich_help_panel=_READING,
-    ),
+    _reading(metavar="N,N,...", help="The same for the second date.", show_default="as --bands"),
 ]
 StretchOption: TypeAlias = Annotated[
     str | None,
-    typer.Option(
-        metavar="LOW,HIGH|auto",
-        help="Values that become 0 and 255, for models trained on 8 bit.",
-        rich_help_panel=_READING,
+    _reading(
+        metavar="LOW,HIGH|auto", help="Values that become 0 and 255, for models trained on 8 bit."
     ),
 ]
 NodataOption: TypeAlias = Annotated[
     str,
-    typer.Option(
+    _reading(
         metavar="auto|none|VALUE",
         help="What marks missing pixels in both dates, besides what the files declare; auto: "
         "what is certain in their values.",
-        rich_help_panel=_READING,
     ),
 ]
 AlphaOption: TypeAlias = Annotated[
     Literal["auto", "mask", "ignore"],
-    typer.Option(
-        help="Take an alpha band as a mask; auto: if it looks like one.",
-        rich_help_panel=_READING,
-    ),
+    _reading(help="Take an alpha band as a mask; auto: if it looks like one."),
 ]
 AoiOption: TypeAlias = Annotated[
     str | None,
-    typer.Option(
+    _reading(
         metavar="BOX|FILE",
         help="Area of interest: XMIN,YMIN,XMAX,YMAX, or a .geojson, .gpkg or .shp file.",
-        rich_help_panel=_READING,
     ),
 ]
 AoiCrsOption: TypeAlias = Annotated[
     str | None,
-    typer.Option(
+    _reading(
         metavar="CRS",
         help="CRS of the four numbers, such as EPSG:4326.",
         show_default="that of BEFORE",
-        rich_help_panel=_READING,
     ),
 ]
 CoregisterOption: TypeAlias = Annotated[
     bool,
-    typer.Option(
-        "--coregister",
-        help="Correct the shift measured between the dates.",
-        rich_help_panel=_READING,
-    ),
+    _reading("--coregister", help="Correct the shift measured between the dates."),
 ]
 ResamplingOption: TypeAlias = Annotated[
     Literal["nearest", "bilinear", "cubic"],
-    typer.Option(help="How AFTER is resampled onto the grid of BEFORE.", rich_help_panel=_READING),
+    _reading(help="How AFTER is resampled onto the grid of BEFORE."),
 ]
 TileOption: TypeAlias = Annotated[
     int | None,
-    typer.Option(
-        min=1,
-        metavar="PIXELS",
-        help="Height and width of a tile.",
-        show_default="by model",
-        rich_help_panel=_READING,
-    ),
+    _reading(min=1, metavar="PIXELS", help="Height and width of a tile.", show_default="by model"),
 ]
 OverlapOption: TypeAlias = Annotated[
     int | None,
-    typer.Option(
+    _reading(
         min=0,
         metavar="PIXELS",
         help="What neighbouring tiles share.",
         show_default="a quarter of the tile",
-        rich_help_panel=_READING,
     ),
 ]
 PolygonsOption: TypeAlias = Annotated[
     Literal["gpkg", "geoparquet", "geojson"],
-    typer.Option(help="Format of the polygons.", rich_help_panel=_POLYGONS),
+    _polygons(help="Format of the polygons."),
 ]
 MinAreaOption: TypeAlias = Annotated[
     float | None,
-    typer.Option(
+    _polygons(
         min=0.0,
         metavar="AREA",
         help="Leave out smaller polygons, in m² (pixels without CRS); 0 keeps all.",
         show_default="16 px",
-        rich_help_panel=_POLYGONS,
     ),
 ]
 FillHolesOption: TypeAlias = Annotated[
     float | None,
-    typer.Option(
+    _polygons(
         min=0.0,
         metavar="AREA",
         help="Fill holes up to this area, in m² (pixels without CRS); 0 fills none.",
         show_default="16 px",
-        rich_help_panel=_POLYGONS,
     ),
 ]
 SimplifyOption: TypeAlias = Annotated[
     float,
-    typer.Option(
-        min=0.0,
-        metavar="PIXELS",
-        help="Simplify the outlines by at most this.",
-        rich_help_panel=_POLYGONS,
-    ),
+    _polygons(min=0.0, metavar="PIXELS", help="Simplify the outlines by at most this."),
 ]
 
 _PARAMETERS = (

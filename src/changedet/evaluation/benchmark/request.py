@@ -9,10 +9,9 @@ from changedet.baselines.names import full_name
 from changedet.data.index import check_one_data_set
 from changedet.data.tools.near_duplicates import DEFAULT_LIMIT
 from changedet.errors import ConfigError
+from changedet.evaluation.data_request import DataRequest
 from changedet.inference.working_gsd import check_gsd
-from changedet.storage.output_folder import Existing
-from changedet.storage.paths import PathFields
-from changedet.types import Mode, TestTime
+from changedet.types import Mode
 
 #: ``split``: chosen on the threshold split, for each way of viewing; ``stored``: the method's own.
 ThresholdPolicy = Literal["split", "stored"]
@@ -21,8 +20,10 @@ Baselines = Literal["all", "none"]
 
 
 @dataclass(frozen=True)
-class AccuracyRequest(PathFields):
+class AccuracyRequest(DataRequest):
     """What to evaluate, and how.
+
+    Further fields are those of :class:`changedet.evaluation.data_request.DataRequest`.
 
     Attributes:
         methods: Model files, and baselines as ``baseline:NAME``.
@@ -32,24 +33,14 @@ class AccuracyRequest(PathFields):
         threshold: Where thresholds come from.
         threshold_split: Name of the split that chooses thresholds.
         baselines: Whether to evaluate all baselines as well.
-        benchmark: Name of a known benchmark; None: the layout is found out.
-        test_time: Test-time augmentation; None: each model's own.
-        kind: Kind of change that is looked for, by models that tell kinds apart; None: their first.
         encoder_weights: Weights of the encoder of ``baseline:deep_difference``, as for
             :func:`changedet.baselines.registry.create_baseline`; None: those of the package.
-        batch_size: Tiles that go through a model at once.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        ignore_value: Label value whose pixels are ignored.
-        changed_values: Label values that mean changed, where the labels do not say it themselves.
-        bands: Bands of rasters, from 1, in the model's order; None: those of the training.
-        bands_after: Those of the second date where they differ.
         gsd_m: Side of a pixel on the ground in metres, to give sizes of objects in square metres,
             and for models that state at which ones they work; None: what the georeference says.
         duplicate_limit: Correlation from which on two images count as near-duplicates, in (0, 1].
         resamples: Draws of the bootstrap.
         seed: Seed of the bootstrap.
         command: The command line, to be written down.
-        existing: What to do if ``out`` already holds results: ``refuse``, ``replace``.
     """
 
     methods: tuple[str, ...]
@@ -59,22 +50,11 @@ class AccuracyRequest(PathFields):
     threshold: ThresholdPolicy = "split"
     threshold_split: str = "val"
     baselines: Baselines = "all"
-    benchmark: str | None = None
-    test_time: TestTime | None = None
-    kind: str | None = None
     encoder_weights: str | None = None
-    batch_size: int = 8
-    device: str = "auto"
-    ignore_value: int | None = None
-    changed_values: tuple[int, ...] | None = None
-    bands: tuple[int, ...] | None = None
-    bands_after: tuple[int, ...] | None = None
-    gsd_m: float | None = None
     duplicate_limit: float = DEFAULT_LIMIT
     resamples: int = 1000
     seed: int = 0
     command: str | None = None
-    existing: Existing = "refuse"
 
     def check(self) -> None:
         """Refuse settings that make no sense, before anything is read.

@@ -7,11 +7,10 @@ from changedet._optional import MATPLOTLIB, TORCH, check_all
 from changedet.card import check_threshold
 from changedet.data.index import check_one_data_set
 from changedet.errors import ConfigError
+from changedet.evaluation.data_request import DataRequest
 from changedet.inference.working_gsd import check_gsd
 from changedet.storage.markers import GSD_CURVE
-from changedet.storage.output_folder import Existing, check_result_folder
-from changedet.storage.paths import PathFields
-from changedet.types import TestTime
+from changedet.storage.output_folder import check_result_folder
 
 # From half of the images' own length to four times it: finer ones cost ever more, and show nothing.
 _STEPS = range(-2, 5)
@@ -20,8 +19,10 @@ _MOST = 16.0
 
 
 @dataclass(frozen=True)
-class GsdCurveRequest(PathFields):
+class GsdCurveRequest(DataRequest):
     """Which model to evaluate on images of which lengths.
+
+    Further fields are those of :class:`changedet.evaluation.data_request.DataRequest`.
 
     Attributes:
         model: Model file, folder of a training run, or name of a model.
@@ -32,37 +33,16 @@ class GsdCurveRequest(PathFields):
             half of their own to four times it.
         split: Name of the split to report.
         pairs: How many pairs of it, spread evenly; None: all.
-        benchmark: Name of a known benchmark; None: the layout is found out.
-        kind: Kind of change to find, of those that the model tells apart; None: its first one.
         threshold: Score in [0, 1] to use instead of the model's own.
-        test_time: Test-time augmentation, instead of the model's own.
-        batch_size: Tiles that go through the model at once.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        ignore_value: Label value whose pixels are ignored.
-        changed_values: Label values that mean changed, where the labels do not say it themselves.
-        bands: Bands of rasters, from 1, in the model's order; None: those of the training.
-        bands_after: Those of the second date where they differ.
-        existing: What to do if ``out`` already holds results: ``refuse``, ``replace``.
     """
 
     model: Path
     data: Path
     out: Path
-    gsd_m: float | None = None
     lengths_m: tuple[float, ...] | None = None
     split: str = "val"
     pairs: int | None = None
-    benchmark: str | None = None
-    kind: str | None = None
     threshold: float | None = None
-    test_time: TestTime | None = None
-    batch_size: int = 8
-    device: str = "auto"
-    ignore_value: int | None = None
-    changed_values: tuple[int, ...] | None = None
-    bands: tuple[int, ...] | None = None
-    bands_after: tuple[int, ...] | None = None
-    existing: Existing = "refuse"
 
     def check(self) -> None:
         """Refuse settings that make no sense, and a folder that is not free, before reading.
