@@ -1,26 +1,22 @@
 """A PyTorch network as a scorer of tiles."""
 
 import contextlib
-import copy
-import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from changedet.card import LARGEST_TILE_PX, ModelCard
-from changedet.choices import check_choice
+from changedet.card import ModelCard
 from changedet.inference.devices import resolve_device
+from changedet.inference.network_scorer import NetworkScorer
 from changedet.inference.scorer import Image
-from changedet.inference.views import TileView, views
+from changedet.inference.views import TileView
 from changedet.inference.zoom import unzoom_scores, zoom_images
 from changedet.models.base import ChangeModel
 from changedet.nn.normaliser import normalise
-from changedet.raster.grid import round_up
 from changedet.types import ChangeOutput, TestTime
 
 
@@ -37,24 +33,18 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-class TorchScorer:
+class TorchScorer(NetworkScorer):
     """Scores the change of tiles with a network of PyTorch, see :class:`.scorer.Scorer`.
 
     Between two batches the network is in the mode in which it was found.
 
     Attributes:
         model: The network, on ``device``.
-        card: Its normalisation, tile size and threshold: the threshold is that of ``kind``, the
-            tile as large as the one of the training on the ground.
-        kind: The kind of change that is scored; None: the only one of a model that names none.
-        zoom: Height and width of what the network sees, in those of the images: they are shrunk or
-            enlarged by this for it, and the scores are brought back to their pixels.
         device: Where it computes; CUDA computes in bfloat16.
-        test_time: Which views of a tile are scored and averaged, see
-            :func:`changedet.inference.views.views`. They go through the network one after the
-            other, so memory does not grow with their number.
-        source: What it came from, for messages.
+        runtime: What computes the network.
     """
+
+    runtime = "torch"
 
     def __init__(
         self,
@@ -80,48 +70,9 @@ class TorchScorer:
             ConfigError: If the device is unknown or absent, there is no such test-time
                 augmentation, or the model does not know the kind of change.
         """
-        self.test_time: TestTime = card.test_time if test_time is None else test_time
-        check_choice("test_time", self.test_time, get_args(TestTime))
+        super().__init__(card, test_time=test_time, kind=kind, source=source)
         self.device = resolve_device(device) if isinstance(device, str) else device
         self.model = model.to(self.device).to(memory_format=torch.channels_last)
-        self.source = source
-        self._views = views(self.test_time)
-        self._stored = card
-        self._choose(kind, zoom=1.0)
-
-    def _choose(self, kind: str | None, *, zoom: float) -> None:
-        card = self._stored
-        self._index = card.kind_index(kind)
-        self.kind = card.kinds[self._index].name if card.kinds else None
-        self._temperature = card.kinds[self._index].temperature if card.kinds else None
-        self.zoom = zoom
-        card = card.for_kind(kind)
-        if zoom != 1.0:
-            side = card.tile_px / zoom
-            # Enlarged, it must not become larger than the tile of the training.
-            tile_px = round(side) if zoom < 1.0 else int(side)
-            card = dataclasses.replace(card, tile_px=max(1, min(tile_px, LARGEST_TILE_PX)))
-        self.card = card
-
-    def for_kind(self, kind: str | None) -> "TorchScorer":
-        """Give a scorer of another kind of change with the same network.
-
-        Raises:
-            ConfigError: If the model does not know it.
-        """
-        other = copy.copy(self)
-        other._choose(kind, zoom=self.zoom)
-        return other
-
-    def zoomed(self, zoom: float) -> "TorchScorer":
-        """Give a scorer with the same network that sees the images shrunk or enlarged.
-
-        Args:
-            zoom: Height and width of what the network sees, in those of the images.
-        """
-        other = copy.copy(self)
-        other._choose(self.kind, zoom=zoom)
-        return other
 
     @property
     def weights_sha256(self) -> str:
@@ -138,18 +89,9 @@ class TorchScorer:
         return self.model.in_channels
 
     @property
-    def stride(self) -> int:
-        """What height and width of a tile must be multiples of, in pixels.
-
-        Images that are resampled are brought to a size that suits the network on the way.
-        """
-        return self.model.stride if self.zoom == 1.0 else 1
-
-    @property
-    def _multiple(self) -> int:
-        """What height and width of resampled images are brought to a multiple of, in pixels."""
-        stride = self.model.stride
-        return round_up(self._stored.tile_px, stride) if self.fixed_tile else stride
+    def network_stride(self) -> int:
+        """What height and width of what the network sees must be multiples of, in pixels."""
+        return self.model.stride
 
     @property
     def fixed_tile(self) -> bool:
@@ -168,8 +110,7 @@ class TorchScorer:
     def score_resident(self, before: Sequence[Image], after: Sequence[Image]) -> Tensor:
         """Score a batch of tiles, (B, h, w), float32 in [0, 1], on the device."""
         with evaluating(self.model), torch.inference_mode(), _half_precision(self.device):
-            # What the network sees at once, and so its memory, stays that of tiles as they are.
-            at_once = max(1, int(len(before) / max(1.0, self.zoom) ** 2))
+            at_once = self._tiles_at_once(len(before))
             parts = [
                 self._score_batch(before[start : start + at_once], after[start : start + at_once])
                 for start in range(0, len(before), at_once)
@@ -189,7 +130,7 @@ class TorchScorer:
         score = total / len(self._views)
         if self.zoom != 1.0:
             score = unzoom_scores(score, self.zoom, size=size)
-        if self._temperature not in (None, 1.0):
+        if self._is_tempered:
             # Guo et al. 2017; scores of exactly 0 and 1 stay what they are.
             score = torch.sigmoid(torch.logit(score.clamp(0.0, 1.0)) / self._temperature)
         return score

@@ -1,15 +1,13 @@
-"""Test-time augmentation: score rotated, mirrored or coarser views of a tile and average them."""
+"""Test-time augmentation: score rotated, mirrored or coarser views of a tile and average them.
 
-from typing import Final, NamedTuple, TypeAlias, get_args
+Arrays of NumPy and tensors of PyTorch are treated alike.
+"""
 
-from torch import Tensor
-from torch.nn.functional import interpolate
+from typing import Final, NamedTuple, get_args
 
 from changedet.choices import check_choice
+from changedet.inference.arrays import Maps, Size, flip, resize
 from changedet.types import TestTime
-
-#: Height and width, in pixels.
-Size: TypeAlias = tuple[int, int]
 
 _ROWS, _COLUMNS = -2, -1
 
@@ -41,21 +39,21 @@ class TileView(NamedTuple):
             return height, width
         return self._shrunk(height, multiple), self._shrunk(width, multiple)
 
-    def apply(self, images: Tensor, *, multiple: int = 1) -> Tensor:
+    def apply(self, images: Maps, *, multiple: int = 1) -> Maps:
         """Rotate, mirror and shrink images for the network.
 
         Args:
             images: (..., H, W); (B, C, H, W) where the view is scaled.
             multiple: As for :meth:`size`.
         """
-        turned = images if self.axes == _UPRIGHT else images.transpose(*self.axes)
-        shown = turned.flip(self.mirrored) if self.mirrored else turned
+        turned = images if self.axes == _UPRIGHT else images.swapaxes(*self.axes)
+        shown = flip(turned, self.mirrored) if self.mirrored else turned
         if self.scale == 1.0:
             return shown
         size = self.size((images.shape[_ROWS], images.shape[_COLUMNS]), multiple=multiple)
-        return interpolate(shown, size, mode="bilinear", align_corners=False, antialias=True)
+        return resize(shown, size, antialias=True)
 
-    def invert(self, scores: Tensor, tile: Size) -> Tensor:
+    def invert(self, scores: Maps, tile: Size) -> Maps:
         """Bring what was found in :meth:`apply`'s images back to its own place and size.
 
         Args:
@@ -67,9 +65,9 @@ class TileView(NamedTuple):
         """
         if self.scale != 1.0:
             size = tile if self.axes == _UPRIGHT else tile[::-1]
-            scores = interpolate(scores[:, None], size, mode="bilinear", align_corners=False)[:, 0]
-        restored = scores.flip(self.mirrored) if self.mirrored else scores
-        return restored if self.axes == _UPRIGHT else restored.transpose(*self.axes)
+            scores = resize(scores[:, None], size, antialias=False)[:, 0]
+        restored = flip(scores, self.mirrored) if self.mirrored else scores
+        return restored if self.axes == _UPRIGHT else restored.swapaxes(*self.axes)
 
     def _shrunk(self, length: int, multiple: int) -> int:
         return max(1, round(length * self.scale / multiple)) * multiple

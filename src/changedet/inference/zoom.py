@@ -1,14 +1,13 @@
 """Shrink or enlarge a batch for a network, and bring its scores back to the images' pixels."""
 
-import torch
-from torch import Tensor
-from torch.nn.functional import interpolate
+import numpy as np
+from numpy.typing import NDArray
 
-from changedet.inference.views import Size
+from changedet.inference.arrays import Maps, Size, resize, take
 from changedet.raster.grid import round_up
 
 
-def zoom_images(images: Tensor, zoom: float, *, multiple: int) -> Tensor:
+def zoom_images(images: Maps, zoom: float, *, multiple: int) -> Maps:
     """Resample images as a user would, and continue them to the size that a network needs.
 
     What is shrunk is smoothed first, so that nothing is aliased; at the lower and the right edge
@@ -23,15 +22,15 @@ def zoom_images(images: Tensor, zoom: float, *, multiple: int) -> Tensor:
         (B, C, h, w).
     """
     size = _zoomed((images.shape[-2], images.shape[-1]), zoom)
-    shown = interpolate(images, size, mode="bilinear", align_corners=False, antialias=zoom < 1.0)
+    shown = resize(images, size, antialias=zoom < 1.0)
     for axis, length in zip((-2, -1), size, strict=True):
         whole = round_up(length, multiple)
         if whole > length:
-            shown = shown.index_select(axis, _reflected(length, whole).to(images.device))
+            shown = take(shown, _reflected(length, whole), axis)
     return shown
 
 
-def unzoom_scores(scores: Tensor, zoom: float, *, size: Size) -> Tensor:
+def unzoom_scores(scores: Maps, zoom: float, *, size: Size) -> Maps:
     """Bring the scores of :func:`zoom_images`' result back to the images' pixels.
 
     Args:
@@ -44,9 +43,7 @@ def unzoom_scores(scores: Tensor, zoom: float, *, size: Size) -> Tensor:
     """
     height, width = _zoomed(size, zoom)
     inside = scores[:, None, :height, :width]
-    return interpolate(inside, size, mode="bilinear", align_corners=False, antialias=zoom > 1.0)[
-        :, 0
-    ]
+    return resize(inside, size, antialias=zoom > 1.0)[:, 0]
 
 
 def _zoomed(size: Size, zoom: float) -> Size:
@@ -54,9 +51,9 @@ def _zoomed(size: Size, zoom: float) -> Size:
     return height, width
 
 
-def _reflected(length: int, wanted: int) -> Tensor:
+def _reflected(length: int, wanted: int) -> NDArray[np.intp]:
     """Number the pixels of a row that is continued by its reflection, as often as needed."""
     if length == 1:
-        return torch.zeros(wanted, dtype=torch.long)
-    place = torch.arange(wanted) % (2 * (length - 1))
-    return torch.where(place < length, place, 2 * (length - 1) - place)
+        return np.zeros(wanted, np.intp)
+    place = np.arange(wanted) % (2 * (length - 1))
+    return np.where(place < length, place, 2 * (length - 1) - place)
