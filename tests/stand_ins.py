@@ -10,7 +10,7 @@ from changedet.kinds import KindOfChange
 from changedet.models.base import ChangeModel
 from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
-from changedet.types import ChangeOutput, Normalisation
+from changedet.types import ChangeOutput, Normalisation, Precision
 
 #: The smallest network that trains, without weights from anywhere, on crops of 32 pixels.
 TINY_NETWORK = (
@@ -91,6 +91,45 @@ def untrained_network(
         for _ in range(10):
             network(*torch.randn(2, 2, in_channels, 32, 32))
     return network.eval()
+
+
+def lively_network(name: str, *, seed: int = 0, **options: object) -> ChangeModel:
+    """Any network of the registry, as small as it gets, whose scores spread.
+
+    Batch norm has seen some batches, and outputs of the last layer are far from one another.
+    """
+    torch.manual_seed(seed)
+    network = create_model(name, **{**_SMALL.get(name, _TINY_ENCODER), **options}).train()
+    with torch.no_grad():
+        for _ in range(5):
+            network(*torch.randn(2, 2, network.in_channels, 64, 64))
+        for part in ("predict.weight", "head.weight"):
+            if part in dict(network.named_parameters()):
+                network.get_parameter(part).mul_(8)
+    return network.eval()
+
+
+_TINY_ENCODER = {"encoder": "test_efficientnet"}
+_SMALL = {"tinycd": {}, "bit": {}}
+
+
+def write_network(
+    path: Path, network: ChangeModel, *, precision: Precision = "float32", **fields: object
+) -> Path:
+    """Write a model file of any network; ``fields`` are those of its card, others than usual."""
+    channels = network.in_channels
+    usual = {
+        "normalisation": Normalisation(
+            *((value,) * channels for value in (120.0, 110.0, 60.0, 50.0))
+        ),
+        "tile_px": 64,
+        "threshold": 0.5,
+    }
+    card = ModelCard(
+        architecture=network.architecture, options=network.options, **{**usual, **fields}
+    )
+    save_model(path, network, card, precision=precision)
+    return path
 
 
 def write_kinds_model(

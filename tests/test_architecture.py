@@ -14,7 +14,7 @@ LAYERS = [
     {"rendering", "baselines", "synthetic"},
     {"model_search"},
     {"inference"},
-    {"training", "evaluation", "predict"},
+    {"training", "evaluation", "predict", "export"},
     {"ablation"},
     # Knows the models of all rooms by name; imports them when a file of theirs is read.
     {"results"},

@@ -22,6 +22,7 @@ from changedet.types import BranchOutput, ChangeOutput, Normalisation
 
 if TYPE_CHECKING:
     from changedet.card import ModelCard
+    from changedet.export.export import export_model
     from changedet.functions import evaluate, train
     from changedet.inference.detector import Detector, Prediction, load
     from changedet.models.model_file import load_model, save_model
@@ -54,6 +55,7 @@ __all__ = [
     "__version__",
     "create_model",
     "evaluate",
+    "export_model",
     "list_models",
     "load",
     "load_model",
@@ -71,6 +73,7 @@ _LAZY = {
     "ModelCard": "changedet.card",
     "evaluate": "changedet.functions",
     "train": "changedet.functions",
+    "export_model": "changedet.export.export",
     "load_model": "changedet.models.model_file",
     "save_model": "changedet.models.model_file",
     "create_model": "changedet.models.registry",

@@ -112,6 +112,11 @@ MATPLOTLIB = Requirement("matplotlib", "train")
 TENSORBOARD = Requirement("tensorboard", "train")
 #: Decoders and encoders of segmentation networks.
 SEGMENTATION_MODELS = Requirement("segmentation_models_pytorch", "smp")
+#: Runtimes that compute exported models.
+ONNX_RUNTIME = Requirement("onnxruntime", "onnx")
+OPENVINO = Requirement("openvino", "openvino")
+#: Writes exported models.
+ONNX = Requirement("onnx", "export")
 #: What an import may find missing.
 _ALL = (
     TORCH,
@@ -119,8 +124,8 @@ _ALL = (
     TENSORBOARD,
     SEGMENTATION_MODELS,
     *(Requirement(module, "torch") for module in ("torchvision", "timm", "huggingface_hub")),
-    Requirement("onnxruntime", "onnx"),
-    Requirement("openvino", "openvino"),
-    Requirement("onnx", "export"),
+    ONNX_RUNTIME,
+    OPENVINO,
+    ONNX,
     Requirement("pyarrow", "parquet"),
 )

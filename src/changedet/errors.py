@@ -65,6 +65,12 @@ class ResultsError(StorageError):
     """A file of results cannot be read: missing, damaged, of another kind or a newer version."""
 
 
+class ExportError(ChangeDetError):
+    """A network cannot be written in another form, or does not give the same scores there."""
+
+    exit_code: ClassVar[int] = 1
+
+
 class TrainingError(ChangeDetError):
     """Training cannot continue, for example because the loss is not a number."""
 

@@ -54,6 +54,12 @@ TestTime = Literal["none", "mirror", "flips", "turns", "scales", "coarse", "coar
 #: Type of stored weights.
 Precision = Literal["float32", "float16", "int8"]
 
+#: What computes a network: PyTorch, or a runtime that reads an exported graph; ``auto`` is the
+#: fastest one that is installed and can read the file.
+Runtime = Literal["auto", "torch", "onnx", "openvino"]
+#: In what a runtime computes; anything but float32 only where it is asked for.
+Arithmetic = Literal["float32", "bf16"]
+
 #: Told after every item: how many are done, and how many there are.
 Progress: TypeAlias = Callable[[int, int], None]
 

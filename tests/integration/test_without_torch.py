@@ -74,6 +74,7 @@ LACKING = [
     (f"calibrate {MODEL} new.safetensors --data pairs --split val", "torch"),
     (f"ensemble {MODEL} buildings --out new.safetensors", "torch"),
     ("convert a.png new.safetensors", "torch"),
+    (f"export {MODEL} --out new.onnx", "export"),
     ("ablate pyramid --data pairs --out new", "lite0"),
     ("benchmark accuracy --data pairs --out new", "train"),
     ("benchmark gsd baseline:cva --data pairs --gsd 1 --out new", "train"),
@@ -170,7 +171,7 @@ def test_python_names_the_extra_as_well(place: Path):
     program = """
 import changedet
 
-needing = {"create_model", "load_model", "save_model"}
+needing = {"create_model", "export_model", "load_model", "save_model"}
 for name in changedet.__all__:
     try:
         getattr(changedet, name)

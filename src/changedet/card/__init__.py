@@ -5,10 +5,12 @@ from changedet.card.card_file import (
     PARAMETERS_KEY,
     PRECISION_KEY,
     checked_name,
+    is_exported,
     open_tensors,
     read_card,
     read_parameter_count,
     read_precision,
+    refuse_exported,
     replace_card,
 )
 from changedet.card.model_card import (
@@ -33,9 +35,11 @@ __all__ = [
     "calibration_key",
     "check_threshold",
     "checked_name",
+    "is_exported",
     "open_tensors",
     "read_card",
     "read_parameter_count",
     "read_precision",
+    "refuse_exported",
     "replace_card",
 ]

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from changedet.card.format_1 import upgrade_card
 from changedet.card.model_card import FORMAT_VERSION, ModelCard
 from changedet.errors import CheckpointError, ConfigError
+from changedet.storage import onnx_file
 from changedet.storage.atomic import write_bytes
 from changedet.storage.text import first_few, is_file
 from changedet.types import Precision
@@ -82,6 +83,11 @@ def checked_name(path: str | Path) -> Path:
     return path
 
 
+def is_exported(path: str | Path) -> bool:
+    """Tell by its name whether a model file is one that ``changedet export`` wrote."""
+    return Path(path).suffix.lower() == onnx_file.SUFFIX
+
+
 def read_card(path: str | Path) -> ModelCard:
     """Read only what a model file says, not its weights.
 
@@ -118,10 +124,11 @@ def replace_card(source: Path, target: Path, card: ModelCard) -> None:
         card: The new card; the network must be that of the file.
 
     Raises:
-        CheckpointError: If ``source`` is no model file.
+        CheckpointError: If ``source`` is no model file, or an exported one.
         StorageError: If ``target`` cannot be written.
     """
     read_card(source)
+    refuse_exported(source)
     content = source.read_bytes()
     # A safetensors file: the length of its header, the header as JSON, the tensors.
     start = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
@@ -187,8 +194,23 @@ def _unreadable(path: Path, fault: str) -> CheckpointError:
 
 
 def _metadata(path: Path) -> Mapping[str, str]:
+    if is_exported(path):
+        return onnx_file.read_metadata(path)
     with open_tensors(path) as file:
         return file.metadata() or {}
+
+
+def refuse_exported(path: Path) -> None:
+    """Refuse an exported model where its weights or its card are to be changed.
+
+    Raises:
+        CheckpointError: If it is one.
+    """
+    if is_exported(path):
+        raise CheckpointError(
+            f"{path} is an exported model, which scores images but cannot be changed or trained "
+            "further; give the model file that it was exported from (.safetensors)"
+        )
 
 
 @contextmanager
@@ -207,6 +229,7 @@ def open_tensors(path: Path, *, framework: Literal["np", "pt"] = "np") -> Iterat
             f"there is no model file {path}; a training run saves its best one as "
             "RUN/best.safetensors"
         )
+    refuse_exported(path)
     with path.open("rb") as file:
         start = file.read(9)
     # A safetensors file starts with the length of its JSON header, which may equal those bytes.

@@ -17,6 +17,7 @@ from changedet.cli.demo import demo
 from changedet.cli.describe import describe
 from changedet.cli.ensemble import ensemble
 from changedet.cli.evaluate import evaluate
+from changedet.cli.export import export
 from changedet.cli.info import info
 from changedet.cli.models import models
 from changedet.cli.predict import predict
@@ -67,7 +68,7 @@ _PANELS: Final = {
     "Find changes": (predict, demo),
     "Train": (recipes, calibrate, ensemble),
     "Measure": (evaluate, ablate),
-    "Model files and results": (models, info, describe, convert, schema),
+    "Model files and results": (models, info, describe, convert, export, schema),
 }
 for panel, commands in _PANELS.items():
     for command in commands:

@@ -99,9 +99,9 @@ class Ensemble(ChangeModel):
                 continue
             own = [member.kinds.index(names[place]) for place in known]
             scores = member(before, after, branches="fused", kinds=own).score.float()
-            for place, score in zip(
-                known, scores.unflatten(0, (-1, len(known))).unbind(1), strict=True
-            ):
+            # Not unflatten(): an exported graph would be left with the size of one tile.
+            by_kind = scores.reshape(-1, len(known), scores.shape[-2], scores.shape[-1])
+            for place, score in zip(known, by_kind.unbind(1), strict=True):
                 found[place].append(score)
         means = [torch.stack(scores).mean(dim=0) for scores in found]
         # Pair by pair, the kinds of each one after the other.

@@ -18,6 +18,7 @@ from changedet.card import (
     checked_name,
     open_tensors,
     read_card,
+    refuse_exported,
 )
 from changedet.choices import check_choice
 from changedet.errors import CheckpointError, ConfigError
@@ -154,6 +155,7 @@ def load_model(
             network or no finite numbers.
     """
     card = read_card(path)
+    refuse_exported(Path(path))
     planned = _plan(card, path)
     with open_tensors(Path(path), framework="pt") as file:
         # Only what the file holds is allocated: a small file cannot ask for a large network.

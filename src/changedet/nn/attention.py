@@ -10,6 +10,8 @@ from torch import Tensor, nn
 _WIDTH_MULTIPLE = 8
 #: Widest value group: the widest that all fused kernels run fast.
 _GROUP_WIDTH = 128
+#: Positions that look at all others at once in an exported graph.
+_PIECE = 256
 
 
 class PositionAttention(nn.Module):
@@ -90,6 +92,8 @@ def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     Returns:
         (B, N, C).
     """
+    if torch.onnx.is_in_onnx_export():
+        return _attend_in_pieces(query, key, value)
     batch, positions, channels = value.shape
     width = max(_round_up(query.shape[-1]), min(_round_up(channels), _GROUP_WIDTH))
     groups = -(-channels // width)
@@ -102,6 +106,17 @@ def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         scale=1.0,
     )
     return context.transpose(1, 2).flatten(2)[..., :channels]
+
+
+def _attend_in_pieces(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """:func:`_attend` for an exported graph, whose runtime would hold the N x N matrix.
+
+    N, the size of the tile, is fixed there; the graph holds (_PIECE, N) at a time.
+    """
+    keys = key.transpose(1, 2)
+    starts = range(0, int(query.shape[1]), _PIECE)
+    pieces = [(query[:, start : start + _PIECE] @ keys).softmax(dim=-1) @ value for start in starts]
+    return torch.cat(pieces, dim=1)
 
 
 def _round_up(width: int) -> int:

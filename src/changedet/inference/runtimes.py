@@ -1,0 +1,227 @@
+"""The runtimes that compute a network: which one reads a file, and how each is opened.
+
+Nothing here needs PyTorch, and no runtime is imported before it is used.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+
+from changedet._optional import ONNX_RUNTIME, OPENVINO, Requirement
+from changedet.card import is_exported, read_card
+from changedet.choices import check_choice
+from changedet.errors import CheckpointError, ConfigError
+from changedet.inference.devices import check_device_name
+from changedet.inference.graph_scorer import GraphScorer
+from changedet.storage.onnx_file import INPUT, OUTPUT, read_facts
+from changedet.types import Arithmetic, Runtime
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from changedet.storage.onnx_file import GraphFacts
+    from changedet.types import TestTime
+
+#: Runtimes that read exported graphs.
+GraphRuntime: TypeAlias = Literal["onnx", "openvino"]
+#: Fastest first, on a CPU in float32 (benchmarks/runtimes.py).
+_GRAPH_RUNTIMES: Final[dict[GraphRuntime, Requirement]] = {
+    "openvino": OPENVINO,
+    "onnx": ONNX_RUNTIME,
+}
+# As ONNX Runtime counts them: only errors are printed.
+_ERRORS_ONLY: Final = 3
+
+
+def settle_runtime(
+    path: str | Path,
+    runtime: Runtime = "auto",
+    *,
+    device: str = "auto",
+    precision: Arithmetic = "float32",
+) -> Literal["torch"] | GraphRuntime:
+    """Choose what computes the network of a model file; nothing is loaded.
+
+    Args:
+        path: The model file.
+        runtime: As asked; ``auto`` is the fastest one that is installed and reads the file.
+        device: As asked; the runtimes of exported graphs compute on a CPU.
+        precision: As asked; only OpenVINO computes in bf16 on a CPU.
+
+    Raises:
+        ConfigError: If the runtime, device or precision does not exist, or does not go with the
+            others.
+        CheckpointError: If the runtime does not read such files.
+        MissingExtraError: If the runtime is not installed.
+    """
+    check_choice("runtime", runtime, get_args(Runtime))
+    check_choice("precision", precision, get_args(Arithmetic))
+    check_device_name(device)
+    path = Path(path)
+    if not is_exported(path):
+        if runtime not in ("auto", "torch"):
+            raise CheckpointError(
+                f"{path} is not an exported model, which `runtime={runtime}` reads; export it "
+                "first (`changedet export`), or remove `runtime`"
+            )
+        _refuse_bf16(precision, "PyTorch computes in float32 on a CPU and in bf16 on a GPU")
+        return "torch"
+    if runtime == "torch":
+        raise CheckpointError(
+            f"{path} is an exported model, which PyTorch does not read; give the model file that "
+            "it was exported from (.safetensors), or remove `runtime`"
+        )
+    if device.partition(":")[0] not in ("auto", "cpu"):
+        raise ConfigError(
+            f"exported models are computed on the CPU, not on {device!r}; remove `device`, or give "
+            "the model file that it was exported from (.safetensors)"
+        )
+    chosen = _installed(precision) if runtime == "auto" else runtime
+    _GRAPH_RUNTIMES[chosen].check()
+    if chosen != "openvino":
+        _refuse_bf16(precision, "only OpenVINO computes in bf16 on a CPU")
+    return chosen
+
+
+def _installed(precision: Arithmetic) -> GraphRuntime:
+    """Choose the fastest runtime that is installed; the message names one where none is."""
+    able = [name for name in _GRAPH_RUNTIMES if precision == "float32" or name == "openvino"]
+    there = [name for name in able if _GRAPH_RUNTIMES[name].is_installed]
+    return (there or able[::-1])[0]
+
+
+def _refuse_bf16(precision: Arithmetic, reason: str) -> None:
+    if precision != "float32":
+        raise ConfigError(
+            f"{reason}; remove `precision`, or use an exported model with `runtime=openvino`"
+        )
+
+
+def open_graph(
+    path: Path,
+    *,
+    runtime: GraphRuntime,
+    precision: Arithmetic = "float32",
+    test_time: TestTime | None = None,
+    kind: str | None = None,
+) -> GraphScorer:
+    """Open an exported model, ready to score tiles.
+
+    Args:
+        path: The file.
+        runtime: What computes it.
+        precision: In what.
+        test_time: Test-time augmentation, instead of the model's own.
+        kind: The kind of change to score; None: the first one.
+
+    Raises:
+        CheckpointError: If the file cannot be used.
+        ConfigError: If there is no such test-time augmentation or kind of change.
+        MissingExtraError: If the runtime is not installed.
+    """
+    card, facts = read_card(path), read_facts(path)
+    graph = OnnxGraph(path, facts) if runtime == "onnx" else OpenVinoGraph(path, facts, precision)
+    return GraphScorer(graph, card, test_time=test_time, kind=kind, source=str(path))
+
+
+class OnnxGraph:
+    """A graph in ONNX Runtime, on the CPU.
+
+    Args:
+        source: The file, or its content.
+        facts: What it takes and gives.
+
+    Raises:
+        CheckpointError: If the runtime refuses it.
+        MissingExtraError: If the runtime is not installed.
+    """
+
+    runtime = "onnx"
+
+    def __init__(self, source: Path | bytes, facts: GraphFacts) -> None:
+        self.facts = facts
+        self._source = source
+        library = ONNX_RUNTIME.load()
+        state = ONNX_RUNTIME.load(".capi.onnxruntime_pybind11_state")
+        options = library.SessionOptions()
+        options.log_severity_level = _ERRORS_ONLY
+        options.intra_op_num_threads = _threads()
+        # Weights that are stored as whole numbers become float32 once, not for every batch.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+        self._refusals = (
+            *(state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf),
+            *(state.NotImplemented, state.RuntimeException),
+        )
+        try:
+            self._session = library.InferenceSession(
+                source if isinstance(source, bytes) else str(source),
+                options,
+                providers=["CPUExecutionProvider"],
+            )
+        except self._refusals as error:
+            raise _refused(source, "ONNX Runtime", error) from error
+
+    def run(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Score a batch, see :meth:`.graph_scorer.Graph.run`."""
+        try:
+            (scores,) = self._session.run([OUTPUT], {INPUT: image})
+        except self._refusals as error:
+            raise _refused(self._source, "ONNX Runtime", error) from error
+        found: NDArray[np.float32] = scores
+        return found
+
+
+class OpenVinoGraph:
+    """A graph in OpenVINO, on the CPU.
+
+    Args:
+        source: The file.
+        facts: What it takes and gives.
+        precision: In what is computed; OpenVINO itself would take bf16 wherever the CPU has it.
+
+    Raises:
+        CheckpointError: If the runtime refuses it.
+        MissingExtraError: If the runtime is not installed.
+    """
+
+    def __init__(self, source: Path, facts: GraphFacts, precision: Arithmetic = "float32") -> None:
+        self.facts = facts
+        self._source = source
+        self.runtime = "openvino" if precision == "float32" else f"openvino ({precision})"
+        library: Any = OPENVINO.load()
+        settings = {
+            "INFERENCE_PRECISION_HINT": "f32" if precision == "float32" else "bf16",
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": _threads(),
+        }
+        try:
+            core = library.Core()
+            self._compiled = core.compile_model(core.read_model(str(source)), "CPU", settings)
+        except RuntimeError as error:
+            raise _refused(source, "OpenVINO", error) from error
+
+    def run(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Score a batch, see :meth:`.graph_scorer.Graph.run`."""
+        try:
+            scores: NDArray[np.float32] = self._compiled({INPUT: image})[OUTPUT]
+        except RuntimeError as error:
+            raise _refused(self._source, "OpenVINO", error) from error
+        return scores
+
+
+def _threads() -> int:
+    """Give the number of threads that PyTorch would take; 0 leaves it to the runtime."""
+    stated = os.environ.get("OMP_NUM_THREADS", "")
+    return int(stated) if stated.isdecimal() else 0
+
+
+def _refused(source: Path | bytes, runtime: str, error: Exception) -> CheckpointError:
+    reason = " ".join(str(error).split())
+    name = "the graph" if isinstance(source, bytes) else str(source)
+    return CheckpointError(
+        f"{name} is refused by {runtime} ({reason[:300]}); update it, or export the model file "
+        "again (`changedet export`)"
+    )

@@ -1,0 +1,90 @@
+"""Exported models that are written by hand, without PyTorch: their score is a mean difference."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from changedet.card import ModelCard
+from changedet.export.metadata import describe_graph
+from changedet.storage.onnx_file import GraphFacts, parse_onnx
+from changedet.types import Normalisation
+
+#: What the difference of each kind of change is multiplied by.
+FACTORS = (1 / 255, 0.5 / 255, 0.25 / 255)
+
+
+def difference_graph(
+    *,
+    channels: int = 6,
+    kinds: int = 1,
+    tile_px: int | None = None,
+    opset: int = 17,
+    factors: tuple[float, ...] = FACTORS,
+    blurred: bool = False,
+) -> onnx.ModelProto:
+    """Write the mean absolute difference of two dates as a graph, without metadata.
+
+    Args:
+        channels: Of both dates together.
+        kinds: How many scores it gives.
+        tile_px: Height and width where they are fixed.
+        opset: Version of the operators.
+        factors: Of the kinds.
+        blurred: Whether a score depends on the pixels around it, as with a network.
+    """
+    nodes = [
+        helper.make_node("Split", ["image"], ["before", "after"], axis=1),
+        helper.make_node("Sub", ["after", "before"], ["change"]),
+        helper.make_node("Abs", ["change"], ["size"]),
+        helper.make_node("ReduceMean", ["size"], ["mean"], axes=[1], keepdims=1),
+        helper.make_node("Mul", ["mean", "factors"], ["sharp"]),
+        helper.make_node("AveragePool", ["sharp"], ["blurred"], kernel_shape=[5, 5], pads=[2] * 4),
+        helper.make_node("Identity", ["blurred" if blurred else "sharp"], ["score"]),
+    ]
+    sides = [tile_px or "height", tile_px or "width"]
+    weights = np.array(factors[:kinds], np.float32)[None, :, None, None]
+    graph = helper.make_graph(
+        nodes,
+        "difference",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", channels, *sides])],
+        [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["batch", kinds, *sides])],
+        [numpy_helper.from_array(weights, "factors")],
+    )
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8, producer_name="tests"
+    )
+
+
+def graph_card(*, bands: int = 3, **fields: Any) -> ModelCard:
+    """What the file says of such a model; ``fields`` are others than usual."""
+    statistics = Normalisation(*((value,) * bands for value in (120.0, 120.0, 60.0, 60.0)))
+    usual = {"architecture": "siamese_pyramid", "options": {"encoder": "drawn"}, "tile_px": 64}
+    return ModelCard(normalisation=statistics, **{**usual, "threshold": 0.5, **fields})
+
+
+def write_graph(
+    path: Path,
+    proto: onnx.ModelProto | None = None,
+    *,
+    card: ModelCard | None = None,
+    stride: int = 8,
+    fixed_tile: bool = False,
+) -> Path:
+    """Write an exported model; without a graph, that of :func:`difference_graph`."""
+    proto = difference_graph() if proto is None else proto
+    card = graph_card() if card is None else card
+    path.parent.mkdir(parents=True, exist_ok=True)
+    facts = GraphFacts(
+        stride=stride,
+        fixed_tile=fixed_tile,
+        sha256=parse_onnx(proto.SerializeToString(), path).sha256,
+        channels=proto.graph.input[0].type.tensor_type.shape.dim[1].dim_value,
+        kinds=len(card.kinds) or 1,
+    )
+    for name, text in describe_graph(card, facts, parameters=1, precision="float32").items():
+        proto.metadata_props.add(key=name, value=text)
+    path.write_bytes(proto.SerializeToString())
+    return path
