@@ -6,10 +6,11 @@ data folder, and ``models/`` of the checkout that the package runs from.
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from changedet._optional import TORCH
 from changedet.baselines.names import baseline_name, check_baseline, is_baseline
 from changedet.choices import nearest
 from changedet.errors import CheckpointError, ConfigError
@@ -17,6 +18,8 @@ from changedet.errors import CheckpointError, ConfigError
 #: Folders to look in first, separated as in PATH.
 VARIABLE: Final = "CHANGEDET_MODELS"
 SUFFIX: Final = ".safetensors"
+#: The ending of what ``changedet export`` writes.
+EXPORTED: Final = ".onnx"
 #: The model that a training run keeps.
 BEST: Final = "best.safetensors"
 _MOST_NAMED = 8
@@ -56,9 +59,8 @@ def user_models() -> Path:
 def list_models_at_hand() -> list[FoundModel]:
     """List the models that can be asked for by name; of several of one name the first counts."""
     found: dict[str, FoundModel] = {}
-    for folder in model_folders():
-        for path in _model_files(folder):
-            found.setdefault(path.stem, FoundModel(path.stem, path))
+    for model in _all_models():
+        found.setdefault(model.name, model)
     return list(found.values())
 
 
@@ -67,7 +69,9 @@ def find_model(spec: str | Path) -> Path:
 
     Args:
         spec: A model file; the folder of a training run, for its best model; or a name of
-            :func:`list_models_at_hand`, with or without ``.safetensors``.
+            :func:`list_models_at_hand`, with or without ``.safetensors`` or ``.onnx``. Of a model
+            that is there in both forms, the name alone means the one that PyTorch computes, where
+            PyTorch is installed.
 
     Raises:
         CheckpointError: If there is no such model; the message names what there is.
@@ -77,17 +81,18 @@ def find_model(spec: str | Path) -> Path:
         return path / BEST
     if path.exists() and not path.is_dir():
         return path
-    models = list_models_at_hand()
-    wanted = str(spec).removesuffix(SUFFIX)
-    for model in models:
-        if model.name == wanted:
+    wanted = str(spec).removesuffix(SUFFIX).removesuffix(EXPORTED)
+    for model in _all_models():
+        if str(spec) in (model.name, model.path.name):
             return model.path
     if path.is_dir():
         raise CheckpointError(
             f"{path} is a folder without {BEST}, so it is no training run that has saved a model; "
             "give a model file, or the folder of a run"
         )
-    raise CheckpointError(f"there is no model file {spec}; {_instead(wanted, models)}")
+    raise CheckpointError(
+        f"there is no model file {spec}; {_instead(wanted, list_models_at_hand())}"
+    )
 
 
 def find_method(
@@ -98,6 +103,8 @@ def find_method(
     channels: int | None = None,
     encoder: str | None = None,
     encoder_weights: str | None = None,
+    runtime: str = "auto",
+    precision: str = "float32",
 ) -> str | Path:
     """Find a model file, or check the name of a baseline, and refuse options of the other kind.
 
@@ -108,6 +115,8 @@ def find_method(
         channels: Channels of the images, for baselines.
         encoder: Encoder of the baseline that has one.
         encoder_weights: Its weights.
+        runtime: What computes the network, for models.
+        precision: In what, for models.
 
     Returns:
         The model file, or the baseline's name as it was given.
@@ -122,7 +131,13 @@ def find_method(
             f"applies to baselines only; {spec} defines its own",
         )
         return find_model(spec)
-    _refuse({"test_time": test_time, "kind": kind}, f"applies to models only; {spec} is a baseline")
+    for_models = {
+        "test_time": test_time,
+        "kind": kind,
+        "runtime": None if runtime == "auto" else runtime,
+        "precision": None if precision == "float32" else precision,
+    }
+    _refuse(for_models, f"applies to models only; {spec} is a baseline")
     check_baseline(baseline_name(str(spec)), encoder=encoder, encoder_weights=encoder_weights)
     return spec
 
@@ -155,12 +170,23 @@ def _names(models: Iterable[FoundModel]) -> str:
     return f"{shown} and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else shown
 
 
+def _all_models() -> Iterator[FoundModel]:
+    """Give all model files of all folders, those first that a name alone means."""
+    endings = (SUFFIX, EXPORTED) if TORCH.is_installed else (EXPORTED, SUFFIX)
+    for folder in model_folders():
+        files = _model_files(folder)
+        for ending in endings:
+            yield from (FoundModel(path.stem, path) for path in files if path.suffix == ending)
+
+
 def _model_files(folder: Path) -> list[Path]:
     try:
         return sorted(
             path
             for path in folder.iterdir()
-            if path.suffix == SUFFIX and not path.name.startswith(".") and path.is_file()
+            if path.suffix in (SUFFIX, EXPORTED)
+            and not path.name.startswith(".")
+            and path.is_file()
         )
     except OSError:
         # Not there, or not readable: then there is nothing to be had from it.

@@ -12,10 +12,10 @@ _DEVICES = ("auto", "cpu", "cuda", "mps")
 
 def complete_model(incomplete: str) -> list[str]:
     """Names of the models at hand, and model files and folders beginning like this."""
-    from changedet.model_search import SUFFIX, list_models_at_hand
+    from changedet.model_search import EXPORTED, SUFFIX, list_models_at_hand
 
     names = _beginning(incomplete, (model.name for model in list_models_at_hand()))
-    return [*names, *_paths(incomplete, suffixes=(SUFFIX,))]
+    return [*names, *_paths(incomplete, suffixes=(SUFFIX, EXPORTED))]
 
 
 def complete_method(incomplete: str) -> list[str]:

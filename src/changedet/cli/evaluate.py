@@ -26,7 +26,9 @@ from changedet.cli.options import (
     ModeOption,
     OutOption,
     OverwriteOption,
+    PrecisionOption,
     QuietOption,
+    RuntimeOption,
     SplitOption,
     TestTimeOption,
     ThresholdOption,
@@ -81,6 +83,8 @@ def evaluate(
     gsd: GsdOption = None,
     batch_size: BatchSizeOption = 8,
     device: DeviceOption = "auto",
+    runtime: RuntimeOption = "auto",
+    precision: PrecisionOption = "float32",
     channels: Annotated[
         int | None,
         typer.Option(
@@ -125,6 +129,8 @@ def evaluate(
         gsd_m=gsd,
         batch_size=batch_size,
         device=device,
+        runtime=runtime,
+        precision=precision,
         panels=panels,
         ignore_value=ignore_value,
         changed_values=whole_numbers("--changed-value", changed_values, such_as="1,2"),
@@ -145,6 +151,9 @@ def evaluate(
         channels=channels,
         encoder=encoder,
         encoder_weights=encoder_weights,
+        runtime=runtime,
+        precision=precision,
+        device=device,
     )
     mixture = check_mixture(request, method=found, also=("kind",))
     from changedet.data.index import check_splits

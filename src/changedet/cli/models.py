@@ -56,7 +56,7 @@ def models(
         f1 = row["f1"]
         cells = (
             row["name"],
-            row.get("problem") or row["architecture"],
+            row.get("problem") or _network(row),
             f"{row['size_bytes'] / _MEGABYTE:.1f}",
             *(_stated(row[name]) for name in stated),
             row["data"] or "-",
@@ -73,6 +73,11 @@ def models(
     typer.echo(f"untrained methods, which need no file: {names}")
 
 
+def _network(row: dict[str, Any]) -> str:
+    """Name the network, and the form of the file where it is not the usual one."""
+    return row["architecture"] + ("" if row["form"] == "PyTorch" else f" ({row['form']})")
+
+
 def _stated(value: dict[str, float] | tuple[float, float] | None) -> str:
     """Write the kinds of change, or the range of ground sample distances."""
     if not value:
@@ -83,7 +88,7 @@ def _stated(value: dict[str, float] | tuple[float, float] | None) -> str:
 
 
 def _facts(model: "FoundModel") -> dict[str, Any]:
-    from changedet.card import read_card
+    from changedet.card import is_exported, read_card
     from changedet.cli.model_facts import selection_f1
     from changedet.errors import CheckpointError
 
@@ -92,6 +97,7 @@ def _facts(model: "FoundModel") -> dict[str, Any]:
         "path": str(model.path),
         "size_bytes": model.path.stat().st_size,
         "architecture": None,
+        "form": None,
         "data": None,
         "f1": None,
         "kinds": {},
@@ -104,6 +110,7 @@ def _facts(model: "FoundModel") -> dict[str, Any]:
     return {
         **facts,
         "architecture": card.architecture,
+        "form": "ONNX" if is_exported(model.path) else "PyTorch",
         "data": card.data_name,
         "f1": selection_f1(card),
         "kinds": {kind.name: kind.threshold for kind in card.kinds},

@@ -14,7 +14,7 @@ from changedet.cli.completion import (
     complete_model,
 )
 from changedet.errors import ConfigError
-from changedet.types import Mode, TestTime
+from changedet.types import Arithmetic, Mode, Runtime, TestTime
 
 #: Panels of the help, in the order in which commands first use them.
 SCORING: Final = "Scoring"
@@ -131,6 +131,21 @@ DeviceOption: TypeAlias = Annotated[
         metavar="NAME",
         help="Where to compute: auto, cpu, cuda, cuda:1, mps.",
         autocompletion=complete_device,
+    ),
+]
+RuntimeOption: TypeAlias = Annotated[
+    Runtime,
+    typer.Option(
+        help="What computes the network: torch reads .safetensors, onnx and openvino read .onnx "
+        "(changedet export); auto: the fastest that is installed.",
+        rich_help_panel=SCORING,
+    ),
+]
+PrecisionOption: TypeAlias = Annotated[
+    Arithmetic,
+    typer.Option(
+        help="In what OpenVINO computes; bf16 is faster on some CPUs and less exact.",
+        rich_help_panel=SCORING,
     ),
 ]
 IgnoreValueOption: TypeAlias = Annotated[

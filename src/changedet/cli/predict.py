@@ -17,7 +17,9 @@ from changedet.cli.options import (
     KindOption,
     OutOption,
     OverwriteOption,
+    PrecisionOption,
     QuietOption,
+    RuntimeOption,
     TestTimeOption,
     ThresholdOption,
     band_numbers,
@@ -31,7 +33,7 @@ from changedet.vector.region_text import check_region
 if TYPE_CHECKING:
     from changedet.predict.request import SceneRequest
     from changedet.storage.output_folder import Existing
-    from changedet.types import TestTime
+    from changedet.types import Arithmetic, Runtime, TestTime
 
 _INTERRUPTED = 130
 _FAILED = 1
@@ -82,6 +84,8 @@ def predict(
         ),
     ] = None,
     device: DeviceOption = "auto",
+    runtime: RuntimeOption = "auto",
+    precision: PrecisionOption = "float32",
     encoder: BaselineEncoderOption = None,
     encoder_weights: BaselineEncoderWeightsOption = None,
     bands: scene_options.BandsOption = None,
@@ -126,6 +130,9 @@ def predict(
         gsd_m=gsd,
         encoder=encoder,
         encoder_weights=encoder_weights,
+        runtime=runtime,
+        precision=precision,
+        device=device,
         needs_threshold=True,
     )
     if not are_scenes:
@@ -140,6 +147,8 @@ def predict(
             gsd_m=gsd,
             batch_size=batch_size,
             device=device,
+            runtime=runtime,
+            precision=precision,
             encoder=encoder,
             encoder_weights=encoder_weights,
             existing=existing,
@@ -168,6 +177,8 @@ def predict(
         kind=kind,
         gsd_m=gsd,
         device=device,
+        runtime=runtime,
+        precision=precision,
         encoder=encoder,
         encoder_weights=encoder_weights,
         batch_size=batch_size,
@@ -209,6 +220,8 @@ def _predict_pictures(
     gsd_m: float | None,
     batch_size: int | None,
     device: str,
+    runtime: "Runtime",
+    precision: "Arithmetic",
     encoder: str | None,
     encoder_weights: str | None,
     existing: "Existing",
@@ -229,6 +242,8 @@ def _predict_pictures(
             gsd_m=gsd_m,
             batch_size=batch_size or 8,
             device=device,
+            runtime=runtime,
+            precision=precision,
             encoder=encoder,
             encoder_weights=encoder_weights,
             existing=existing,

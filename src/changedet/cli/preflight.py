@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from changedet.evaluation.calibration_request import CalibrationRequest
     from changedet.evaluation.request import EvaluationRequest
     from changedet.storage.output_folder import Existing
+    from changedet.types import Arithmetic, Runtime
 
 
 def check_method(
@@ -29,6 +30,9 @@ def check_method(
     channels: int | None = None,
     encoder: str | None = None,
     encoder_weights: str | None = None,
+    runtime: Runtime = "auto",
+    precision: Arithmetic = "float32",
+    device: str = "auto",
     needs_threshold: bool = False,
 ) -> str:
     """Find the model, read what its file says, and refuse options that do not apply.
@@ -42,6 +46,9 @@ def check_method(
         channels: For baselines.
         encoder: For the baseline that has one.
         encoder_weights: Likewise.
+        runtime: What is to compute the network, for models.
+        precision: In what, for models.
+        device: Where.
         needs_threshold: Whether the model has to have one where none is given.
 
     Returns:
@@ -75,14 +82,19 @@ def check_method(
         channels=channels,
         encoder=encoder,
         encoder_weights=encoder_weights,
+        runtime=runtime,
+        precision=precision,
     )
     if not is_baseline(found):
         from changedet.card import read_card
         from changedet.inference.provenance import settle_threshold
+        from changedet.inference.runtimes import settle_runtime
         from changedet.models.options import check_installed
 
         card = read_card(found).for_kind(kind)
-        check_installed(card.architecture, card.options)
+        settled = settle_runtime(found, runtime, device=device, precision=precision)
+        if settled == "torch":
+            check_installed(card.architecture, card.options)
         if needs_threshold:
             settle_threshold(card, threshold, model=str(found))
     return str(found)

@@ -149,6 +149,8 @@ def open_source(request: EvaluationRequest) -> ScoreSource:
             channels=_channels_for(request),
             encoder=request.encoder,
             encoder_weights=request.encoder_weights,
+            runtime=request.runtime,
+            precision=request.precision,
         )
     )
 
@@ -371,6 +373,7 @@ def _judge(
         device=source.detector.device_name,
         seconds=round(seconds, 3),
         change_kind=source.detector.kind,
+        runtime=source.detector.runtime,
         gsd=judged.gsd,
     )
 

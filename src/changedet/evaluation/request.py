@@ -9,7 +9,7 @@ from changedet.evaluation.data_request import DataRequest
 from changedet.inference.working_gsd import check_gsd
 from changedet.storage.markers import METRICS
 from changedet.storage.output_folder import check_result_folder
-from changedet.types import Mode
+from changedet.types import Arithmetic, Mode, Runtime
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,9 @@ class EvaluationRequest(DataRequest):
         mode: ``whole``: overlapping, blended tiles; ``grid``: side by side.
         threshold: Score in [0, 1] to use instead of the model's own.
         threshold_split: Split on which to choose the threshold first, to apply it unchanged.
+        runtime: What computes an exported model (``.onnx``): ``onnx``, ``openvino``; ``auto`` is
+            the fastest one that is installed. ``torch`` computes other model files.
+        precision: In what OpenVINO computes: ``float32``, or ``bf16`` where the CPU has it.
         panels: Number of pairs to draw as panels.
         channels: Bands of the images, for a baseline; None: as many as they have.
         encoder: Encoder of the baseline that has one, see
@@ -41,6 +44,8 @@ class EvaluationRequest(DataRequest):
     mode: Mode = "whole"
     threshold: float | None = None
     threshold_split: str | None = None
+    runtime: Runtime = "auto"
+    precision: Arithmetic = "float32"
     panels: int = 12
     channels: int | None = None
     encoder: str | None = None

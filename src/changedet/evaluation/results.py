@@ -85,6 +85,7 @@ class EvaluationResults(Results):
         seconds: How long scoring and counting took.
         change_kind: Kind of change that was looked for; null where the model names none.
         gsd: Ground sample distance of the images, and how they were resampled for the model.
+        runtime: What computed the network: torch, onnx or openvino; null if there is none.
     """
 
     kind: Literal["evaluation"] = "evaluation"
@@ -109,6 +110,7 @@ class EvaluationResults(Results):
     seconds: float
     change_kind: str | None = None
     gsd: GsdMatch | None = None
+    runtime: str | None = None
 
     seed: ClassVar[Any] = former_name("best_threshold", BestThresholdResult)
     honest: ClassVar[Any] = former_name("fixed_threshold", FixedThresholdResult | None)

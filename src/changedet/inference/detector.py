@@ -18,6 +18,7 @@ from changedet.errors import ConfigError, DataError
 from changedet.inference.inputs import AnyImage, ImagePair, log_remark, open_images
 from changedet.inference.prediction import Prediction
 from changedet.inference.provenance import model_metadata
+from changedet.inference.runtimes import open_graph, settle_runtime
 from changedet.inference.scorer import SceneFitted, Zooming
 from changedet.inference.tiling import WHOLE_PX, check_batch_size, score_pairs
 from changedet.inference.working_gsd import check_gsd, match_gsd, remarks_on_gsd
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from changedet.inference.scorer import Image, Scorer
     from changedet.models.base import ChangeModel
     from changedet.raster.tile_plan import Resident
-    from changedet.types import PixelType, TestTime
+    from changedet.types import Arithmetic, PixelType, Runtime, TestTime
 
 __all__ = ("Detector", "Prediction", "load")
 
@@ -81,6 +82,12 @@ class Detector:
         return torch.device(self.device_name)
 
     @property
+    def runtime(self) -> str | None:
+        """What computes the network: ``torch``, ``onnx``, ``openvino``; None: there is none."""
+        runtime: str | None = getattr(self.scorer, "runtime", None)
+        return runtime
+
+    @property
     def test_time(self) -> TestTime:
         """Rotated, mirrored or coarser views of a tile whose scores are averaged."""
         return self.scorer.test_time
@@ -113,6 +120,12 @@ class Detector:
         Of images that are resampled for the network, as many pixels as show the same ground.
         """
         return round_up(self.card.tile_px, self.scorer.stride)
+
+    @property
+    def only_tile_px(self) -> int | None:
+        """Height and width of the only tile that an exported model takes; None: it takes others."""
+        only_px: int | None = getattr(self.scorer, "only_tile_px", None)
+        return only_px
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
@@ -313,6 +326,8 @@ def load(
     device: str = "auto",
     test_time: TestTime | None = None,
     kind: str | None = None,
+    runtime: Runtime = "auto",
+    precision: Arithmetic = "float32",
 ) -> Detector:
     """Open a model file, ready to predict.
 
@@ -322,14 +337,26 @@ def load(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         test_time: Test-time augmentation, instead of the model's own.
         kind: The kind of change to find, of those that the model tells apart; None: the first one.
+        runtime: What computes the network of an exported model (``.onnx``): ``onnx``,
+            ``openvino``; ``auto`` is the fastest one that is installed. Other model files are
+            computed by ``torch``.
+        precision: In what OpenVINO computes: ``bf16`` is faster where the CPU has it, and less
+            exact.
 
     Raises:
-        CheckpointError: If the file is no model file of this package.
+        CheckpointError: If the file is no model file of this package, or the runtime does not read
+            it.
         ConfigError: If the device is unknown or absent, there is no such test-time augmentation, or
             the model does not know the kind of change.
-        MissingExtraError: If a package that the network needs is not installed.
+        MissingExtraError: If a package that the network or its runtime needs is not installed.
     """
     path = find_model(path)
+    settled = settle_runtime(path, runtime, device=device, precision=precision)
+    if settled != "torch":
+        graph = open_graph(
+            path, runtime=settled, precision=precision, test_time=test_time, kind=kind
+        )
+        return Detector(graph, path=path)
     TORCH.check()
     from changedet.inference.torch_scorer import TorchScorer
     from changedet.models.model_file import load_model

@@ -12,7 +12,7 @@ from changedet.model_search import find_method
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from changedet.types import TestTime
+    from changedet.types import Arithmetic, Runtime, TestTime
 
 _CHANNELS = 3
 
@@ -26,6 +26,8 @@ def open_detector(
     channels: int | None = None,
     encoder: str | None = None,
     encoder_weights: str | None = None,
+    runtime: Runtime = "auto",
+    precision: Arithmetic = "float32",
 ) -> Detector:
     """Open a model file, or a baseline by its name.
 
@@ -39,12 +41,15 @@ def open_detector(
         channels: Channels of the images, for a baseline; None: 3.
         encoder: timm's name of a baseline's encoder; None: EfficientNet-Lite0.
         encoder_weights: ``package``, ``hub``, ``none`` or a file; None: ``package``.
+        runtime: What computes a model's network, see :func:`changedet.inference.detector.load`.
+        precision: In what an exported model is computed, likewise.
 
     Raises:
         ConfigError: If there is no such baseline or device, an option does not fit, or the model
             does not know the kind of change.
         CheckpointError: If the model file or the encoder's weights cannot be used.
-        MissingExtraError: If the encoder's weights are a package that is not installed.
+        MissingExtraError: If the encoder's weights or the runtime are packages that are not
+            installed.
     """
     found = find_method(
         spec,
@@ -53,9 +58,18 @@ def open_detector(
         channels=channels,
         encoder=encoder,
         encoder_weights=encoder_weights,
+        runtime=runtime,
+        precision=precision,
     )
     if not is_baseline(found):
-        return load(found, device=device, test_time=test_time, kind=kind)
+        return load(
+            found,
+            device=device,
+            test_time=test_time,
+            kind=kind,
+            runtime=runtime,
+            precision=precision,
+        )
     method = open_baseline(
         str(found),
         channels=channels or _CHANNELS,

@@ -69,3 +69,8 @@ def model_metadata(path: Path | None, card: ModelCard) -> dict[str, Any]:
         "options": card.options,
         "data": card.data_name,
     }
+
+
+def graph_runtime(runtime: str | None) -> dict[str, str]:
+    """Name what computes the network where it is not PyTorch, whose scores differ by roundings."""
+    return {} if runtime in (None, "torch") else {"runtime": runtime}

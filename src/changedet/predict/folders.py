@@ -140,6 +140,7 @@ class _Settled(NamedTuple):
     threshold: float
     test_time: TestTime
     kind: str | None
+    runtime: str | None
 
 
 def _check_options(request: SceneRequest, detector: Detector) -> _Settled:
@@ -155,7 +156,9 @@ def _check_options(request: SceneRequest, detector: Detector) -> _Settled:
     )
     if request.gsd_m is not None:
         check_gsd(request.gsd_m)
-    return _Settled(detector.metadata, threshold, detector.test_time, detector.kind)
+    return _Settled(
+        detector.metadata, threshold, detector.test_time, detector.kind, detector.runtime
+    )
 
 
 def _refuse_any(differences: Mapping[str, list[str]], out: Path) -> None:

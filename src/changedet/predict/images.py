@@ -47,7 +47,7 @@ from changedet.storage.output_folder import (
     result_folder,
 )
 from changedet.storage.text import first_few
-from changedet.types import MAX_DISTANCE, Progress, TestTime
+from changedet.types import MAX_DISTANCE, Arithmetic, Progress, Runtime, TestTime
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,8 @@ def predict_files(
     kind: str | None = None,
     gsd_m: float | None = None,
     device: str = "auto",
+    runtime: Runtime = "auto",
+    precision: Arithmetic = "float32",
     batch_size: int = 8,
     existing: Existing = "refuse",
     say: Callable[[str], None] = lambda message: None,
@@ -165,6 +167,9 @@ def predict_files(
         gsd_m: Side of a pixel on the ground in metres, for a model that states at which ones it
             works: the images are resampled for it.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        runtime: What computes an exported model (``.onnx``), see
+            :class:`changedet.predict.request.SceneRequest`.
+        precision: In what, likewise.
         batch_size: Tiles that go through the model at once.
         existing: What to do if ``out`` already holds results: ``refuse``, ``replace``.
         say: Gets sentences for the user.
@@ -198,6 +203,8 @@ def predict_files(
             kind=kind,
             encoder=encoder,
             encoder_weights=encoder_weights,
+            runtime=runtime,
+            precision=precision,
         )
     detector = detector.for_kind(kind)
     name = str(detector.path or "the model")
@@ -221,6 +228,7 @@ def predict_files(
         "test_time": detector.test_time,
         "heatmap": colour_scale(chosen).describe(),
         "change_kind": detector.kind,
+        "runtime": detector.runtime,
         "gsd": use.gsd,
     }
     with (

@@ -12,7 +12,7 @@ from changedet._version import __version__
 from changedet.data.appearance import DomainDistance
 from changedet.errors import DataError
 from changedet.inference.detector import Detector
-from changedet.inference.provenance import kind_note
+from changedet.inference.provenance import graph_runtime, kind_note
 from changedet.inference.scorer import FittedScorer, KnownByWeights, SceneFitted, Scorer
 from changedet.inference.working_gsd import GsdMatch, match_gsd, remarks_on_gsd
 from changedet.predict.domain_distance import distance_of_scene, remarks_on_distance
@@ -109,6 +109,7 @@ class SceneJob(NamedTuple):
             "device": self.detector.device_name.partition(":")[0],
             "test_time": self.detector.test_time,
             "kind": self.detector.kind,
+            **graph_runtime(self.detector.runtime),
             "gsd_m": self.gsd.factor,
             "grid": [self.grid.crs, list(self.grid.transform)[:6], self.grid.shape],
             "region": self.region_sha256,

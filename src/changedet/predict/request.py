@@ -17,7 +17,7 @@ from changedet.raster.pixel_rules import Alpha, NoData
 from changedet.raster.shift import ShiftEstimate
 from changedet.storage.output_folder import Existing
 from changedet.storage.paths import PathFields
-from changedet.types import TestTime
+from changedet.types import Arithmetic, Runtime, TestTime
 from changedet.vector.files import PolygonOptions, PolygonSummary
 
 _SPOKEN = {
@@ -53,6 +53,9 @@ class SceneRequest(PathFields):
         gsd_m: Side of a pixel of ``before`` on the ground in metres; None: what its CRS says. Where
             the model states at which ones it works, the rasters are resampled for it.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        runtime: What computes an exported model (``.onnx``): ``onnx``, ``openvino``; ``auto`` is
+            the fastest one that is installed. ``torch`` computes other model files.
+        precision: In what OpenVINO computes: ``float32``, or ``bf16`` where the CPU has it.
         encoder: Encoder of ``baseline:deep_difference``; None: the package's.
         encoder_weights: Its weights; None: those of the package.
         batch_size: Tiles that go through the model at once; None: by tile and device.
@@ -82,6 +85,8 @@ class SceneRequest(PathFields):
     kind: str | None = None
     gsd_m: float | None = None
     device: str = "auto"
+    runtime: Runtime = "auto"
+    precision: Arithmetic = "float32"
     encoder: str | None = None
     encoder_weights: str | None = None
     batch_size: int | None = None
@@ -196,4 +201,6 @@ def load_detector(request: SceneRequest) -> Detector:
         channels=channels,
         encoder=request.encoder,
         encoder_weights=request.encoder_weights,
+        runtime=request.runtime,
+        precision=request.precision,
     )

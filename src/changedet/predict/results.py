@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, get_args
 
 from changedet._version import __version__
 from changedet.inference.memory import peak_process_memory
+from changedet.inference.provenance import graph_runtime
 from changedet.predict.flow import TileCounts
 from changedet.predict.job import SceneJob
 from changedet.predict.remarks import Remark
@@ -50,7 +51,7 @@ PRODUCTS: Final = (
     *("score.tif.aux.xml", "mask.tif.aux.xml"),
 )
 # What is asked for and settled elsewhere.
-_SETTLED: Final = ("threshold", "test_time", "kind")
+_SETTLED: Final = ("threshold", "test_time", "kind", "runtime", "precision")
 
 
 class Found(NamedTuple):
@@ -69,6 +70,7 @@ def request_settings(
     threshold: float,
     test_time: TestTime,
     kind: str | None,
+    runtime: str | None,
 ) -> dict[str, Any]:
     """Say what was asked for that decides the results, as plain JSON types.
 
@@ -78,6 +80,7 @@ def request_settings(
         threshold: The one that is used.
         test_time: The test-time augmentation that is used.
         kind: The kind of change that is looked for.
+        runtime: What computes the network.
     """
     asked = dataclasses.asdict(request)
     for name in ("out", "model", "device", "batch_size", "existing", *_SETTLED):
@@ -90,6 +93,7 @@ def request_settings(
         "threshold": threshold,
         "test_time": test_time,
         "kind": kind,
+        **graph_runtime(runtime),
     }
     settings: dict[str, Any] = to_plain({**used, **asked})
     return settings
@@ -126,6 +130,7 @@ def summarise(
             threshold=job.threshold,
             test_time=job.detector.test_time,
             kind=job.detector.kind,
+            runtime=job.detector.runtime,
         ),
         grid=GridFacts(
             crs=job.grid.crs,
@@ -138,6 +143,7 @@ def summarise(
         coverage=pair.coverage,
         area_of_interest_sha256=job.region_sha256,
         change_kind=job.detector.kind,
+        runtime=job.detector.runtime,
         gsd=job.gsd,
         shift=job.shift,
         shift_corrected=job.shift_used is not None,

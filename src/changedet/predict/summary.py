@@ -85,6 +85,7 @@ class _PictureRun(Results):
         gsd: Ground sample distance of the images, and how they were resampled for the model.
         domain_distance: How far the pair, or all pairs together, are from what the model was
             trained on, by their looks; null if the model file does not say what that looked like.
+        runtime: What computed the network: torch, onnx or openvino; null if there is none.
     """
 
     version: str
@@ -98,6 +99,7 @@ class _PictureRun(Results):
     change_kind: str | None = None
     gsd: GsdMatch | None = None
     domain_distance: DomainDistance | None = None
+    runtime: str | None = None
 
 
 class PictureFacts(Record):
@@ -333,6 +335,7 @@ class SceneSummary(Results):
         gsd: Ground sample distance of the rasters, and how they were resampled for the model.
         domain_distance: How far the pair is from what the model was trained on, by its looks; null
             if the model file does not say what that looked like.
+        runtime: What computed the network: torch, onnx or openvino; null if there is none.
     """
 
     kind: Literal["scene"] = "scene"
@@ -363,3 +366,4 @@ class SceneSummary(Results):
     change_kind: str | None = None
     gsd: GsdMatch | None = None
     domain_distance: DomainDistance | None = None
+    runtime: str | None = None

@@ -68,6 +68,12 @@ def choose_tiling(
             f"`tile_px` must be a multiple of {stride} for this model, got {tile_px}; use "
             f"{round_up(max(tile_px, 1), stride)}"
         )
+    only_px = detector.only_tile_px
+    if only_px not in (None, tile_px):
+        raise ConfigError(
+            f"`tile_px` must be {only_px} for this exported model, whose tile is fixed, got "
+            f"{tile_px}; remove it, or use the model file that it was exported from"
+        )
     if overlap_px is None:
         overlap_px = default_overlap(tile_px)
     if not 0 <= overlap_px < tile_px:

@@ -157,6 +157,19 @@ def test_cost_and_origin_are_written_down(tmp_path, data, model):
     assert report["data"]["training_splits"] == ["train"]
 
 
+def test_an_exported_model_is_judged_like_any_other(tmp_path, data):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from graphs import write_graph
+
+    exported = write_graph(tmp_path / "drawn.onnx")
+    report = measure_accuracy(request(data, tmp_path / "out", exported, baselines="none"))
+    (entry,) = report.to_dict()["methods"]
+    assert (entry["kind"], entry["cost"]) == ("model", None)
+    assert entry["file_mb"] == pytest.approx(exported.stat().st_size / 1e6)
+    assert entry["views"][0]["pixels"]["f1"] > 0.9
+
+
 def test_the_split_that_is_reported_may_choose_but_is_labelled(tmp_path, data):
     report = measure_accuracy(request(data, tmp_path / "out", split="val", threshold_split="val"))
     (entry,) = report.methods

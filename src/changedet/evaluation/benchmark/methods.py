@@ -115,14 +115,14 @@ def _check_thresholds(request: AccuracyRequest, sources: list[ScoreSource]) -> N
 def _weighed(source: ScoreSource, title: str) -> Method:
     if source.kind == "baseline":
         return Method(source, title, None, None)
-    return Method(
-        source,
-        title,
-        measure_cost(
-            source.detector.model,
-            side_px=COST_SIDE_PX,
-            channels=source.detector.in_channels,
-            test_time=source.detector.test_time,
-        ),
-        Path(source.spec).stat().st_size / _MEGABYTE,
+    file_mb = Path(source.spec).stat().st_size / _MEGABYTE
+    if source.detector.runtime != "torch":
+        # Operations are counted in a network of PyTorch; an exported graph is none.
+        return Method(source, title, None, file_mb)
+    cost = measure_cost(
+        source.detector.model,
+        side_px=COST_SIDE_PX,
+        channels=source.detector.in_channels,
+        test_time=source.detector.test_time,
     )
+    return Method(source, title, cost, file_mb)
