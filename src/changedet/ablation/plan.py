@@ -22,7 +22,7 @@ from changedet.data.index import BandChoice, PairIndex, index_pairs
 from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelScan, scan_labels
 from changedet.data.mixture import member_of
-from changedet.data.rasters.manifest import READING_SCENES, find_manifest
+from changedet.data.scene_notice import announce_scenes
 from changedet.data.tools.leaks import describe_leaks, find_leaks
 from changedet.errors import ConfigError, DataError, MissingExtraError, TrainingError
 from changedet.training.build import index_data, with_channels, with_kinds
@@ -108,8 +108,7 @@ def make_plan(request: AblationRequest, *, say: Callable[[str], None]) -> Ablati
     if all(run.config is None for run in runs):
         raise ConfigError(f"no row can be run; the first problem: {runs[0].fault}")
     first = _first_config(request, table)
-    if find_manifest(request.data) is not None:
-        say(READING_SCENES)
+    announce_scenes(request.data, say)
     index, first = index_data(request.data, first)
     runs = tuple(_settled(run, index) for run in runs)
     val = index.split(first.data.val_split)

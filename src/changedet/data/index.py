@@ -245,7 +245,10 @@ def _check_splits_of_sets(
 ) -> None:
     found: dict[str, None] = {}
     for entry in sets.values():
-        if entry.splits is None and find_manifest(entry.data) is None:
+        if entry.splits is None and find_manifest(entry.data) is not None:
+            # Its rasters tell.
+            return
+        if entry.splits is None:
             row = None if entry.benchmark is None else find_benchmark(entry.benchmark)
             own = _survey_names(entry.data, row, labelled=True, prefer="prepared")
             found.update(dict.fromkeys(own.splits))

@@ -84,7 +84,7 @@ class MixturePair:
     Its label is always read with the encoding of its own set.
     """
 
-    pair: PairPaths
+    pair: LabelledPair
     member: MixtureSet
 
     @property
@@ -104,11 +104,11 @@ class MixturePair:
 
     @property
     def is_remote(self) -> bool:
-        """Files are local."""
+        """Whether it is read over the network."""
         return self.pair.is_remote
 
     def size(self) -> tuple[int, int]:
-        """Read height and width, see :meth:`.pair.PairPaths.size`."""
+        """Read height and width, see :meth:`.labelled.LabelledPair.size`."""
         return self.pair.size()
 
     def samples(self, crop_px: int, *, encoding: LabelEncoding) -> int:
@@ -118,7 +118,7 @@ class MixturePair:
     def open(
         self, *, encoding: LabelEncoding, channels: int, fill: Normalisation | None = None
     ) -> PairView:
-        """Open the pair, see :meth:`.pair.PairPaths.open`; ``encoding`` is the set's own."""
+        """Open the pair, see :meth:`.labelled.LabelledPair.open`; ``encoding`` is the set's own."""
         return self.pair.open(encoding=self.member.encoding, channels=channels, fill=fill)
 
     def inspect_label(self) -> MaskHistogram:
@@ -136,15 +136,15 @@ class MixturePair:
         )
 
     def sum_pixels(self, *, channels: int) -> tuple[Sums, Sums]:
-        """Sum up the pixels of both images, see :meth:`.pair.PairPaths.sum_pixels`."""
+        """Sum up the pixels of both images, see :meth:`.labelled.LabelledPair.sum_pixels`."""
         return self.pair.sum_pixels(channels=channels)
 
     def read_images(self, windows: Sequence[Window], *, channels: int) -> list[BothDates]:
-        """Read windows of both images, see :meth:`.pair.PairPaths.read_images`."""
+        """Read windows of both images, see :meth:`.labelled.LabelledPair.read_images`."""
         return self.pair.read_images(windows, channels=channels)
 
     def inspect(self, *, channels: int) -> Inspection:
-        """Look at everything, see :meth:`.pair.PairPaths.inspect`."""
+        """Look at everything, see :meth:`.labelled.LabelledPair.inspect`."""
         return self.pair.inspect(channels=channels)
 
 
@@ -161,9 +161,8 @@ def set_name(pair: LabelledPair) -> str:
 
 def as_files(pair: LabelledPair) -> PairPaths | None:
     """Give the files of a pair, under its name in the mixture; None if it is a block of a scene."""
-    if isinstance(pair, MixturePair):
-        return pair.pair._replace(name=pair.name)
-    return pair if isinstance(pair, PairPaths) else None
+    own = pair.pair if isinstance(pair, MixturePair) else pair
+    return own._replace(name=pair.name) if isinstance(own, PairPaths) else None
 
 
 def by_set(pairs: Sequence[LabelledPair]) -> dict[str, list[int]]:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, fie
 
 from changedet.choices import nearest
 from changedet.data.file_names import find_mixture
+from changedet.data.rasters.manifest import find_manifest
 from changedet.errors import ConfigError, DataError
 from changedet.kinds import ANY, check_kind
 from changedet.storage.text import read_text
@@ -42,17 +43,19 @@ class MixtureEntry(Section):
     """One data set of a mixture.
 
     Attributes:
-        data: Its folder, relative to the mixture's file.
+        data: Its folder, or a manifest of scenes, relative to the mixture's file.
         kind: Kind of change that its labels show: ``any`` where every change is labelled.
         also_changed: Further kinds of which its changed pixels are changes, too; what is labelled
             unchanged says nothing about those.
         weight: How many times its training pairs are seen in an epoch; fractions are allowed.
         gsd_m: Ground sample distance of its images in metres; None: what their georeference says,
             if they have one.
-        include: Patterns of the names of pairs that are used; all by default.
+        include: Patterns of the names of pairs that are used, those of scenes with their block
+            (``town_00000_01024``); all by default.
         exclude: Patterns of the names of pairs that are left out.
         splits: Splits that are used; all by default.
-        validate: Patterns of the names of training pairs that validate instead of being trained on.
+        validate: Patterns of the names of training pairs that validate instead of being trained on;
+            a manifest of scenes says itself which blocks validate.
         directed: Whether the order of the dates matters for what is labelled, so that they must
             not be swapped in training.
         bands: Bands of its rasters that are read, from 1, in the model's order; None: those that
@@ -64,7 +67,7 @@ class MixtureEntry(Section):
         terms: Under which terms the images may be used, in words, for the model's card.
     """
 
-    data: Annotated[Path, must("be the folder of a data set")]
+    data: Annotated[Path, must("be the folder of a data set, or a manifest of scenes")]
     kind: _Kind
     also_changed: tuple[_Kind, ...] = ()
     weight: Annotated[
@@ -144,11 +147,13 @@ def read_mixture(path: Path) -> Mapping[str, MixtureEntry]:
     except ValidationError as error:
         raise DataError(f"{path}: {describe(error, _MixtureFile)}") from error
     for name, entry in read.sets.items():
-        if not entry.data.is_dir():
-            is_there = "is no folder" if entry.data.exists() else "is not there"
+        if not entry.data.is_dir() and find_manifest(entry.data) is None:
+            is_there = (
+                "is neither a folder nor a manifest" if entry.data.exists() else "is not there"
+            )
             raise DataError(
                 f"{path}: the data set of {name}, {entry.data}, {is_there}; give its folder "
-                "relative to this file, or remove the set"
+                "or manifest relative to this file, or remove the set"
             )
     return read.sets
 

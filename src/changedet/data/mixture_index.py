@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from changedet.data.domain import measure_shared_gsd
 from changedet.data.labels.scan import scan_labels
@@ -11,14 +11,17 @@ from changedet.data.mixture import Mixture, MixturePair, MixtureSet, set_name
 from changedet.data.mixture_file import LAYOUT, MixtureEntry, check_held_out, kinds_of, read_mixture
 from changedet.data.pair import PairPaths
 from changedet.data.pair_index import PairIndex
+from changedet.data.rasters.manifest import RasterSettings
 from changedet.data.survey import BandChoice
 from changedet.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from changedet.data.labelled import LabelledPair
+
+    _BandsOfDates: TypeAlias = tuple[tuple[int, ...] | None, tuple[int, ...] | None]
 
 
 def index_mixture(path: Path, index_set: Callable[..., PairIndex]) -> PairIndex:
@@ -81,7 +84,7 @@ def index_mixture(path: Path, index_set: Callable[..., PairIndex]) -> PairIndex:
     first = next(iter(indices.values()))
     # What is read of rasters is one choice for all sets, or nobody's to state.
     bands = {(index.bands, index.bands_after) for index in indices.values()}
-    shared = bands.pop() if len(bands) == 1 else (None, None)
+    shared: _BandsOfDates = bands.pop() if len(bands) == 1 else (None, None)
     return PairIndex(
         root=path,
         layout=LAYOUT,
@@ -92,6 +95,7 @@ def index_mixture(path: Path, index_set: Callable[..., PairIndex]) -> PairIndex:
         bands=shared[0],
         bands_after=shared[1],
         pixel_type=first.pixel_type,
+        scenes=_settings_of_scenes(indices.values(), shared),
         mixture=Mixture(
             tuple(members),
             kinds_of(entries),
@@ -132,16 +136,27 @@ def leave_out(index: PairIndex, names: Sequence[str]) -> PairIndex:
         regions={name: at for name, at in index.mixture.regions.items() if name not in names},
     )
     own = tuple(f"{name}: " for name in names)
+    data_sets = {name: one for name, one in index.data_sets.items() if name not in names}
     return replace(
         index,
         splits={split: pairs for split, pairs in splits.items() if pairs},
-        data_sets={name: one for name, one in index.data_sets.items() if name not in names},
+        data_sets=data_sets,
+        scenes=_settings_of_scenes(data_sets.values(), (index.bands, index.bands_after)),
         notes=(
             *(note for note in index.notes if not note.startswith(own)),
             f"left out: {', '.join(names)}",
         ),
         mixture=mixture,
     )
+
+
+def _settings_of_scenes(sets: Iterable[PairIndex], bands: _BandsOfDates) -> RasterSettings | None:
+    """Give what holds for the scenes of all sets; None if there are none.
+
+    Manifests may keep different distances between their blocks: the smallest one holds for all.
+    """
+    gaps_px = [one.scenes.gap_px for one in sets if one.scenes is not None]
+    return RasterSettings(min(gaps_px), *bands) if gaps_px else None
 
 
 def _check_alike(path: Path, indices: Mapping[str, PairIndex], name: str) -> None:
@@ -157,21 +172,25 @@ def _check_alike(path: Path, indices: Mapping[str, PairIndex], name: str) -> Non
 
 def _kept(
     path: Path, name: str, *, entry: MixtureEntry, index: PairIndex
-) -> dict[str, tuple[PairPaths, ...]]:
+) -> dict[str, tuple[LabelledPair, ...]]:
     """Give the pairs of a set that the mixture takes, by split."""
+    if entry.validate_ and index.scenes is not None:
+        raise DataError(
+            f"{path}: validate of {name} moves single pairs, but its blocks are cut from scenes "
+            f"and keep no distance from one another; remove it, and set split of a scene in "
+            f"{index.root}"
+        )
     wanted = index.splits if entry.splits is None else entry.splits
-    kept: dict[str, tuple[PairPaths, ...]] = {}
+    kept: dict[str, tuple[LabelledPair, ...]] = {}
     for split in wanted:
-        pairs = index.split(split, setting="splits")
-        if not all(isinstance(pair, PairPaths) for pair in pairs):
-            raise DataError(
-                f"{path}: {name} lists scenes, which a mixture does not take yet; cut them into "
-                "tiles, or train on them alone"
-            )
-        files = [pair for pair in pairs if isinstance(pair, PairPaths) and entry.takes(pair.name)]
-        moved = [pair for pair in files if split == "train" and entry.validates(pair.name)]
+        pairs = [pair for pair in index.split(split, setting="splits") if entry.takes(pair.name)]
+        moved = [
+            pair
+            for pair in pairs
+            if isinstance(pair, PairPaths) and split == "train" and entry.validates(pair.name)
+        ]
         for own, some in (
-            (split, [pair for pair in files if pair not in moved]),
+            (split, [pair for pair in pairs if pair not in moved]),
             # The validation split may have pairs of the same names.
             ("val", [pair._replace(name=f"train_{pair.name}") for pair in moved]),
         ):
@@ -185,7 +204,7 @@ def _kept(
     return kept
 
 
-def _describe(member: MixtureSet, kept: Mapping[str, Sequence[PairPaths]]) -> str:
+def _describe(member: MixtureSet, kept: Mapping[str, Sequence[LabelledPair]]) -> str:
     counts = ", ".join(f"{len(pairs)} {split}" for split, pairs in kept.items())
     size = "unknown pixel size"
     if member.gsd_m is not None:

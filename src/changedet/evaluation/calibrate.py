@@ -1,6 +1,6 @@
 """Choose a model file's threshold again, for the very weights and views that will be used."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,13 +14,12 @@ from changedet.card import (
     read_precision,
 )
 from changedet.data.file_names import find_mixture
-from changedet.data.rasters.manifest import READING_SCENES, find_manifest
-from changedet.data.rasters.provenance import add_validation, record_blocks
+from changedet.data.scene_notice import announce_scenes
 from changedet.errors import ConfigError
 from changedet.evaluation.as_stored import LabelledSet, count_as_stored
 from changedet.evaluation.calibration_request import CalibrationRequest as CalibrationRequest
-from changedet.evaluation.leakage import refuse_training_split
-from changedet.evaluation.model_data import LabelledSplit, bands_for, open_split
+from changedet.evaluation.leakage import refuse_training_split, with_selection_blocks
+from changedet.evaluation.model_data import bands_for, open_split
 from changedet.inference.devices import resolve_device
 from changedet.inference.memory import keep_freed_memory
 from changedet.inference.provenance import kind_note
@@ -122,8 +121,7 @@ def calibrate_model(
     model, stored = load_model(request.model)
     # What is chosen is for this kind of change; the other kinds keep what they have.
     card = stored.for_kind(request.kind)
-    if find_manifest(request.data) is not None:
-        say(READING_SCENES)
+    announce_scenes(request.data, say)
     fits = _fits_temperature(request, stored)
     split = open_split(
         request.model,
@@ -173,7 +171,7 @@ def calibrate_model(
             **card.metrics,
             name: _figures(request, new, confusion, errors=errors),
         },
-        blocks=_with_selection_blocks(card.blocks, split),
+        blocks=with_selection_blocks(card.blocks, split.index, split.pairs),
         package_version=__version__,
         format_version=FORMAT_VERSION,
     )
@@ -260,15 +258,3 @@ def _figures(
         **known,
         "note": SELECTION_SET_NOTE,
     }
-
-
-def _with_selection_blocks(
-    stored: Mapping[str, Any] | None, split: LabelledSplit
-) -> dict[str, Any] | None:
-    """Add the blocks that choose now to those that the model has met, so that it is known."""
-    if split.index.scenes is None:
-        return None if stored is None else dict(stored)
-    chosen = record_blocks([], split.pairs, gap_px=split.index.scenes.gap_px)
-    if stored is None:
-        return chosen
-    return add_validation(stored, chosen)

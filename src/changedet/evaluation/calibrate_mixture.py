@@ -18,10 +18,15 @@ from changedet.data.file_names import find_mixture
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.mixture import Mixture
 from changedet.data.mixture_file import check_beside
+from changedet.data.scene_notice import announce_scenes
 from changedet.errors import ConfigError, DataError
 from changedet.evaluation.as_stored import Counts, LabelledSet, count_as_stored
 from changedet.evaluation.calibration_request import CalibrationRequest
-from changedet.evaluation.leakage import other_bands_note, refuse_training_split
+from changedet.evaluation.leakage import (
+    other_bands_note,
+    refuse_training_split,
+    with_selection_blocks,
+)
 from changedet.evaluation.mixture_sets import ChosenSets, sets_for, with_split
 from changedet.evaluation.model_data import bands_for, check_pixel_type
 from changedet.inference.devices import resolve_device
@@ -130,6 +135,7 @@ def calibrate_on_mixture(
     read_card(request.model).for_kind(request.kind)
     keep_freed_memory(str(resolve_device(request.device)))
     model, card = load_model(request.model)
+    announce_scenes(mixture, say)
     opened = _open(request, card, channels=model.in_channels, mixture=mixture)
     for sentence in opened.notes:
         say(sentence)
@@ -156,6 +162,8 @@ def calibrate_on_mixture(
         if (kind or ANY) in settled
     }
     new = _new_card(request, card, opened.index.name, settled=settled, sets=sets)
+    chose = [pair for one in opened.sets for pair in one.pairs]
+    new = replace(new, blocks=with_selection_blocks(card.blocks, opened.index, chose))
     save_model(out, model, new, precision=request.precision)
     return MixtureCalibrationReport(out, new, tuple(settled.values()), sets, out.stat().st_size)
 

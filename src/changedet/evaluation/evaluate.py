@@ -18,7 +18,8 @@ from changedet.data.file_names import find_mixture
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labelled import DecodedPair, LabelledPair
 from changedet.data.labels.scan import LabelEncoding, LabelScan
-from changedet.data.rasters.manifest import READING_SCENES, find_manifest, read_manifest
+from changedet.data.rasters.manifest import find_manifest, read_manifest
+from changedet.data.scene_notice import announce_scenes
 from changedet.errors import ConfigError, DataError
 from changedet.evaluation.earlier import earlier_results
 from changedet.evaluation.examples import choose_pairs, write_panels
@@ -112,8 +113,7 @@ def _evaluate(
     request: EvaluationRequest, *, say: Callable[[str], None], progress: Progress | None
 ) -> EvaluationResults:
     source = open_source(request)
-    if find_manifest(request.data) is not None:
-        say(READING_SCENES)
+    announce_scenes(request.data, say)
     index = index_for(request, source)
     check_pixel_type(request.model, source.pixel_type, index, data=request.data)
     kind = kind_note(source.detector.card, source.detector.kind, given=request.kind)

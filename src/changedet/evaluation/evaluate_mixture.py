@@ -10,6 +10,7 @@ from changedet.data.labels.scan import scan_labels
 from changedet.data.mixture import MixtureSet
 from changedet.data.mixture_file import check_beside
 from changedet.data.pair_index import PairIndex
+from changedet.data.scene_notice import announce_scenes
 from changedet.data.seen import data_settings
 from changedet.errors import ConfigError
 from changedet.evaluation.earlier import earlier_results
@@ -69,6 +70,7 @@ def evaluate_mixture(
     check_beside(mixture, request, also=("kind",))
     with claimed(request.out, marker=METRICS, existing=request.existing):
         source = open_source(request)
+        announce_scenes(mixture, say)
         index = index_for(request, source)
         check_pixel_type(request.model, source.pixel_type, index, data=mixture)
         judged = _judged_sets(request, source, index, say=say)

@@ -1,10 +1,13 @@
 """What a model has seen of the data it is evaluated on, and what that makes of the figures."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from changedet.card import ModelCard
 from changedet.data.index import PairIndex
-from changedet.data.rasters.provenance import Seen, count_seen
+from changedet.data.labelled import LabelledPair
+from changedet.data.rasters.provenance import Seen, add_validation, count_seen, record_blocks
 from changedet.data.seen import is_same_data_set, splits_trained_on, training_data
 from changedet.errors import ConfigError
 from changedet.metrics.protocol import SELECTION_SET_NOTE, TRAINING_SET_NOTE
@@ -12,10 +15,29 @@ from changedet.selection import Selection
 
 
 def find_seen(card: ModelCard, index: PairIndex, *, split: str) -> Seen | None:
-    """Compare the blocks of a split to those of the run; None where they are not of scenes."""
-    if index.scenes is None or card.blocks is None:
+    """Compare the blocks of a split to those of the run; None where they are not of scenes.
+
+    The sets of a mixture are compared one by one, as some may not be of scenes.
+    """
+    if index.scenes is None or index.mixture is not None or card.blocks is None:
         return None
     return count_seen(card.blocks, index.split(split))
+
+
+def with_selection_blocks(
+    stored: Mapping[str, Any] | None, index: PairIndex, pairs: Sequence[LabelledPair]
+) -> dict[str, Any] | None:
+    """Add the blocks that choose now to those that a model has met, so that it is known.
+
+    Args:
+        stored: Those of its card.
+        index: The data set that chooses.
+        pairs: Those of its pairs that choose.
+    """
+    if index.scenes is None:
+        return None if stored is None else dict(stored)
+    chosen = record_blocks([], pairs, gap_px=index.scenes.gap_px)
+    return chosen if stored is None else add_validation(stored, chosen)
 
 
 def optimism_note(

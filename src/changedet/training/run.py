@@ -9,7 +9,7 @@ import torch
 
 from changedet._version import __version__
 from changedet.data.index import PairIndex
-from changedet.data.rasters.manifest import READING_SCENES, find_manifest
+from changedet.data.scene_notice import announce_scenes
 from changedet.errors import CheckpointError, ConfigError, ResultsError, StorageError
 from changedet.inference.devices import resolve_device
 from changedet.inference.memory import keep_freed_memory
@@ -263,8 +263,7 @@ def _check_crop(model: EncoderModel, config: ExperimentConfig) -> None:
 def _index(
     root: Path, config: ExperimentConfig, *, say: Callable[[str], None]
 ) -> tuple[PairIndex, ExperimentConfig]:
-    if find_manifest(root) is not None:
-        say(READING_SCENES)
+    announce_scenes(root, say)
     index, config = index_data(root, config)
     index.split(config.data.train_split, setting="data.train_split")
     index.split(config.data.val_split, setting="data.val_split")

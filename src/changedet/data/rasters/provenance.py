@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from changedet.data.mixture import MixturePair
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     import numpy.typing as npt
 
     from changedet.data.labelled import LabelledPair
-    from changedet.data.rasters.source import RasterBlock
+    from changedet.data.rasters.source import LabelledRaster, RasterBlock
 
 #: What a run does with its blocks.
 ROLES = ("training", "validation")
@@ -67,10 +69,11 @@ def record_blocks(
         the CRS, the transform (a to f) of the grid that windows count on, and for each role its
         windows as [top, left, height, width].
     """
-    scenes: dict[str, dict[str, Any]] = {}
+    # Scenes of several manifests may have one name.
+    scenes: dict[LabelledRaster, dict[str, Any]] = {}
     for role, pairs in zip(ROLES, (training, validation), strict=True):
         for block in _blocks(pairs):
-            scene = scenes.setdefault(block.scene.entry.name, _describe(block))
+            scene = scenes.setdefault(block.scene, _describe(block))
             scene[role].append(list(block.window))
     return {"gap_px": gap_px, "scenes": list(scenes.values())}
 
@@ -162,7 +165,8 @@ def _blocks(pairs: Iterable[LabelledPair]) -> list[RasterBlock]:
     # GDAL comes with it, which pairs of image files do without.
     from changedet.data.rasters.source import RasterBlock
 
-    return [pair for pair in pairs if isinstance(pair, RasterBlock)]
+    own = (pair.pair if isinstance(pair, MixturePair) else pair for pair in pairs)
+    return [pair for pair in own if isinstance(pair, RasterBlock)]
 
 
 def _describe(block: RasterBlock) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from changedet.data.rasters.manifest import READING_SCENES, find_manifest
+from changedet.data.scene_notice import announce_scenes
 from changedet.evaluation.benchmark.methods import Method, open_methods
 from changedet.evaluation.benchmark.repeats import Repeats, find_repeats
 from changedet.evaluation.benchmark.report import write_report
@@ -72,8 +72,7 @@ def _measure(
     methods = open_methods(request, say=left_out.append)
     for sentence in left_out:
         say(sentence)
-    if find_manifest(request.data) is not None:
-        say(READING_SCENES)
+    announce_scenes(request.data, say)
     data = BenchmarkData(request, methods)
     for sentence in data.notes:
         say(sentence)

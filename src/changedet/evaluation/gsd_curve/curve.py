@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from changedet._version import __version__
 from changedet.data.domain import measure_shared_gsd
 from changedet.data.labelled import DecodedPair, LabelledPair
-from changedet.data.rasters.manifest import READING_SCENES, find_manifest
+from changedet.data.scene_notice import announce_scenes
 from changedet.errors import ConfigError
 from changedet.evaluation.gsd_curve.request import GsdCurveRequest, lengths_of
 from changedet.evaluation.gsd_curve.results import (
@@ -90,8 +90,7 @@ def _measure(
     )
     source, card = source_of(detector), detector.card
     threshold, chosen_by = settle_threshold(card, request.threshold, model=str(request.model))
-    if find_manifest(request.data) is not None:
-        say(READING_SCENES)
+    announce_scenes(request.data, say)
     split = open_split(
         request.model,
         card,
