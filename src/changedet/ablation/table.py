@@ -12,7 +12,7 @@ from changedet.choices import nearest
 from changedet.errors import ConfigError
 from changedet.storage.text import is_file, read_text
 from changedet.storage.validation import Section, describe
-from changedet.storage.yaml import parse_yaml
+from changedet.storage.yaml import yaml_tree
 from changedet.training.config import ExperimentConfig, load_config
 
 DEFAULT_TABLE = "dasnet_v2"
@@ -197,10 +197,7 @@ def parse_table(text: str, *, origin: str) -> AblationTable:
     Raises:
         ConfigError: As :func:`load_table`.
     """
-    try:
-        tree = parse_yaml(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from error
+    tree = yaml_tree(text, origin=origin, error=ConfigError)
     if not isinstance(tree, dict):
         raise ConfigError(
             f"{origin} must contain 'title: …' and 'rows: …', got {type(tree).__name__}"

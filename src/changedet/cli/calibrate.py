@@ -20,6 +20,7 @@ from changedet.cli.options import (
     KindOption,
     ModelArgument,
     ModeOption,
+    OutModelArgument,
     QuietOption,
     TestTimeOption,
     band_numbers,
@@ -44,12 +45,7 @@ if TYPE_CHECKING:
 
 def calibrate(
     model: ModelArgument,
-    out: Annotated[
-        Path,
-        typer.Argument(
-            metavar="OUT", help="Model file to write (.safetensors).", show_default=False
-        ),
-    ],
+    out: OutModelArgument,
     *,
     data: Annotated[
         Path | None,

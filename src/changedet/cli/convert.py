@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from changedet.cli.options import OutModelArgument
 from changedet.cli.preflight import check_model_file
 from changedet.errors import CheckpointError
 from changedet.types import Distance
@@ -19,12 +20,7 @@ def convert(
             show_default=False,
         ),
     ],
-    target: Annotated[
-        Path,
-        typer.Argument(
-            metavar="OUT", help="Model file to write (.safetensors).", show_default=False
-        ),
-    ],
+    target: OutModelArgument,
     *,
     distance: Annotated[
         Distance, typer.Option(help="Distance that the network was trained with.")

@@ -5,19 +5,14 @@ from typing import Annotated
 
 import typer
 
-from changedet.cli.options import BenchmarkOption, ModelArgument
+from changedet.cli.options import BenchmarkOption, ModelArgument, OutModelArgument
 from changedet.cli.preflight import check_model_file
 from changedet.errors import ConfigError
 
 
 def describe(
     model: ModelArgument,
-    out: Annotated[
-        Path,
-        typer.Argument(
-            metavar="OUT", help="Model file to write (.safetensors).", show_default=False
-        ),
-    ],
+    out: OutModelArgument,
     *,
     data: Annotated[
         Path | None,

@@ -35,6 +35,10 @@ ModelArgument: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+OutModelArgument: TypeAlias = Annotated[
+    Path,
+    typer.Argument(metavar="OUT", help="Model file to write (.safetensors).", show_default=False),
+]
 MethodArgument: TypeAlias = Annotated[
     str,
     typer.Argument(

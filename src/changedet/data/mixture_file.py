@@ -6,7 +6,6 @@ import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-import yaml
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from changedet.choices import nearest
@@ -16,7 +15,7 @@ from changedet.errors import ConfigError, DataError
 from changedet.kinds import ANY, check_kind
 from changedet.storage.text import read_text
 from changedet.storage.validation import Section, describe, must
-from changedet.storage.yaml import parse_yaml
+from changedet.storage.yaml import yaml_tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -132,10 +131,7 @@ def read_mixture(path: Path) -> Mapping[str, MixtureEntry]:
         DataError: If it cannot be read, a key is unknown or missing, or a value is out of range;
             the message names every faulty place and, for a typo, the nearest key.
     """
-    try:
-        tree = parse_yaml(read_text(path, error=DataError))
-    except yaml.YAMLError as error:
-        raise DataError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    tree = yaml_tree(read_text(path, error=DataError), origin=path, error=DataError)
     named = tree.get("sets") if isinstance(tree, dict) else None
     if not isinstance(named, dict) or not named:
         raise DataError(

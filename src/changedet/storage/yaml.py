@@ -1,8 +1,11 @@
 """YAML of plain types, from anyone: no key twice, nothing that grows, in bounded time."""
 
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import yaml
+
+from changedet.errors import ChangeDetError
 
 # Settings nest some five levels deep, and a manifest of 10,000 scenes has 100,000 parts.
 _DEEPEST: Final = 64
@@ -65,6 +68,23 @@ def parse_yaml(text: str) -> Any:  # noqa: ANN401
     # What values that are not of the kind that their tag says make PyYAML raise.
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         raise yaml.YAMLError(f"a value cannot be read ({error})") from error
+
+
+def yaml_tree(text: str, *, origin: str | Path, error: type[ChangeDetError]) -> Any:  # noqa: ANN401
+    """Read one YAML document, see :func:`parse_yaml`, and say in one line what is wrong with it.
+
+    Args:
+        text: The document.
+        origin: Where it comes from, for the message.
+        error: What to raise.
+
+    Raises:
+        ChangeDetError: If it cannot be read, as ``error``.
+    """
+    try:
+        return parse_yaml(text)
+    except yaml.YAMLError as fault:
+        raise error(f"{origin} is not valid YAML: {' '.join(str(fault).split())}") from fault
 
 
 def _check_nesting(text: str) -> None:

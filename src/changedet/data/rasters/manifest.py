@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple, Self, TypeAlias
 
-import yaml
 from pydantic import (
     AfterValidator,
     Field,
@@ -26,7 +25,7 @@ from changedet.data.file_names import SPLIT_NAMES, find_mixture
 from changedet.errors import DataError
 from changedet.storage.text import is_file, read_text
 from changedet.storage.validation import Section, describe, must
-from changedet.storage.yaml import parse_yaml
+from changedet.storage.yaml import yaml_tree
 
 #: Name of the layout that it describes.
 LAYOUT: Final = "scenes"
@@ -251,10 +250,7 @@ def read_manifest(path: Path) -> Manifest:
         DataError: If it cannot be read, a key is unknown or missing, or a value is out of range;
             the message names every faulty place and, for a typo, the nearest key.
     """
-    try:
-        tree = parse_yaml(read_text(path, error=DataError))
-    except yaml.YAMLError as error:
-        raise DataError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    tree = yaml_tree(read_text(path, error=DataError), origin=path, error=DataError)
     try:
         read = _ManifestFile.model_validate(tree, context=path.parent)
     except ValidationError as error:

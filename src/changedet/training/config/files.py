@@ -14,7 +14,7 @@ from changedet.errors import ConfigError
 from changedet.losses.margins import DEFAULT_MARGINS
 from changedet.storage.text import is_file, read_text
 from changedet.storage.validation import describe
-from changedet.storage.yaml import parse_yaml
+from changedet.storage.yaml import parse_yaml, yaml_tree
 from changedet.training.config.sections import ExperimentConfig
 from changedet.training.model_config import DEFAULT_MODEL, config_of, foreign_option
 from changedet.training.recipes import list_recipes, recipe_text
@@ -110,10 +110,7 @@ def _load_tree(source: str, *, seen: tuple[str, ...]) -> dict[str, Any]:
             f"{seen[0]}: extends leads through more than {_LONGEST_CHAIN} files; join some of them"
         )
     text, folder = _read_source(source)
-    try:
-        tree = parse_yaml(text) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from error
+    tree = yaml_tree(text, origin=source, error=ConfigError) or {}
     if not isinstance(tree, dict):
         raise ConfigError(f"{source} must contain 'section: …' keys, got {type(tree).__name__}")
     _drop_default_margins(tree)
