@@ -55,16 +55,17 @@ def test_own_scenes_are_trained_on_beside_public_pairs(mixture, tmp_path):
     assert stored["validation"] == [list(block.window) for block in alone.split("val")]
     assert set(card.metrics["validation"]["sets"]) == {"own", "public"}
 
-    # The blocks are found again by their place, whatever the data set is called.
-    def judge(split, out):
-        evaluate_mixture(EvaluationRequest(model, path, out, split=split, device="cpu", panels=0))
-        return json.loads((out / "own" / "metrics.json").read_text())["note"]
-
-    assert "chose" in judge("val", tmp_path / "val") or "select" in judge("val", tmp_path / "val")
-    assert "train" in judge("train", tmp_path / "train")
+    # Under another name the blocks are known by their place.
+    other = path.with_name("other.yaml")
+    other.write_text("sets: {again: {data: scenes.yaml, kind: any}}")
+    out = tmp_path / "judged"
+    evaluate_mixture(EvaluationRequest(model, other, out, split="val", device="cpu", panels=0))
+    seen = json.loads((out / "again" / "metrics.json").read_text())["seen_blocks"]
+    blocks = len(alone.split("val"))
+    assert (seen["blocks"], seen["trained_on"], seen["chosen_on"]) == (blocks, 0, blocks)
 
     calibration = CalibrationRequest(
-        model=model, out=tmp_path / "new.safetensors", data=path, split="train", device="cpu"
+        model=model, out=tmp_path / "new.safetensors", data=other, split="train", device="cpu"
     )
     with pytest.raises(ConfigError, match="was trained on split 'train'"):
         calibrate_on_mixture(calibration)
@@ -75,4 +76,4 @@ def test_own_scenes_are_trained_on_beside_public_pairs(mixture, tmp_path):
     with pytest.raises(ConfigError, match="cut or split differently"):
         run_training(resumed)
     scene.manifest.write_text(scene.manifest.read_text().replace("gap_px: 6", "gap_px: 4"))
-    assert run_training(resumed).progress.epoch == 3
+    assert run_training(resumed).progress.epoch == 2

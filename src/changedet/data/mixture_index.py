@@ -47,40 +47,13 @@ def index_mixture(path: Path, index_set: Callable[..., PairIndex]) -> PairIndex:
             benchmark=entry.benchmark,
             **({} if entry.bands is None else {"bands": BandChoice(entry.bands)}),
         )
-        notes += [f"{name}: {note}" for note in index.notes]
         indices[name] = index
         _check_alike(path, indices, name)
-        kept = _kept(path, name, entry=entry, index=index)
-        taken = [pair for some in kept.values() for pair in some]
-        encoding = scan_labels(
-            taken,
-            ignore_value=entry.ignore_value,
-            changed_values=entry.changed_values,
-        ).encoding
-        gsd_m = entry.gsd_m
-        if gsd_m is None:
-            warnings: list[str] = []
-            gsd_m = measure_shared_gsd(taken, say=warnings.append)
-            notes += [f"{name}: {sentence}" for sentence in warnings]
-        member = MixtureSet(
-            name,
-            entry.kind,
-            tuple(kind for kind in entry.also_changed if kind != entry.kind),
-            entry.weight,
-            gsd_m,
-            entry.directed,
-            encoding,
-            gsd_is_measured=entry.gsd_m is None,
-        )
+        indices[name], member, own_notes = _taken(path, name, entry=entry, index=index)
         members.append(member)
-        own = {
-            split: tuple(MixturePair(pair, member) for pair in pairs)
-            for split, pairs in kept.items()
-        }
-        indices[name] = replace(index, splits=own, notes=())
-        for split, pairs in own.items():
+        notes += own_notes
+        for split, pairs in indices[name].splits.items():
             splits.setdefault(split, []).extend(pairs)
-        notes.append(_describe(member, kept))
     first = next(iter(indices.values()))
     # What is read of rasters is one choice for all sets, or nobody's to state.
     bands = {(index.bands, index.bands_after) for index in indices.values()}
@@ -104,6 +77,35 @@ def index_mixture(path: Path, index_set: Callable[..., PairIndex]) -> PairIndex:
         ),
         data_sets=indices,
     )
+
+
+def _taken(
+    path: Path, name: str, *, entry: MixtureEntry, index: PairIndex
+) -> tuple[PairIndex, MixtureSet, list[str]]:
+    """Give the pairs of a set that a mixture takes, what they must know of it, and what to say."""
+    kept = _kept(path, name, entry=entry, index=index)
+    pairs = [pair for some in kept.values() for pair in some]
+    notes = list(index.notes)
+    gsd_m = entry.gsd_m
+    if gsd_m is None:
+        gsd_m = measure_shared_gsd(pairs, say=notes.append)
+    member = MixtureSet(
+        name,
+        entry.kind,
+        tuple(kind for kind in entry.also_changed if kind != entry.kind),
+        entry.weight,
+        gsd_m,
+        entry.directed,
+        scan_labels(
+            pairs, ignore_value=entry.ignore_value, changed_values=entry.changed_values
+        ).encoding,
+        gsd_is_measured=entry.gsd_m is None,
+    )
+    splits = {
+        split: tuple(MixturePair(pair, member) for pair in some) for split, some in kept.items()
+    }
+    notes = [*(f"{name}: {note}" for note in notes), _describe(member, kept)]
+    return replace(index, splits=splits, notes=()), member, notes
 
 
 def leave_out(index: PairIndex, names: Sequence[str]) -> PairIndex:
