@@ -1,6 +1,7 @@
 """Options that several commands share, so that they mean and say the same everywhere."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 
@@ -21,6 +22,10 @@ SCORING: Final = "Scoring"
 LABELS: Final = "Data and labels"
 UNTRAINED: Final = "Untrained methods"
 OUTPUT: Final = "Output"
+_scoring: Final = partial(typer.Option, rich_help_panel=SCORING)
+_labels: Final = partial(typer.Option, rich_help_panel=LABELS)
+_untrained: Final = partial(typer.Option, rich_help_panel=UNTRAINED)
+_output: Final = partial(typer.Option, rich_help_panel=OUTPUT)
 
 DataOption: TypeAlias = Annotated[
     Path, typer.Option(metavar="FOLDER", help="Data set: a folder, or a manifest of scenes (YAML).")
@@ -51,83 +56,69 @@ MethodArgument: TypeAlias = Annotated[
 ]
 BenchmarkOption: TypeAlias = Annotated[
     str | None,
-    typer.Option(
+    _labels(
         metavar="NAME",
         help="Known benchmark whose layout the data have: CDD, LEVIR-CD, CLCD, ...",
         show_default="detected",
-        rich_help_panel=LABELS,
         autocompletion=complete_benchmark,
     ),
 ]
-SplitOption: TypeAlias = Annotated[
-    str, typer.Option(metavar="NAME", help="Split to report.", rich_help_panel=LABELS)
-]
+SplitOption: TypeAlias = Annotated[str, _labels(metavar="NAME", help="Split to report.")]
 ModeOption: TypeAlias = Annotated[
     Mode,
-    typer.Option(
+    _scoring(
         help="How large images are scored: whole, as overlapping tiles that are blended; or as a "
-        "grid of tiles side by side.",
-        rich_help_panel=SCORING,
+        "grid of tiles side by side."
     ),
 ]
 TestTimeOption: TypeAlias = Annotated[
     TestTime | None,
-    typer.Option(
+    _scoring(
         help="Test-time augmentation, the mean score of several views of each tile: mirror 2 "
         "views, flips 4, turns 8, scales 3, coarse 4, coarse_few 2.",
         show_default="the model's",
-        rich_help_panel=SCORING,
     ),
 ]
 ThresholdOption: TypeAlias = Annotated[
     float | None,
-    typer.Option(
+    _scoring(
         metavar="SCORE",
         help="Score in [0, 1] from which on a pixel counts as changed.",
         show_default="the model's",
-        rich_help_panel=SCORING,
     ),
 ]
 KindOption: TypeAlias = Annotated[
     str | None,
-    typer.Option(
+    _scoring(
         metavar="NAME",
         help="Kind of change to find, such as any, building or cropland, of those that the model "
         "tells apart (see changedet info).",
         show_default="the model's first",
-        rich_help_panel=SCORING,
         autocompletion=complete_kind,
     ),
 ]
 GsdOption: TypeAlias = Annotated[
     float | None,
-    typer.Option(
+    _scoring(
         metavar="METRES",
         help="Side of a pixel on the ground; images are resampled to one at which the model works.",
         show_default="from the georeference",
-        rich_help_panel=SCORING,
     ),
 ]
 BatchSizeOption: TypeAlias = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Tiles scored at once.", rich_help_panel=SCORING)
+    int, _scoring(min=1, metavar="N", help="Tiles scored at once.")
 ]
 BandsOption: TypeAlias = Annotated[
     str | None,
-    typer.Option(
+    _labels(
         metavar="N,N,...",
         help="Bands of rasters in the model's order, from 1, such as 4,3,2.",
         show_default="the model's, or all",
-        rich_help_panel=LABELS,
     ),
 ]
 BandsAfterOption: TypeAlias = Annotated[
     str | None,
-    typer.Option(
-        metavar="N,N,...",
-        help="The same for the second date.",
-        show_default="as --bands",
-        rich_help_panel=LABELS,
-    ),
+    _labels(metavar="N,N,...", help="The same for the second date.", show_default="as --bands"),
 ]
 DeviceOption: TypeAlias = Annotated[
     str,
@@ -154,48 +145,33 @@ PrecisionOption: TypeAlias = Annotated[
 ]
 IgnoreValueOption: TypeAlias = Annotated[
     int | None,
-    typer.Option(
-        min=0,
-        max=255,
-        metavar="VALUE",
-        help="Label value of pixels that do not count.",
-        rich_help_panel=LABELS,
-    ),
+    _labels(min=0, max=255, metavar="VALUE", help="Label value of pixels that do not count."),
 ]
 ChangedValuesOption: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option(
+    _labels(
         "--changed-value",
         metavar="VALUE",
         help="Label value that means changed; several: 1,2,3, or repeat the option.",
-        rich_help_panel=LABELS,
     ),
 ]
 BaselineEncoderOption: TypeAlias = Annotated[
     str | None,
-    typer.Option(
+    _untrained(
         metavar="NAME",
         help="timm encoder of baseline:deep_difference.",
         show_default="tf_efficientnet_lite0",
-        rich_help_panel=UNTRAINED,
     ),
 ]
 BaselineEncoderWeightsOption: TypeAlias = Annotated[
     str | None,
-    typer.Option(
-        metavar="SOURCE",
-        help="Its weights: package, hub, none or a file.",
-        show_default="package",
-        rich_help_panel=UNTRAINED,
+    _untrained(
+        metavar="SOURCE", help="Its weights: package, hub, none or a file.", show_default="package"
     ),
 ]
 BaselinesOption: TypeAlias = Annotated[
     bool,
-    typer.Option(
-        "--baselines/--no-baselines",
-        help="Also evaluate all untrained methods.",
-        rich_help_panel=UNTRAINED,
-    ),
+    _untrained("--baselines/--no-baselines", help="Also evaluate all untrained methods."),
 ]
 #: What :data:`BaselinesOption` was called before.
 FloorsOption: TypeAlias = Annotated[bool, typer.Option("--floors/--no-floors", hidden=True)]
@@ -209,23 +185,16 @@ OverridesOption: TypeAlias = Annotated[
 ]
 JsonOption: TypeAlias = Annotated[
     bool,
-    typer.Option(
-        "--json", help="Print the results as JSON instead of a table.", rich_help_panel=OUTPUT
-    ),
+    _output("--json", help="Print the results as JSON instead of a table."),
 ]
 OverwriteOption: TypeAlias = Annotated[
     bool,
-    typer.Option(
-        "--overwrite", help="Replace the results of an earlier run.", rich_help_panel=OUTPUT
-    ),
+    _output("--overwrite", help="Replace the results of an earlier run."),
 ]
 QuietOption: TypeAlias = Annotated[
     bool,
-    typer.Option(
-        "--quiet",
-        "-q",
-        help="Print no progress and no notes; results, warnings and errors stay.",
-        rich_help_panel=OUTPUT,
+    _output(
+        "--quiet", "-q", help="Print no progress and no notes; results, warnings and errors stay."
     ),
 ]
 
