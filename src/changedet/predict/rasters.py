@@ -13,6 +13,7 @@ from changedet._version import __version__
 from changedet.card import check_threshold
 from changedet.errors import ConfigError, DataError, StorageError
 from changedet.inference.detector import Detector
+from changedet.inference.memory import keep_freed_memory
 from changedet.inference.provenance import settle_threshold
 from changedet.predict.flow import TileCounts, TileProgress, score_scene
 from changedet.predict.job import SceneJob, match_scene, open_pair, prepare
@@ -116,6 +117,7 @@ def predict_scene(
         if request.threshold is not None:
             check_threshold(request.threshold)
         detector = detector.for_kind(request.kind) if detector else load_detector(request)
+        keep_freed_memory(detector.device_name)
         name = str(detector.path or "the model")
         threshold, _ = settle_threshold(detector.card, request.threshold, model=name)
         remarks = Remarks(say)
