@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1] / "src" / "changedet"
 
 # Heavy or optional packages and the only places that may import them.
 ONLY_IN = {
-    "timm": {"nn/encoder.py", "models/weights.py", "training/averaging.py"},
+    "timm": {"nn/timm_library.py", "training/averaging.py"},
     "typer": {"cli/"},
     "rich": {"cli/"},
     "jinja2": {"rendering/"},

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
-import timm
-from timm.models import adapt_input_conv, get_pretrained_cfg
 from torch import Tensor, nn
 
 from changedet.errors import CheckpointError, ConfigError
@@ -16,6 +14,7 @@ from changedet.models.tensor_file import read_tensors, tensor_differences
 from changedet.models.weight_packages import PACKAGE, PACKAGE_EXTRAS, weight_package
 from changedet.nn.encoder import Backbone, TimmBackbone
 from changedet.nn.segmentation_encoder import PackageEncoder, timm_name
+from changedet.nn.timm_library import load_timm
 from changedet.storage.text import first_few
 from changedet.types import Bands, Normalisation
 
@@ -76,7 +75,7 @@ def encoder_normalisation(name: str, *, bands: Bands = "rgb") -> Normalisation:
     Raises:
         ConfigError: If timm knows none, because it has no weights for the encoder.
     """
-    config: Any = get_pretrained_cfg(timm_name(name))
+    config: Any = load_timm().models.get_pretrained_cfg(timm_name(name))
     if config is None or config.mean is None:
         raise ConfigError(
             f"timm has no statistics for encoder {name!r}; use data.normalisation=mean_std"
@@ -137,7 +136,7 @@ def _load(
 
 
 def _load_from_hub(encoder: TimmBackbone) -> None:
-    config: Any = get_pretrained_cfg(encoder.name)
+    config: Any = load_timm().models.get_pretrained_cfg(encoder.name)
     if config is None or not config.has_weights:
         raise ConfigError(f"timm has no weights for encoder {encoder.name!r}; {_OTHER_WAYS}")
     overlay: dict[str, Any] = {}
@@ -148,7 +147,7 @@ def _load_from_hub(encoder: TimmBackbone) -> None:
         else:
             _check_hub(encoder.name)
     try:
-        trained: nn.Module = timm.create_model(
+        trained: nn.Module = load_timm().create_model(
             encoder.name, pretrained=True, pretrained_cfg_overlay=overlay, **encoder.timm_options
         )
     except _network_errors() as error:
@@ -232,7 +231,7 @@ def _full_network(encoder: TimmBackbone | PackageEncoder) -> list[str]:
     """
     if isinstance(encoder, PackageEncoder):
         return list(encoder.backbone.state_dict())
-    full: nn.Module = timm.create_model(
+    full: nn.Module = load_timm().create_model(
         encoder.name, pretrained=False, in_chans=encoder.in_channels
     )
     return list(full.state_dict())
@@ -247,6 +246,6 @@ def _adapt_first_convolution(
     for name, tensor in stored.items():
         if name not in wanted or tensor.dim() != 4 or tensor.shape[1] != _RGB:
             continue
-        adapted = adapt_input_conv(in_channels, tensor)
+        adapted = load_timm().models.adapt_input_conv(in_channels, tensor)
         if adapted.shape == wanted[name].shape:
             stored[name] = adapted

@@ -4,12 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import timm
 import torch
 from torch import Tensor, nn
 
 from changedet.choices import nearest
 from changedet.errors import ConfigError
+from changedet.nn.timm_library import load_timm
 
 #: Finer feature maps cost most of the time and know least of what is seen.
 _FINEST_STRIDE = 4
@@ -279,12 +279,12 @@ def _cut_behind(backbone: nn.Module, module: str) -> None:
 
 def is_timm_name(name: str) -> bool:
     """Whether timm has a network of this name, with or without the name of its weights."""
-    return bool(timm.is_model(name))
+    return bool(load_timm().is_model(name))
 
 
 def _check_name(name: str) -> None:
     if not is_timm_name(name):
-        hint = nearest(name, timm.list_models(), most=3, otherwise="see timm.list_models()")
+        hint = nearest(name, load_timm().list_models(), most=3, otherwise="see timm.list_models()")
         raise ConfigError(f"encoder {name!r} is not a timm model; {hint}")
 
 
@@ -296,7 +296,7 @@ def _build(
     for extra in choices:
         options = {"features_only": True, "in_chans": in_channels, **extra}
         try:
-            return timm.create_model(name, pretrained=False, **options), options
+            return load_timm().create_model(name, pretrained=False, **options), options
         except (TypeError, AssertionError, NotImplementedError, RuntimeError) as error:
             # timm refuses what a family has not by any of these.
             reason = error

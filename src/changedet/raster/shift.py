@@ -136,7 +136,8 @@ def measure_shift(before: Values, after: Values, valid: Mask) -> TileShift | Non
         )
     if min(valid.shape) < MIN_TILE_PX:
         return None
-    inner = ~ndimage.maximum_filter(~valid, size=2 * REACH_PX + 1)
+    is_whole = bool(valid.all())
+    inner = valid if is_whole else ~ndimage.maximum_filter(~valid, size=2 * REACH_PX + 1)
     window = _window(valid.shape)
     if (window * inner).sum() < MIN_VALID * window.sum():
         return None
@@ -191,18 +192,24 @@ def combine_shifts(shifts: Sequence[TileShift], *, tried: int) -> ShiftEstimate 
 def _edge_directions(image: Values, valid: Mask) -> Features:
     """Give features that a change of contrast, of its sign or of its scale hardly alters."""
     total = np.zeros(valid.shape, np.complex64)
+    # Picking values by a mask costs as much as a filter, and changes nothing where all are picked.
+    is_whole = bool(valid.all())
     for index in range(image.shape[2]):
-        band = image[..., index].astype(np.float64)
-        scale = float(band[valid].std())
+        band = image[..., index].astype(np.float64, order="C")
+        known = band.reshape(-1) if is_whole else band[valid]
+        scale = float(known.std())
         if scale == 0.0:
             continue
-        band = ((band - band[valid].mean()) / scale).astype(np.float32)
+        band = ((band - known.mean()) / scale).astype(np.float32)
         down = ndimage.gaussian_filter(band, SIGMA_PX, order=(1, 0), truncate=REACH_SIGMA)
         right = ndimage.gaussian_filter(band, SIGMA_PX, order=(0, 1), truncate=REACH_SIGMA)
-        total += (right + 1j * down) ** 2
+        gradient = np.empty(band.shape, np.complex64)
+        gradient.real, gradient.imag = right, down
+        np.square(gradient, out=gradient)
+        total += gradient
     size = np.abs(total)
     # The added median keeps the weakest gradients, which are noise, from being amplified most.
-    floor = np.median(size[valid])
+    floor = np.median(size if is_whole else size[valid])
     return np.asarray(total / np.sqrt(size + floor + np.finfo(np.float32).tiny), np.complex64)
 
 

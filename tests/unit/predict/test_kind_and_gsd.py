@@ -195,3 +195,10 @@ def test_in_memory_rasters_and_arrays_of_several_lengths_share_a_call(detector, 
     building = changedet.predict(before, after, model=detector, kind="building")
     np.testing.assert_allclose(building.score, plain.score / 2, atol=1e-6)
     assert building.threshold == 0.1
+
+
+def test_a_scene_keeps_freed_memory_where_its_model_computes(run, monkeypatch):
+    asked = []
+    monkeypatch.setattr("changedet.predict.rasters.keep_freed_memory", asked.append)
+    run()
+    assert asked == ["cpu"]
