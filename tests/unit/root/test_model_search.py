@@ -45,6 +45,21 @@ def test_the_variable_comes_before_the_users_folder_and_that_before_the_checkout
     assert model_folders() == [first, second, user, checkout / "models"]
 
 
+@pytest.mark.parametrize(("has_torch", "meant"), [(True, ".safetensors"), (False, ".onnx")])
+def test_of_a_model_and_its_exported_form_the_one_is_meant_that_can_be_used(
+    has_torch, meant, tmp_path, monkeypatch
+):
+    is_installed = property(lambda self: self.module != "torch" or has_torch)
+    monkeypatch.setattr("changedet._optional.Requirement.is_installed", is_installed)
+    folder = put(tmp_path / "mine", "roads.onnx", "roads.safetensors", "only.onnx")
+    monkeypatch.setenv("CHANGEDET_MODELS", str(folder))
+    assert find_model("roads") == folder / f"roads{meant}"
+    for name in ("roads.onnx", "roads.safetensors"):
+        assert find_model(name) == folder / name
+    assert find_model("only") == folder / "only.onnx"
+    assert [model.name for model in list_models_at_hand()].count("roads") == 1
+
+
 def test_of_two_models_of_one_name_the_first_folders_is_taken(tmp_path, monkeypatch):
     first = put(tmp_path / "first", "roads.safetensors")
     user = put(
