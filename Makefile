@@ -13,7 +13,7 @@ ifdef CPU
 export UV_TORCH_BACKEND := cpu
 endif
 
-.PHONY: help setup demo test check fuzz smoke lowest format constraints clean
+.PHONY: help setup demo test check fuzz smoke lowest light format constraints clean
 
 help:
 	@echo "make setup  install everything into .venv; make setup CPU=1: PyTorch without CUDA"
@@ -65,6 +65,10 @@ smoke: $(STAMP)
 # Installs the oldest versions that pyproject.toml allows and uses the package a little.
 lowest: | $(UV)
 	UV=$(abspath $(UV)) .ci/lowest
+
+# Installs what predicts without PyTorch, measures how large that is and uses it a little.
+light: | $(UV)
+	UV=$(abspath $(UV)) .ci/light
 
 # Pins every dependency to the versions that the tests passed with.
 constraints: | $(UV)

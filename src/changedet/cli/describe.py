@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from changedet.cli.options import BenchmarkOption, ModelArgument, OutModelArgument
-from changedet.cli.preflight import check_model_file
+from changedet.cli.preflight import check_data, check_model_file
 from changedet.errors import ConfigError
 
 
@@ -66,6 +66,12 @@ def describe(
     """
     existing = check_model_file(out, overwrite=overwrite)
     lengths, working = _lengths("--gsd", gsd), _lengths("--working-gsd", working_gsd)
+    from changedet.card import read_card
+    from changedet.model_search import find_model
+
+    read_card(find_model(model))
+    if data is not None:
+        check_data(data, benchmark=benchmark)
     from changedet.evaluation.describe import describe_training
 
     card = describe_training(
