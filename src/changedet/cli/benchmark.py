@@ -143,8 +143,11 @@ def accuracy(
     check_device(device)
     check_data(data, benchmark=benchmark)
     changed = whole_numbers("--changed-value", changed_values, such_as="1,2")
+    from changedet.model_search import find_method
+
+    # Before packages are asked for, that only some of the models need.
+    check_kind([str(find_method(model)) for model in models or ()], kind)
     methods = tuple(check_method(model, gsd_m=gsd) for model in models or ())
-    check_kind(methods, kind)
     from changedet.cli.pair_progress import pair_progress
     from changedet.evaluation.benchmark.request import AccuracyRequest
 
