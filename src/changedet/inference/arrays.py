@@ -8,8 +8,6 @@ import numpy as np
 from PIL import Image as PillowImage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import torch
     from numpy.typing import NDArray
 
@@ -19,7 +17,7 @@ Maps = TypeVar("Maps", "NDArray[np.float32]", "torch.Tensor")
 Size: TypeAlias = tuple[int, int]
 
 
-def flip(maps: Maps, axes: Sequence[int]) -> Maps:
+def flip(maps: Maps, axes: tuple[int, ...]) -> Maps:
     """Reverse maps along some of their axes."""
     if isinstance(maps, np.ndarray):
         return np.flip(maps, axes)
