@@ -75,7 +75,8 @@ def models(
 
 def _network(row: dict[str, Any]) -> str:
     """Name the network, and the form of the file where it is not the usual one."""
-    return row["architecture"] + ("" if row["form"] == "PyTorch" else f" ({row['form']})")
+    form = "" if row["form"] == "PyTorch" else f" ({row['form']})"
+    return f"{row['architecture']}{form}"
 
 
 def _stated(value: dict[str, float] | tuple[float, float] | None) -> str:

@@ -19,6 +19,7 @@ from changedet.storage.onnx_file import INPUT, OPSETS, OUTPUT
 if TYPE_CHECKING:
     from changedet.card import ModelCard
     from changedet.models.base import ChangeModel
+    from changedet.types import ChangeOutput
 
 #: Height and width of the traced image in strides: they differ, so that none stands for the other.
 _TRACED_STRIDES: Final = (4, 5)
@@ -42,8 +43,10 @@ class StoredToScores(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Score (B, 2 C, H, W) stored values, before first; returns (B, K, H, W) in [0, 1]."""
-        before, after = normalise(*image.chunk(2, dim=1), self.normalisation)
-        score = self.model(before, after, branches="fused", kinds=self._wanted).score.float()
+        first, second = image.chunk(2, dim=1)
+        before, after = normalise(first, second, self.normalisation)
+        output: ChangeOutput = self.model(before, after, branches="fused", kinds=self._wanted)
+        score = output.score.float()
         return score.reshape(-1, len(self.kinds), score.shape[-2], score.shape[-1])
 
 
@@ -80,7 +83,7 @@ def make_graph(network: StoredToScores, *, tile_px: int | None) -> Any:  # noqa:
             torch.onnx.export(
                 network,
                 (torch.zeros(2, 2 * model.in_channels, *sides),),
-                written,
+                written,  # type: ignore[arg-type]  # this exporter writes to files in memory, too
                 input_names=[INPUT],
                 output_names=[OUTPUT],
                 dynamic_axes={INPUT: names, OUTPUT: names},

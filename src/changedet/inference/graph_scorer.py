@@ -206,7 +206,8 @@ def tempered(score: NDArray[np.float32], temperature: float) -> NDArray[np.float
     score = np.clip(score, 0.0, 1.0)
     with np.errstate(divide="ignore", over="ignore"):
         logit = np.log(score) - np.log1p(-score)
-        return 1.0 / (1.0 + np.exp(-logit / np.float32(temperature)))
+        cooled: NDArray[np.float32] = np.exp(-logit / np.float32(temperature))
+    return np.reciprocal(1 + cooled)
 
 
 def _words(size: Size | None) -> str:

@@ -130,7 +130,7 @@ class TorchScorer(NetworkScorer):
         score = total / len(self._views)
         if self.zoom != 1.0:
             score = unzoom_scores(score, self.zoom, size=size)
-        if self._is_tempered:
+        if self._temperature is not None and self._is_tempered:
             # Guo et al. 2017; scores of exactly 0 and 1 stay what they are.
             score = torch.sigmoid(torch.logit(score.clamp(0.0, 1.0)) / self._temperature)
         return score
