@@ -32,7 +32,7 @@ def test_every_kind_has_a_threshold_that_says_where_it_is_from(path):
         assert kind.temperature > 0
     assert card.working_gsd_m is not None
     assert card.domain.gsd_m is not None
-    assert "research" in card.licence_note
+    assert "research" in card.licence_note or "CC BY-NC-SA" in card.licence_note
     text = (MODELS / "README.md").read_text()
     assert f"| `{path.name}` |" in text
     assert f"{path.stat().st_size / 1e6:.1f} MB" in text

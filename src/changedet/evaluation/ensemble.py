@@ -12,7 +12,13 @@ from changedet.choices import check_choice
 from changedet.data.rasters.provenance import difference
 from changedet.data.seen import is_same_data_set
 from changedet.errors import ConfigError
-from changedet.evaluation.ensemble_card import SPLITS, Member, card_of_all, split_of
+from changedet.evaluation.ensemble_card import (
+    SPLITS,
+    Member,
+    card_of_all,
+    split_of,
+    widest_split,
+)
 from changedet.evaluation.ensemble_plan import Source, card_of_network, plan_ensemble
 from changedet.models.base import ChangeModel
 from changedet.models.ensemble import Ensemble
@@ -94,7 +100,8 @@ def build_ensemble(
 
     Args:
         models: Model files, runs or names; two or more, or one with ``keep`` or ``kind``. Those
-            that find the same kind of change were trained on the same splits of one data set.
+            that find the same kind of change were trained on the same splits of one data set, or
+            some of them on further splits, such as ``train+val`` beside ``train``.
         out: Model file to write.
         average: ``scores``: every member scores, at the sum of their costs; ``weights``: one
             network of the size of a member, see :func:`.weight_mean.mean_of_weights`.
@@ -247,7 +254,10 @@ def _shared(first: Member, second: Member) -> dict[str, tuple[object, object]]:
     }
     if _meet(first, second):
         for name in SPLITS:
-            shared[f"data.{name}"] = (split_of(one, name), split_of(other, name))
+            splits = (split_of(one, name), split_of(other, name))
+            # A network of train beside one of train+val: the file says train+val.
+            if name != "train_split" or widest_split(splits) is None:
+                shared[f"data.{name}"] = splits
         if one.data_name is None or not is_same_data_set(other.data_name, one.data_name):
             shared["data set"] = (one.data_name, other.data_name)
         if one.label is not None and other.label is not None:

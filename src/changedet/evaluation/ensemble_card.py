@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 from changedet._version import __version__
 from changedet.card import ModelCard, calibration_key
+from changedet.data.file_names import split_parts
 from changedet.data.rasters.provenance import ROLES, add_blocks, difference
-from changedet.data.seen import DATA_SETS, data_settings
+from changedet.data.seen import DATA_SETS, data_settings, is_same_data_set
 from changedet.domain import MOST_SETS, Appearance, Domain
 from changedet.evaluation.ensemble_plan import Source, with_kinds, without_calibrations
 from changedet.kinds import KindOfChange
@@ -124,7 +125,10 @@ def _merged_card(network: ChangeModel, members: Sequence[Member]) -> ModelCard:
         licence_note="; ".join(notes) or None,
         recipe={
             "name": network.architecture,
-            "data": {name: split_of(first, name) for name in SPLITS},
+            "data": {
+                "train_split": _trained_on(cards),
+                "val_split": split_of(first, "val_split"),
+            },
             "members": [card.recipe for card in cards],
             **_data_sets(cards),
         },
@@ -134,6 +138,33 @@ def _merged_card(network: ChangeModel, members: Sequence[Member]) -> ModelCard:
         domain=_merged_domain([card.domain for card in cards]),
         working_gsd_m=first.working_gsd_m,
     )
+
+
+def _trained_on(cards: Sequence[ModelCard]) -> str | None:
+    """Name the splits of the first one's data set that any of them was trained on."""
+    first = cards[0]
+    own = [
+        split_of(card, "train_split")
+        for card in cards
+        if card is first or is_same_data_set(card.data_name, first.data_name or "")
+    ]
+    return widest_split(own) or own[0]
+
+
+def widest_split(names: Sequence[str | None]) -> str | None:
+    """Name what was trained on where one network saw ``train`` and another ``train+val``.
+
+    Args:
+        names: Splits that networks were trained on.
+
+    Returns:
+        The one that holds all others; None if none does, or one is not known.
+    """
+    known = [name for name in names if name is not None]
+    if len(known) < len(names):
+        return None
+    seen = {part for name in known for part in split_parts(name)}
+    return next((name for name in known if seen <= set(split_parts(name))), None)
 
 
 def split_of(card: ModelCard, name: str) -> str | None:

@@ -172,6 +172,15 @@ def test_models_that_do_not_fit_together_are_refused(make, tmp_path, own, other,
     assert not (tmp_path / "b.safetensors").exists()
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_network_of_more_splits_may_stand_beside_one_of_fewer(make, tmp_path, order):
+    wider = {"recipe": {"data": {"train_split": "train+val", "val_split": "val"}}}
+    both = [make("first"), make("second", **wider)][::order]
+    card = build_ensemble(both, tmp_path / "both.safetensors").card
+    # Whoever evaluates it must learn that the validation split was trained on.
+    assert card.recipe["data"]["train_split"] == "train+val"
+
+
 def test_data_sets_whose_names_differ_in_capitals_are_the_same(make, tmp_path):
     models = [make("first"), make("second", data_name="TOWN")]
     assert build_ensemble(models, tmp_path / "both.safetensors").card.data_name == "town"
