@@ -53,10 +53,12 @@ def test_mixtures_use_known_settings():
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_what_did_not_change_is_not_found_and_what_the_kinds_say_differs(path):
     rng = np.random.default_rng(0)
-    ground = np.array([90, 120, 60]) + 12 * (np.arange(256) // 8 % 2)[:, None, None]
-    before = np.clip(ground + rng.normal(0, 6, (256, 256, 3)), 0, 255).astype(np.uint8)
+    bands = len(read_card(path).normalisation.mean_before)
+    colour = np.resize([90, 120, 60], bands)
+    ground = colour + 12 * (np.arange(256) // 8 % 2)[:, None, None]
+    before = np.clip(ground + rng.normal(0, 6, (256, 256, bands)), 0, 255).astype(np.uint8)
     after = before.copy()
-    after[64:192, 64:192] = rng.integers(150, 230, (1, 1, 3), dtype=np.uint8)
+    after[64:192, 64:192] = rng.integers(150, 230, (1, 1, bands), dtype=np.uint8)
     scores = []
     low, _ = read_card(path).working_gsd_m
     for kind in read_card(path).kinds:

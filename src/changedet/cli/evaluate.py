@@ -209,10 +209,11 @@ def _table_of_sets(results: "MixtureEvaluationResults") -> "Table":
 
     # Narrow enough for 80 columns.
     table = Table(box=SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
+    # Long names are what gives way: a figure that is cut short says nothing.
     for column in ("data set", "kind"):
-        table.add_column(column, no_wrap=True)
-    for column in ("pairs", "F1", "interval", "precision", "recall", "best F1", "AP", "ECE"):
-        table.add_column(column, justify="right")
+        table.add_column(column, overflow="fold")
+    for column in ("pairs", "F1", "interval", "prec.", "recall", "best F1", "AP", "ECE"):
+        table.add_column(column, justify="right", no_wrap=True)
     for name, one in results.sets.items():
         low, high = one.intervals.get("f1", (math.nan, math.nan))
         table.add_row(

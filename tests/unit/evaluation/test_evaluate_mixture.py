@@ -1,17 +1,20 @@
 """A model on every data set of a mixture by itself."""
 
+import io
 import json
 import math
 import re
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 import changedet
-from changedet.cli.evaluate import evaluate
+from changedet.cli.evaluate import _table_of_sets, evaluate
 from changedet.cli.wording import with_options
 from changedet.errors import ConfigError, DataError
 from changedet.evaluation.evaluate import evaluate_model
@@ -203,3 +206,23 @@ def test_the_command_shows_a_row_for_each_set_or_json(model, mixture, tmp_path, 
     content = json.loads(capsys.readouterr().out)
     assert content["kind"] == "mixture_evaluation"
     assert content == json.loads((tmp_path / "json" / "metrics.json").read_text())
+
+
+def test_no_figure_is_cut_short_in_80_columns():
+    names = ("levir_half", "a_very_long_name_of_a_data_set")
+    figures = dict.fromkeys(("f1", "precision", "recall", "best_f1"), 0.791)
+    row = SimpleNamespace(
+        change_kind="building",
+        images=2000,
+        intervals={"f1": (0.755, 0.801)},
+        average_precision=0.87,
+        expected_calibration_error=0.034,
+        **figures,
+    )
+    out = io.StringIO()
+    Console(file=out, width=80).print(
+        _table_of_sets(SimpleNamespace(sets=dict.fromkeys(names, row)))
+    )
+    shown = out.getvalue()
+    assert shown.count("0.755-0.801") == len(names)
+    assert "…" not in shown

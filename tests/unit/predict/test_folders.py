@@ -61,7 +61,7 @@ def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SceneRequest:
     )
     monkeypatch.setattr(
         "changedet.inference.opening.load",
-        lambda path, device, test_time, kind=None: Detector(
+        lambda path, device, test_time, kind=None, **_: Detector(
             TorchScorer(Difference(), card, device="cpu", test_time=test_time, kind=kind),
             path=Path(path),
         ),

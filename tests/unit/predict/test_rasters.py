@@ -64,7 +64,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(
         opening_module,
         "load",
-        lambda path, device, test_time, kind=None: Detector(
+        lambda path, device, test_time, kind=None, **_: Detector(
             TorchScorer(Difference(), card, device="cpu", test_time=test_time, kind=kind),
             path=Path(path),
         ),
@@ -638,7 +638,7 @@ def trained_on_bands(model: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
         monkeypatch.setattr(
             opening_module,
             "load",
-            lambda path, device, test_time, kind=None: Detector(
+            lambda path, device, test_time, kind=None, **_: Detector(
                 TorchScorer(Difference(), card, device="cpu", test_time=test_time, kind=kind),
                 path=Path(path),
             ),
@@ -698,7 +698,7 @@ def test_the_models_own_augmentation_is_used_and_noted(run, monkeypatch: pytest.
     models: list[Difference] = []
 
     def load(
-        path: Path, device: str, test_time: TestTime | None, kind: str | None = None
+        path: Path, device: str, test_time: TestTime | None, kind: str | None = None, **_: object
     ) -> Detector:
         models.append(Difference())
         return Detector(TorchScorer(models[-1], card, device="cpu", test_time=test_time), path=path)
