@@ -1,9 +1,6 @@
 """Exported models predict without PyTorch, and without the package that writes them."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,29 +14,10 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from graphs import difference_graph, graph_card, write_graph
+from hidden_packages import OF_TRAINING, hide, run_lines
 
 #: What only other extras install.
-ABSENT = (
-    *("torch", "torchvision", "timm", "huggingface_hub", "matplotlib", "tensorboard"),
-    *("onnx", "onnxscript", "onnx_ir", "pyarrow"),
-)
-HIDE = f"import sys\nsys.modules.update(dict.fromkeys({ABSENT!r}))\n"
-PROGRAM = """
-import contextlib, io, json, sys
-from changedet.cli.main import main
-
-ended = []
-for words in json.load(sys.stdin):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        sys.argv = ["changedet", *words]
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-    ended.append([code, out.getvalue(), err.getvalue()])
-print(json.dumps(ended))
-"""
+ABSENT = (*OF_TRAINING, "onnx", "onnxscript", "onnx_ir", "pyarrow")
 RUNS = [
     "info drawn.onnx",
     "models",
@@ -68,7 +46,7 @@ pytestmark = pytest.mark.slow
 def place(pairs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("place")
     (folder / "pairs").symlink_to(pairs_folder)
-    (folder / "sitecustomize.py").write_text(HIDE)
+    hide(ABSENT, folder)
     rng = np.random.default_rng(0)
     before = rng.integers(40, 200, (96, 150, 3), dtype=np.uint8)
     after = before.copy()
@@ -90,23 +68,7 @@ def place(pairs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ended(place: Path) -> dict[str, tuple[int, str, str]]:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(place), *filter(None, [os.environ.get("PYTHONPATH")])]),
-        "CHANGEDET_MODELS": str(place),
-        "OMP_NUM_THREADS": "1",
-    }
-    lines = [*RUNS, *REFUSED]
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        cwd=place,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-        input=json.dumps([line.split() for line in lines]),
-    )
-    return dict(zip(lines, json.loads(done.stdout), strict=True))
+    return run_lines(place, [*RUNS, *REFUSED], models=place)
 
 
 @pytest.mark.parametrize("line", RUNS)

