@@ -5,6 +5,7 @@ Nothing here needs PyTorch, and no runtime is imported before it is used.
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
@@ -191,14 +192,13 @@ class OpenVinoGraph:
         self.facts = facts
         self._source = source
         self.runtime = "openvino" if precision == "float32" else f"openvino ({precision})"
-        library: Any = OPENVINO.load()
         settings = {
             "INFERENCE_PRECISION_HINT": "f32" if precision == "float32" else "bf16",
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": _threads(),
         }
         try:
-            core = library.Core()
+            core = _openvino_core()
             self._compiled = core.compile_model(core.read_model(str(source)), "CPU", settings)
         except RuntimeError as error:
             raise _refused(source, "OpenVINO", error) from error
@@ -210,6 +210,18 @@ class OpenVinoGraph:
         except RuntimeError as error:
             raise _refused(self._source, "OpenVINO", error) from error
         return scores
+
+
+@functools.cache
+def _openvino_core() -> Any:  # noqa: ANN401 - OpenVINO has no types here
+    """Give the only core of OpenVINO in this process, which lasts as long as the process.
+
+    A core gives the thread another stack for its signals (AMX needs a larger one) and takes it
+    back at its end. Of two, the first one to end frees the stack that the last one puts back, and
+    the next signal, such as Ctrl-C, ends the process with a segmentation fault.
+    """
+    library: Any = OPENVINO.load()
+    return library.Core()
 
 
 def _threads() -> int:

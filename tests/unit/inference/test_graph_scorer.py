@@ -1,4 +1,6 @@
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -286,3 +288,24 @@ def test_an_exported_model_is_not_trained_or_changed(tmp_path):
         with pytest.raises(CheckpointError, match="give the model file that it was exported from"):
             change()
     assert card.tile_px < LARGEST_TILE_PX
+
+
+@pytest.mark.skipif(not OPENVINO.is_installed, reason="needs OpenVINO")
+def test_a_signal_after_two_models_have_come_and_gone_reaches_its_handler(tmp_path):
+    # In a process of its own: a second core of OpenVINO made the signal end the whole process.
+    program = (
+        "import signal, sys\n"
+        "import numpy as np\n"
+        "from changedet.inference.detector import load\n"
+        "image = np.zeros((64, 64, 3), np.uint8)\n"
+        "models = [load(sys.argv[1], runtime='openvino') for _ in range(3)]\n"
+        "while models:\n"
+        "    models.pop(0).predict(image, image)\n"
+        "signal.signal(signal.SIGINT, lambda number, _: print('caught', number))\n"
+        "signal.raise_signal(signal.SIGINT)\n"
+    )
+    path = write_graph(tmp_path / "model.onnx")
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "caught 2\n"), ended.stderr
