@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import typer
 
@@ -195,6 +195,15 @@ QuietOption: TypeAlias = Annotated[
     bool,
     _output(
         "--quiet", "-q", help="Print no progress and no notes; results, warnings and errors stay."
+    ),
+]
+#: How a command tells how far it is.
+ProgressForm: TypeAlias = Literal["bar", "lines"]
+ProgressOption: TypeAlias = Annotated[
+    ProgressForm,
+    _output(
+        help="bar: on a terminal only; lines: 'progress DONE/ALL' on the error stream, for "
+        "programs that start changedet."
     ),
 ]
 

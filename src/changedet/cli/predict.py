@@ -18,6 +18,8 @@ from changedet.cli.options import (
     OutOption,
     OverwriteOption,
     PrecisionOption,
+    ProgressForm,
+    ProgressOption,
     QuietOption,
     RuntimeOption,
     TestTimeOption,
@@ -104,6 +106,7 @@ def predict(
     fill_holes: scene_options.FillHolesOption = None,
     simplify: scene_options.SimplifyOption = 0.0,
     overwrite: OverwriteOption = False,
+    progress: ProgressOption = "bar",
     quiet: QuietOption = False,
 ) -> None:
     """Map what changed between two rasters or pictures.
@@ -152,6 +155,7 @@ def predict(
             encoder=encoder,
             encoder_weights=encoder_weights,
             existing=existing,
+            form=progress,
             quiet=quiet,
         )
         return
@@ -200,9 +204,9 @@ def predict(
     )
     try:
         if are_folders:
-            _predict_folders(request, quiet=quiet)
+            _predict_folders(request, form=progress, quiet=quiet)
         else:
-            _predict_scene(request, quiet=quiet)
+            _predict_scene(request, form=progress, quiet=quiet)
     except KeyboardInterrupt:
         typer.echo("stopped; finished work is kept: run the same command again to resume", err=True)
         raise typer.Exit(_INTERRUPTED) from None
@@ -225,12 +229,13 @@ def _predict_pictures(
     encoder: str | None,
     encoder_weights: str | None,
     existing: "Existing",
+    form: ProgressForm,
     quiet: bool,
 ) -> None:
     from changedet.cli.pair_progress import pair_progress
     from changedet.predict.images import predict_files
 
-    with pair_progress("predict", quiet=quiet) as progress:
+    with pair_progress("predict", quiet=quiet, form=form) as progress:
         report = predict_files(
             before,
             after,
@@ -261,12 +266,12 @@ def _predict_pictures(
         typer.echo("look at heatmap.png and overlay.png; score.png holds the scores for programs")
 
 
-def _predict_scene(request: "SceneRequest", *, quiet: bool) -> None:
+def _predict_scene(request: "SceneRequest", *, form: ProgressForm, quiet: bool) -> None:
     from changedet.cli.scene_progress import scene_progress
     from changedet.predict.rasters import predict_scene
     from changedet.predict.remarks import warnings_of
 
-    with scene_progress(quiet=quiet) as display:
+    with scene_progress(quiet=quiet, form=form) as display:
         report = predict_scene(request, say=display.say, progress=display.update)
     for line in findings(report, request):
         typer.echo(line)
@@ -277,7 +282,7 @@ def _predict_scene(request: "SceneRequest", *, quiet: bool) -> None:
         typer.echo("look at preview.png; mask.tif, score.tif and the polygons open in QGIS")
 
 
-def _predict_folders(request: "SceneRequest", *, quiet: bool) -> None:
+def _predict_folders(request: "SceneRequest", *, form: ProgressForm, quiet: bool) -> None:
     from changedet.cli.scene_progress import scene_progress
     from changedet.predict.folders import predict_scenes
     from changedet.predict.remarks import warnings_of
@@ -286,7 +291,7 @@ def _predict_folders(request: "SceneRequest", *, quiet: bool) -> None:
     warnings: list[str] = []
     threshold = None
     try:
-        with scene_progress(quiet=quiet) as display:
+        with scene_progress(quiet=quiet, form=form) as display:
             for stem, outcome in predict_scenes(request, say=display.say, progress=display.update):
                 with display.aside():
                     if isinstance(outcome, ChangeDetError):

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from changedet.cli.streams import messages_console
+from changedet.cli.options import ProgressForm
+from changedet.cli.streams import messages_console, tell_progress
 from changedet.cli.wording import is_warning, with_options
 from changedet.predict.flow import TilesDone
 
@@ -19,12 +20,16 @@ class SceneDisplay:
         bar: Where progress is shown.
         console: Where sentences go.
         quiet: Print warnings only.
+        form: ``lines``: tell progress line by line instead of in the bar.
     """
 
-    def __init__(self, bar: Progress, console: Console, *, quiet: bool) -> None:
+    def __init__(
+        self, bar: Progress, console: Console, *, quiet: bool, form: ProgressForm = "bar"
+    ) -> None:
         self._bar = bar
         self._console = console
         self._quiet = quiet
+        self._form = form
         self._task = bar.add_task("score", total=None, visible=False, rate="")
         self._since = time.monotonic()
         self._begun = 0
@@ -48,6 +53,10 @@ class SceneDisplay:
 
     def update(self, tiles: TilesDone) -> None:
         """Advance the bar; a new scene restarts the clock."""
+        if self._form == "lines":
+            if not self._quiet:
+                tell_progress(tiles.done, tiles.total)
+            return
         task = self._bar.tasks[0]
         now = time.monotonic()
         if not task.visible or tiles.done < task.completed:
@@ -59,8 +68,8 @@ class SceneDisplay:
 
 
 @contextmanager
-def scene_progress(*, quiet: bool = False) -> Iterator[SceneDisplay]:
-    """Show a bar while the block runs; off a terminal only sentences are printed."""
+def scene_progress(*, quiet: bool = False, form: ProgressForm = "bar") -> Iterator[SceneDisplay]:
+    """Show a bar while the block runs; off a terminal only sentences are printed, or lines."""
     console = messages_console()
     bar = Progress(
         TextColumn("scoring"),
@@ -70,7 +79,7 @@ def scene_progress(*, quiet: bool = False) -> Iterator[SceneDisplay]:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=quiet or not console.is_terminal,
+        disable=quiet or form == "lines" or not console.is_terminal,
     )
     with bar:
-        yield SceneDisplay(bar, console, quiet=quiet)
+        yield SceneDisplay(bar, console, quiet=quiet, form=form)

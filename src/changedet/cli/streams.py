@@ -140,6 +140,17 @@ def ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def tell_progress(done: int, total: int) -> None:
+    """Print how far a command is, for programs that started it: ``progress DONE/ALL``.
+
+    Args:
+        done: Tiles or pairs that are done.
+        total: All of them.
+    """
+    sys.stderr.write(f"progress {done}/{total}\n")
+    sys.stderr.flush()
+
+
 def results_console() -> "Console":
     """Make what prints tables on standard output; square brackets in names are no markup."""
     from rich.console import Console

@@ -520,6 +520,19 @@ def test_the_bar_is_out_of_the_way_while_results_are_printed(monkeypatch, capsys
     assert "25%" in errors
 
 
+def test_progress_comes_line_by_line_for_other_programs(tmp_path: Path, predict):
+    before, after = raster(tmp_path / "a.tif"), raster(tmp_path / "b.tif", seed=1)
+    words = (before, after, "--progress", "lines", "--batch-size", "1")
+    code, printed, errors = predict(*words, "--out", tmp_path / "out")
+    assert code == 0, errors
+    count = json.loads((tmp_path / "out" / "summary.json").read_text())["tiles"]["count"]
+    lines = [line for line in errors.splitlines() if line.startswith("progress")]
+    assert lines == [f"progress {done}/{count}" for done in range(count + 1)]
+    assert "progress 0/" not in printed
+    code, _, errors = predict(*words, "--quiet", "--out", tmp_path / "quiet")
+    assert (code, errors) == (0, "")
+
+
 @pytest.mark.parametrize("value", ["-9999", "auto", "none"])
 def test_what_marks_missing_pixels_reaches_the_request(
     tmp_path: Path, predict, monkeypatch: pytest.MonkeyPatch, value: str

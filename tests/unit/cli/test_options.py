@@ -66,8 +66,10 @@ def test_results_go_to_standard_output_and_quiet_leaves_the_error_stream_empty(t
         pixels = rng.integers(0, 256, (32, 40, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / name)
     words = ["predict", tmp_path / "before.png", tmp_path / "after.png"]
-    words += ["--model", "baseline:cva", "--quiet", "--out", tmp_path / "out"]
-    code, printed, errors = run(*words)
+    words += ["--model", "baseline:cva", "--progress", "lines", "--out"]
+    _, _, errors = run(*words, tmp_path / "lines")
+    assert "progress 1/1" in errors.splitlines()
+    code, printed, errors = run(*words, tmp_path / "out", "--quiet")
     assert (code, errors) == (0, "")
     assert "% changed" in printed
     assert f"results: {tmp_path / 'out'}" in printed
