@@ -52,7 +52,8 @@ def ablate(
         str,
         typer.Argument(
             metavar="TABLE",
-            help="A table of the package (dasnet_v2, pyramid, networks, across_sensors) or a YAML file.",
+            help="A table of the package (dasnet_v2, pyramid, networks, across_sensors) or a YAML "
+            "file.",
             autocompletion=complete_table,
         ),
     ] = "dasnet_v2",
