@@ -6,7 +6,14 @@ from changedet.errors import ResultsError
 from changedet.storage.markers import METRICS
 from changedet.storage.results import read_content
 
-_OWN = ("per_image.csv", "precision_recall.png", "reliability.png", "panels")
+_OWN = (
+    "per_image.csv",
+    "score_histogram.csv",
+    "precision_recall.png",
+    "reliability.png",
+    "panels",
+    "panel_parts",
+)
 
 
 def earlier_results(out: Path) -> list[str]:

@@ -6,8 +6,8 @@ Figures at the best and at a fixed threshold, figures of each pair, a curve and 
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,12 @@ from changedet.baselines.names import is_baseline
 from changedet.data.file_names import find_mixture
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labelled import DecodedPair, LabelledPair
-from changedet.data.labels.scan import LabelEncoding, LabelScan
+from changedet.data.labels.scan import LabelScan
 from changedet.data.rasters.manifest import find_manifest, read_manifest
 from changedet.data.scene_notice import announce_scenes
 from changedet.errors import ConfigError, DataError
 from changedet.evaluation.earlier import earlier_results
-from changedet.evaluation.examples import choose_pairs, write_panels
+from changedet.evaluation.files import Evaluated
 from changedet.evaluation.leakage import find_seen, other_bands_note
 from changedet.evaluation.model_data import (
     at_working_gsd,
@@ -30,7 +30,7 @@ from changedet.evaluation.model_data import (
     check_pixel_type,
     scan_labels_as_trained,
 )
-from changedet.evaluation.per_image_table import write_per_image
+from changedet.evaluation.object_figures import object_figures
 from changedet.evaluation.request import EvaluationRequest as EvaluationRequest
 from changedet.evaluation.request import check_request
 from changedet.evaluation.results import (
@@ -52,18 +52,14 @@ from changedet.inference.provenance import kind_note
 from changedet.inference.score_source import ScoreSource, source_of
 from changedet.inference.working_gsd import GsdMatch
 from changedet.metrics.calibration import measure_calibration
-from changedet.metrics.confusion import per_image
 from changedet.metrics.histogram import ScoreHistogram
+from changedet.metrics.objects import ObjectCounter, ObjectCounts, object_result
 from changedet.metrics.protocol import (
     best_threshold_metrics,
     fixed_threshold_metrics,
 )
 from changedet.models.options import gives_probabilities
-from changedet.rendering.plots import (
-    charts_note,
-    write_precision_recall_curve,
-    write_reliability_diagram,
-)
+from changedet.rendering.plots import charts_note
 from changedet.storage.markers import METRICS
 from changedet.storage.output_folder import claimed, result_folder
 from changedet.types import Progress
@@ -81,10 +77,10 @@ def evaluate_model(
 ) -> EvaluationResults:
     """Evaluate a model or an untrained baseline on a split of any labelled data set (spec 5).
 
-    Writes ``metrics.json``, ``per_image.csv``, ``precision_recall.png`` and ``panels/`` to
-    ``request.out``, which appears when everything is done; for a model whose scores estimate
-    probabilities also ``reliability.png``. Where matplotlib is not installed, the two charts are
-    left out, and it is said.
+    Writes ``metrics.json``, ``per_image.csv``, ``score_histogram.csv``, ``precision_recall.png``,
+    ``panels/`` and ``panel_parts/`` to ``request.out``, which appears when everything is done; for
+    a model whose scores estimate probabilities also ``reliability.png``. Where matplotlib is not
+    installed, the two charts are left out, and it is said.
 
     Args:
         request: What to evaluate, and how.
@@ -205,33 +201,27 @@ class Judged:
         ]
 
 
-@dataclass(frozen=True, eq=False)
-class Evaluated:
-    """What was found on a split, ready to be written.
-
-    Attributes:
-        judged: What was evaluated.
-        results: What was found.
-        histogram: The counts.
-    """
-
-    judged: Judged
-    results: EvaluationResults
-    histogram: ScoreHistogram
-
-    def write(self, folder: Path) -> None:
-        """Write all files of an evaluation into a folder that is there."""
-        _write_results(folder, self.judged, self.results, histogram=self.histogram)
-
-
 def judge_split(judged: Judged, *, progress: Progress | None) -> Evaluated:
     """Score a split and compute all figures, by both protocols."""
     started = time.monotonic()
-    encoding = judged.scan.encoding
-    choice, histogram = _count(judged, encoding=encoding, progress=progress)
-    seconds = time.monotonic() - started
-    results = _judge(judged, choice, histogram, encoding=encoding, seconds=seconds)
-    return Evaluated(judged, results, histogram)
+    counted = _count(judged, progress=progress)
+    results = _judge(judged, counted, seconds=time.monotonic() - started)
+    return Evaluated(
+        pairs=judged.pairs,
+        read=judged.source.reader(judged.scan.encoding).read,
+        score=judged.score,
+        panels=judged.request.panels,
+        results=results,
+        histogram=counted.pixels,
+    )
+
+
+class _Counted(NamedTuple):
+    """What was counted on a split: pixels by score, and objects where the threshold was known."""
+
+    choice: ThresholdChoice
+    pixels: ScoreHistogram
+    objects: ObjectCounts | None
 
 
 def _channels_for(request: EvaluationRequest) -> int | None:
@@ -284,51 +274,48 @@ def _no_change(judged: Judged, scan: LabelScan) -> list[str]:
     ]
 
 
-def _count(
-    judged: Judged, *, encoding: LabelEncoding, progress: Progress | None
-) -> tuple[ThresholdChoice, ScoreHistogram]:
+def _count(judged: Judged, *, progress: Progress | None) -> _Counted:
     """Settle the threshold, on another split first if it is to be chosen there, and count."""
     request, index = judged.request, judged.index
     choosing = judged.choosing or ()
-    reader = judged.source.reader(encoding)
+    reader = judged.source.reader(judged.scan.encoding)
     total = len(choosing) + len(judged.pairs)
 
     def count(
-        pairs: Sequence[LabelledPair], done: int, extra_thresholds: Sequence[float] = ()
-    ) -> ScoreHistogram:
+        pairs: Sequence[LabelledPair], done: int, *, threshold: float | None = None
+    ) -> tuple[ScoreHistogram, ObjectCounts | None]:
+        objects = ObjectCounter()
+
         def count_up(scored: ScoredPair) -> None:
+            if threshold is not None:
+                objects.add(scored.score >= np.float32(threshold), scored.pair.label)
             if progress is not None:
                 progress(done + scored.number + 1, total)
 
-        return judged.source.count(
+        pixels = judged.source.count(
             reader.read_ahead(pairs),
             mode=request.mode,
             batch_size=request.batch_size,
-            extra_thresholds=extra_thresholds,
+            extra_thresholds=() if request.threshold is None else (request.threshold,),
             on_score=count_up,
         )
+        return pixels, None if threshold is None else objects.compute()
 
     if request.threshold is not None:
         choice = given_by_hand(request.threshold)
-        return choice, count(judged.pairs, 0, [request.threshold])
-    if request.threshold_split is None:
-        return own_threshold(judged.source), count(judged.pairs, 0)
-    if choosing:
-        choice = chosen_on_split(count(choosing, 0), index, request.threshold_split)
-        return choice, count(judged.pairs, len(choosing))
-    histogram = count(judged.pairs, 0)
-    return chosen_on_split(histogram, index, request.threshold_split), histogram
+    elif request.threshold_split is None:
+        choice = own_threshold(judged.source)
+    elif choosing:
+        choice = chosen_on_split(count(choosing, 0)[0], index, request.threshold_split)
+    else:
+        pixels, _ = count(judged.pairs, 0)
+        return _Counted(chosen_on_split(pixels, index, request.threshold_split), pixels, None)
+    return _Counted(choice, *count(judged.pairs, len(choosing), threshold=choice.value))
 
 
-def _judge(
-    judged: Judged,
-    choice: ThresholdChoice,
-    histogram: ScoreHistogram,
-    *,
-    encoding: LabelEncoding,
-    seconds: float,
-) -> EvaluationResults:
+def _judge(judged: Judged, counted: _Counted, *, seconds: float) -> EvaluationResults:
     request, source, index = judged.request, judged.source, judged.index
+    choice, histogram, objects = counted
     best = best_threshold_metrics(histogram)
     seen = None if source.card is None else find_seen(source.card, index, split=request.split)
     fixed: FixedThresholdResult | None = None
@@ -351,7 +338,7 @@ def _judge(
             root=str(request.data),
             layout=index.layout,
             benchmark=request.benchmark,
-            label=encoding,
+            label=judged.scan.encoding,
         ),
         split=request.split,
         threshold_split=choice.split,
@@ -375,6 +362,9 @@ def _judge(
         change_kind=source.detector.kind,
         runtime=source.detector.runtime,
         gsd=judged.gsd,
+        objects=None
+        if objects is None
+        else object_figures(object_result(objects), gsd_m=judged.gsd.gsd_m),
     )
 
 
@@ -383,34 +373,3 @@ def _first_number(*candidates: float | None) -> float:
     numbers = [value for value in candidates if value is not None and not math.isnan(value)]
     # Without any changed pixel no threshold is better than another; take the middle of the scale.
     return numbers[0] if numbers else 0.5
-
-
-def _write_results(
-    folder: Path,
-    judged: Judged,
-    results: EvaluationResults,
-    *,
-    histogram: ScoreHistogram,
-) -> None:
-    fixed = results.fixed_threshold
-    title = f"{judged.index.name}, split {judged.request.split}"
-    counts = per_image(histogram, results.pictures_threshold)
-    write_per_image(folder / "per_image.csv", judged.pairs, counts)
-    if charts_note() is None:
-        write_precision_recall_curve(
-            folder / "precision_recall.png",
-            histogram,
-            title=title,
-            threshold=None if fixed is None else fixed.threshold,
-        )
-        if results.calibration is not None:
-            write_reliability_diagram(folder / "reliability.png", results.calibration, title=title)
-    write_panels(
-        folder / "panels",
-        choose_pairs(counts, judged.request.panels),
-        pairs=judged.pairs,
-        read=judged.source.reader(results.data.label).read,
-        score=judged.score,
-        threshold=results.pictures_threshold,
-    )
-    results.write(folder / METRICS)

@@ -14,7 +14,8 @@ from changedet.data.scene_notice import announce_scenes
 from changedet.data.seen import data_settings
 from changedet.errors import ConfigError
 from changedet.evaluation.earlier import earlier_results
-from changedet.evaluation.evaluate import Evaluated, Judged, index_for, judge_split, open_source
+from changedet.evaluation.evaluate import Judged, index_for, judge_split, open_source
+from changedet.evaluation.files import Evaluated
 from changedet.evaluation.mixture_results import (
     EvaluatedMixture,
     MixtureEvaluationResults,

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from changedet.data.labels.encoding import LabelEncoding
 from changedet.data.rasters.provenance import Seen
+from changedet.evaluation.object_figures import ObjectFigures
 from changedet.inference.working_gsd import GsdMatch
 from changedet.metrics.calibration import Calibration
 from changedet.metrics.protocol import BestThresholdMetrics, FixedThresholdMetrics
@@ -86,6 +87,8 @@ class EvaluationResults(Results):
         change_kind: Kind of change that was looked for; null where the model names none.
         gsd: Ground sample distance of the images, and how they were resampled for the model.
         runtime: What computed the network: torch, onnx or openvino; null if there is none.
+        objects: Figures of objects instead of pixels at the fixed threshold; null if there is none,
+            or if it was only known once these images had been scored.
     """
 
     kind: Literal["evaluation"] = "evaluation"
@@ -111,6 +114,7 @@ class EvaluationResults(Results):
     change_kind: str | None = None
     gsd: GsdMatch | None = None
     runtime: str | None = None
+    objects: ObjectFigures | None = None
 
     seed: ClassVar[Any] = former_name("best_threshold", BestThresholdResult)
     honest: ClassVar[Any] = former_name("fixed_threshold", FixedThresholdResult | None)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from changedet.data.images import encode_image
 from changedet.errors import DataError
@@ -227,6 +229,34 @@ def write_score_png(path: Path, score: NDArray[np.floating]) -> None:
     """
     values = np.rint(checked_score(score).astype(np.float64) * 65535.0)
     write_bytes(path, encode_png(values.astype(np.uint16)))
+
+
+def write_jpeg(path: Path, image: Pixels, *, quality: int = 85) -> None:
+    """Write colours (H, W, 3) as a JPEG file, small enough to be sent around.
+
+    Raises:
+        StorageError: If the file cannot be written.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="JPEG", quality=quality)
+    write_bytes(path, buffer.getvalue())
+
+
+def shrunk(image: Pixels, longest_px: int, *, classes: bool = False) -> Pixels:
+    """Shrink colours (H, W, 3) or grey values (H, W), uint8, so that no side is longer.
+
+    Args:
+        image: Stays as it is if it is small enough.
+        longest_px: Longest side of the copy.
+        classes: The values are classes, which are not mixed.
+    """
+    height, width = image.shape[:2]
+    scale = longest_px / max(height, width)
+    if scale >= 1:
+        return image
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    resampling = Image.Resampling.NEAREST if classes else Image.Resampling.BOX
+    return np.asarray(Image.fromarray(image).resize(size, resampling))
 
 
 def _used(legend: Legend, label: Pixels) -> Legend:

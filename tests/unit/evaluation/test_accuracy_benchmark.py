@@ -15,8 +15,8 @@ from changedet.errors import ChangeDetError, ConfigError, DataError
 from changedet.evaluation.benchmark import methods as methods_module
 from changedet.evaluation.benchmark.benchmark import measure_accuracy
 from changedet.evaluation.benchmark.request import AccuracyRequest
-from changedet.evaluation.benchmark.results import object_figures
 from changedet.evaluation.cost import measure_cost
+from changedet.evaluation.object_figures import object_figures
 from changedet.inference.detector import load
 from changedet.inference.opening import open_detector
 from changedet.inference.score_source import source_of

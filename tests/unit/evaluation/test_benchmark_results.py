@@ -1,6 +1,6 @@
 import numpy as np
 
-from changedet.evaluation.benchmark.results import object_figures
+from changedet.evaluation.object_figures import object_figures
 from changedet.metrics.objects import ObjectCounter, ObjectResult, object_result
 from changedet.storage.results import to_plain
 

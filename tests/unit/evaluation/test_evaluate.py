@@ -21,6 +21,7 @@ from changedet.metrics.confusion import Confusion
 from changedet.metrics.histogram import PAPER_THRESHOLDS
 from changedet.models.model_file import save_model
 from changedet.models.registry import create_model
+from changedet.results import read_results
 from changedet.selection import Selection
 from changedet.types import Normalisation
 from stand_ins import untrained_network
@@ -194,9 +195,11 @@ def test_curve_and_panels_are_written(judged: Path, model: Path, data: Path):
     out = judged
     assert sorted(path.name for path in out.iterdir()) == [
         "metrics.json",
+        "panel_parts",
         "panels",
         "per_image.csv",
         "precision_recall.png",
+        "score_histogram.csv",
     ]
     assert min(read_pixels(out / "precision_recall.png").shape[:2]) > 100
     panels = sorted(path.name for path in (out / "panels").iterdir())
@@ -206,6 +209,41 @@ def test_curve_and_panels_are_written(judged: Path, model: Path, data: Path):
     assert panels[2].startswith(f"03_best_f1-{ranked[3].f1:.3f}_test_")
     picture = read_pixels(out / "panels" / panels[0])
     assert picture.shape[1] > 3 * picture.shape[0]
+
+
+def test_the_table_of_scores_holds_all_pixels_and_gives_the_figures_again(judged: Path):
+    results = read_results(judged / "metrics.json")
+    with (judged / "score_histogram.csv").open() as file:
+        rows = [[float(cell) for cell in row] for row in list(csv.reader(file))[1:]]
+    confusion = results.fixed_threshold.confusion
+    assert len(rows) == 1025
+    assert sum(row[1] + row[2] for row in rows) == sum(confusion)
+    assert sum(row[2] for row in rows) == confusion.tp + confusion.fn
+    # The threshold is no multiple of 1/1024: two that are enclose its count.
+    below, above = (
+        sum(row[2] for row in rows if row[0] >= end) for end in (THRESHOLD - 1 / 1024, THRESHOLD)
+    )
+    assert above <= confusion.tp <= below
+
+
+def test_the_parts_of_a_panel_are_those_that_it_shows(judged: Path, model: Path, data: Path):
+    stems = sorted(path.stem for path in (judged / "panels").glob("*.png"))
+    parts = judged / "panel_parts"
+    assert sorted(path.name for path in parts.iterdir()) == stems
+    for stem in stems:
+        name = stem.split("_", 3)[3]
+        files = {kind: next((data / "test" / kind).glob(f"{name}.*")) for kind in ("A", "B")}
+        label = read_pixels(next((data / "test" / "label").glob(f"{name}.*")))
+        assert np.array_equal(read_pixels(parts / stem / "label.png"), 255 * (label > 0))
+        score = load(model).predict(files["A"], files["B"]).score
+        assert np.abs(read_pixels(parts / stem / "score.png") / 255 - score).max() < 0.003
+        for kind, part in (("A", "before"), ("B", "after")):
+            # Noise is hard on JPEG, above all on its colours.
+            shown, image = (
+                read_pixels(path).mean(axis=2).ravel()
+                for path in (parts / stem / f"{part}.jpg", files[kind])
+            )
+            assert np.corrcoef(shown, image)[0, 1] > 0.8
 
 
 @pytest.mark.parametrize(

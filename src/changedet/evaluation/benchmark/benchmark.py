@@ -16,12 +16,12 @@ from changedet.evaluation.benchmark.results import (
     Origin,
     Remainder,
     ViewResult,
-    object_figures,
 )
 from changedet.evaluation.benchmark.splits import BenchmarkData
 from changedet.evaluation.benchmark.trial import Trial, run_trial
 from changedet.evaluation.environment import software_versions
 from changedet.evaluation.model_data import at_working_gsd
+from changedet.evaluation.object_figures import object_figures
 from changedet.inference.counting import OnScore, ScoredPair
 from changedet.inference.provenance import kind_note
 from changedet.inference.score_source import ScoreSource
