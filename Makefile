@@ -13,13 +13,14 @@ ifdef CPU
 export UV_TORCH_BACKEND := cpu
 endif
 
-.PHONY: help setup demo test check fuzz smoke lowest light format constraints clean
+.PHONY: help setup demo test check fuzz smoke lowest light qgis format constraints clean
 
 help:
 	@echo "make setup  install everything into .venv; make setup CPU=1: PyTorch without CUDA"
 	@echo "make demo   set up, then train, evaluate and predict on generated pairs"
 	@echo "make test   set up, then run the tests with coverage"
 	@echo "make check  set up, then lint and type-check"
+	@echo "make qgis   pack the QGIS plugin into build/changedet_qgis.zip"
 	@echo "make fuzz   set up, then read damaged inputs for ten minutes"
 
 $(UV):
@@ -69,6 +70,10 @@ lowest: | $(UV)
 # Installs what predicts without PyTorch, measures how large that is and uses it a little.
 light: | $(UV)
 	UV=$(abspath $(UV)) .ci/light
+
+# Packs the QGIS plugin, to be installed from the zip file.
+qgis:
+	$(PYTHON) integrations/qgis/make_zip.py build/changedet_qgis.zip
 
 # Pins every dependency to the versions that the tests passed with.
 constraints: | $(UV)

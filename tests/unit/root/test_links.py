@@ -8,7 +8,14 @@ import pytest
 ROOT = Path(__file__).parents[3]
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "models/*.md", "examples/**/*.md", "benchmarks/**/*.md")
+    for pattern in (
+        "*.md",
+        "docs/*.md",
+        "models/*.md",
+        "examples/**/*.md",
+        "benchmarks/**/*.md",
+        "integrations/**/*.md",
+    )
     for path in ROOT.glob(pattern)
 )
 
