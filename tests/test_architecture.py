@@ -20,7 +20,7 @@ LAYERS = [
     {"results"},
     # Training and evaluation in one call each, for people who write Python.
     {"functions"},
-    {"demo"},
+    {"demo", "report"},
     {"cli"},
     {"__init__", "__main__"},
 ]

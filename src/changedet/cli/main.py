@@ -22,6 +22,7 @@ from changedet.cli.info import info
 from changedet.cli.models import models
 from changedet.cli.predict import predict
 from changedet.cli.recipes import recipes
+from changedet.cli.report import report
 from changedet.cli.schema import schema
 from changedet.cli.streams import ended_by_signals, guarded_streams
 from changedet.cli.train import train
@@ -67,7 +68,7 @@ def _root(
 _PANELS: Final = {
     "Find changes": (predict, demo),
     "Train": (recipes, calibrate, ensemble),
-    "Measure": (evaluate, ablate),
+    "Measure": (evaluate, ablate, report),
     "Model files and results": (models, info, describe, convert, export, schema),
 }
 for panel, commands in _PANELS.items():

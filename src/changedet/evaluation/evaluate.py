@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from changedet._version import __version__
 from changedet.baselines.names import is_baseline
+from changedet.card import ModelCard
 from changedet.data.file_names import find_mixture
 from changedet.data.index import PairIndex, index_pairs
 from changedet.data.labelled import DecodedPair, LabelledPair
@@ -123,7 +124,8 @@ def _evaluate(
         ignore_value=request.ignore_value,
         changed_values=request.changed_values,
     )
-    judged = Judged(request, source, index, gsd=gsd, scan=scan)
+    names = _mixtures_with(index, source.card)
+    judged = Judged(request, source, index, gsd=gsd, scan=scan, names=names)
     for sentence in (*index.notes, *judged.notes(), charts_note()):
         if sentence is not None:
             say(sentence)
@@ -132,6 +134,16 @@ def _evaluate(
     with result_folder(request.out, marker=METRICS, retire=retired) as folder:
         evaluated.write(folder)
     return evaluated.results
+
+
+def _mixtures_with(index: PairIndex, card: ModelCard | None) -> tuple[str, ...]:
+    """Name the mixtures that a model was trained on, if a set of this name is part of them."""
+    if card is None or card.domain is None or card.data_name is None:
+        return ()
+    sets = {one.name for one in card.domain.sets}
+    # An ensemble names the data of all of its networks.
+    mixtures = [name for name in card.data_name.split("; ") if name not in sets]
+    return tuple(mixtures) if index.name in sets else ()
 
 
 def open_source(request: EvaluationRequest) -> ScoreSource:
@@ -324,7 +336,9 @@ def _judge(judged: Judged, counted: _Counted, *, seconds: float) -> EvaluationRe
             threshold_note(choice, source, one, split=request.split, seen=seen)
             for one in judged.known_as
         ]
-        note = "; ".join(dict.fromkeys(one for one in notes if one)) or None
+        # Under each name the same may be said.
+        said = dict.fromkeys(part for one in notes if one for part in one.split("; "))
+        note = "; ".join(said) or None
         figures = fixed_threshold_metrics(histogram, choice.value, note=note)
         fixed = FixedThresholdResult(**vars(figures), threshold_source=choice.source)
     card = source.card

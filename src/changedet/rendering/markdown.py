@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from changedet.errors import DataError
 from changedet.rendering.page import (
     Block,
     Cell,
@@ -40,6 +41,7 @@ def write_markdown(
         subtitle: A line below the title.
 
     Raises:
+        DataError: If there are charts or blocks to move in it, which Markdown has none of.
         StorageError: If the file cannot be written.
     """
     parts = [f"# {_text(title)}", *([_paragraph(subtitle)] if subtitle else [])]
@@ -60,7 +62,9 @@ def _block(block: Block, folder: Path) -> str:
         return _table(block)
     if isinstance(block, Pictures):
         return _pictures(block, folder)
-    return _note(block)
+    if isinstance(block, Note):
+        return _note(block)
+    raise DataError(f"a {type(block).__name__} can be drawn in a page, not in Markdown")
 
 
 def _note(note: Note) -> str:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from urllib.parse import quote
 
 from changedet.errors import DataError
+from changedet.rendering.charts import Chart, draw
+from changedet.rendering.interactive import Gallery, ThresholdExplorer, script
 from changedet.storage.atomic import write_text
 from changedet.storage.text import printable
 
@@ -79,6 +81,7 @@ class Table:
         rows: Cells, each row as long as the header.
         highlighted: Index of the row that matters most, none by default.
         note: A line below, such as how the figures were measured.
+        is_folded: Whether only its caption is shown until a reader opens it.
     """
 
     caption: str
@@ -86,6 +89,7 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     highlighted: int | None = None
     note: str = ""
+    is_folded: bool = False
 
     @property
     def number_columns(self) -> list[bool]:
@@ -133,7 +137,7 @@ class Note:
     kind: Literal["text", "warning", "code"] = "text"
 
 
-Block: TypeAlias = Headlines | Table | Pictures | Note
+Block: TypeAlias = Headlines | Table | Pictures | Note | Chart | ThresholdExplorer | Gallery
 
 
 @dataclass(frozen=True)
@@ -167,13 +171,15 @@ def write_summary(
             than its header.
         StorageError: If the page cannot be written.
     """
-    for block in (block for section in sections for block in section.blocks):
+    blocks = [block for section in sections for block in section.blocks]
+    for block in blocks:
         if isinstance(block, Table):
             _check_rows(block)
     page = _template().render(
         title=title,
         subtitle=subtitle,
         sections=sections,
+        script=script() if any(isinstance(b, ThresholdExplorer | Gallery) for b in blocks) else "",
         source=lambda path: _image_source(path, folder=out.parent, images=images),
     )
     write_text(out, page)
@@ -210,11 +216,15 @@ def _template() -> Template:
         keep_trailing_newline=True,
     )
     environment.filters["cell"] = cell_text
+    environment.filters["drawing"] = draw
     environment.tests["interval"] = lambda text: _INTERVAL.fullmatch(text) is not None
     environment.tests["badge"] = lambda cell: isinstance(cell, Badge)
     environment.tests["headlines"] = lambda block: isinstance(block, Headlines)
     environment.tests["table"] = lambda block: isinstance(block, Table)
     environment.tests["pictures"] = lambda block: isinstance(block, Pictures)
+    environment.tests["chart"] = lambda block: isinstance(block, Chart)
+    environment.tests["explorer"] = lambda block: isinstance(block, ThresholdExplorer)
+    environment.tests["gallery"] = lambda block: isinstance(block, Gallery)
     return environment.get_template("page.html.j2")
 
 

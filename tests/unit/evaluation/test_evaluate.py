@@ -13,6 +13,7 @@ from PIL import Image
 
 from changedet.baselines.registry import create_baseline
 from changedet.card import ModelCard
+from changedet.domain import Appearance, Domain
 from changedet.errors import CheckpointError, ConfigError, DataError, ImageError
 from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
 from changedet.evaluation.leakage import was_chosen_on
@@ -258,6 +259,24 @@ def test_figures_of_images_that_were_seen_before_are_called_optimistic(
     assert report.to_dict()["fixed_threshold"]["threshold_source"].startswith(
         "max-F1 on split 'val'"
     )
+
+
+@pytest.mark.parametrize(("name", "note"), [("TINY", "training set, optimistic"), ("OTHER", None)])
+def test_a_set_of_the_mixture_that_trained_a_model_is_known_by_its_name(
+    tmp_path: Path, data: Path, name: str, note: str | None
+):
+    looks = Appearance(name, 3, (0.0,) * 24, (0.0,) * 300, 1.0, 0.5, 9, 9)
+    mixed = write_model(
+        tmp_path / "mixed.safetensors",
+        data_name="towns and fields; clcd",
+        domain=Domain(sets=(looks,)),
+        recipe={"data_sets": [{"name": "towns and fields", "train_split": "train+val"}]},
+        threshold_selection=None,
+        weights_selection=(),
+    )
+    report = evaluate_model(request(mixed, data, tmp_path / "out", split="val"))
+    assert report.fixed_threshold is not None
+    assert report.fixed_threshold.note == note
 
 
 def test_the_same_split_of_other_data_is_no_selection_set(tmp_path: Path, model: Path):
