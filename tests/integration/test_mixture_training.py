@@ -160,13 +160,19 @@ def test_a_network_that_compares_embeddings_takes_sets_of_one_kind(mixture, tmp_
         )
 
 
-def test_attention_and_a_working_range_contradict_each_other(mixture, tmp_path):
-    with pytest.raises(ConfigError, match=r"data\.working_gsd_m resamples"):
+@pytest.mark.parametrize(
+    ("recipe", "way_out"),
+    [("dasnet_v2_l2", "set model.attention=none"), ("tinycd", "choose another model.name")],
+)
+def test_tiles_of_one_size_and_a_working_range_contradict_each_other(
+    mixture, tmp_path, recipe, way_out
+):
+    with pytest.raises(ConfigError, match=rf"data\.working_gsd_m resamples.*{way_out}"):
         run_training(
             TrainRequest(
                 out=tmp_path / "run",
                 data=mixture,
-                recipe="dasnet_v2_l2",
+                recipe=recipe,
                 overrides=("data.working_gsd_m=[1, 2]",),
                 device="cpu",
             )

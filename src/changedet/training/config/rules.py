@@ -68,7 +68,9 @@ def check_working_gsd(config: ExperimentConfig) -> None:
             f"data.working_gsd_m must be [smallest, largest] in metres, got {list(working)}"
         )
     if config.model.traits().fixed_tile:
+        has_choice = config.model.options().get("attention", "none") != "none"
         raise ConfigError(
-            "data.working_gsd_m resamples images, but a model with attention is used at the size "
-            "it was trained on; remove data.working_gsd_m or set model.attention=none"
+            f"data.working_gsd_m resamples images, but {config.model.name} with these options "
+            "takes tiles of the size it was trained on; remove data.working_gsd_m"
+            + (" or set model.attention=none" if has_choice else ", or choose another model.name")
         )
