@@ -1,5 +1,6 @@
 """The one door to optional packages."""
 
+import gc
 import importlib
 import importlib.util
 import sys
@@ -73,6 +74,23 @@ def explained_imports() -> Iterator[None]:
         if not known:
             raise
         raise _missing(known) from error
+
+
+@contextmanager
+def large_imports() -> Iterator[None]:
+    """Do not look for garbage while large packages are imported.
+
+    They make millions of objects that stay, and going through those again and again would take a
+    quarter of the time of importing PyTorch and timm.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def require(module: str, *, extra: str) -> ModuleType:

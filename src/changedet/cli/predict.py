@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from changedet._optional import require
+from changedet._optional import large_imports, require
 from changedet.cli import scene_options
 from changedet.cli.completion import complete_method
 from changedet.cli.options import (
@@ -268,8 +268,10 @@ def _predict_pictures(
 
 def _predict_scene(request: "SceneRequest", *, form: ProgressForm, quiet: bool) -> None:
     from changedet.cli.scene_progress import scene_progress
-    from changedet.predict.rasters import predict_scene
-    from changedet.predict.remarks import warnings_of
+
+    with large_imports():
+        from changedet.predict.rasters import predict_scene
+        from changedet.predict.remarks import warnings_of
 
     with scene_progress(quiet=quiet, form=form) as display:
         report = predict_scene(request, say=display.say, progress=display.update)

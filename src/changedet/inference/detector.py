@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from changedet._optional import TORCH
+from changedet._optional import TORCH, large_imports
 from changedet.card import check_threshold
 from changedet.data.appearance import DomainDistance, distance_of, features_of_images
 from changedet.data.labelled import BothDates
@@ -358,10 +358,12 @@ def load(
         )
         return Detector(graph, path=path)
     TORCH.check()
-    from changedet.inference.torch_scorer import TorchScorer
-    from changedet.models.model_file import load_model
+    # timm is imported as the network is built.
+    with large_imports():
+        from changedet.inference.torch_scorer import TorchScorer
+        from changedet.models.model_file import load_model
 
-    model, card = load_model(path)
+        model, card = load_model(path)
     scorer = TorchScorer(
         model, card, device=device, test_time=test_time, kind=kind, source=str(path)
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from changedet.baselines.names import is_baseline
-from changedet.inference.baseline_scorer import open_baseline
 from changedet.inference.detector import Detector, load
 from changedet.model_search import find_method
 
@@ -70,6 +69,9 @@ def open_detector(
             runtime=runtime,
             precision=precision,
         )
+    # The baselines' statistics take a quarter of a second to import.
+    from changedet.inference.baseline_scorer import open_baseline
+
     method = open_baseline(
         str(found),
         channels=channels or _CHANNELS,

@@ -26,6 +26,7 @@ from changedet.models.base import ChangeModel
 from changedet.models.file_options import check_options
 from changedet.models.registry import rebuild_model
 from changedet.models.tensor_file import require_finite, serialise, tensor_differences
+from changedet.nn.shapes import shapes_only
 from changedet.storage.atomic import write_bytes
 from changedet.storage.text import first_few
 from changedet.types import Precision
@@ -180,7 +181,7 @@ def _plan(card: ModelCard, path: str | Path) -> ChangeModel:
     """
     try:
         check_options(card.architecture, card.options)
-        with torch.device("meta"):
+        with shapes_only():
             planned = rebuild_model(card.architecture, card.options)
         channels = len(card.normalisation.mean_before)
         if planned.in_channels != channels:

@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from changedet.choices import nearest
 from changedet.errors import ConfigError
+from changedet.nn.shapes import shapes_only
 from changedet.nn.timm_library import load_timm
 
 #: Finer feature maps cost most of the time and know least of what is seen.
@@ -256,7 +256,7 @@ class _Level(NamedTuple):
 def _levels(name: str) -> list[_Level]:
     """List all feature maps of a backbone, fine to coarse; takes no memory."""
     _check_name(name)
-    with torch.device("meta"):
+    with shapes_only():
         backbone, _ = _build(name, 3, ({},))
     info: Any = backbone.feature_info
     return [_Level(level["reduction"], level["module"]) for level in info.info]

@@ -11,11 +11,14 @@ import sys
 import torch
 
 from changedet.nn.encoder import PyramidEncoder
+from changedet.nn.shapes import shapes_only
 from changedet.nn.timm_library import _marked_on_demand, load_timm
 
 with torch.inference_mode():
     maps = PyramidEncoder("test_efficientnet")(torch.zeros(1, 3, 64, 64))
 assert len(maps) == 4
+with shapes_only():
+    PyramidEncoder("test_efficientnet")
 assert "torch._dynamo" not in sys.modules
 
 # What was put off works when it is asked for.

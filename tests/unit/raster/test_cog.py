@@ -255,7 +255,7 @@ def test_a_nearly_full_disk_is_refused_before_the_work(
         monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
         score, mask = write_both(file, out)
     assert "cannot write" in score
-    assert "score.tif: it takes about 2.0 MB and 0.0 MB are free; make room or" in score
+    assert "score.tif: it takes about 2.8 MB and 0.0 MB are free; make room or" in score
     assert "mask.tif: it takes about " in mask
     assert "disk full" not in score + mask
     assert list(out.iterdir()) == []
