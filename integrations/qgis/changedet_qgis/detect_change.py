@@ -40,7 +40,8 @@ AOI_LAYER, AOI_EXTENT = "AOI_LAYER", "AOI_EXTENT"
 FURTHER, OVERWRITE, LOAD, OUTPUT = "FURTHER", "OVERWRITE", "LOAD", "OUTPUT"
 MASK, SCORE, POLYGONS = "MASK", "SCORE", "POLYGONS"
 CHANGED, COUNT = "CHANGED_PERCENT", "POLYGON_COUNT"
-_HELP = """<p>Finds what changed between two rasters of the same place and gives a change mask, a
+_HELP = """
+<p>Finds what changed between two rasters of the same place and gives a change mask, a
 score map and outlines of the changes. The rasters may differ in extent, CRS and resolution; the
 results have the grid of <i>Before</i>.</p>
 <p><b>Model</b>: a name of the list, a model file (.safetensors, or .onnx, which needs no PyTorch),
@@ -88,7 +89,8 @@ class DetectChange(QgsProcessingAlgorithm):
 
     def shortHelpString(self) -> str:
         """Text beside the parameters."""
-        return _HELP
+        # QGIS would keep the line breaks.
+        return " ".join(_HELP.split())
 
     def tags(self) -> list[str]:
         """Further words by which it is found."""
@@ -271,6 +273,8 @@ def _run(words: list[str], feedback: QgsProcessingFeedback) -> bool:
 def _show(line: Line, feedback: QgsProcessingFeedback) -> None:
     if line.meaning is Meaning.PROGRESS:
         feedback.setProgress(line.percent)
+        if line.text:
+            feedback.setProgressText(line.text)
     elif line.meaning is Meaning.WARNING:
         feedback.pushWarning(line.text)
     elif line.meaning is Meaning.NOTE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from processing.gui.RenderingStyles import RenderingStyles
 from qgis.core import (
     QgsFeature,
     QgsFields,
@@ -23,6 +24,9 @@ from qgis.core import (
 
 from .command import CommandError
 from .products import Product
+
+#: Identifier of the algorithm, by which QGIS keeps the user's own styles of its outputs.
+ALGORITHM = "changedet:detectchange"
 
 
 def raster_file(layer: QgsRasterLayer, feedback: QgsProcessingFeedback) -> str:
@@ -125,8 +129,10 @@ class _Finish(QgsProcessingLayerPostProcessorInterface):
         feedback: QgsProcessingFeedback,
     ) -> None:
         """Called once the layer is in the project."""
-        if self._product.style is not None:
+        # Processing leaves the style beside a file alone, and has loaded the user's own, if any.
+        if not RenderingStyles.getStyle(ALGORITHM, self._product.output):
             layer.loadNamedStyle(str(self._product.style))
+            layer.triggerRepaint()
         self._arrangement[self._number] = layer.id()
         root = (context.project() or QgsProject.instance()).layerTreeRoot()
         node = root.findLayer(layer.id())

@@ -27,7 +27,7 @@ class Line(NamedTuple):
 
     Attributes:
         meaning: What it is.
-        text: What to show; of progress nothing.
+        text: What to show; of progress the stage that begins, if any.
         percent: Share done, of all work, in [0, 100]; of progress only.
     """
 
@@ -42,6 +42,7 @@ class Listener:
     def __init__(self) -> None:
         self._error = ""
         self._last = ""
+        self._stage = ""
         self._is_repeating = False
 
     def hear(self, text: str) -> Line | None:
@@ -55,7 +56,9 @@ class Listener:
         if found:
             done, total = int(found[1]), int(found[2])
             percent = _BEGIN + (_END - _BEGIN) * done / max(total, 1)
-            return Line(Meaning.PROGRESS, "", min(percent, _END))
+            stage = "writing the results" if done >= total else "scoring"
+            begins, self._stage = stage != self._stage, stage
+            return Line(Meaning.PROGRESS, stage if begins else "", min(percent, _END))
         # At its end the command lists its warnings once more, indented.
         is_repeated = self._is_repeating and text.startswith("  ")
         self._is_repeating = is_repeated or bool(_REPEATED.fullmatch(text))

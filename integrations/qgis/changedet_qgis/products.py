@@ -17,14 +17,14 @@ class Product(NamedTuple):
         output: Name of the algorithm's output.
         path: The file.
         title: What it is called in the list of layers.
-        style: A style for files that have none beside them; None: QGIS finds the file's own.
+        style: How QGIS draws it: the file beside it, or one of ours where there is none.
         is_shown: Whether it is drawn at first; the mask would hide the image below it.
     """
 
     output: str
     path: Path
     title: str
-    style: Path | None
+    style: Path
     is_shown: bool
 
 
@@ -63,9 +63,11 @@ def read_results(out: Path, *, model: str) -> Results:
     products = []
     if "file" in outlines:
         path = out / outlines["file"]
-        products.append(Product("POLYGONS", path, f"Changes ({about})", None, is_shown=True))
+        products.append(
+            Product("POLYGONS", path, f"Changes ({about})", out / "polygons.qml", is_shown=True)
+        )
     for output, stem, title in (("MASK", "mask", "Mask"), ("SCORE", "score", "Scores")):
-        style = _STYLES / f"{stem}_picture.qml" if is_picture else None
+        style = _STYLES / f"{stem}_picture.qml" if is_picture else out / f"{stem}.qml"
         products.append(
             Product(
                 output,

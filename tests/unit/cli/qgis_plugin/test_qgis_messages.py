@@ -10,6 +10,7 @@ def test_progress_goes_from_reading_over_tiles_to_writing():
     lines = [listener.hear(f"progress {done}/4\n") for done in range(5)]
     assert [line.percent for line in lines] == [5, 26.25, 47.5, 68.75, 90]
     assert {line.meaning for line in lines} == {Meaning.PROGRESS}
+    assert [line.text for line in lines] == ["scoring", "", "", "", "writing the results"]
 
 
 def test_notes_warnings_and_errors_are_told_apart():

@@ -33,8 +33,9 @@ def test_outlines_lie_above_the_mask_and_the_mask_above_the_scores(tmp_path):
     ]
     assert [product.output for product in results.products] == ["POLYGONS", "MASK", "SCORE"]
     assert [product.is_shown for product in results.products] == [True, False, True]
-    # The styles are beside the files.
-    assert {product.style for product in results.products} == {None}
+    styles = [product.style.name for product in results.products]
+    assert styles == ["polygons.qml", "mask.qml", "score.qml"]
+    assert {product.style.parent for product in results.products} == {tmp_path}
     assert results.products[0].title == "Changes (towns, any)"
     assert (results.changed_percent, results.polygons) == (25.0, 3)
 
