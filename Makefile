@@ -53,6 +53,7 @@ check: $(STAMP)
 	$(RUN)/ruff check
 	$(RUN)/ruff format --check
 	$(RUN)/mypy
+	! test -x $(RUN)/hadolint || $(RUN)/hadolint Dockerfile
 
 format: $(STAMP)
 	$(RUN)/ruff check --fix
