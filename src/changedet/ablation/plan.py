@@ -36,7 +36,7 @@ _TEST_SPLIT = "test"
 _LATER_SETTINGS = (
     *("source_bands", "source_bands_after", "bands", "bands_after"),
     *("held_out", "working_gsd_m"),
-    *("statistics_swap", "fourier_swap", "sensor"),
+    "sensor",
 )
 RUNS = "runs"
 

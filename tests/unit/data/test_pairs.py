@@ -24,8 +24,6 @@ EVERYTHING = Augmentation(
     shift_px=1.0,
     match_histograms=0.3,
     paste=0.5,
-    statistics_swap=0.5,
-    fourier_swap=0.5,
     sensor=0.5,
 )
 
@@ -233,46 +231,9 @@ def test_the_same_sample_is_pasted_again_when_a_run_is_resumed(tmp_path):
     assert torch.equal(first.label, second.label)
 
 
-def grey_pair(folder, name, *, level, size=(32, 32)):
-    """A pair with a soft pattern about a level of grey."""
-    paths = write_pair(folder, name, size=size)
-    for path in (paths.before, paths.after):
-        pattern = np.random.default_rng(level).integers(-9, 10, (*size[::-1], 3))
-        Image.fromarray((level + pattern).astype(np.uint8)).save(path)
-    return paths
-
-
-@pytest.mark.parametrize("name", ["statistics_swap", "fourier_swap"])
-def test_a_swap_gives_the_look_of_another_pair_and_keeps_label_and_place(tmp_path, name):
-    pairs = [grey_pair(tmp_path, "dark", level=50), grey_pair(tmp_path, "light", level=150)]
-    plain = dataset_of(pairs)[SampleKey(0, 0)]
-    dataset = dataset_of(pairs, augmentation=Augmentation(**{name: 1.0}))
-    levels = []
-    for epoch in range(1, 40):
-        sample = dataset[SampleKey(epoch, 0)]
-        assert torch.equal(sample.label, plain.label)
-        assert int(sample.index) == 0
-        levels.append(float(sample.before.float().mean()))
-    levels = np.array(levels)
-    # Half of the donors are the pair itself; the others' amounts are spread evenly.
-    assert 0.25 < np.mean(levels > 55) < 0.75
-    assert levels.max() > 120
-    assert levels.min() > 45
-
-
-def test_the_look_is_that_of_the_stored_donor_whatever_else_is_varied(tmp_path):
-    pairs = [grey_pair(tmp_path, "dark", level=50), grey_pair(tmp_path, "light", level=150)]
-    swapping = {"statistics_swap": 1.0, "shift_px": 1.0}
-    plain = dataset_of(pairs, augmentation=Augmentation(**swapping))
-    varied = dataset_of(pairs, augmentation=Augmentation(**swapping, swap_dates=1.0, scale=(1, 1)))
-    for epoch in range(1, 9):
-        means = [float(d[SampleKey(epoch, 0)].before.float().mean()) for d in (plain, varied)]
-        assert means[0] == pytest.approx(means[1], abs=0.5)
-
-
 def test_an_image_smaller_than_the_crop_keeps_its_ignored_margin_through_all(tmp_path):
     pairs = [write_pair(tmp_path, f"{seed}", size=(20, 28), seed=seed) for seed in range(2)]
-    everything = Augmentation(statistics_swap=1.0, fourier_swap=1.0, sensor=1.0, brightness=0.4)
+    everything = Augmentation(sensor=1.0, brightness=0.4)
     sample = dataset_of(pairs, augmentation=everything)[SampleKey(1, 0)]
     assert torch.equal(sample.label, dataset_of(pairs)[SampleKey(1, 0)].label)
     assert (sample.label[28:] == 255).all()

@@ -12,7 +12,6 @@ from changedet.data.training.transforms import (
     Draw,
     PairSample,
     Paste,
-    Style,
     apply_transform,
     draw_transform,
     paste,
@@ -258,8 +257,6 @@ def test_switching_one_variation_on_leaves_the_others_as_they_were():
         ("hue", 0.6),
         ("swap_dates", 2.0),
         ("shift_px", -1.0),
-        ("statistics_swap", 1.1),
-        ("fourier_swap", -0.1),
         ("sensor", 1.5),
     ],
 )
@@ -283,7 +280,6 @@ def test_colour_changes_that_the_channels_do_not_have_are_refused():
 
 def test_another_sensor_is_for_8_bit_images_of_any_number_of_bands():
     Augmentation(sensor=0.5).check_channels(9)
-    Augmentation(statistics_swap=0.5, fourier_swap=0.5).check_channels(9, pixel_type="float32")
     with pytest.raises(
         ConfigError,
         match=r"^augmentation.sensor: only 8-bit images .*got uint16; turn it off "
@@ -464,8 +460,6 @@ def test_draws_are_those_of_earlier_releases():
         match_histograms=0.5,
         paste=0.5,
         changed_crops=0.5,
-        statistics_swap=1.0,
-        fourier_swap=1.0,
         sensor=1.0,
     )
 
@@ -474,7 +468,7 @@ def test_draws_are_those_of_earlier_releases():
         return draw_transform(settings, generator, height=99, width=140, crop_px=64)
 
     own, again, given_away = draw(), draw(attempt=2), draw(receiver=4)
-    # Measured before statistics, amplitudes and sensors were varied.
+    # Measured before sensors were varied.
     assert own[:3] == (20, 61, 47)
     assert own.after.hue == pytest.approx(0.04668028171778163, abs=1e-15)
     assert own.pasted is None
@@ -493,18 +487,6 @@ def test_draws_are_those_of_earlier_releases():
     )
 
 
-def test_the_look_of_another_pair_is_asked_for_as_often_as_set():
-    for name, part in (("statistics_swap", "statistics"), ("fourier_swap", "amplitudes")):
-        draws = [draw_with(Augmentation(**{name: 0.3}), seed).style for seed in range(2000)]
-        styles = [style for style in draws if style is not None]
-        assert 0.26 < len(styles) / 2000 < 0.34
-        amounts = np.array([getattr(style, part) for style in styles])
-        assert amounts.min() < 0.05 < 0.95 < amounts.max()
-        other = "amplitudes" if part == "statistics" else "statistics"
-        assert {getattr(style, other) for style in styles} == {0.0}
-        assert all(0 <= style.donor < 1 and 0 <= style.reach <= 0.03 for style in styles)
-
-
 def test_each_date_has_a_sensor_of_its_own_and_the_label_stays():
     plain = transform(PLAIN)
     draw = draw_with(Augmentation(sensor=1.0))
@@ -514,17 +496,3 @@ def test_each_date_has_a_sensor_of_its_own_and_the_label_stays():
     assert not torch.equal(varied.before, plain.before)
     # The dates differ by a constant; two sensors leave more between them.
     assert (varied.after.int() - varied.before.int()).unique().numel() > 5
-
-
-def test_the_look_of_a_donor_is_taken_over_before_colours_are_varied():
-    before, after, label = smooth_pair()
-    pair = DecodedPair(before, after, label)
-    grey = [torch.full((3, 32, 32), value, dtype=torch.uint8) for value in (60, 80)]
-    donor = PairSample(*grey, torch.zeros(32, 32, dtype=torch.uint8), torch.tensor(1))
-    style = Style(donor=0.0, statistics=1.0, amplitudes=0.0, reach=0.0)
-    halved = ColourDraw(0.5, 1.0, 1.0, 0.0)
-    draw = PLAIN._replace(style=style, before=halved)
-    sample = apply_transform(draw, pair, crop_px=32, donor=donor)
-    assert sample.before.float().mean() == pytest.approx(30, abs=1.5)
-    assert sample.after.float().mean() == pytest.approx(80, abs=2.5)
-    np.testing.assert_array_equal(sample.label.numpy(), label)

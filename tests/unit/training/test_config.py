@@ -99,6 +99,20 @@ def test_every_fault_is_named_at_once():
         parse_config({"training": {"epochs": "x"}, "optimizer": {"rl": 1}}, origin="my.yaml")
 
 
+def test_settings_of_earlier_runs_that_did_nothing_are_passed_over():
+    earlier = {"augmentation": {"statistics_swap": 0.0, "fourier_swap": 0.0, "paste": 0.3}}
+    config = parse_config(earlier, origin="config.yaml")
+    assert (
+        config.augmentation
+        == parse_config({"augmentation": {"paste": 0.3}}, origin="config.yaml").augmentation
+    )
+
+
+def test_a_variation_that_is_gone_is_refused_by_its_name():
+    with pytest.raises(ConfigError, match=r"augmentation.*fourier_swap is gone.*remove it"):
+        load_config("any_change", overrides=["augmentation.fourier_swap=0.5"])
+
+
 def test_an_unknown_recipe_names_the_nearest():
     with pytest.raises(ConfigError, match="did you mean 'dasnet_v2_l2'"):
         load_config("dasnet_v2_l1")

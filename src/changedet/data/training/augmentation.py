@@ -12,8 +12,6 @@ _PROBABILITIES = (
     "swap_dates",
     "match_histograms",
     "paste",
-    "statistics_swap",
-    "fourier_swap",
     "changed_crops",
 )
 #: What is varied of the colour of a date.
@@ -50,11 +48,6 @@ class Augmentation:
             both on one day.
         paste: Probability of pasting a rectangle of another sample in, both dates and label: its
             changes then lie among surroundings that they never had (Yun et al., CutMix, ICCV 2019).
-        statistics_swap: Probability of moving mean and spread of each channel towards those of
-            another sample, by an amount drawn evenly from [0, 1] (after Huang and Belongie, ICCV
-            2017).
-        fourier_swap: Probability of moving the amplitudes of the lowest frequencies towards those
-            of another sample, likewise (after Yang and Soatto, CVPR 2020).
         sensor: How much haze, gamma, sharpness, noise and compression of each date are varied, in
             [0, 1]; 8-bit images only.
         changed_crops: Probability of drawing a crop again, a few times at most, until at least one
@@ -76,8 +69,6 @@ class Augmentation:
     shift_px: float = 0.0
     match_histograms: float = 0.0
     paste: float = 0.0
-    statistics_swap: float = 0.0
-    fourier_swap: float = 0.0
     sensor: float = 0.0
     changed_crops: float = 0.0
 

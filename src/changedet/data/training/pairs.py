@@ -11,12 +11,11 @@ from torch.utils.data import Dataset
 from changedet.data.labelled import DecodedPair, LabelledPair, PairView, read_pair
 from changedet.data.labels.scan import LabelEncoding
 from changedet.data.mixture import MixtureSet, by_set, member_of
-from changedet.data.training.sampling import Gift, SampleKey, SampleTable, sample_generator
+from changedet.data.training.sampling import SampleKey, SampleTable, sample_generator
 from changedet.data.training.transforms import (
     Augmentation,
     Draw,
     PairSample,
-    Style,
     apply_transform,
     draw_transform,
     paste,
@@ -143,20 +142,10 @@ class PairDataset(Dataset[PairSample]):
         member = member_of(self._pairs[number])
         variation = self._variations.of(member)
         draw, seen = self._draw(self._view(number), key, variation, receiver=receiver)
-        donor = None if draw.style is None else self._style_donor(key, draw.style)
-        sample = apply_transform(
-            draw.on_window(), seen, crop_px=self._crop_px, index=number, donor=donor
-        )
+        sample = apply_transform(draw.on_window(), seen, crop_px=self._crop_px, index=number)
         if member is not None and len(self._kinds) > 1:
             sample = sample._replace(label=label_by_kind(sample.label, member, self._kinds))
         return draw, sample
-
-    def _style_donor(self, key: SampleKey, style: Style) -> PairSample:
-        """Cut a sample that gives another one its look: as stored, which is how a sensor saw it."""
-        donor = self._donor(key, style.donor)
-        view = self._view(self._table.pair_of(donor))
-        draw, seen = self._draw(view, donor, Augmentation(), receiver=key.index, gives="style")
-        return apply_transform(draw.on_window(), seen, crop_px=self._crop_px)
 
     def _draw(
         self,
@@ -165,7 +154,6 @@ class PairDataset(Dataset[PairSample]):
         augmentation: Augmentation,
         *,
         receiver: int | None,
-        gives: Gift = "content",
     ) -> tuple[Draw, DecodedPair]:
         """Draw a sample; where there is nothing to learn it is drawn again, a few times."""
         height, width = view.shape
@@ -173,7 +161,7 @@ class PairDataset(Dataset[PairSample]):
         for attempt in range(_MOST_DRAWS):
             draw = draw_transform(
                 augmentation,
-                sample_generator(self._seed, key, attempt=attempt, receiver=receiver, gives=gives),
+                sample_generator(self._seed, key, attempt=attempt, receiver=receiver),
                 height=height,
                 width=width,
                 crop_px=self._crop_px,

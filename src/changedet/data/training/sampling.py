@@ -1,7 +1,7 @@
 """Which sample comes when: a permutation per epoch that worker count and resume cannot change."""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +13,8 @@ from changedet.errors import ConfigError, DataError
 # (seed, epoch, index 0); the spawn key keeps the order apart from what samples draw.
 _ORDER_STREAM = (1,)
 _REDRAW_STREAM = 2
-_DONOR_STREAMS = {"content": 3, "style": 4}
+_DONOR_STREAM = 3
 _LAP_STREAM = (5,)
-
-
-#: What a sample gives to another one.
-Gift: TypeAlias = Literal["content", "style"]
 
 
 class SampleKey(NamedTuple):
@@ -34,7 +30,6 @@ def sample_generator(
     *,
     attempt: int = 0,
     receiver: int | None = None,
-    gives: Gift = "content",
 ) -> np.random.Generator:
     """Make the source of all that is random about a sample.
 
@@ -42,12 +37,11 @@ def sample_generator(
         seed: Seed of the run.
         key: Names the sample.
         attempt: How many times it was drawn in vain.
-        receiver: Index of the sample that this one gives something to; None: it is for itself.
-        gives: What it gives: a part of itself that is pasted in, or its look.
+        receiver: Index of the sample that a part of this one is pasted into; None: none.
     """
     again = (_REDRAW_STREAM, attempt) if attempt else ()
     if receiver is not None:
-        again = (_DONOR_STREAMS[gives], receiver, *again)
+        again = (_DONOR_STREAM, receiver, *again)
     entropy = np.random.SeedSequence([seed, key.epoch, key.index], spawn_key=again)
     return np.random.default_rng(entropy)
 

@@ -19,13 +19,10 @@ from changedet.data.training.histogram_matching import match_histogram
 from changedet.data.training.sample import PairSample as PairSample
 from changedet.data.training.sensor import vary_sensor
 from changedet.data.training.stored_values import stored_as
-from changedet.data.training.style import swap_amplitudes, swap_statistics
 from changedet.raster.geo_grid import Window
 from changedet.types import IGNORED
 
 _HALF = 0.5
-# The paper's beta is 0.01 to 0.09 on images of 512 x 1024 px, with colours out of place from 0.05.
-_LARGEST_REACH = 0.03
 
 
 class ColourDraw(NamedTuple):
@@ -45,19 +42,6 @@ class Paste(NamedTuple):
     left: float
     height: float
     width: float
-
-
-class Style(NamedTuple):
-    """The look of another pair: whose, as a share in [0, 1) of the samples, and how much of it.
-
-    ``statistics`` and ``amplitudes`` are amounts in [0, 1]; 0: not taken over. ``reach`` is the
-    highest frequency whose amplitude is, as a share of the crop's side.
-    """
-
-    donor: float
-    statistics: float
-    amplitudes: float
-    reach: float
 
 
 class SensorDraw(NamedTuple):
@@ -90,7 +74,6 @@ class Draw(NamedTuple):
     matched: Literal["none", "before", "after"] = "none"
     wants_change: bool = False
     pasted: Paste | None = None
-    style: Style | None = None
     sensor: SensorDraw | None = None
 
     def window(self, height: int, width: int) -> Window:
@@ -127,8 +110,9 @@ def draw_transform(
     colours = generator.uniform(-1.0, 1.0, (2, len(COLOURS)))
     match, match_before, change, paste = generator.random(4)
     rectangle = Paste(*(float(share) for share in generator.random(5)))
-    # What is drawn later than in earlier releases comes last: the rest stays as it was.
-    statistics, amplitudes, *style = (float(share) for share in generator.random(6))
+    # What is drawn later than in earlier releases comes last: the rest stays as it was. Six numbers
+    # belong to variations that are gone.
+    generator.random(6)
     seeds = [int(seed) for seed in generator.integers(0, 2**32, 2)]
 
     matched: Literal["before", "after"] = "before" if match_before < _HALF else "after"
@@ -147,11 +131,6 @@ def draw_transform(
         matched=matched if match < augmentation.match_histograms else "none",
         wants_change=bool(change < augmentation.changed_crops),
         pasted=rectangle if paste < augmentation.paste else None,
-        style=_style(
-            style,
-            statistics=statistics < augmentation.statistics_swap,
-            amplitudes=amplitudes < augmentation.fourier_swap,
-        ),
         sensor=SensorDraw(augmentation.sensor, *seeds) if augmentation.sensor else None,
     )
 
@@ -176,25 +155,12 @@ def _colour(augmentation: Augmentation, position: npt.NDArray[np.float64]) -> Co
     )
 
 
-def _style(drawn: list[float], *, statistics: bool, amplitudes: bool) -> Style | None:
-    if not (statistics or amplitudes):
-        return None
-    donor, how_much, how_loud, reach = drawn
-    return Style(
-        donor,
-        statistics=how_much if statistics else 0.0,
-        amplitudes=how_loud if amplitudes else 0.0,
-        reach=reach * _LARGEST_REACH,
-    )
-
-
 def apply_transform(
     draw: Draw,
     pair: DecodedPair,
     *,
     crop_px: int,
     index: int = 0,
-    donor: PairSample | None = None,
 ) -> PairSample:
     """Apply one draw to a pair and its label.
 
@@ -203,8 +169,6 @@ def apply_transform(
         pair: Images, uint8 or float32, and the decoded label.
         crop_px: Side of the sample.
         index: The pair's place in the list of pairs.
-        donor: A sample of the same size whose look is taken over where the draw says so. None:
-            the pair keeps its own.
 
     Returns:
         Copies, (C, crop_px, crop_px) and (crop_px, crop_px). Where the window reaches over the
@@ -223,25 +187,14 @@ def apply_transform(
         first = match_histogram(first, second)
     elif draw.matched == "after":
         second = match_histogram(second, first)
-    sample = PairSample(first, second, label=third[0], index=torch.tensor(index))
-    if draw.style is not None and donor is not None:
-        sample = _restyle(sample, donor, draw.style)
-    first = _recolour(sample.before, draw.before)
-    second = _recolour(_shift(sample.after, *draw.shift_px), draw.after)
+    first = _recolour(first, draw.before)
+    second = _recolour(_shift(second, *draw.shift_px), draw.after)
     if draw.sensor is not None:
         first, second = (
             vary_sensor(image, np.random.default_rng(seed), strength=draw.sensor.strength)
             for image, seed in ((first, draw.sensor.before), (second, draw.sensor.after))
         )
-    return sample._replace(before=first, after=second)
-
-
-def _restyle(sample: PairSample, donor: PairSample, style: Style) -> PairSample:
-    if style.statistics > 0.0:
-        sample = swap_statistics(sample, donor, amount=style.statistics)
-    if style.amplitudes > 0.0:
-        sample = swap_amplitudes(sample, donor, amount=style.amplitudes, reach=style.reach)
-    return sample
+    return PairSample(first, second, label=third[0], index=torch.tensor(index))
 
 
 def paste(sample: PairSample, donor: PairSample, place: Paste) -> PairSample:

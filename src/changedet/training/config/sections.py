@@ -1,8 +1,9 @@
 """The sections of an experiment's settings, with their ranges and defaults."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from changedet.card import LARGEST_TILE_PX
@@ -14,6 +15,8 @@ from changedet.types import Bands, Mode, TestTime
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 GSD = Annotated[float, Field(gt=0.0, le=10_000.0)]
+# Variations that earlier versions had.
+_REMOVED_AUGMENTATION: Final = frozenset({"statistics_swap", "fourier_swap"})
 BandNumbers = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 
 
@@ -87,9 +90,22 @@ class AugmentationConfig(Section):
     shift_px: float = Field(0.0, ge=0.0)
     match_histograms: Share = 0.0
     paste: Share = 0.0
-    statistics_swap: Share = 0.0
-    fourier_swap: Share = 0.0
     sensor: Share = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_removed(cls, values: object) -> object:
+        """Let settings of earlier versions through that have no meaning any more."""
+        if not isinstance(values, Mapping):
+            return values
+        for name in _REMOVED_AUGMENTATION & values.keys():
+            if values[name] not in (0, None):
+                raise PydanticCustomError(
+                    "removed_setting",
+                    "{name} is gone, since it gained nothing on images of other places; remove it",
+                    {"name": name},
+                )
+        return {key: value for key, value in values.items() if key not in _REMOVED_AUGMENTATION}
 
 
 class DataConfig(Section):
