@@ -24,6 +24,7 @@ COPY --from=build /opt/changedet /opt/changedet
 # Models in the volume have a name: data/models/towns.onnx is --model towns.
 ENV PATH="/opt/changedet/bin:${PATH}" \
     CHANGEDET_MODELS=/data/models \
+    ORT_DISABLE_TELEMETRY=1 \
     PYTHONDONTWRITEBYTECODE=1
 USER 1000:1000
 # All that is read and written is here, temporary files included where /tmp cannot be written.

@@ -35,6 +35,8 @@ _GRAPH_RUNTIMES: Final[dict[GraphRuntime, Requirement]] = {
 }
 # As ONNX Runtime counts them: only errors are printed.
 _ERRORS_ONLY: Final = 3
+#: The variable by which ONNX Runtime is told to send nothing (its Privacy.md).
+_NO_TELEMETRY: Final = "ORT_DISABLE_TELEMETRY"
 
 
 def settle_runtime(
@@ -145,6 +147,8 @@ class OnnxGraph:
     def __init__(self, source: Path | bytes, facts: GraphFacts) -> None:
         self.facts = facts
         self._source = source
+        # Newer versions report their use over the network unless this is set before they start.
+        os.environ.setdefault(_NO_TELEMETRY, "1")
         library = ONNX_RUNTIME.load()
         state = ONNX_RUNTIME.load(".capi.onnxruntime_pybind11_state")
         options = library.SessionOptions()

@@ -309,3 +309,24 @@ def test_a_signal_after_two_models_have_come_and_gone_reaches_its_handler(tmp_pa
         [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
     )
     assert (ended.returncode, ended.stdout) == (0, "caught 2\n"), ended.stderr
+
+
+@pytest.mark.parametrize(("set_to", "seen"), [(None, "1"), ("0", "0")])
+def test_onnx_runtime_is_told_to_send_nothing_before_it_starts(tmp_path, monkeypatch, set_to, seen):
+    path = write_graph(tmp_path / "model.onnx")
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    if set_to is not None:
+        monkeypatch.setenv("ORT_DISABLE_TELEMETRY", set_to)
+    program = """
+import os, sys
+def note(event, arguments):
+    if event == "import" and arguments[0].startswith("onnxruntime."):
+        print(os.environ.get("ORT_DISABLE_TELEMETRY"))
+sys.addaudithook(note)
+import changedet
+changedet.load(sys.argv[1], runtime="onnx")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[:1] == [seen]
