@@ -11,6 +11,7 @@ from changedet.errors import ConfigError
 from changedet.export.compact import store_whole_numbers
 from changedet.export.graph import StoredToScores, make_graph, tile_of
 from changedet.export.metadata import describe_graph
+from changedet.export.padding import pad_in_convolutions
 from changedet.export.parity import check_parity
 from changedet.export.request import ExportReport, check_export, item_path
 from changedet.export.stac_item import make_item
@@ -72,6 +73,7 @@ def export_model(
     _check_views(card, tile_px, path=path)
     wrapped = StoredToScores(network, card, kind=index).eval()
     proto = make_graph(wrapped, tile_px=tile_px)
+    pad_in_convolutions(proto)
     # Of the stored weights: everything is computed in float32.
     precision: Precision = "int8" if store_whole_numbers(proto) else "float32"
     facts = GraphFacts(

@@ -152,6 +152,23 @@ def test_weights_that_a_file_holds_as_whole_numbers_stay_so(tmp_path):
     assert sizes["int8"] < 0.5 * sizes["float32"]
 
 
+def test_padding_for_any_size_is_written_into_the_convolutions(tmp_path):
+    network = lively_network("siamese_pyramid", encoder="tf_efficientnet_lite0")
+    model = write_network(tmp_path / "model.safetensors", network)
+    out = export_model(model, tmp_path / "model.onnx").out
+    graph = onnx.load(out).graph
+    assert "Pad" not in {node.op_type for node in graph.node}
+    pads = {
+        tuple(attribute.ints)
+        for node in graph.node
+        if node.op_type == "Conv"
+        for attribute in node.attribute
+        if attribute.name == "pads"
+    }
+    assert {(0, 0, 1, 1), (1, 1, 2, 2)} <= pads, "of strided kernels of 3 and 5 pixels"
+    check_agreement(model, out)
+
+
 def test_a_graph_that_differs_is_not_written_and_it_is_said_where(tmp_path, monkeypatch):
     model = write_network(tmp_path / "model.safetensors", lively_network("siamese_pyramid"))
     run = OnnxGraph.run
