@@ -102,7 +102,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     kept = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
     return {
         **kept,
-        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+        # Another Python that is first on PATH would lead QGIS' own one astray.
+        "PATH": f"{folder}:/usr/bin:/bin",
         "QT_QPA_PLATFORM": "offscreen",
         "XDG_RUNTIME_DIR": str(folder / "run"),
         "QGIS_PLUGINPATH": str(PLUGINS),
