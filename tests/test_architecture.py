@@ -15,7 +15,7 @@ LAYERS = [
     {"model_search"},
     {"inference"},
     {"training", "evaluation", "predict", "export"},
-    {"ablation"},
+    {"ablation", "view"},
     # Knows the models of all rooms by name; imports them when a file of theirs is read.
     {"results"},
     # Training and evaluation in one call each, for people who write Python.
@@ -39,12 +39,15 @@ ONLY_IN = {
     "pydantic": {
         *("card/", "storage/", "data/rasters/", "data/mixture_file.py"),
         "models/file_options.py",
-        *("training/", "evaluation/", "predict/", "ablation/"),
+        *("training/", "evaluation/", "predict/", "ablation/", "view/bodies.py"),
     },
+    "fastapi": {"view/"},
+    "starlette": {"view/"},
+    "uvicorn": {"view/server.py"},
     "pydantic_core": {"storage/", "training/"},
     "rasterio": {"raster/"},
     "pyogrio": {"vector/"},
-    "shapely": {"raster/", "vector/", "predict/"},
+    "shapely": {"raster/", "vector/", "predict/", "view/"},
     "pystac": {"predict/"},
     "skimage": {"raster/", "baselines/", "data/training/histogram_matching.py"},
 }

@@ -133,6 +133,9 @@ SEGMENTATION_MODELS = Requirement("segmentation_models_pytorch", "smp")
 #: Runtimes that compute exported models.
 ONNX_RUNTIME = Requirement("onnxruntime", "onnx")
 OPENVINO = Requirement("openvino", "openvino")
+#: The viewer.
+FASTAPI = Requirement("fastapi", "view")
+UVICORN = Requirement("uvicorn", "view")
 #: Writes exported models.
 ONNX = Requirement("onnx", "export")
 #: What an import may find missing.
@@ -145,5 +148,8 @@ _ALL = (
     ONNX_RUNTIME,
     OPENVINO,
     ONNX,
+    FASTAPI,
+    UVICORN,
+    Requirement("starlette", "view"),
     Requirement("pyarrow", "parquet"),
 )

@@ -27,6 +27,7 @@ from changedet.cli.schema import schema
 from changedet.cli.streams import ended_by_signals, guarded_streams
 from changedet.cli.train import train
 from changedet.cli.train_arguments import TrainCommand
+from changedet.cli.view import view
 from changedet.cli.wording import error_line, paragraphs, print_help_of_group, usage_line
 from changedet.errors import ChangeDetError, ConfigError
 
@@ -66,7 +67,7 @@ def _root(
 
 
 _PANELS: Final = {
-    "Find changes": (predict, demo),
+    "Find changes": (predict, view, demo),
     "Train": (recipes, calibrate, ensemble),
     "Measure": (evaluate, ablate, report),
     "Model files and results": (models, info, describe, convert, export, schema),

@@ -1,0 +1,1 @@
+"""Look at results in the browser, and review them: tiles, verdicts, a small local server."""
