@@ -3,7 +3,6 @@
 import gc
 import http.client
 import json
-import os
 import re
 import shutil
 import signal
@@ -45,9 +44,9 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def running(result: Path) -> Iterator[tuple[subprocess.Popen[str], int, str]]:
     """Start the command; gives its process, its port and the cookie."""
     command = [sys.executable, "-m", "changedet", "view", str(result), "--no-browser"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        for line in process.stderr or ():
+        for line in process.stdout or ():
             found = re.search(r"http://127\.0\.0\.1:(\d+)(/\?token=\S+)", line)
             if found:
                 break
@@ -62,6 +61,7 @@ def running(result: Path) -> Iterator[tuple[subprocess.Popen[str], int, str]]:
     finally:
         process.kill()
         process.wait()
+        process.stdout.close()
         process.stderr.close()
 
 

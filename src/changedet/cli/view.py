@@ -82,4 +82,9 @@ def view(
         who=who,
         browser=browser,
     )
-    run_viewer(request, say=say)
+
+    def announce(address: str) -> None:
+        # Not by say(), which hides secrets.
+        typer.echo(f"open {address}\nCtrl-C ends it")
+
+    run_viewer(request, say=say, announce=announce)

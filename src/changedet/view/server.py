@@ -49,12 +49,18 @@ class ViewRequest:
     browser: bool = True
 
 
-def run_viewer(request: ViewRequest, *, say: Callable[[str], None]) -> None:
+def run_viewer(
+    request: ViewRequest,
+    *,
+    say: Callable[[str], None],
+    announce: Callable[[str], None],
+) -> None:
     """Answer browsers until the process is interrupted.
 
     Args:
         request: What is looked at.
-        say: Gets sentences for the user, the address among them.
+        say: Gets sentences for the user.
+        announce: Gets the first address, which holds a secret.
 
     Raises:
         ConfigError: If the port is in use, or an option is wrong.
@@ -72,7 +78,8 @@ def run_viewer(request: ViewRequest, *, say: Callable[[str], None]) -> None:
         access = Access(
             host=request.host, port=listening.getsockname()[1], base_map=request.base_map
         )
-        _tell(collection, access, request, say=say)
+        _tell(collection, request, say=say)
+        announce(access.address)
         app, workers = make_app(collection, access, who=request.who)
         config = uvicorn.Config(
             app,
@@ -100,7 +107,6 @@ def run_viewer(request: ViewRequest, *, say: Callable[[str], None]) -> None:
 
 def _tell(
     collection: Collection,
-    access: Access,
     request: ViewRequest,
     *,
     say: Callable[[str], None],
@@ -118,8 +124,6 @@ def _tell(
             "warning: other machines can reach this server, and whoever knows the address with its "
             "token can read the results and write verdicts; traffic is not encrypted"
         )
-    say(f"open {access.address}")
-    say("Ctrl-C ends it")
 
 
 def bind(host: str, port: int) -> socket.socket:

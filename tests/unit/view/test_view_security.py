@@ -112,7 +112,7 @@ def test_port_in_use_is_one_line(scene: Path) -> None:
         port = taken.getsockname()[1]
         request = ViewRequest(scene, port=port, browser=False)
         with pytest.raises(ConfigError, match=rf"port {port} .*`port`"):
-            run_viewer(request, say=print)
+            run_viewer(request, say=print, announce=print)
     with pytest.raises(ConfigError, match="`host`"):
         bind("no-such-name.invalid", 0)
 
