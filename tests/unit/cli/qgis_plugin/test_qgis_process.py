@@ -42,13 +42,13 @@ def test_lines_of_both_streams_and_words_of_any_kind_arrive():
 
 
 def test_lines_arrive_while_the_command_runs():
-    code = "import time; print('first', flush=True); time.sleep(30)"
+    code = "import time; print('first', flush=True); time.sleep(120)"
     heard: list[str] = []
     begin = time.monotonic()
     ended = run(code, hear=heard.append, is_cancelled=lambda: bool(heard))
     assert heard == ["first" + os.linesep]
     assert ended.cancelled
-    assert time.monotonic() - begin < 20
+    assert time.monotonic() - begin < 90
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
@@ -57,7 +57,7 @@ def test_a_cancelled_command_may_clean_up(tmp_path: Path, words):
     heard: list[str] = []
     ended = run(*words, tmp_path, hear=heard.append, is_cancelled=lambda: bool(heard))
     assert ended.cancelled
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not (tmp_path / "ended").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -76,12 +76,12 @@ def test_a_command_does_not_outlive_an_exception(tmp_path: Path):
 def test_what_the_command_leaves_behind_does_not_hold_qgis_up(tmp_path: Path):
     code = (
         "import subprocess, sys; "
-        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(15)']); print('done')"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); print('done')"
     )
     heard: list[str] = []
     begin = time.monotonic()
     assert run(code, hear=heard.append).code == 0
-    assert time.monotonic() - begin < 12
+    assert time.monotonic() - begin < 45
     assert [text.strip() for text in heard] == ["done"]
 
 
