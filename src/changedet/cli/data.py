@@ -15,18 +15,20 @@ from changedet.cli.options import (
     ChangedValuesOption,
     IgnoreValueOption,
     JsonOption,
+    OverwriteOption,
     QuietOption,
     band_numbers,
     whole_numbers,
 )
 from changedet.cli.streams import messages_console, results_console
-from changedet.cli.wording import print_help_of_group, with_options
+from changedet.cli.wording import print_help_of_group, say, with_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from changedet.data.tools.check import CheckReport
     from changedet.data.tools.prepare import Prepared
+    from changedet.storage.output_folder import Existing
 
 app = typer.Typer()
 
@@ -192,6 +194,38 @@ def check(
         _print_report(report)
     if not report.passed:
         raise typer.Exit(1)
+
+
+@app.command()
+def review(
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RESULT...",
+            help="Results that were reviewed with changedet view, or folders of them.",
+            show_default=False,
+        ),
+    ],
+    *,
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="Folder for the data set.", show_default=False),
+    ],
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Make training data of verdicts on results.
+
+    Accepted and drawn polygons are change, rejected ones and the rest of what was looked at are
+    not; what nobody looked at is ignored.
+    """
+    from changedet.view.training_data import write_training_data
+
+    existing: Existing = "replace" if overwrite else "refuse"
+    done = write_training_data(results, out, existing=existing, say=say)
+    typer.echo(
+        f"{_counted(done.scenes, 'scene')}: {_counted(done.change, 'polygon')} of change, "
+        f"{done.rejected} rejected; use them with --data {done.folder}"
+    )
 
 
 @contextmanager

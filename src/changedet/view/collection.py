@@ -234,8 +234,8 @@ def _open_item(item: Item) -> OpenItem:
     facts = {
         "name": item.name,
         "threshold": repr(item.threshold),
-        "before": _absolute(item.files["before"]),
-        "after": _absolute(item.files["after"]),
+        "before": absolute_location(item.files["before"]),
+        "after": absolute_location(item.files["after"]),
         "height": str(item.grid.height),
         "width": str(item.grid.width),
         "transform": " ".join(map(repr, item.grid.transform[:6])),
@@ -249,7 +249,8 @@ def _open_item(item: Item) -> OpenItem:
     return OpenItem(item, store, store.read_only)
 
 
-def _absolute(location: str) -> str:
+def absolute_location(location: str) -> str:
+    """Make a path start from the root; addresses stay as they are."""
     is_path = not (is_remote(location) or location.startswith("/vsi"))
     return str(Path(location).absolute()) if is_path else location
 

@@ -36,6 +36,8 @@ SPLITS: Final = tuple(SPLIT_NAMES)
 READING_SCENES: Final = "reading the scenes once for the split, the labels and the statistics"
 
 _SUFFIXES = (".yaml", ".yml")
+# What changedet view keeps beside a result.
+_REVIEW: Final = "review.gpkg"
 # http://, s3:// and GDAL's own file systems.
 _REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://|/vsi", re.IGNORECASE)
 # A block is read as a whole where it is validated on, so its size is bounded.
@@ -233,12 +235,17 @@ def find_manifest(root: Path) -> Path | None:
     """Tell the manifest that ``root`` is or holds, None if it is neither.
 
     Raises:
-        DataError: If a file cannot be read.
+        DataError: If a file cannot be read, or is a review that is no data set yet.
     """
     if find_mixture(root) is not None:
         return None
     if is_file(root) and root.suffix.lower() in _SUFFIXES:
         return root
+    if is_file(root) and root.name == _REVIEW:
+        raise DataError(
+            f"{root} holds verdicts of a review; make a data set of them (changedet data review "
+            f"{root.parent}), and use that one"
+        )
     inside = root / MANIFEST
     return inside if is_file(inside) else None
 

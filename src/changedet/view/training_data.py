@@ -1,0 +1,212 @@
+"""Training data from reviews: what was accepted, rejected, drawn and looked at, as scenes."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import shapely
+import yaml
+
+from changedet.errors import DataError
+from changedet.predict.summary import SceneSummary
+from changedet.storage.atomic import write_bytes, write_text
+from changedet.storage.output_folder import Existing, claimed, result_folder
+from changedet.vector.review_file import polygon_package
+from changedet.view.bodies import CHANGE
+from changedet.view.collection import Collection, absolute_location
+from changedet.view.geometry import box_polygon, from_pixels
+from changedet.view.store import REVIEW
+
+if TYPE_CHECKING:
+    from changedet.raster.geo_grid import GeoGrid
+    from changedet.view.candidates import Candidates
+    from changedet.view.collection import OpenItem
+    from changedet.view.verdicts import Changes
+
+#: Name of the manifest, see ``docs/data.md``.
+MANIFEST: Final = "scenes.yaml"
+# Blocks that are assigned to splits: a reviewed area is small and has many of them.
+_SPLIT: Final = {"block_px": 256, "gap_px": 16, "shares": {"train": 0.75, "val": 0.25}}
+
+
+@dataclass(frozen=True)
+class ReviewLabels:
+    """What a review says of the ground, in pixels.
+
+    Attributes:
+        change: Polygons that are change, (N,).
+        area: Polygons where the labels are complete, (M,): outside of ``change``, nothing has
+            changed there.
+        rejected: Number of polygons that were rejected.
+    """
+
+    change: list[shapely.Geometry]
+    area: list[shapely.Geometry]
+    rejected: int
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What was written.
+
+    Attributes:
+        folder: The data set.
+        scenes: Number of results with verdicts.
+        change: Polygons that are change.
+        rejected: Polygons that are not.
+    """
+
+    folder: Path
+    scenes: int
+    change: int
+    rejected: int
+
+
+def review_labels(changes: Changes, candidates: Candidates) -> ReviewLabels:
+    """Turn verdicts into labels.
+
+    Change is what was accepted, edited or drawn. Nothing has changed where a polygon was rejected,
+    and in the rest of what was looked at. Polygons of the result without a verdict, and what nobody
+    looked at, are left out.
+
+    Args:
+        changes: All that the review holds.
+        candidates: Polygons of the result.
+    """
+    rows = changes.rows
+    change = [row.new.polygon for row in rows if row.new.verdict in CHANGE]
+    rejected = [row.new.polygon for row in rows if row.new.verdict == "rejected"]
+    judged = {row.new.result_id for row in rows}
+    is_open = np.array([number not in judged for number in candidates.ids.tolist()], dtype=bool)
+    seen = [row.new.window for row in rows if row.new.window is not None]
+    seen += [window.window for window in changes.windows]
+    looked = shapely.union_all([box_polygon(box) for box in seen])
+    known = shapely.difference(looked, shapely.union_all(candidates.geometry[is_open]))
+    area = shapely.union_all([known, *change, *rejected])
+    parts = shapely.get_parts(area).tolist()
+    whole = [part for part in parts if part.geom_type == "Polygon" and part.area > 0]
+    return ReviewLabels(change, whole, len(rejected))
+
+
+def write_training_data(
+    results: Sequence[Path],
+    out: Path,
+    *,
+    existing: Existing = "refuse",
+    say: Callable[[str], None] = lambda message: None,
+) -> TrainingData:
+    """Write the verdicts on results as a data set of scenes.
+
+    Args:
+        results: Results with a ``review.gpkg``, or folders of them; those without are skipped. The
+            file itself may be named as well.
+        out: Folder for ``scenes.yaml`` and the labels.
+        existing: What to do if there is such a data set: ``refuse``, ``replace``.
+        say: Gets sentences for the user.
+
+    Raises:
+        ConfigError: If ``out`` is not free.
+        DataError: If there are no verdicts, a review cannot be used, or the results were made from
+            different bands.
+        StorageError: If the folder cannot be written.
+    """
+    with (
+        claimed(out, marker=MANIFEST, existing=existing),
+        result_folder(out, marker=MANIFEST) as folder,
+    ):
+        entries: list[dict[str, Any]] = []
+        bands: set[tuple[Any, ...]] = set()
+        change = rejected = 0
+        names: Counter[str] = Counter()
+        for opened, labels in _reviewed(results, say):
+            stem = re.sub(r"[^\w.-]+", "_", opened.item.name) or "scene"
+            names[stem] += 1
+            name = stem if names[stem] == 1 else f"{stem}_{names[stem]}"
+            entries.append(_write_scene(opened, labels, folder, name=name))
+            bands.add(_bands(opened))
+            change += len(labels.change)
+            rejected += labels.rejected
+        if not entries:
+            raise DataError(
+                f"no verdicts in {', '.join(map(str, results))}; review results first: changedet "
+                "view RESULT"
+            )
+        if len(bands) > 1:
+            raise DataError(
+                "the results were made from different bands, and a data set has the same ones in "
+                "all scenes; write one data set for each"
+            )
+        tree: dict[str, Any] = {"scenes": entries, "split": _SPLIT}
+        (before, after) = bands.pop()
+        if before is not None:
+            tree["bands"] = list(before)
+        if after is not None and after != before:
+            tree["bands_after"] = list(after)
+        write_text(folder / MANIFEST, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+    return TrainingData(out, len(entries), change, rejected)
+
+
+def _reviewed(
+    results: Sequence[Path], say: Callable[[str], None]
+) -> list[tuple[OpenItem, ReviewLabels]]:
+    found = []
+    for result in results:
+        collection = Collection(result)
+        try:
+            for number, place in enumerate(collection.places):
+                if not (place.folder / REVIEW).exists():
+                    continue
+                opened = collection.get(str(number))
+                if opened.store is None:
+                    raise DataError(opened.store_problem or f"{place.folder}: has no review")
+                changes = opened.store.changes()
+                labels = review_labels(changes, opened.candidates(collection.handles))
+                if labels.area:
+                    found.append((opened, labels))
+                else:
+                    say(f"{place.name}: no verdicts, skipped")
+        finally:
+            collection.close()
+    return found
+
+
+def _write_scene(
+    opened: OpenItem, labels: ReviewLabels, folder: Path, *, name: str
+) -> dict[str, Any]:
+    """Write the labels of a scene, and give its entry in the manifest."""
+    item = opened.item
+    for layer in ("before", "after"):
+        try:
+            item.signature(layer)
+        except DataError as error:
+            raise DataError(f"{item.name}: training needs both dates: {error}") from error
+    _write_layer(folder / f"{name}_area.gpkg", labels.area, item.grid)
+    _write_layer(folder / f"{name}_change.gpkg", labels.change, item.grid)
+    entry = {
+        "name": name,
+        "before": absolute_location(item.files["before"]),
+        "after": absolute_location(item.files["after"]),
+        "labels": f"{name}_change.gpkg",
+        "area": f"{name}_area.gpkg",
+    }
+    return entry if labels.change else {**entry, "unchanged": True}
+
+
+def _write_layer(path: Path, polygons: list[shapely.Geometry], grid: GeoGrid) -> None:
+    shapes = np.empty(len(polygons), dtype=object)
+    shapes[:] = polygons
+    numbers: list[object] = list(range(1, len(polygons) + 1))
+    write_bytes(path, polygon_package(from_pixels(shapes, grid), {"id": numbers}, crs=grid.crs))
+
+
+def _bands(opened: OpenItem) -> tuple[Any, Any]:
+    summary = opened.item.summary
+    if not isinstance(summary, SceneSummary):
+        return None, None
+    return summary.inputs.before.bands, summary.inputs.after.bands
