@@ -4,6 +4,7 @@ import io
 import json
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import rasterio
 from PIL import Image
 
+from changedet.view.collection import Collection
 from changedet.view.tile_cache import TileCache
 
 ITEM = "/api/items/0"
@@ -197,3 +199,13 @@ def test_cache_of_tiles_stays_small() -> None:
         cache.put(number, b"x" * 30)
         cache.put(number, b"x" * 30)
     assert [number for number in range(50) if cache.get(number)] == [47, 48, 49]
+
+
+def test_pictures_are_in_memory_once_and_files_open_for_each_thread(scene, pair) -> None:
+    for result, is_shared in ((pair, True), (scene, False)):
+        collection = Collection(result)
+        item = collection.get("0").item
+        with ThreadPoolExecutor(1) as pool:
+            other = pool.submit(collection.handles.get, item, "after").result()
+        assert (collection.handles.get(item, "after") is other) == is_shared
+        collection.close()
