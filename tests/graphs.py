@@ -58,6 +58,57 @@ def difference_graph(
     )
 
 
+def layered_graph(*, offset: float = -2.0) -> onnx.ModelProto:
+    """Write a small network as a graph: convolutions of each date, of their difference, and last.
+
+    Args:
+        offset: Of the logits.
+    """
+    random = np.random.default_rng(0)
+    weights = {
+        "first": random.normal(0, 0.02, (8, 3, 3, 3)),
+        "deep": random.normal(0, 0.2, (8, 8, 3, 3)),
+        "deeper": random.normal(0, 0.2, (8, 8, 3, 3)),
+        "fusing": np.abs(random.normal(0, 0.3, (8, 8, 1, 1))),
+        "joining": np.abs(random.normal(0, 0.2, (8, 8, 1, 1))),
+        "last": np.abs(random.normal(0, 0.5, (1, 8, 1, 1))),
+    }
+    nodes = [helper.make_node("Split", ["image"], ["before", "after"], axis=1, name="split")]
+
+    def conv(name: str, taken: str, given: str, *, weight: str) -> None:
+        side = weights[weight].shape[-1]
+        inputs = [taken, weight, *(["offset"] if weight == "last" else [])]
+        nodes.append(
+            helper.make_node("Conv", inputs, [f"{given}_raw"], name=name, pads=[side // 2] * 4)
+        )
+        nodes.append(helper.make_node("Relu", [f"{given}_raw"], [given], name=f"{name}_relu"))
+
+    for date in ("before", "after"):
+        conv(f"first_{date}", date, f"{date}_1", weight="first")
+        conv(f"deep_{date}", f"{date}_1", f"{date}_2", weight="deep")
+        conv(f"deeper_{date}", f"{date}_2", f"{date}_3", weight="deeper")
+    nodes.append(helper.make_node("Sub", ["before_3", "after_3"], ["gap"], name="gap"))
+    nodes.append(helper.make_node("Abs", ["gap"], ["size"], name="size"))
+    conv("fusing", "size", "fused", weight="fusing")
+    conv("joining", "fused", "joined", weight="joining")
+    nodes += [
+        helper.make_node("Conv", ["joined", "last", "offset"], ["logit"], name="last"),
+        helper.make_node("Sigmoid", ["logit"], ["score"], name="score"),
+    ]
+    sides = ["height", "width"]
+    graph = helper.make_graph(
+        nodes,
+        "drawn",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 6, *sides])],
+        [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["batch", 1, *sides])],
+        [
+            numpy_helper.from_array(np.asarray(value, np.float32), name)
+            for name, value in {**weights, "offset": np.array([offset])}.items()
+        ],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
 def graph_card(*, bands: int = 3, **fields: Any) -> ModelCard:
     """What the file says of such a model; ``fields`` are others than usual."""
     statistics = Normalisation(*((value,) * bands for value in (120.0, 120.0, 60.0, 60.0)))

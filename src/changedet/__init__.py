@@ -23,6 +23,7 @@ from changedet.types import BranchOutput, ChangeOutput, Normalisation
 if TYPE_CHECKING:
     from changedet.card import ModelCard
     from changedet.export.export import export_model
+    from changedet.export.quantise import quantise_model
     from changedet.functions import evaluate, train
     from changedet.inference.detector import Detector, Prediction, load
     from changedet.models.model_file import load_model, save_model
@@ -61,6 +62,7 @@ __all__ = [
     "load_model",
     "predict",
     "predict_scene",
+    "quantise_model",
     "read_results",
     "save_model",
     "train",
@@ -74,6 +76,7 @@ _LAZY = {
     "evaluate": "changedet.functions",
     "train": "changedet.functions",
     "export_model": "changedet.export.export",
+    "quantise_model": "changedet.export.quantise",
     "load_model": "changedet.models.model_file",
     "save_model": "changedet.models.model_file",
     "create_model": "changedet.models.registry",

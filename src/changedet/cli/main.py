@@ -21,6 +21,7 @@ from changedet.cli.export import export
 from changedet.cli.info import info
 from changedet.cli.models import models
 from changedet.cli.predict import predict
+from changedet.cli.quantise import quantise
 from changedet.cli.recipes import recipes
 from changedet.cli.report import report
 from changedet.cli.schema import schema
@@ -70,7 +71,7 @@ _PANELS: Final = {
     "Find changes": (predict, view, demo),
     "Train": (recipes, calibrate, ensemble),
     "Measure": (evaluate, ablate, report),
-    "Model files and results": (models, info, describe, convert, export, schema),
+    "Model files and results": (models, info, describe, convert, export, quantise, schema),
 }
 for panel, commands in _PANELS.items():
     for command in commands:

@@ -62,6 +62,24 @@ def store_whole_numbers(proto: Any) -> int:  # noqa: ANN401
     return len(replaced)
 
 
+def weights_as_numbers(proto: Any) -> None:  # noqa: ANN401
+    """Undo :func:`store_whole_numbers`, in place: the weights become float32 again."""
+    helper: Any = ONNX.load(".numpy_helper")
+    tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
+    kept = []
+    for node in proto.graph.node:
+        if node.op_type != "DequantizeLinear" or any(name not in tensors for name in node.input):
+            kept.append(node)
+            continue
+        codes, steps = (helper.to_array(tensors[name]) for name in node.input)
+        weights = codes.astype(np.float32) * steps.reshape(-1, *[1] * (codes.ndim - 1))
+        proto.graph.initializer.append(helper.from_array(weights, node.output[0]))
+        for name in node.input:
+            proto.graph.initializer.remove(tensors[name])
+    del proto.graph.node[:]
+    proto.graph.node.extend(kept)
+
+
 def _whole_numbers(
     weights: NDArray[np.float32],
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]] | None:

@@ -58,7 +58,8 @@ def make_item(
     properties: dict[str, Any] = {
         "datetime": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "description": f"Change detection in image pairs: {card.architecture}, trained on "
-        f"{card.data_name or 'data that the file does not name'}.",
+        f"{card.data_name or 'data that the file does not name'}"
+        f"{'; quantised: most of it is computed in 8 bits' if facts.is_int8 else ''}.",
         "mlm:name": file_name.rpartition(".")[0],
         "mlm:architecture": card.architecture,
         "mlm:tasks": ["semantic-segmentation"],
@@ -102,6 +103,7 @@ def make_item(
             }
         ],
         "changedet:version": __version__,
+        "changedet:precision": "int8" if facts.is_int8 else "float32",
     }
     gsd_m = typical_gsd(card)
     if gsd_m is not None:

@@ -16,7 +16,8 @@ from changedet.choices import check_choice
 from changedet.errors import CheckpointError, ConfigError
 from changedet.inference.devices import check_device_name
 from changedet.inference.graph_scorer import GraphScorer
-from changedet.storage.onnx_file import INPUT, OUTPUT, read_facts
+from changedet.storage.onnx_file import INPUT, OUTPUT, is_quantised, read_facts
+from changedet.storage.text import is_file
 from changedet.types import Arithmetic, Runtime
 
 if TYPE_CHECKING:
@@ -82,16 +83,19 @@ def settle_runtime(
             f"exported models are computed on the CPU, not on {device!r}; remove `device`, or give "
             "the model file that it was exported from (.safetensors)"
         )
-    chosen = _installed(precision) if runtime == "auto" else runtime
+    chosen = _installed(precision, path) if runtime == "auto" else runtime
     _GRAPH_RUNTIMES[chosen].check()
     if chosen != "openvino":
         _refuse_bf16(precision, "only OpenVINO computes in bf16 on a CPU")
     return chosen
 
 
-def _installed(precision: Arithmetic) -> GraphRuntime:
+def _installed(precision: Arithmetic, path: Path) -> GraphRuntime:
     """Choose the fastest runtime that is installed; the message names one where none is."""
     able = [name for name in _GRAPH_RUNTIMES if precision == "float32" or name == "openvino"]
+    if len(able) > 1 and is_file(path) and is_quantised(path):
+        # Of quantised graphs, ONNX Runtime's scores are the ones that were compared.
+        able.reverse()
     there = [name for name in able if _GRAPH_RUNTIMES[name].is_installed]
     return (there or able[::-1])[0]
 
@@ -142,10 +146,9 @@ class OnnxGraph:
         MissingExtraError: If the runtime is not installed.
     """
 
-    runtime = "onnx"
-
     def __init__(self, source: Path | bytes, facts: GraphFacts) -> None:
         self.facts = facts
+        self.runtime = "onnx (int8)" if facts.is_int8 else "onnx"
         self._source = source
         # Newer versions report their use over the network unless this is set before they start.
         os.environ.setdefault(_NO_TELEMETRY, "1")
@@ -154,8 +157,9 @@ class OnnxGraph:
         options = library.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
         options.intra_op_num_threads = _threads()
-        # Weights that are stored as whole numbers become float32 once, not for every batch.
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
+        if not facts.is_int8:
+            # Weights that are stored as whole numbers become float32 once, not for every batch.
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         self._refusals = (
             *(state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf),
             *(state.NotImplemented, state.RuntimeException),
@@ -195,7 +199,8 @@ class OpenVinoGraph:
     def __init__(self, source: Path, facts: GraphFacts, precision: Arithmetic = "float32") -> None:
         self.facts = facts
         self._source = source
-        self.runtime = "openvino" if precision == "float32" else f"openvino ({precision})"
+        lower = ["int8"] * facts.is_int8 + [precision] * (precision != "float32")
+        self.runtime = f"openvino ({', '.join(lower)})" if lower else "openvino"
         settings = {
             "INFERENCE_PRECISION_HINT": "f32" if precision == "float32" else "bf16",
             "PERFORMANCE_HINT": "LATENCY",

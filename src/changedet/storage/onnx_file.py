@@ -57,6 +57,7 @@ class GraphFacts:
         kinds: Kinds of change that it scores.
         height: Of its images in pixels; None: any multiple of the stride.
         width: Likewise.
+        is_int8: Whether most of it is computed in 8 bits (``changedet quantise``).
     """
 
     stride: int
@@ -66,17 +67,17 @@ class GraphFacts:
     kinds: int = 0
     height: Length = None
     width: Length = None
+    is_int8: bool = False
 
     def to_json(self) -> str:
         """Give what stands in the metadata; the shapes stand in the graph itself."""
-        return json.dumps(
-            {
-                "format": GRAPH_FORMAT,
-                "stride": self.stride,
-                "fixed_tile": self.fixed_tile,
-                "sha256": self.sha256,
-            }
-        )
+        stated = {
+            "format": GRAPH_FORMAT,
+            "stride": self.stride,
+            "fixed_tile": self.fixed_tile,
+            "sha256": self.sha256,
+        }
+        return json.dumps({**stated, "int8": True} if self.is_int8 else stated)
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,17 @@ def read_facts(path: Path) -> GraphFacts:
     )
 
 
+def is_quantised(path: Path) -> bool:
+    """Tell whether most of an exported model is computed in 8 bits.
+
+    Raises:
+        CheckpointError: If it is no file of this package.
+    """
+    file = read_onnx(path)
+    _check_origin(file)
+    return _stated(file).is_int8
+
+
 def _check_origin(file: OnnxFile) -> None:
     if GRAPH_KEY not in file.metadata:
         raise CheckpointError(
@@ -227,7 +239,12 @@ def _stated(file: OnnxFile) -> GraphFacts:
         values = json.loads(file.metadata[GRAPH_KEY])
         if values["format"] > GRAPH_FORMAT:
             raise ValueError(f"its format {values['format']} is newer than {GRAPH_FORMAT}")
-        facts = GraphFacts(int(values["stride"]), bool(values["fixed_tile"]), str(values["sha256"]))
+        facts = GraphFacts(
+            int(values["stride"]),
+            bool(values["fixed_tile"]),
+            str(values["sha256"]),
+            is_int8=bool(values.get("int8", False)),
+        )
         if facts.stride < 1:
             raise ValueError(f"its stride is {facts.stride}")
     except (ValueError, TypeError, KeyError) as error:

@@ -1,0 +1,160 @@
+"""Exported models in 8 bits, without PyTorch: the graphs are written by hand."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+import onnx
+
+import changedet
+from changedet._optional import OPENVINO
+from changedet.card import read_card
+from changedet.errors import ConfigError, DataError, ExportError
+from changedet.export.layers import layers_in_8_bits
+from changedet.inference.detector import load
+from changedet.inference.runtimes import OnnxGraph, settle_runtime
+from changedet.storage.onnx_file import read_facts
+from graphs import graph_card, layered_graph, write_graph
+
+SIDE = 32
+ENDS = ("", "_relu")
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pairs")
+    random = np.random.default_rng(1)
+    for split, count in (("train", 8), ("val", 1)):
+        for number in range(count):
+            before = random.integers(40, 200, (SIDE, SIDE, 3), dtype=np.uint8)
+            after = before.copy()
+            after[8:20, 6:24] = random.integers(0, 255, 3)
+            label = np.zeros((SIDE, SIDE), np.uint8)
+            label[8:20, 6:24] = 255
+            for part, image in (("A", before), ("B", after), ("label", label)):
+                path = folder / split / part / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(image).save(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.onnx"
+    return write_graph(path, layered_graph(), card=graph_card(threshold=0.4))
+
+
+@pytest.fixture(scope="module")
+def made(model: Path, pairs: Path, tmp_path_factory: pytest.TempPathFactory):
+    out = tmp_path_factory.mktemp("made") / "small.onnx"
+    return changedet.quantise_model(model, pairs, out, pairs=8, largest_flipped=0.05)
+
+
+def test_layers_of_the_image_the_fusion_and_the_logit_stay_in_float32():
+    dates = ("before", "after")
+    assert set(layers_in_8_bits(layered_graph())) == {
+        *(f"{name}_{date}{end}" for name in ("deep", "deeper") for date in dates for end in ENDS),
+        *(f"joining{end}" for end in ENDS),
+    }
+
+
+def test_the_scores_in_8_bits_are_near_those_in_float32(made, model: Path, pairs: Path):
+    assert (made.layers, made.layers_in_8_bits) == (9, 5)
+    assert (made.calibrated_on, made.compared_on) == (6, 2)
+    assert 0.0 < made.mean_difference < 0.05
+    assert made.mean_difference <= made.largest_difference < 0.3
+    assert made.agreement is not None
+    assert made.agreement > 0.95
+    exact, small = load(model, runtime="onnx"), load(made.out)
+    assert (exact.runtime, small.runtime) == ("onnx", "onnx (int8)")
+    images = (pairs / "val" / "A" / "0.png", pairs / "val" / "B" / "0.png")
+    wanted, given = exact.predict(*images).score, small.predict(*images).score
+    assert 0.05 < wanted.mean() < 0.95
+    assert 0.0 < np.abs(wanted - given).mean() < 0.05
+
+
+def test_the_file_is_one_like_any_exported_one(made, model: Path):
+    assert read_card(made.out) == read_card(model)
+    facts = read_facts(made.out)
+    assert facts.is_int8
+    assert not read_facts(model).is_int8
+    proto = onnx.load(made.out)
+    assert {entry.domain for entry in proto.opset_import} <= {"", "ai.onnx"}
+    codes = [
+        tensor for tensor in proto.graph.initializer if tensor.data_type == onnx.TensorProto.INT8
+    ]
+    assert len([tensor for tensor in codes if len(tensor.dims) == 4]) >= 3
+    item = json.loads(made.item.read_text())
+    assert item["properties"]["changedet:precision"] == "int8"
+    assert "quantised" in item["properties"]["description"]
+    assert made.size_bytes == made.out.stat().st_size
+
+
+def test_auto_takes_the_runtime_that_the_scores_were_compared_with(made, model: Path, monkeypatch):
+    monkeypatch.setattr("changedet._optional.Requirement.is_installed", property(lambda one: True))
+    assert settle_runtime(model) == "openvino"
+    assert settle_runtime(made.out) == "onnx"
+    assert settle_runtime(made.out, "openvino") == "openvino"
+
+
+@pytest.mark.skipif(not OPENVINO.is_installed, reason="needs OpenVINO")
+def test_openvino_reads_it_too(made, pairs: Path):
+    small = load(made.out, runtime="openvino")
+    assert small.runtime == "openvino (int8)"
+    images = (pairs / "val" / "A" / "0.png", pairs / "val" / "B" / "0.png")
+    assert np.isfinite(small.predict(*images).score).all()
+
+
+def spoiled(monkeypatch, spoil) -> None:
+    """Let every graph in 8 bits give other scores."""
+    run = OnnxGraph.run
+
+    def run_and_spoil(self, image):
+        score = run(self, image).copy()
+        return spoil(score) if self.facts.is_int8 else score
+
+    monkeypatch.setattr(OnnxGraph, "run", run_and_spoil)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda score: score * np.nan, r"tile 1 \(32 x 32 px\) gets scores that are no finite"),
+        (lambda score: 1 - score, r"% of the pixels change sides, and 0.2 % may; scores of kind 0"),
+    ],
+)
+def test_scores_that_differ_too_much_are_not_written(
+    spoil, said: str, model: Path, pairs: Path, tmp_path: Path, monkeypatch
+):
+    spoiled(monkeypatch, spoil)
+    with pytest.raises(ExportError, match=said) as error:
+        changedet.quantise_model(model, pairs, tmp_path / "small.onnx", pairs=4)
+    assert error.value.exit_code == 1
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_quantised_is_refused(made, model: Path, pairs: Path, tmp_path: Path):
+    out = tmp_path / "small.onnx"
+
+    def refused(said: str, *, of: Path = model, to: Path = out, **options: object) -> None:
+        with pytest.raises((ConfigError, DataError), match=said):
+            changedet.quantise_model(of, pairs, to, **options)
+
+    refused("is quantised already", of=made.out)
+    refused(r"must end in \.onnx", to=tmp_path / "small.pt")
+    refused("is the model itself", to=model)
+    refused("`pairs` must be 2 or more", pairs=1)
+    refused("between 0 and 1", largest_flipped=2.0)
+    refused("a single pair", split="val")
+    refused("no layer that could be", of=write_graph(tmp_path / "plain.onnx"))
+    network_file = tmp_path / "model.safetensors"
+    network_file.write_bytes(b"")
+    refused("is not an exported model", of=network_file)
+    assert not out.exists()
