@@ -1,11 +1,13 @@
 """Time of one pair in each runtime, and how many pixels of the mask differ.
 
-    python benchmarks/runtimes.py MODEL.safetensors MODEL.onnx [--pairs BEFORE AFTER] [--rounds 10]
+    python benchmarks/runtimes.py MODEL.safetensors MODEL.onnx [--int8 INT8.onnx]
+        [--pairs BEFORE AFTER] [--rounds 10]
 
-MODEL.onnx is what `changedet export` wrote from MODEL.safetensors. The runtimes take turns, so that
-what else the machine does slows down all of them alike; each time is the least one of all rounds,
-in CPU seconds of the process. Pairs are those of the folders BEFORE and AFTER, or else generated,
-512 px, with values like those of the training.
+MODEL.onnx is what `changedet export` wrote from MODEL.safetensors, INT8.onnx what `changedet
+quantise` wrote from that. The runtimes take turns, so that what else the machine does slows down
+all of them alike; each time is the least one of all rounds, in CPU seconds of the process. Pairs
+are those of the folders BEFORE and AFTER, or else generated, 512 px, with values like those of the
+training.
 """
 
 import argparse
@@ -35,17 +37,20 @@ _WAYS: tuple[tuple[str, Runtime, Arithmetic], ...] = (
 )
 
 
-def open_all(model: str, exported: str) -> dict[str, Scorer]:
+def open_all(model: str, exported: str, quantised: str | None) -> dict[str, Scorer]:
     """Open the model in every runtime, without test-time views."""
+    ways = [
+        (name, model if runtime == "torch" else exported, runtime, precision)
+        for name, runtime, precision in _WAYS
+    ]
+    if quantised is not None:
+        ways += [("onnx int8", quantised, "onnx", "float32")]
+        ways += [("openvino int8", quantised, "openvino", "float32")]
     return {
         name: load(
-            model if runtime == "torch" else exported,
-            device="cpu",
-            test_time="none",
-            runtime=runtime,
-            precision=precision,
+            path, device="cpu", test_time="none", runtime=runtime, precision=precision
         ).scorer
-        for name, runtime, precision in _WAYS
+        for name, path, runtime, precision in ways
     }
 
 
@@ -73,12 +78,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
     parser.add_argument("exported")
+    parser.add_argument("--int8")
     parser.add_argument("--pairs", type=Path, nargs=2)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     keep_freed_memory("cpu")
-    scorers = open_all(asked.model, asked.exported)
+    scorers = open_all(asked.model, asked.exported, asked.int8)
     card = read_card(asked.model)
     times: dict[str, list[float]] = {name: [] for name in scorers}
     same: dict[str, list[float]] = {name: [] for name in scorers}

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from changedet._optional import TORCH
+from changedet._optional import ONNX_RUNTIME, OPENVINO, TORCH
 from changedet.baselines.names import baseline_name, check_baseline, is_baseline
 from changedet.choices import nearest
 from changedet.errors import CheckpointError, ConfigError
@@ -70,8 +70,8 @@ def find_model(spec: str | Path) -> Path:
     Args:
         spec: A model file; the folder of a training run, for its best model; or a name of
             :func:`list_models_at_hand`, with or without ``.safetensors`` or ``.onnx``. Of a model
-            that is there in both forms, the name alone means the one that PyTorch computes, where
-            PyTorch is installed.
+            that is there in both forms, the name alone means the exported one where a runtime for
+            it is installed and PyTorch is not, else the one that PyTorch computes.
 
     Raises:
         CheckpointError: If there is no such model; the message names what there is.
@@ -172,7 +172,10 @@ def _names(models: Iterable[FoundModel]) -> str:
 
 def _all_models() -> Iterator[FoundModel]:
     """Give all model files of all folders, those first that a name alone means."""
-    endings = (SUFFIX, EXPORTED) if TORCH.is_installed else (EXPORTED, SUFFIX)
+    is_computed_exported = not TORCH.is_installed and (
+        ONNX_RUNTIME.is_installed or OPENVINO.is_installed
+    )
+    endings = (EXPORTED, SUFFIX) if is_computed_exported else (SUFFIX, EXPORTED)
     for folder in model_folders():
         files = _model_files(folder)
         for ending in endings:

@@ -23,10 +23,10 @@ _EXACT: Final = frozenset({"Gemm", "MatMul", "Softmax"})
 def layers_in_8_bits(proto: Any) -> list[str]:  # noqa: ANN401
     """Choose the nodes that are computed in 8 bits, by where they stand in the graph.
 
-    Measured layer by layer (benchmarks/quantised_layers.py), most of the error comes from few of
-    them. These stay in float32: convolutions of the image itself (their normalisation stands
-    before them), of differences of the two dates, and those before or after attention; and the
-    last ones, whose result is the logit.
+    Most of the error comes from few of them (docs/deploy.md, "In 8 bits"). These stay in float32:
+    convolutions of the image itself (their normalisation stands before them), of differences of
+    the two dates, and those before or after attention; and the last ones, whose result is the
+    logit.
 
     Args:
         proto: An ``onnx.ModelProto`` with float32 weights.

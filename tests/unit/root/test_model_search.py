@@ -45,11 +45,20 @@ def test_the_variable_comes_before_the_users_folder_and_that_before_the_checkout
     assert model_folders() == [first, second, user, checkout / "models"]
 
 
-@pytest.mark.parametrize(("has_torch", "meant"), [(True, ".safetensors"), (False, ".onnx")])
+@pytest.mark.parametrize(
+    ("installed", "meant"),
+    [
+        ({"torch", "onnxruntime", "openvino"}, ".safetensors"),
+        ({"onnxruntime"}, ".onnx"),
+        ({"openvino"}, ".onnx"),
+        # Nothing computes either: the one that more commands read.
+        (set(), ".safetensors"),
+    ],
+)
 def test_of_a_model_and_its_exported_form_the_one_is_meant_that_can_be_used(
-    has_torch, meant, tmp_path, monkeypatch
+    installed, meant, tmp_path, monkeypatch
 ):
-    is_installed = property(lambda self: self.module != "torch" or has_torch)
+    is_installed = property(lambda self: self.module in installed)
     monkeypatch.setattr("changedet._optional.Requirement.is_installed", is_installed)
     folder = put(tmp_path / "mine", "roads.onnx", "roads.safetensors", "only.onnx")
     monkeypatch.setenv("CHANGEDET_MODELS", str(folder))
