@@ -2,6 +2,7 @@
 
 import errno
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Final
 
 import typer
@@ -67,7 +68,7 @@ def _root(
     print_help_of_group(ctx)
 
 
-_PANELS: Final = {
+_PANELS: Final[Mapping[str, Sequence[Callable[..., object]]]] = {
     "Find changes": (predict, view, demo),
     "Train": (recipes, calibrate, ensemble),
     "Measure": (evaluate, ablate, report),
