@@ -25,6 +25,7 @@ KINDS: Final[Mapping[str, tuple[str, str]]] = {
     "ablation_resources": ("changedet.ablation.resources", "ResourcesFile"),
     "accuracy": ("changedet.evaluation.benchmark.results", "AccuracyResults"),
     "gsd_curve": ("changedet.evaluation.gsd_curve.results", "GsdCurveResults"),
+    "speed": ("changedet.speed.results", "SpeedResults"),
 }
 #: Keys by which files are known that were written before there was a ``kind``.
 _SIGNATURES: Final[Mapping[str, frozenset[str]]] = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from changedet.cli.benchmark_speed import speed
 from changedet.cli.completion import complete_method
 from changedet.cli.options import (
     LABELS,
@@ -293,6 +294,9 @@ def gsd(
         typer.echo(report.note)
     typer.echo(f"threshold {report.threshold:.4f} ({report.threshold_source})")
     typer.echo(f"results: {out}")
+
+
+app.command()(speed)
 
 
 def _lengths(text: str | None) -> tuple[float, ...] | None:

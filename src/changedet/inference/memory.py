@@ -10,6 +10,7 @@ _M_TOP_PAD = -2
 _M_MMAP_MAX = -4
 _TOP_PAD_BYTES = 256 * 2**20
 _STATUS = Path("/proc/self/status")
+_FORGET = Path("/proc/self/clear_refs")
 
 
 def keep_freed_memory(device_name: str) -> bool:
@@ -56,6 +57,15 @@ def peak_process_memory() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def forget_peak_memory() -> bool:
+    """Let :func:`peak_process_memory` begin again; whether the system can (Linux)."""
+    try:
+        _FORGET.write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
 
 
 def _of_status(name: str) -> int | None:

@@ -12,6 +12,7 @@ import numpy as np
 from changedet.data.parallel import load_ahead
 from changedet.inference.scorer import Image, Scorer, checked_scores
 from changedet.predict.journal import Journal
+from changedet.predict.stage_times import StageTimes
 from changedet.raster.geo_grid import Window
 from changedet.raster.grid import mirror_to
 from changedet.raster.nodata import fill_gaps
@@ -86,6 +87,7 @@ def score_scene(
     sink: ScoreSink,
     journal: Journal,
     progress: TileProgress | None = None,
+    stages: StageTimes | None = None,
 ) -> TileCounts:
     """Score a scene tile by tile, from where its journal stands.
 
@@ -101,6 +103,7 @@ def score_scene(
         sink: Gets the scores of the plan's target.
         journal: Keeps what is finished.
         progress: Called at the beginning and as tiles are done.
+        stages: Gets the CPU time of reading, scoring, blending and writing.
 
     Returns:
         What became of the tiles.
@@ -119,12 +122,15 @@ def score_scene(
     tell = progress or (lambda done: None)
     tell(begun)
     done, scored = begun.done, 0
+    stages = stages or StageTimes()
 
     def load(run: Run) -> TileBatch:
-        return _load(run, read, inside, plan=plan, fill=scorer.card.normalisation)
+        with stages.thread("read"):
+            return _load(run, read, inside, plan=plan, fill=scorer.card.normalisation)
 
-    writer = _Writer(plan, sink, journal)
-    with writer:
+    writer = _Writer(plan, sink, journal, stages=stages)
+    # What the other threads do not use is scoring: the threads of a runtime belong to nobody.
+    with stages.rest("score"), writer:
         runs = (run for row in rows for run in plan.runs(row, batch_size))
         batches = load_ahead(load, runs, ahead=_RUNS_AHEAD, threads=_READERS)
         # Closed at once, also after an error: no thread may read after the rasters are closed.
@@ -168,12 +174,15 @@ def _load(
 class _Writer:
     """Blends and stores in its own thread; its errors are raised by the next call."""
 
-    def __init__(self, plan: TilePlan, sink: ScoreSink, journal: Journal) -> None:
+    def __init__(
+        self, plan: TilePlan, sink: ScoreSink, journal: Journal, *, stages: StageTimes
+    ) -> None:
         self._blender = RowBlender(plan, resumed=journal.open_rows)
         self._last_column = plan.columns[-1]
         self._last_row = plan.rows[-1]
         self._sink = sink
         self._journal = journal
+        self._stages = stages
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="write")
         self._waiting: deque[Future[None]] = deque()
         self._saved_at = time.monotonic()
@@ -203,20 +212,33 @@ class _Writer:
             self._has_failed = False
 
     def _store(self, batch: TileBatch, scores: Scores) -> None:
-        row = batch.run.row
-        if not batch.wanted.all():
-            self._blender.leave_out(batch.run.window, ~batch.wanted)
-        for column, tile in zip(batch.columns, scores, strict=True):
-            self._blender.add_scores(row, column, tile)
-        if batch.run.columns[-1] == self._last_column:
-            top, rows = self._blender.finish_row(row)
+        with self._stages.thread("blend"):
+            finished = self._blend(batch, scores)
+        if finished is None:
+            return
+        top, rows = finished
+        with self._stages.thread("write"):
             if rows.shape[1]:
-                rows *= SCORE_STEPS
-                np.round(rows, out=rows)
-                rows /= SCORE_STEPS
                 self._sink.write_rows(top, rows)
+            row = batch.run.row
             self._blender.go_on(row)
             if row == self._last_row or time.monotonic() - self._saved_at > _SAVE_EVERY_S:
                 self._sink.sync()
                 self._journal.save(row + 1, self._blender.open_rows)
                 self._saved_at = time.monotonic()
+
+    def _blend(self, batch: TileBatch, scores: Scores) -> tuple[int, Scores] | None:
+        """Add the scores of a batch; give the first row and the rows that its row finishes."""
+        row = batch.run.row
+        if not batch.wanted.all():
+            self._blender.leave_out(batch.run.window, ~batch.wanted)
+        for column, tile in zip(batch.columns, scores, strict=True):
+            self._blender.add_scores(row, column, tile)
+        if batch.run.columns[-1] != self._last_column:
+            return None
+        top, rows = self._blender.finish_row(row)
+        if rows.shape[1]:
+            rows *= SCORE_STEPS
+            np.round(rows, out=rows)
+            rows /= SCORE_STEPS
+        return top, rows

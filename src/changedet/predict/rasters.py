@@ -29,6 +29,7 @@ from changedet.predict.request import (
     spoken,
 )
 from changedet.predict.results import MASK, PREVIEW, SCORE, Found, summarise, write_item
+from changedet.predict.stage_times import StageTimes
 from changedet.predict.summary import SUMMARY
 from changedet.predict.tiling import choose_tiling
 from changedet.predict.watch import Watch
@@ -55,6 +56,7 @@ def predict_scene(
     detector: Detector | None = None,
     say: Callable[[str], None] = ...,
     progress: TileProgress | None = None,
+    stages: StageTimes | None = None,
 ) -> SceneReport: ...
 @overload
 def predict_scene(
@@ -65,6 +67,7 @@ def predict_scene(
     detector: Detector | None = None,
     say: Callable[[str], None] = ...,
     progress: TileProgress | None = None,
+    stages: StageTimes | None = None,
     **options: Option,
 ) -> SceneReport: ...
 def predict_scene(
@@ -75,6 +78,7 @@ def predict_scene(
     detector: Detector | None = None,
     say: Callable[[str], None] = lambda message: None,
     progress: TileProgress | None = None,
+    stages: StageTimes | None = None,
     **options: Option,
 ) -> SceneReport:
     """Map what changed between two rasters.
@@ -95,6 +99,7 @@ def predict_scene(
         options: The other fields of :class:`SceneRequest`, in the second form.
         say: Gets sentences for the user: coverage, shift, warnings.
         progress: Called with the progress of scoring.
+        stages: Gets the CPU time of each stage.
 
     Raises:
         ConfigError: If an option is wrong or ``out`` is not free.
@@ -113,6 +118,7 @@ def predict_scene(
         request = before
     else:
         request = make_request(before, after, **options)
+    stages = stages or StageTimes()
     with work_folder(request.out, existing=request.existing) as folder, ExitStack() as stack:
         if request.threshold is not None:
             check_threshold(request.threshold)
@@ -145,11 +151,13 @@ def predict_scene(
         # A baseline has its threshold from the scene that it has measured now.
         _, source = settle_threshold(job.scorer.card, request.threshold, model=name)
         started = time.monotonic()
-        scores, tiles = _score(job, folder, watch, tell=remarks.tell, progress=progress)
+        scores, tiles = _score(
+            job, folder, watch, tell=remarks.tell, progress=progress, stages=stages
+        )
         seconds = time.monotonic() - started
         with closing(scores):
             say("writing the change map and the polygons")
-            counts, polygons = _write_products(job, scores, folder)
+            counts, polygons = _write_products(job, scores, folder, stages=stages)
         found = Found(counts, polygons, tiles, seconds)
         summary = summarise(job, source=source, found=found, remarks=remarks.told)
         write_item(job, folder.products, summary)
@@ -179,6 +187,7 @@ def _score(
     *,
     tell: Callable[[str], None],
     progress: TileProgress | None,
+    stages: StageTimes,
 ) -> tuple[ScoreFile, TileCounts]:
     """Fill the score file, from where an earlier run stopped."""
     _check_room(folder, job.grid)
@@ -199,6 +208,7 @@ def _score(
             sink=scores,
             journal=journal,
             progress=progress,
+            stages=stages,
         )
     except BaseException as error:
         scores.close()
@@ -266,7 +276,7 @@ def _check_room(folder: WorkFolder, grid: GeoGrid) -> None:
 
 
 def _write_products(
-    job: SceneJob, scores: ScoreFile, folder: WorkFolder
+    job: SceneJob, scores: ScoreFile, folder: WorkFolder, *, stages: StageTimes
 ) -> tuple[MaskCounts, PolygonSummary]:
     place = folder.products
     tags = {
@@ -274,7 +284,8 @@ def _write_products(
         **_model_tag(job),
         "CHANGEDET_THRESHOLD": f"{job.threshold:.6g}",
     }
-    (counts,) = write_mask_cog(scores, place / MASK, threshold=job.threshold, tags=tags)
+    with stages.process("write"):
+        (counts,) = write_mask_cog(scores, place / MASK, threshold=job.threshold, tags=tags)
     if counts.changed + counts.unchanged == 0:
         folder.clear_state()
         raise DataError(
@@ -283,18 +294,21 @@ def _write_products(
             f"{job.pair.after.name}; check their nodata values (gdalinfo) and "
             "where they overlap"
         )
-    write_score_cog(scores, place / SCORE, tags=tags)
+    with stages.process("write"):
+        write_score_cog(scores, place / SCORE, tags=tags)
     write_styles(place)
     options = job.request.polygons
     outlines = OutlineMap(job.grid)
-    polygons = write_polygons(
-        _changes(job, scores),
-        place / file_name(options.format),
-        grid=job.grid,
-        options=options,
-        watch=outlines.add,
-    )
-    write_preview(job, score=place / SCORE, outlines=outlines, path=place / PREVIEW)
+    with stages.process("polygons"):
+        polygons = write_polygons(
+            _changes(job, scores),
+            place / file_name(options.format),
+            grid=job.grid,
+            options=options,
+            watch=outlines.add,
+        )
+    with stages.process("preview"):
+        write_preview(job, score=place / SCORE, outlines=outlines, path=place / PREVIEW)
     return counts, polygons
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from changedet._optional import MATPLOTLIB
-from changedet.errors import ConfigError, MissingExtraError
+from changedet.errors import MissingExtraError
 from changedet.metrics.confusion import confusion_at
 from changedet.metrics.curve import average_precision, max_f1, precision_recall
 from changedet.metrics.histogram import GRID_THRESHOLDS, PAPER_THRESHOLDS, ScoreHistogram
 from changedet.palette import FAINT_LINE, INK, LINES, to_hex
-from changedet.storage.atomic import write_bytes
+from changedet.rendering.figures import blank_figure, check_format, write_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from changedet.metrics.calibration import Calibration
     from changedet.metrics.objects import SizeClass
 
-_FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
 _INK, _FAINT = to_hex(INK), to_hex(FAINT_LINE)
 _LINES = tuple(to_hex(colour) for colour in LINES)
 _CURVE, _MARK = _LINES[:2]
@@ -107,8 +105,8 @@ def write_precision_recall_curve(
         ConfigError: If the file has another ending, or the threshold is not an edge.
         StorageError: If the file cannot be written.
     """
-    _check_format(path)
-    _write(path, precision_recall_figure(hist, title=title, threshold=threshold))
+    check_format(path)
+    write_figure(path, precision_recall_figure(hist, title=title, threshold=threshold))
 
 
 def precision_recall_figure(
@@ -129,7 +127,7 @@ def precision_recall_figure(
     Raises:
         ConfigError: If the threshold is not an edge.
     """
-    figure = _blank(width=6.4, height=5.6, dpi=120)
+    figure = blank_figure(width=6.4, height=5.6, dpi=120)
     axes = figure.add_subplot()
     axes.set_title(title, color=_INK, loc="left", fontsize=12, parse_math=False)
     axes.set(xlim=(0.0, 1.0), ylim=(0.0, 1.02), aspect="equal")
@@ -158,8 +156,8 @@ def write_reliability_diagram(path: Path, calibration: Calibration, *, title: st
         ConfigError: If the file has another ending.
         StorageError: If the file cannot be written.
     """
-    _check_format(path)
-    _write(path, reliability_figure(calibration, title=title))
+    check_format(path)
+    write_figure(path, reliability_figure(calibration, title=title))
 
 
 def reliability_figure(calibration: Calibration, *, title: str) -> Figure:
@@ -172,7 +170,7 @@ def reliability_figure(calibration: Calibration, *, title: str) -> Figure:
         calibration: Scores and shares of change in each bin.
         title: Line above the plot.
     """
-    figure = _blank(width=6.4, height=7.2, dpi=120)
+    figure = blank_figure(width=6.4, height=7.2, dpi=120)
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     axes.set_title(title, color=_INK, loc="left", fontsize=12, parse_math=False)
     axes.set(xlim=(0.0, 1.0), ylim=(0.0, 1.02))
@@ -228,8 +226,8 @@ def write_gsd_chart(
         ConfigError: If the file has another ending.
         StorageError: If the file cannot be written.
     """
-    _check_format(path)
-    figure = _blank(width=6.4, height=4.8, dpi=120)
+    check_format(path)
+    figure = blank_figure(width=6.4, height=4.8, dpi=120)
     axes = figure.add_subplot()
     axes.set_title(title, color=_INK, loc="left", fontsize=12, parse_math=False)
     axes.set(ylim=(0.0, 1.02), xscale="log")
@@ -248,7 +246,7 @@ def write_gsd_chart(
             line.lengths_m, line.f1, color=colour, marker=marker, ms=5, lw=2.0, label=line.title
         )
     axes.legend(loc="lower left", frameon=False, fontsize=9)
-    _write(path, figure)
+    write_figure(path, figure)
 
 
 def write_size_recall_chart(path: Path, panels: Sequence[SizePanel]) -> None:
@@ -262,8 +260,8 @@ def write_size_recall_chart(path: Path, panels: Sequence[SizePanel]) -> None:
         ConfigError: If the file has another ending.
         StorageError: If the file cannot be written.
     """
-    _check_format(path)
-    _write(path, size_recall_figure(panels))
+    check_format(path)
+    write_figure(path, size_recall_figure(panels))
 
 
 def size_recall_figure(panels: Sequence[SizePanel]) -> Figure:
@@ -274,7 +272,7 @@ def size_recall_figure(panels: Sequence[SizePanel]) -> Figure:
     Args:
         panels: At least one, each with at least one line.
     """
-    figure = _blank(width=6.4 * len(panels), height=5.4, dpi=110)
+    figure = blank_figure(width=6.4 * len(panels), height=5.4, dpi=110)
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, panel in zip(all_axes, panels, strict=True):
         sizes = [entry.size.text for entry in panel.lines[0].by_size]
@@ -298,27 +296,6 @@ def charts_note() -> str | None:
     except MissingExtraError as error:
         return f"charts are left out: {error}"
     return None
-
-
-def _check_format(path: Path) -> None:
-    if path.suffix.lower() not in _FORMATS:
-        raise ConfigError(f"a plot is a file in {', '.join(_FORMATS)}, got {path.name!r}")
-
-
-def _blank(*, width: float, height: float, dpi: int) -> Figure:
-    """An empty figure, size in inches, that no display or global state knows of."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _write(path: Path, figure: Figure) -> None:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=_FORMATS[path.suffix.lower()])
-    write_bytes(path, buffer.getvalue())
 
 
 def _draw_equal_f1(axes: Axes) -> None:

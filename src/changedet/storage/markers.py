@@ -10,5 +10,7 @@ METRICS: Final = "metrics.json"
 ACCURACY: Final = "accuracy.json"
 #: Of a curve over ground sample distances.
 GSD_CURVE: Final = "gsd.json"
+#: Of a measurement of speed.
+SPEED: Final = "speed.json"
 #: Of an ablation.
 ABLATION: Final = "ablation.json"
