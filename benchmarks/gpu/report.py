@@ -104,6 +104,36 @@ def _speed(found: Mapping[str, Any]) -> str:
     return text + _table(head, rows)
 
 
+def _published(found: Mapping[str, Any]) -> str:
+    goals = found.get("goals", {})
+    rows = []
+    for work in ("train", "infer"):
+        case = found.get(work)
+        if case and "package" in case:
+            rows.append(
+                (
+                    work,
+                    case["batch"],
+                    _number(case["published"]["pairs_per_s"], 1),
+                    _number(case["package"]["pairs_per_s"], 1),
+                    f"{case['times_as_fast']:.2f} (goal {goals.get(work, 0):g})",
+                    f"{100 * case['of_ceiling']:.0f} % (goal {100 * goals['of_ceiling']:g} %)",
+                    _number(case["published"]["peak_gb"], 2),
+                    _number(case["package"]["peak_gb"], 2),
+                    "" if case["memory"] is None else f"{case['memory']:.2f}",
+                )
+            )
+    speed = ("work", "batch", "published pairs/s", "package pairs/s", "times as fast")
+    head = (
+        *speed,
+        "of the bf16 ceiling",
+        "published GB",
+        "package GB",
+        "ratio (training goal 0.6)",
+    )
+    return "## DASNet-V2 against the published way\n\n" + _table(head, rows)
+
+
 def _memory(found: Mapping[str, Any]) -> str:
     names = ("allocated", "reserved", "in_use")
     rows = [
@@ -178,6 +208,7 @@ _RENDERERS = {
     "rows": _rows,
     "memory": _memory,
     "speed": _speed,
+    "published": _published,
     "compile": _compile,
     "cuda_tests": _cuda_tests,
     "cropland_trial": _cropland_trial,

@@ -32,6 +32,7 @@ PARTS = (
     Part("rows", 120.0, 600.0),
     Part("cuda_tests", 20.0, 150.0),
     Part("speed", 40.0, 150.0),
+    Part("published", 40.0, 120.0),
     Part("memory", 20.0, 75.0),
     Part("pace", 45.0, 100.0),
     Part("compile", 60.0, 150.0),

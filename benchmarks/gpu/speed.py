@@ -29,7 +29,7 @@ def main(job: Job) -> None:
     """Measure the card, then every network."""
     device = device_of(job)
     results: dict[str, Any] = {"card": card_facts(device)}
-    results["ceiling_bf16_tflops"] = _matmul_tflops(device, side=512 if _is_tiny(job) else 8192)
+    results["ceiling_bf16_tflops"] = matmul_tflops(device, side=512 if _is_tiny(job) else 8192)
     results["copy_gb_per_s"] = _copy_gb_per_s(device, mib=8 if _is_tiny(job) else 2048)
     results["cases"] = []
     job.save(results)
@@ -105,7 +105,7 @@ def _measure(
     return case
 
 
-def _matmul_tflops(device: torch.device, *, side: int) -> float:
+def matmul_tflops(device: torch.device, *, side: int) -> float:
     """Best of three rounds of a large product in bfloat16, TFLOP/s."""
     first, second = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
     out = torch.empty_like(first)
