@@ -32,7 +32,7 @@ export class Review {
   private revision = 0;
   /** The revision of each row that was shown here, for the server to notice conflicts. */
   private readonly known = new Map<string, number | null>();
-  private readonly undoable: { uid: string; earlier: Row | null }[] = [];
+  private readonly undoable: { uid: string; earlier: Row | null; isWindow: boolean }[] = [];
   private unsent: Unsent[];
   private sending = false;
   private closed = false;
@@ -73,7 +73,7 @@ export class Review {
 
   /** Give a verdict, or a new one in place of an earlier one. */
   put(uid: string, content: Content): void {
-    this.undoable.push({ uid, earlier: this.rows.get(uid) ?? null });
+    this.undoable.push({ uid, earlier: this.rows.get(uid) ?? null, isWindow: false });
     this.change(uid, content);
   }
 
@@ -83,18 +83,32 @@ export class Review {
     if (row && row.note !== note) this.change(uid, { ...contentOf(row), note });
   }
 
-  /** Take back the last verdict given here; returns what it was about, null where nothing is left. */
+  /** Take back the last verdict or window given here; returns its uid, null where nothing is left. */
   undo(): string | null {
     const last = this.undoable.pop();
     if (!last) return null;
-    this.change(last.uid, last.earlier && contentOf(last.earlier));
+    if (last.isWindow) void this.removeWindow(last.uid);
+    else this.change(last.uid, last.earlier && contentOf(last.earlier));
     return last.uid;
   }
 
   async markWindow(window: Box, who: string | null): Promise<void> {
     const { row } = await this.api.putWindow(newUid(), window, who);
     this.windows.set(row.uid, row);
+    this.undoable.push({ uid: row.uid, earlier: null, isWindow: true });
     this.changed();
+  }
+
+  private async removeWindow(uid: string): Promise<void> {
+    try {
+      await this.api.deleteWindow(uid);
+      this.windows.delete(uid);
+      this.changed();
+    } catch (error) {
+      if (!(error instanceof ServerError)) throw error;
+      this.undoable.push({ uid, earlier: null, isWindow: true });
+      this.say(`Not undone: ${error.message}`);
+    }
   }
 
   private change(uid: string, content: Content | null): void {
@@ -182,16 +196,12 @@ export class Review {
   }
 
   private refused({ uid }: Unsent, error: ServerError): void {
-    if (error.status === 409 && (error.current || !this.closed)) {
-      this.take(uid, error.current);
-      const who = error.current?.who ? `${error.current.who}'s` : "the other";
-      this.say(
-        error.current
-          ? `${error.message} Now shown: ${who} verdict, ${error.current.verdict}. Judge again to replace it.`
-          : error.message,
-      );
+    const { current } = error;
+    this.take(uid, current);
+    if (current) {
+      const whose = current.who ? `${current.who}'s` : "the other";
+      this.say(`${error.message} Now shown: ${whose} verdict, ${current.verdict}. Judge again to replace it.`);
     } else {
-      this.take(uid, null);
       this.say(`Not saved: ${error.message}`);
       this.revision = 0; // Ask for everything again, so that what is shown is what is saved.
     }

@@ -291,14 +291,13 @@ export class Session {
   }
 
   private save(entry: Entry | null, verdict: Verdict, geometry: Polygon): void {
-    const { x0, y0, x1, y1 } = this.window();
     const uid = entry?.row?.uid ?? entry?.candidate?.uid ?? newUid();
     this.review.put(uid, {
       verdict,
       geometry,
       note: entry?.row?.note ?? "",
       who: this.controls.who,
-      window: [x0, y0, x1, y1],
+      window: this.window(),
       mean_score: entry?.candidate?.mean_score ?? entry?.row?.mean_score ?? null,
       max_score: entry?.candidate?.max_score ?? entry?.row?.max_score ?? null,
       threshold: this.threshold,
@@ -306,9 +305,10 @@ export class Session {
     if (!entry) this.selected = uid;
   }
 
-  private window(): { x0: number; y0: number; x1: number; y1: number } {
+  /** What of the image is visible, in whole pixels; null: nothing. */
+  private window(): Box | null {
     const [x0, y0, x1, y1] = this.grid.clip(this.maps.view.box);
-    return { x0: Math.floor(x0), y0: Math.floor(y0), x1: Math.ceil(x1), y1: Math.ceil(y1) };
+    return x1 > x0 && y1 > y0 ? [Math.floor(x0), Math.floor(y0), Math.ceil(x1), Math.ceil(y1)] : null;
   }
 
   undo(): void {
@@ -328,10 +328,10 @@ export class Session {
   /** State that all that is visible was looked at. */
   async markWindow(): Promise<void> {
     if (!this.mayWrite()) return;
-    const { x0, y0, x1, y1 } = this.window();
-    if (x1 <= x0 || y1 <= y0) return toast("Nothing of the image is visible.");
+    const window = this.window();
+    if (!window) return toast("Nothing of the image is visible.");
     try {
-      await this.review.markWindow([x0, y0, x1, y1], this.controls.who);
+      await this.review.markWindow(window, this.controls.who);
       toast("The visible part counts as looked at: what is not marked there is no change.");
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;

@@ -260,7 +260,8 @@ def test_of_two_browsers_neither_overwrites_the_other(scene, view, open_page):
 
 
 def test_an_input_that_vanishes_is_told_and_the_rest_goes_on(scene, view, open_page):
-    page = open_page(view(scene / "result"), offline_allowed=True)
+    viewer = view(scene / "result", "--after", scene / "after.tif")
+    page = open_page(viewer, offline_allowed=True)
     settle(page)
     (scene / "after.tif").rename(scene / "elsewhere.tif")
     page.reload()
