@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 #: Far more than anything takes: pixels are drawn by the CPU here.
-PATIENCE_MS = 120_000
+PATIENCE_MS = 300_000
 WIDTH, HEIGHT = 300, 220
 #: Left, top, width, height of what changed, and by how much of 255.
 CHANGES = [
@@ -53,7 +53,9 @@ class Viewer:
         end = time.monotonic() + PATIENCE_MS / 1000
         while (found := re.search(r"http://\S+", log.read_text())) is None:
             assert self.process.poll() is None, log.read_text()
-            assert time.monotonic() < end, "the server does not start"
+            if time.monotonic() > end:
+                self.kill()
+                raise AssertionError("the server does not start")
             time.sleep(0.05)
         self.address = found.group()
 
