@@ -129,7 +129,9 @@ def test_the_chart_needs_no_memory_that_is_not_known(tmp_path):
 def test_the_command_prints_a_table_of_80_columns_or_json(asked, run_speed):
     ended = run_speed("--sizes", "64", "--repeats", 1, "--tile", 64, "--out", asked.out)
     assert ended.code == 0
-    assert max(map(len, ended.out.splitlines())) <= 80
+    # A folder may have a long name.
+    lines = [line for line in ended.out.splitlines() if str(asked.out) not in line]
+    assert max(map(len, lines)) <= 80
     for word in (*STAGES, "start-up until the model is open", "training step", "peak MB"):
         assert word in ended.out
     ended = run_speed("--sizes", "64,32", "--out", asked.out, "--overwrite")
