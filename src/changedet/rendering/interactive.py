@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from changedet.errors import DataError
+from changedet.metrics.confusion import Confusion
 from changedet.palette import FALSE_ALARM_COLOUR, HIT_COLOUR, MISS_COLOUR, OVERLAY_COLOUR, to_hex
 from changedet.rendering.charts import Axis, Chart, Line
 
@@ -80,7 +82,7 @@ class ThresholdExplorer:
         )
         return next(reached, len(self.table.score_from) - 1)
 
-    @property
+    @functools.cached_property
     def confusion(self) -> dict[str, int]:
         """Pixels at that threshold: hits, false alarms, misses, correctly unchanged."""
         false, hits = self.table.detected()[self.first]
@@ -94,13 +96,9 @@ class ThresholdExplorer:
     @property
     def figures(self) -> dict[str, float | None]:
         """Precision, recall, F1 and IoU at that threshold; None where undefined."""
-        hits, false, missed = (self.confusion[key] for key in ("tp", "fp", "fn"))
-        return {
-            "precision": hits / (hits + false) if hits + false else None,
-            "recall": hits / (hits + missed) if hits + missed else None,
-            "f1": 2 * hits / (2 * hits + false + missed) if hits + false + missed else None,
-            "iou": hits / (hits + false + missed) if hits + false + missed else None,
-        }
+        counts = Confusion(**self.confusion)
+        values = {name: getattr(counts, name) for name in ("precision", "recall", "f1", "iou")}
+        return {name: None if math.isnan(value) else value for name, value in values.items()}
 
     def curve(self) -> Chart:
         """Draw precision over recall, with a mark that follows the slider."""
