@@ -15,7 +15,7 @@ LAYERS = [
     {"model_search"},
     {"inference"},
     {"training", "evaluation", "predict", "export"},
-    {"ablation", "speed", "view"},
+    {"ablation", "speed", "view", "batch"},
     # Knows the models of all rooms by name; imports them when a file of theirs is read.
     {"results"},
     # Training and evaluation in one call each, for people who write Python.
