@@ -13,6 +13,7 @@ from changedet.data.file_names import find_mixture
 from changedet.errors import ConfigError
 from changedet.evaluation.request import EvaluationRequest
 from changedet.training.request import TrainRequest, check_request
+from changedet.view.review_of_run import data_of_run
 
 if TYPE_CHECKING:
     from changedet.evaluation.mixture_results import MixtureEvaluationResults
@@ -56,7 +57,8 @@ def train(
         >>> detector = changedet.load(trained.path)
 
     Args:
-        data: Folder of the data set, or manifest of scenes; None: that of the run to resume.
+        data: Folder of the data set, manifest of scenes, or ``review.gpkg`` with verdicts on a
+            result; None: that of the run to resume.
         out: Folder of the run.
         recipe: Recipe name or YAML file; None: the default recipe, or the run's own on resume.
         settings: Changes to it: ``{"training.epochs": 2}`` or ``["training.epochs=2"]``.
@@ -74,20 +76,22 @@ def train(
         StorageError: If results cannot be written.
         MissingExtraError: If a package that training needs is not installed.
     """
-    request = TrainRequest(
-        out=Path(out),
-        data=None if data is None else Path(data),
-        recipe=None if recipe is None else str(recipe),
-        overrides=_as_overrides(settings),
-        init=None if init is None else Path(init),
-        start_epoch=start_epoch,
-        device=device,
-        mode=mode,
-    )
-    check_request(request)
-    from changedet.training.run import run_training
+    place = Path(out)
+    with data_of_run(None if data is None else Path(data), place, mode=mode, say=say) as labelled:
+        request = TrainRequest(
+            out=place,
+            data=labelled,
+            recipe=None if recipe is None else str(recipe),
+            overrides=_as_overrides(settings),
+            init=None if init is None else Path(init),
+            start_epoch=start_epoch,
+            device=device,
+            mode=mode,
+        )
+        check_request(request)
+        from changedet.training.run import run_training
 
-    outcome = run_training(request, callbacks=callbacks, say=say)
+        outcome = run_training(request, callbacks=callbacks, say=say)
     best = request.out / "best.safetensors"
     return TrainedModel(best if best.is_file() else None, outcome.progress, outcome.signal)
 

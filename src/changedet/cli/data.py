@@ -222,10 +222,7 @@ def review(
 
     existing: Existing = "replace" if overwrite else "refuse"
     done = write_training_data(results, out, existing=existing, say=say)
-    typer.echo(
-        f"{_counted(done.scenes, 'scene')}: {_counted(done.change, 'polygon')} of change, "
-        f"{done.rejected} rejected; use them with --data {done.folder}"
-    )
+    typer.echo(f"{done}; use them with --data {done.folder}")
 
 
 @contextmanager

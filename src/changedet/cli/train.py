@@ -1,7 +1,7 @@
 """``changedet train``: train a model from a recipe on a folder of pairs."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,6 +16,10 @@ from changedet.cli.options import (
     band_numbers,
 )
 from changedet.cli.train_arguments import with_short_forms
+from changedet.cli.wording import speaker
+
+if TYPE_CHECKING:
+    from changedet.training.request import TrainRequest
 
 
 def train(
@@ -32,7 +36,10 @@ def train(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the run.")],
     data: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Data set: a folder, or a manifest of scenes (YAML)."),
+        typer.Option(
+            metavar="DATA",
+            help="Data set: a folder, a manifest (YAML), or review.gpkg with verdicts on a result.",
+        ),
     ] = None,
     overrides: OverridesOption = None,
     init: Annotated[
@@ -81,38 +88,53 @@ def train(
     Ctrl-C saves the run, and --resume continues exactly where it stopped.
     """
     from changedet.storage.lock import check_idle
-    from changedet.training.config import trains_on_validation
-    from changedet.training.request import TrainRequest, check_request
+    from changedet.training.request import TrainRequest
+    from changedet.view.review_of_run import data_of_run
 
     check_idle(out)
-    request = TrainRequest(
-        out=out,
-        data=data,
-        recipe=config,
-        overrides=with_short_forms(
-            overrides or (),
-            {
-                "--epochs": epochs,
-                "--batch-size": batch_size,
-                "--lr": lr,
-                "--bands": band_numbers("--bands", bands),
-                "--bands-after": band_numbers("--bands-after", bands_after),
-            },
-        ),
-        init=None if init is None else Path(init),
-        start_epoch=start_epoch,
-        device=device,
-        mode="resume" if resume else "overwrite" if overwrite else "new",
+    mode: Literal["new", "resume", "overwrite"] = (
+        "resume" if resume else "overwrite" if overwrite else "new"
     )
+    with data_of_run(data, out, mode=mode, say=speaker(quiet=quiet)) as labelled:
+        _train(
+            TrainRequest(
+                out=out,
+                data=labelled,
+                recipe=config,
+                overrides=with_short_forms(
+                    overrides or (),
+                    {
+                        "--epochs": epochs,
+                        "--batch-size": batch_size,
+                        "--lr": lr,
+                        "--bands": band_numbers("--bands", bands),
+                        "--bands-after": band_numbers("--bands-after", bands_after),
+                    },
+                ),
+                init=None if init is None else Path(init),
+                start_epoch=start_epoch,
+                device=device,
+                mode=mode,
+            ),
+            quiet=quiet,
+        )
+
+
+def _train(request: "TrainRequest", *, quiet: bool) -> None:
+    """Check, train, and say how it ended."""
+    from changedet.training.config import trains_on_validation
+    from changedet.training.request import check_request
+
+    out = request.out
     settings = check_request(request).data
-    if data is not None and not resume:
+    if request.data is not None and request.mode != "resume":
         from changedet.data.index import check_splits
 
         splits = {
             "data.train_split": settings.train_split,
             "data.val_split": settings.val_split,
         }
-        check_splits(data, splits, benchmark=settings.benchmark)
+        check_splits(request.data, splits, benchmark=settings.benchmark)
 
     from changedet.cli.progress import TrainingDisplay
     from changedet.training.run import run_training

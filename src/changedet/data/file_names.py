@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from changedet.errors import DataError
+from changedet.storage.markers import SUMMARY
 from changedet.storage.text import is_file, read_text
 
 #: Files that may be rasters rather than pictures.
@@ -18,6 +19,10 @@ IMAGE_SUFFIXES: Final = RASTER_SUFFIXES | {
 #: Name of a mixture of data sets inside a folder, and what such a file begins a line with.
 MIXTURE: Final = "mixture.yaml"
 _SETS: Final = re.compile(r"^sets[ \t]*:", re.MULTILINE)
+#: Name of a manifest of labelled scenes inside a folder.
+SCENES: Final = "scenes.yaml"
+#: What changedet view keeps beside a result: verdicts on its polygons.
+REVIEW: Final = "review.gpkg"
 _YAML_SUFFIXES: Final = (".yaml", ".yml")
 _ARCHIVES: Final = frozenset({".zip", ".gz", ".tgz", ".tar", ".7z", ".rar"})
 #: Folder and list names of each split, the usual one first.
@@ -58,3 +63,17 @@ def find_mixture(root: Path) -> Path | None:
         return root if _SETS.search(read_text(root, error=DataError)) else None
     inside = root / MIXTURE
     return inside if is_file(inside) else None
+
+
+def is_review(place: Path) -> bool:
+    """Tell whether a place is a review file, or results of a prediction with at least one.
+
+    A folder that is a data set as well counts as that.
+    """
+    if is_file(place):
+        return place.name == REVIEW
+    if any(is_file(place / name) for name in (SCENES, MIXTURE)):
+        return False
+    if is_file(place / REVIEW):
+        return True
+    return is_file(place / SUMMARY) and any(place.glob(f"*/{REVIEW}"))

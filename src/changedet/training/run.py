@@ -18,7 +18,6 @@ from changedet.models.base import ChangeModel, EncoderModel, for_kinds
 from changedet.models.model_file import load_model
 from changedet.storage.atomic import remove_parts, write_text
 from changedet.storage.lock import only_run
-from changedet.storage.output_folder import remove_entries
 from changedet.training.augmentation import build_augmentation
 from changedet.training.averaging import AveragedModel
 from changedet.training.build import (
@@ -49,8 +48,9 @@ from changedet.training.run_folder import (
     FILLED,
     LAST,
     RECORD,
-    RUN_ENTRIES,
     SETTINGS,
+    find_data,
+    remove_run,
 )
 from changedet.training.schedule import build_schedule
 from changedet.training.signals import signals_to
@@ -136,7 +136,7 @@ def _run(
         say(_move_to_epoch(progress, request.start_epoch))
     # Only now, when all that the user can have wrong is read, is an earlier run replaced.
     if request.mode != "resume":
-        remove_entries(request.out, RUN_ENTRIES)
+        remove_run(request.out, data=request.data)
     _write_run(request, config, facts, precision=precision.text)
     if config.training.compile:
         model.compile()
@@ -314,9 +314,8 @@ def _stored_facts(request: TrainRequest) -> DatasetStatistics:
     facts = DatasetStatistics(
         **{name: getattr(record, name) for name in DatasetStatistics.model_fields}
     )
-    if request.data is not None:
-        facts = facts.model_copy(update={"data": request.data.resolve()})
-    return facts
+    data = request.data or find_data(request.out, facts.data)
+    return facts.model_copy(update={"data": data.resolve()})
 
 
 @contextlib.contextmanager

@@ -1,11 +1,14 @@
 """Where a training run keeps what resuming needs, and how a run is found; imports no torch."""
 
+import contextlib
+import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
 from changedet.errors import ConfigError, ResultsError
-from changedet.storage.output_folder import content_of
+from changedet.storage.output_folder import content_of, remove_entries
 from changedet.storage.results import read_content
 from changedet.storage.text import exists, is_file
 
@@ -19,8 +22,11 @@ LAST: Final = "last.safetensors"
 #: Folders that a run fills as it goes on.
 FILLED: Final = (CHECKPOINTS, "logs", "validation")
 _BEST: Final = "best.safetensors"
+#: Labels that a review gave, a folder for each state of the review.
+REVIEWED: Final = "reviewed"
 #: All that a run writes; what tells it goes last.
-RUN_ENTRIES: Final = (*FILLED, _BEST, SETTINGS, RECORD)
+RUN_ENTRIES: Final = (*FILLED, REVIEWED, _BEST, SETTINGS, RECORD)
+_LABELS: Final = re.compile(r".+_[0-9a-f]{8}")
 
 
 def is_run(folder: Path) -> bool:
@@ -65,6 +71,49 @@ def find_run(path: Path) -> Path:
     return path.parent.parent if path.parent.name == CHECKPOINTS else run
 
 
+def keeps(out: Path, data: Path) -> bool:
+    """Tell whether a run trains on this data set, which lies in its folder."""
+    try:
+        return Path(str(read_content(out / RECORD)["data"])) == data.resolve()
+    except (KeyError, ResultsError):
+        return False
+
+
+def find_data(out: Path, data: Path) -> Path:
+    """Find the data set of a run to resume; labels of a review have moved with the run.
+
+    Args:
+        out: Folder of the run.
+        data: Where the data set lay when it began.
+    """
+    moved = out / REVIEWED / data.name
+    return moved if not exists(data) and moved.is_dir() else data
+
+
+def remove_run(out: Path, *, data: Path | None) -> None:
+    """Remove an earlier run, and the labels of reviews that lie in its folder.
+
+    Args:
+        out: Its folder.
+        data: Data set of the run that replaces it, which stays.
+    """
+    remove_entries(out, [name for name in RUN_ENTRIES if name != REVIEWED])
+    kept = None if data is None else data.resolve()
+    for folder in _label_folders(out):
+        if folder.resolve() != kept:
+            shutil.rmtree(folder)
+    with contextlib.suppress(OSError):
+        (out / REVIEWED).rmdir()
+
+
+def _label_folders(out: Path) -> list[Path]:
+    """Give the labels of reviews, and nothing of the user's own."""
+    reviewed = out / REVIEWED
+    if not reviewed.is_dir():
+        return []
+    return [folder for folder in reviewed.iterdir() if _LABELS.fullmatch(folder.name)]
+
+
 def check_free(out: Path, *, mode: Literal["new", "overwrite"]) -> None:
     """Refuse a folder that a new run must not write to.
 
@@ -86,8 +135,11 @@ def check_free(out: Path, *, mode: Literal["new", "overwrite"]) -> None:
 
 def _is_stillborn(out: Path, held: Sequence[Path]) -> bool:
     """Tell whether a run was killed before there was anything in the folder to go on with."""
-    if not {path.name for path in held} <= {*RUN_ENTRIES}:
+    names = {path.name for path in held}
+    if not names <= {*RUN_ENTRIES}:
         return False
+    if names == {REVIEWED}:
+        return len(_label_folders(out)) == len(list((out / REVIEWED).iterdir()))
     try:
         is_run_of_ours = read_content(out / RECORD).get("kind") == "training"
     except ResultsError:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from changedet.data.file_names import REVIEW
 from changedet.errors import ChangeDetError, DataError, ImageError, ResultsError
 from changedet.predict.summary import SUMMARY, SceneSummary
 from changedet.raster.environment import gdal_environment
@@ -21,7 +22,7 @@ from changedet.view.layers import LAYERS, Layer
 from changedet.view.pictures import Stretch, measure_stretch
 from changedet.view.places import Place, find_results
 from changedet.view.statistics import ReviewCounts, count_verdicts
-from changedet.view.store import REVIEW, ReviewStore
+from changedet.view.store import ReviewStore
 
 # Results that are kept in memory.
 _MOST: Final = 16

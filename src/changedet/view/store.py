@@ -31,8 +31,6 @@ from changedet.view.geometry import Box
 from changedet.view.review_rows import ReviewRows
 from changedet.view.verdicts import Changes, ConflictError, LookedAt, NewVerdict, ReadOnlyError, Row
 
-#: Name of the file, beside the result.
-REVIEW: Final = "review.gpkg"
 # How long another server may take for its write.
 _BUSY_MS: Final = 5000
 

@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from changedet.data.file_names import SPLIT_NAMES, find_mixture
+from changedet.data.file_names import REVIEW, SCENES, SPLIT_NAMES, find_mixture
 from changedet.errors import DataError
 from changedet.storage.text import is_file, read_text
 from changedet.storage.validation import Section, describe, must
@@ -30,14 +30,12 @@ from changedet.storage.yaml import yaml_tree
 #: Name of the layout that it describes.
 LAYOUT: Final = "scenes"
 #: Name of the manifest inside a folder.
-MANIFEST: Final = "scenes.yaml"
+MANIFEST: Final = SCENES
 SPLITS: Final = tuple(SPLIT_NAMES)
 #: Shown before the rasters are surveyed, which may take minutes.
 READING_SCENES: Final = "reading the scenes once for the split, the labels and the statistics"
 
 _SUFFIXES = (".yaml", ".yml")
-# What changedet view keeps beside a result.
-_REVIEW: Final = "review.gpkg"
 # http://, s3:// and GDAL's own file systems.
 _REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://|/vsi", re.IGNORECASE)
 # A block is read as a whole where it is validated on, so its size is bounded.
@@ -241,7 +239,7 @@ def find_manifest(root: Path) -> Path | None:
         return None
     if is_file(root) and root.suffix.lower() in _SUFFIXES:
         return root
-    if is_file(root) and root.name == _REVIEW:
+    if is_file(root) and root.name == REVIEW:
         raise DataError(
             f"{root} holds verdicts of a review; make a data set of them (changedet data review "
             f"{root.parent}), and use that one"
