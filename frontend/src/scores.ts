@@ -11,9 +11,8 @@ const PARALLEL = 6;
 const TRACED_SIDE = 4096;
 
 /** The lowest code that counts as changed: the rule of the result's mask. */
-export function lowestCode(threshold: number, { kind, score_steps: steps }: Item): number {
-  // Scores of image pairs were rounded when they were written, those of scenes were cut into steps before.
-  return Math.ceil(Math.fround(threshold) * steps - (kind === "image_pair" ? 0.5 : 0));
+export function lowestCode(threshold: number, { score_steps: steps }: Item): number {
+  return Math.ceil(Math.fround(threshold) * steps);
 }
 
 /** Loads and keeps score tiles; `changed` is called whenever a tile has come. */

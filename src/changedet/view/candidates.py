@@ -17,6 +17,7 @@ from changedet.vector.polygon_file import NumberedPolygons, read_polygon_file
 from changedet.vector.selection import PolygonOptions, Selection
 from changedet.vector.table import PolygonTable
 from changedet.view.geometry import Box, to_pixels
+from changedet.view.layers import lowest_code
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -125,8 +126,7 @@ def load_candidates(item: Item, scores: LayerReader) -> Candidates:
     if item.polygons is not None:
         found = read_polygon_file(item.polygons, crs=item.grid.crs)
         return _candidates(item, found, threshold=item.threshold)
-    limit = np.float32(item.threshold)
-    first = int(np.ceil(limit.astype(np.float64) * item.steps - 0.5))
+    first = lowest_code(item.threshold, item.steps)
     table = _trace(item, scores, item.grid.window, first_code=first)
     ids = np.arange(1, len(table.geometry) + 1, dtype=np.int64)
     return _candidates(item, NumberedPolygons(ids, table), threshold=item.threshold)
@@ -146,7 +146,7 @@ def trace_candidates(
     Raises:
         DataError: If the scores cannot be read.
     """
-    first = int(np.ceil(float(np.float32(threshold)) * item.steps))
+    first = lowest_code(threshold, item.steps)
     table = _trace(item, scores, window, first_code=first)
     ids = np.zeros(len(table.geometry), np.int64)
     return _candidates(item, NumberedPolygons(ids, table), threshold=threshold)

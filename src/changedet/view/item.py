@@ -128,7 +128,9 @@ class Item:
         shape = self.grid.shape
         if isinstance(self.summary, ImagePairSummary):
             if layer == "score":
-                return PictureLayer.open_score(path, shape=shape)
+                return PictureLayer.open_score(
+                    path, shape=shape, mask=Path(self.files["mask"]), threshold=self.threshold
+                )
             if layer == "mask":
                 return PictureLayer.open_mask(path, shape=shape)
             return PictureLayer.open_date(path, shape=shape)

@@ -91,6 +91,11 @@ def score_codes(scores: NDArray[np.generic]) -> Part:
     return Part(codes.clip(0, SCENE_STEPS).astype(np.uint16)[np.newaxis], valid)
 
 
+def lowest_code(threshold: float, steps: int) -> int:
+    """Give the lowest code that counts as changed at a threshold; the browser does the same."""
+    return int(np.ceil(float(np.float32(threshold)) * steps))
+
+
 class MaskLayer:
     """The mask of a scene."""
 
@@ -145,15 +150,34 @@ class PictureLayer:
         return cls(_sized(image.transpose(2, 0, 1), path, shape))
 
     @classmethod
-    def open_score(cls, path: Path, *, shape: tuple[int, int]) -> PictureLayer:
-        """Read ``score.png``, 16 bit.
+    def open_score(
+        cls, path: Path, *, shape: tuple[int, int], mask: Path, threshold: float
+    ) -> PictureLayer:
+        """Read ``score.png``, 16 bit, whose scores were rounded.
+
+        Of the scores that were rounded to the step in which the threshold lies, the mask tells on
+        which side of it they are, so counts at the threshold are those of the result.
+
+        Args:
+            path: The file.
+            shape: Height and width.
+            mask: The mask of the result; without it, scores are taken as they are.
+            threshold: At which the mask was made.
 
         Raises:
             ImageError: As :meth:`open_date`.
         """
         with open_pixels(path) as image:
-            codes = np.asarray(image).astype(np.uint16)
-        return cls(_sized(codes[np.newaxis], path, shape))
+            codes = _sized(np.asarray(image).astype(np.uint16)[np.newaxis], path, shape)
+        try:
+            changed = cls.open_mask(mask, shape=shape)._pixels.astype(np.bool_)
+        except ImageError:
+            return cls(codes)
+        first = lowest_code(threshold, PICTURE_STEPS)
+        codes[(codes == first - 1) & changed] = first
+        if first > 0:
+            codes[(codes == first) & ~changed] = first - 1
+        return cls(codes)
 
     @classmethod
     def open_mask(cls, path: Path, *, shape: tuple[int, int]) -> PictureLayer:

@@ -15,6 +15,8 @@ from PIL import Image
 from changedet.view.collection import Collection
 from changedet.view.tile_cache import TileCache
 
+from .conftest import serving
+
 ITEM = "/api/items/0"
 
 
@@ -85,12 +87,49 @@ def test_low_zoom_shows_everything_smaller(client, scene: Path) -> None:
 def test_pictures_have_tiles_as_well(pair_client, pair: Path) -> None:
     codes = np.asarray(Image.open(pair / "score.png")).astype(int)
     tiles = mosaic(pair_client, "score", zoom=0, shape=codes.shape)
-    assert (tiles[:, :, 0] * 256 + tiles[:, :, 1] == codes).all()
+    threshold = json.loads((pair / "summary.json").read_text())["threshold"]["score"]
+    elsewhere = abs(codes - threshold * 65535) > 1
+    assert (tiles[:, :, 0] * 256 + tiles[:, :, 1] == codes)[elsewhere].all()
     about = pair_client.get(ITEM).json
     assert (about["kind"], about["crs"], about["score_steps"]) == ("image_pair", None, 65535)
     mask = np.asarray(Image.open(pair / "mask.png")) > 0
     shown = mosaic(pair_client, "mask", zoom=0, shape=codes.shape)
     assert ((shown[:, :, 0] == 255) == mask).all()
+
+
+def test_counts_of_a_pair_are_those_of_its_mask(pair: Path) -> None:
+    # Scores that are rounded to the step in which the threshold lies are on either side of it.
+    summary = json.loads((pair / "summary.json").read_text())
+    first = math.ceil(np.float32(summary["threshold"]["score"]).item() * 65535)
+    codes = np.asarray(Image.open(pair / "score.png")).astype(np.int64)
+    mask = np.zeros(codes.shape, bool)
+    codes[:] = 1000
+    for row, (code, changed) in enumerate(
+        [(first - 2, False), (first - 1, False), (first - 1, True), (first, False), (first, True)]
+    ):
+        rows = slice(20 * row, 20 * row + 20)
+        codes[rows, 50:100], mask[rows, 50:100] = code, changed
+    Image.fromarray(codes.astype(np.uint16)).save(pair / "score.png")
+    Image.fromarray(mask).save(pair / "mask.png")
+    with serving(pair) as client:
+        while (answer := client.get(f"{ITEM}/histogram")).status == 202:
+            time.sleep(0.05)
+        counts = answer.json["counts"]
+        assert sum(counts[first:]) == mask.sum() == 2000
+        # Nothing else has moved.
+        assert (counts[1000], counts[first - 2]) == (codes.size - 5000, 1000)
+        tiles = mosaic(client, "score", zoom=0, shape=codes.shape)
+        assert ((tiles[:, :, 0] * 256 + tiles[:, :, 1] >= first) == mask).all()
+        found = client.get(f"{ITEM}/candidates").json["candidates"]
+        assert sum(one["pixels"] for one in found) == 2000
+        traced = f"{ITEM}/candidates?threshold={summary['threshold']['score']}&window=0,0,200,120"
+        assert sum(one["pixels"] for one in client.get(traced).json["candidates"]) == 2000
+        for row, changed in ((30, False), (50, True), (70, False), (90, True)):
+            assert client.get(f"{ITEM}/values?x=60&y={row}").json["changed"] is changed
+    # A mask that is lost costs this exactness, not the scores.
+    (pair / "mask.png").unlink()
+    with serving(pair) as client:
+        assert client.get(f"{ITEM}/tiles/score/0/0/0.png").status == 200
 
 
 def test_histogram_counts_every_pixel(client, scene: Path) -> None:
