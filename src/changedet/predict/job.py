@@ -9,6 +9,7 @@ import numpy as np
 import shapely
 
 from changedet._version import __version__
+from changedet.card import ModelCard
 from changedet.data.appearance import DomainDistance
 from changedet.errors import DataError
 from changedet.inference.detector import Detector
@@ -137,25 +138,42 @@ def open_pair(
     remarks = remarks or Remarks()
     for location in (request.before, request.after):
         refuse_turned(location)
-    bands, bands_after = _choose_bands(request, detector, remarks=remarks)
     is_fitted = isinstance(detector.scorer, SceneFitted)
-    pixel_type = ANY_TYPE if is_fitted else detector.card.pixel_type
-    pair = RasterPair(
-        request.before,
-        request.after,
-        PairOptions(
-            channels=detector.in_channels,
-            pixel_type=pixel_type,
-            bands=bands,
-            bands_after=bands_after,
-            stretch=request.stretch,
-            nodata=request.nodata,
-            alpha=request.alpha,
-            resampling=request.resampling,
-        ),
+    options = pair_options(
+        request, None if is_fitted else detector.card, detector.in_channels, remarks=remarks
     )
+    pair = RasterPair(request.before, request.after, options)
     remarks.add(*remarks_on_reading(pair.facts))
     return pair
+
+
+def pair_options(
+    request: SceneRequest, card: ModelCard | None, channels: int, *, remarks: Remarks
+) -> PairOptions:
+    """Say how both rasters are read: as the user wants it, else as it suits the model.
+
+    Args:
+        request: As asked.
+        card: Of the model; None: what measures the scene takes values of all kinds.
+        channels: Bands that the model takes.
+        remarks: Gets which bands were chosen for the user.
+
+    Raises:
+        ImageError: If a raster cannot be opened.
+    """
+    bands, bands_after = request.bands, request.bands_after
+    if card is not None:
+        bands, bands_after = _choose_bands(request, card, remarks=remarks)
+    return PairOptions(
+        channels=channels,
+        pixel_type=ANY_TYPE if card is None else card.pixel_type,
+        bands=bands,
+        bands_after=bands_after,
+        stretch=request.stretch,
+        nodata=request.nodata,
+        alpha=request.alpha,
+        resampling=request.resampling,
+    )
 
 
 def match_scene(
@@ -187,13 +205,13 @@ def match_scene(
 
 
 def _choose_bands(
-    request: SceneRequest, detector: Detector, *, remarks: Remarks
+    request: SceneRequest, card: ModelCard, *, remarks: Remarks
 ) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
     asked = (request.bands, request.bands_after)
-    known = detector.card.source_bands
+    known = card.source_bands
     if request.bands is not None or known is None:
         return asked
-    known_after = request.bands_after or detector.card.source_bands_after
+    known_after = request.bands_after or card.source_bands_after
     listed = ",".join(map(str, known))
     if known_after is not None and known_after != known:
         listed += f" (after: {','.join(map(str, known_after))})"

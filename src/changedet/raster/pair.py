@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from changedet.raster.align import Coverage, find_overlap, seen_window
+from changedet.raster.align import Coverage, Overlap, find_overlap, seen_window
 from changedet.raster.alignment import require_comparable, require_placed
 from changedet.raster.bands import choose_bands
 from changedet.raster.environment import gdal_environment
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
-__all__ = ("Coverage", "PairOptions", "PairPixels", "RasterPair")
+__all__ = ("Coverage", "PairOptions", "PairPixels", "RasterPair", "check_pair")
 
 
 class PairPixels(NamedTuple):
@@ -119,13 +119,7 @@ class RasterPair:
         self._is_closed = False
         with gdal_environment():
             self.before, self.after = _info_of_both(before, after, options)
-            require_comparable(self.before, self.after)
-            needed = [
-                needs_stretch(raster, pixel_type=options.pixel_type, stretch=options.stretch)
-                for raster in (self.before, self.after)
-            ]
-            pixel_map = PixelMap(self.before, self.after)
-            overlap = find_overlap(self.before, self.after, pixel_map)
+            overlap, pixel_map, needed = _compare(self.before, self.after, options)
             self.coverage = overlap.coverage
             whole = self.before
             self.grid = GeoGrid(whole.crs, whole.transform, *whole.shape).crop(overlap.window)
@@ -299,6 +293,39 @@ class RasterPair:
                 if trained_on not in ("uint8", ANY_TYPE, dtype)
             ),
         )
+
+
+def check_pair(before: str, after: str, options: PairOptions) -> Coverage:
+    """Find out from the headers of two rasters whether they can be a :class:`RasterPair`.
+
+    Args:
+        before: Path or address of the earlier raster.
+        after: The same of the later one.
+        options: How they will be read.
+
+    Returns:
+        Shares of the rasters that are common.
+
+    Raises:
+        DataError: If the two cannot be compared (ImageError: if it is the fault of one file).
+        ConfigError: If bands or types do not fit the model.
+    """
+    with gdal_environment():
+        rasters = _info_of_both(before, after, options)
+        return _compare(*rasters, options)[0].coverage
+
+
+def _compare(
+    before: RasterInfo, after: RasterInfo, options: PairOptions
+) -> tuple[Overlap, PixelMap, list[bool]]:
+    """Lay one raster over the other, and tell whether the values of each must be stretched."""
+    require_comparable(before, after)
+    needed = [
+        needs_stretch(raster, pixel_type=options.pixel_type, stretch=options.stretch)
+        for raster in (before, after)
+    ]
+    pixel_map = PixelMap(before, after)
+    return find_overlap(before, after, pixel_map), pixel_map, needed
 
 
 def _close_own(opened: Iterable[PairReaders]) -> None:
