@@ -7,13 +7,15 @@ import typer
 
 from changedet.cli.options import GsdOption, ModelArgument
 from changedet.export.quantise_request import (
-    LARGEST_FLIPPED,
+    LARGEST_LOSS,
     PAIRS,
     QuantisationRequest,
     check_quantisation,
 )
 
 if TYPE_CHECKING:
+    from changedet.export.comparison import Difference
+    from changedet.export.quantise_request import QuantisationReport
     from changedet.storage.output_folder import Existing
 
 
@@ -23,7 +25,8 @@ def quantise(
     data: Annotated[
         Path,
         typer.Option(
-            metavar="FOLDER", help="Pairs like those the model will see; labels are not needed."
+            metavar="FOLDER",
+            help="Pairs like those the model will see; labels are used where there are any.",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="File to write (.onnx).")],
@@ -40,15 +43,25 @@ def quantise(
         ),
     ] = PAIRS,
     gsd: GsdOption = None,
-    largest_flipped: Annotated[
+    largest_loss: Annotated[
         float,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            metavar="F1",
+            help="How much F1 by the labels may fall; if it falls more, nothing is written.",
+        ),
+    ] = LARGEST_LOSS,
+    largest_flipped: Annotated[
+        float | None,
         typer.Option(
             min=0.0,
             max=1.0,
             metavar="SHARE",
             help="Share of the pixels that may change sides; if more do, nothing is written.",
+            show_default="without labels, F1 0.97 of the masks decides",
         ),
-    ] = LARGEST_FLIPPED,
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the file if it exists.")
     ] = False,
@@ -70,6 +83,7 @@ def quantise(
         split=split,
         pairs=pairs,
         gsd_m=gsd,
+        largest_loss=largest_loss,
         largest_flipped=largest_flipped,
         existing=existing,
     )
@@ -83,6 +97,7 @@ def quantise(
         split=split,
         pairs=pairs,
         gsd_m=gsd,
+        largest_loss=largest_loss,
         largest_flipped=largest_flipped,
         existing=existing,
     )
@@ -90,10 +105,24 @@ def quantise(
         f"{report.out}: {report.size_bytes / 1e6:.1f} MB, {report.layers_in_8_bits} of "
         f"{report.layers} convolutions in 8 bits, calibrated on {report.calibrated_on} pairs"
     )
-    agreement = "" if report.agreement is None else f", F1 of the masks {report.agreement:.4f}"
-    typer.echo(
-        f"compared with float32 on {report.compared_on} other pairs: scores differ by "
-        f"{report.mean_difference:.2g} on average and at most {report.largest_difference:.2g}, "
-        f"{100 * report.flipped_share:.3g} % of the mask differs{agreement}"
-    )
+    typer.echo(f"compared with float32 on {report.compared_on} other pairs: {_words(report)}")
+    if isinstance(report.openvino, str):
+        typer.echo(f"OpenVINO will refuse the file: {report.openvino}")
+    elif report.openvino is None:
+        typer.echo("OpenVINO, which is not installed, will refuse the file: it was not compared")
+    else:
+        typer.echo(f"the same in OpenVINO: {_words(report.openvino)}")
     typer.echo(f"{report.item}: its description (STAC)")
+
+
+def _words(found: "QuantisationReport | Difference") -> str:
+    parts = [
+        f"scores differ by {found.mean_difference:.2g} on average and at most "
+        f"{found.largest_difference:.2g}",
+        f"{100 * found.flipped_share:.3g} % of the mask differs",
+    ]
+    if found.agreement is not None:
+        parts.append(f"F1 of the masks {found.agreement:.4f}")
+    if found.f1 is not None and found.f1_float32 is not None:
+        parts.append(f"F1 by the labels {found.f1:.4f} instead of {found.f1_float32:.4f}")
+    return ", ".join(parts)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from changedet.data.index import index_pairs
+from changedet.data.labels.scan import scan_labels
+from changedet.data.seen import is_same_data_set
 from changedet.data.survey import BandChoice
 from changedet.errors import DataError
 from changedet.inference.graph_scorer import GraphScorer
@@ -15,13 +17,16 @@ from changedet.inference.working_gsd import match_gsd
 from changedet.raster.geo_grid import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from changedet.card import ModelCard
-    from changedet.data.labelled import BothDates, LabelledPair
+    from changedet.data.index import PairIndex
+    from changedet.data.labelled import LabelledPair
+    from changedet.data.labels.encoding import LabelEncoding
+    from changedet.inference.scorer import Image
     from changedet.storage.onnx_file import GraphFacts
 
 
@@ -40,13 +45,39 @@ class _Recorder:
         return np.zeros((len(image), self.facts.kinds, *image.shape[2:]), np.float32)
 
 
-def choose_pairs(
-    data: str | Path, card: ModelCard, *, split: str, count: int
-) -> tuple[LabelledPair, ...]:
+class Middle(NamedTuple):
+    """The tile in the middle of a pair.
+
+    Attributes:
+        before: Stored values, (h, w, C).
+        after: The same at the later date.
+        label: 0 unchanged, 1 changed, 255 ignored, (h, w); None: not known.
+    """
+
+    before: Image
+    after: Image
+    label: NDArray[np.uint8] | None
+
+
+class Chosen(NamedTuple):
+    """Pairs of a data set.
+
+    Attributes:
+        pairs: Evenly spread over a split.
+        encoding: What the values of their labels mean; None: they have none that can be used.
+    """
+
+    pairs: tuple[LabelledPair, ...]
+    encoding: LabelEncoding | None
+
+
+def choose_pairs(data: str | Path, card: ModelCard, *, split: str, count: int) -> Chosen:
     """Take pairs from a whole split, evenly spread over it.
 
     Args:
-        data: Folder of the data set; labels are not needed.
+        data: Folder of the data set. Labels are not needed; those of a mixture, whose sets label
+            different kinds of change, do not count, nor do those of which it is not clear what they
+            mean.
         card: Of the model.
         split: Where they are from.
         count: How many; fewer where the split has fewer.
@@ -69,7 +100,53 @@ def choose_pairs(
         )
     pairs = index.split(split)
     step = max(1.0, len(pairs) / count)
-    return tuple(pairs[int(place * step)] for place in range(min(count, len(pairs))))
+    chosen = tuple(pairs[int(place * step)] for place in range(min(count, len(pairs))))
+    return Chosen(chosen, _encoding(index, card))
+
+
+def _encoding(index: PairIndex, card: ModelCard) -> LabelEncoding | None:
+    if index.mixture is not None or not all(pair.is_labelled for pair in index.pairs):
+        return None
+    known = card.label if is_same_data_set(card.data_name, index.name) else None
+    declared = known or {}
+    try:
+        return scan_labels(
+            index.pairs,
+            ignore_value=declared.get("ignore_value"),
+            changed_values=declared.get("changed") if declared.get("kind") == "declared" else None,
+        ).encoding
+    except DataError:
+        return None
+
+
+def middles(
+    pairs: Sequence[LabelledPair], card: ModelCard, encoding: LabelEncoding | None
+) -> Iterator[Middle]:
+    """Read the tile in the middle of each pair.
+
+    Args:
+        pairs: Of a data set.
+        card: Of the model, whose tile it is.
+        encoding: What the values of the labels mean; None: they are not read.
+
+    Raises:
+        DataError: If one cannot be read.
+    """
+    channels, side = len(card.normalisation.mean_before), card.tile_px
+    for pair in pairs:
+        height, width = pair.size()
+        window = Window(
+            top=max(0, (height - side) // 2),
+            left=max(0, (width - side) // 2),
+            height=min(side, height),
+            width=min(side, width),
+        )
+        if encoding is None:
+            before, after, _ = pair.read_images([window], channels=channels)[0]
+            yield Middle(before, after, None)
+        else:
+            view = pair.open(encoding=encoding, channels=channels, fill=card.normalisation)
+            yield Middle(*view.read(window))
 
 
 def tiles_seen(
@@ -95,19 +172,7 @@ def tiles_seen(
     zoom = match_gsd(card, given=gsd_m, measured=None).factor
     if zoom != 1.0:
         scorer = scorer.zoomed(zoom)
-    channels = facts.channels // 2
-    read = (_middle(pair, side=card.tile_px, channels=channels) for pair in pairs)
-    for _ in score_pairs(scorer, read, images=lambda both: both[:2], batch_size=1):
+    read = middles(pairs, card, None)
+    for _ in score_pairs(scorer, read, images=lambda one: one[:2], batch_size=1):
         pass
     return recorder.seen
-
-
-def _middle(pair: LabelledPair, *, side: int, channels: int) -> BothDates:
-    height, width = pair.size()
-    window = Window(
-        top=max(0, (height - side) // 2),
-        left=max(0, (width - side) // 2),
-        height=min(side, height),
-        width=min(side, width),
-    )
-    return pair.read_images([window], channels=channels)[0]

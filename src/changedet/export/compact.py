@@ -15,6 +15,9 @@ _LARGEST_CODE: Final = 127
 #: Weights are found to be whole numbers of steps up to this, in steps: tracing multiplied them by
 #: the factors of batch norm, in float32.
 _ROUNDING: Final = 1e-3
+#: A channel that training has switched off has weights like 1e-40: next to others they add nothing
+#: to a float32, and their step would be no number that float32 tells from its neighbours.
+_NOTHING: Final = 1e-20
 #: Fewer weights than this are not worth two more entries.
 _FEWEST: Final = 1024
 
@@ -87,7 +90,8 @@ def _whole_numbers(
     if weights.dtype != np.float32 or weights.size < _FEWEST:
         return None
     largest = np.abs(weights).max(axis=(1, 2, 3))
-    steps = np.where(largest > 0, largest / np.float32(_LARGEST_CODE), np.float32(1))
+    counts = largest > _NOTHING * largest.max()
+    steps = np.where(counts, largest / np.float32(_LARGEST_CODE), np.float32(1))
     exact = weights / steps[:, None, None, None]
     codes = np.rint(exact)
     if np.abs(exact - codes).max() > _ROUNDING:

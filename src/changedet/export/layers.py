@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 _ACTIVATIONS: Final = ("Clip", "Relu")
 #: What may lie between two convolutions in 8 bits: it keeps values in their range.
@@ -23,16 +23,28 @@ _EXACT: Final = frozenset({"Gemm", "MatMul", "Softmax"})
 def layers_in_8_bits(proto: Any) -> list[str]:  # noqa: ANN401
     """Choose the nodes that are computed in 8 bits, by where they stand in the graph.
 
-    Most of the error comes from few of them (docs/deploy.md, "In 8 bits"). These stay in float32:
-    convolutions of the image itself (their normalisation stands before them), of differences of
-    the two dates, and those before or after attention; and the last ones, whose result is the
-    logit.
+    Args:
+        proto: An ``onnx.ModelProto`` with float32 weights.
+
+    Returns:
+        Names of convolutions, of their activations and of the sums between them: all but those of
+        :func:`kept_in_float32`.
+    """
+    kept = kept_in_float32(proto)
+    names = {node.name for node in proto.graph.node if node.op_type == "Conv"}
+    return with_activations(proto, names.difference(kept))
+
+
+def kept_in_float32(proto: Any) -> dict[str, str]:  # noqa: ANN401
+    """Choose the convolutions that most of the error of 8 bits comes from (docs/deploy.md).
 
     Args:
         proto: An ``onnx.ModelProto`` with float32 weights.
 
     Returns:
-        Names of convolutions, of their activations and of the sums between them.
+        Why, by name: ``image`` (their input is the image, normalised), ``dates`` (it is computed
+        from both dates, such as their difference), ``last`` (their result is the logit),
+        ``attention`` (it comes from there or goes into it) or ``weights`` (these are computed).
     """
     makers = {name: node for node in proto.graph.node for name in node.output}
     takers: dict[str, list[Any]] = {}
@@ -41,14 +53,36 @@ def layers_in_8_bits(proto: Any) -> list[str]:  # noqa: ANN401
             takers.setdefault(name, []).append(node)
     outputs = {output.name for output in proto.graph.output}
     constants = {tensor.name for tensor in proto.graph.initializer}
-    chosen = {
-        node.name
-        for node in proto.graph.node
-        if node.op_type == "Conv"
-        and node.input[1] in constants
-        and all(one in _KEEPING_RANGE for one in _before(node, makers))
-        and not any(one in _EXACT or one == "" for one in _after(node, takers, outputs))
-    }
+    kept = {}
+    for node in proto.graph.node:
+        if node.op_type != "Conv":
+            continue
+        before = set(_before(node, makers)) - _KEEPING_RANGE
+        after = set(_after(node, takers, outputs))
+        if node.input[1] not in constants:
+            kept[node.name] = "weights"
+        elif before:
+            attends = "attention" if before & _EXACT else "dates"
+            kept[node.name] = "image" if "image" in before else attends
+        elif "" in after:
+            kept[node.name] = "last"
+        elif after & _EXACT:
+            kept[node.name] = "attention"
+    return kept
+
+
+def with_activations(proto: Any, convolutions: Collection[str]) -> list[str]:  # noqa: ANN401
+    """Add to convolutions what is computed with them: their activations and sums of them.
+
+    Args:
+        proto: An ``onnx.ModelProto``.
+        convolutions: Names of its nodes.
+
+    Returns:
+        Names of nodes, in the order of the graph.
+    """
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    chosen = set(convolutions)
     for node in proto.graph.node:
         made_by = [makers[name].name for name in node.input if name in makers]
         is_activation = node.op_type in _ACTIVATIONS and made_by[:1] and made_by[0] in chosen

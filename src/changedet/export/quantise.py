@@ -7,22 +7,21 @@ import hashlib
 import json
 import logging
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
-from changedet._optional import ONNX, ONNX_RUNTIME
+from changedet._optional import ONNX, ONNX_RUNTIME, OPENVINO
 from changedet.card import PRECISION_KEY, read_card, read_parameter_count
-from changedet.errors import ConfigError, DataError, ExportError
-from changedet.export.calibration import choose_pairs, tiles_seen
+from changedet.errors import CheckpointError, ConfigError, DataError, ExportError
+from changedet.export.calibration import choose_pairs, middles, tiles_seen
 from changedet.export.compact import store_whole_numbers, weights_as_numbers
+from changedet.export.comparison import Difference, Limits, compare
 from changedet.export.layers import layers_in_8_bits
-from changedet.export.metadata import stored_thresholds
 from changedet.export.padding import remove_unused
 from changedet.export.quantise_request import (
-    LARGEST_FLIPPED,
+    LARGEST_LOSS,
     PAIRS,
     QuantisationReport,
     QuantisationRequest,
@@ -30,18 +29,19 @@ from changedet.export.quantise_request import (
 )
 from changedet.export.request import item_path
 from changedet.export.stac_item import make_item
-from changedet.inference.runtimes import OnnxGraph
+from changedet.inference.runtimes import OnnxGraph, OpenVinoGraph
 from changedet.model_search import find_model
 from changedet.storage.atomic import write_bytes, write_text
 from changedet.storage.onnx_file import GRAPH_KEY, INPUT, parse_onnx, read_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
-    from changedet.card import ModelCard
     from changedet.inference.graph_scorer import Graph
+    from changedet.storage.onnx_file import GraphFacts
     from changedet.storage.output_folder import Existing
 
 _CHECKED_EVERY = 4
@@ -55,7 +55,8 @@ def quantise_model(
     split: str = "train",
     pairs: int = PAIRS,
     gsd_m: float | None = None,
-    largest_flipped: float = LARGEST_FLIPPED,
+    largest_loss: float = LARGEST_LOSS,
+    largest_flipped: float | None = None,
     existing: Existing = "refuse",
 ) -> QuantisationReport:
     """Write an exported model whose layers are computed in 8 bits, but for the sensitive ones.
@@ -64,16 +65,20 @@ def quantise_model(
     channel, values between the layers uint8 with a range that is measured on pairs. Layers that
     most of the error comes from stay in float32 (:func:`.layers.layers_in_8_bits`). The new file is
     used like the one that it is made from. It is compared with that on pairs that it was not
-    calibrated on, and not written if they differ too much.
+    calibrated on, and not written if they differ too much: if F1 by the labels falls, or where
+    there are none, if the masks agree to less than F1 0.97. Where OpenVINO is installed, it is
+    compared, too; a runtime that fails there will refuse the file.
 
     Args:
         model: An exported model (``.onnx``), or its name.
-        data: Folder of pairs like those that it will see; labels are not needed.
+        data: Folder of pairs like those that it will see; labels are used where there are any.
         out: The file to write, ending in ``.onnx``.
         split: Where the pairs are from; not one that figures are reported on.
         pairs: How many, 2 or more. Every fourth one is not calibrated on but compared.
         gsd_m: Their ground sample distance in metres; None: they are not resampled.
-        largest_flipped: The share of the pixels, 0 to 1, that may change sides.
+        largest_loss: How much F1 by the labels may fall, 0 to 1.
+        largest_flipped: The share of the pixels, 0 to 1, that may change sides, with labels or
+            without; None: any that the other limits allow.
         existing: What to do if the file or its description is there: ``refuse``, ``replace``.
 
     Raises:
@@ -81,8 +86,8 @@ def quantise_model(
             makes no sense.
         CheckpointError: If the model file cannot be used.
         DataError: If the data set cannot be used.
-        ExportError: If the scores in 8 bits are no finite numbers, or too many pixels change sides;
-            then nothing is written.
+        ExportError: If the scores in 8 bits are no finite numbers, or differ too much; then nothing
+            is written.
         MissingExtraError: If onnx or ONNX Runtime is not installed.
         StorageError: If the files cannot be written.
     """
@@ -93,6 +98,7 @@ def quantise_model(
         split=split,
         pairs=pairs,
         gsd_m=gsd_m,
+        largest_loss=largest_loss,
         largest_flipped=largest_flipped,
         existing=existing,
     )
@@ -100,36 +106,25 @@ def quantise_model(
     path, out = request.model, request.out
     card, facts = read_card(path), read_facts(path)
     chosen = choose_pairs(data, card, split=split, count=pairs)
-    compared = chosen[_CHECKED_EVERY - 1 :: _CHECKED_EVERY] or chosen[-1:]
-    calibrated = [pair for pair in chosen if pair not in compared]
+    compared = chosen.pairs[_CHECKED_EVERY - 1 :: _CHECKED_EVERY] or chosen.pairs[-1:]
+    calibrated = [pair for pair in chosen.pairs if pair not in compared]
     if not calibrated:
         raise DataError(f"the split {split!r} of {data} has a single pair; two or more are needed")
-    onnx = ONNX.load()
-    proto = onnx.load(str(path))
-    weights_as_numbers(proto)
-    nodes = layers_in_8_bits(proto)
-    convolutions = [node.name for node in proto.graph.node if node.op_type == "Conv"]
-    inside = [name for name in convolutions if name in set(nodes)]
-    if not inside:
-        raise ConfigError(
-            f"{path} has no layer that could be computed in 8 bits; predict with the file as it is"
-        )
-    small = _quantised(proto, nodes, tiles_seen(calibrated, card, facts, gsd_m=gsd_m))
-    store_whole_numbers(small)
-    facts = dataclasses.replace(
-        facts, is_int8=True, sha256=parse_onnx(small.SerializeToString(), out).sha256
-    )
-    for entry in small.metadata_props:
-        if entry.key in (GRAPH_KEY, PRECISION_KEY):
-            entry.value = facts.to_json() if entry.key == GRAPH_KEY else "int8"
-    content = small.SerializeToString()
-    difference = _compare(
+    small = _in_8_bits(path, tiles_seen(calibrated, card, facts, gsd_m=gsd_m))
+    facts = _stated(small.proto, facts)
+    check = partial(
+        compare,
         OnnxGraph(path, read_facts(path)),
-        OnnxGraph(content, facts),
-        tiles_seen(compared, card, facts, gsd_m=gsd_m),
+        pairs=list(middles(compared, card, chosen.encoding)),
         card=card,
-        largest_flipped=largest_flipped,
+        gsd_m=gsd_m,
+        limits=Limits(largest_loss, largest_flipped),
     )
+    difference = check(OnnxGraph(small.proto.SerializeToString(), facts))
+    in_openvino = _in_openvino(small.proto, facts, check)
+    if isinstance(in_openvino, Difference):
+        facts = _stated(small.proto, dataclasses.replace(facts, int8_runtimes=("onnx", "openvino")))
+    content = small.proto.SerializeToString()
     item = make_item(
         card,
         facts,
@@ -144,23 +139,91 @@ def quantise_model(
         out=out,
         item=item_path(out),
         size_bytes=len(content),
-        layers=len(convolutions),
-        layers_in_8_bits=len(inside),
+        layers=small.layers,
+        layers_in_8_bits=small.layers_in_8_bits,
         calibrated_on=len(calibrated),
         compared_on=len(compared),
+        openvino=in_openvino,
         **difference._asdict(),
     )
 
 
-def _quantised(proto: Any, nodes: Sequence[str], tiles: Sequence[NDArray[np.float32]]) -> Any:  # noqa: ANN401
-    """Give the graph with some nodes in 8 bits, their ranges measured on tiles."""
+class _Small(NamedTuple):
+    """A graph in 8 bits, how many convolutions it has, and how many of them are in 8 bits."""
+
+    proto: Any
+    layers: int
+    layers_in_8_bits: int
+
+
+def _in_8_bits(path: Path, tiles: Sequence[NDArray[np.float32]]) -> _Small:
+    """Quantise the graph of a file, with ranges of values measured on tiles."""
+    proto = ONNX.load().load(str(path))
+    weights_as_numbers(proto)
+    nodes = layers_in_8_bits(proto)
+    convolutions = [node.name for node in proto.graph.node if node.op_type == "Conv"]
+    inside = [name for name in convolutions if name in set(nodes)]
+    if not inside:
+        raise ConfigError(
+            f"{path} has no layer that could be computed in 8 bits; predict with the file as it is"
+        )
+    small = quantised_graph(proto, nodes, tiles)
+    store_whole_numbers(small)
+    return _Small(small, len(convolutions), len(inside))
+
+
+def _stated(proto: Any, facts: GraphFacts) -> GraphFacts:  # noqa: ANN401
+    """Write what the file says of its graph, in place."""
+    runtimes = facts.int8_runtimes or ("onnx",)
+    sha256 = parse_onnx(proto.SerializeToString(), Path("model.onnx")).sha256
+    facts = dataclasses.replace(facts, is_int8=True, int8_runtimes=runtimes, sha256=sha256)
+    for entry in proto.metadata_props:
+        if entry.key in (GRAPH_KEY, PRECISION_KEY):
+            entry.value = facts.to_json() if entry.key == GRAPH_KEY else "int8"
+    return facts
+
+
+def _in_openvino(
+    proto: Any,  # noqa: ANN401
+    facts: GraphFacts,
+    check: Callable[[Graph], Difference],
+) -> Difference | str | None:
+    """Compare a graph in OpenVINO, too; give why it fails there, or None without OpenVINO."""
+    if not OPENVINO.is_installed:
+        return None
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "quantised.onnx"
+        file.write_bytes(proto.SerializeToString())
+        try:
+            return check(OpenVinoGraph(file, facts))
+        except (ExportError, CheckpointError) as error:
+            return str(error)
+
+
+def quantised_graph(
+    proto: Any,  # noqa: ANN401
+    nodes: Sequence[str],
+    tiles: Sequence[NDArray[np.float32]],
+) -> Any:  # noqa: ANN401
+    """Give a graph with some of its nodes in 8 bits, their ranges measured on tiles.
+
+    Args:
+        proto: An ``onnx.ModelProto`` with float32 weights.
+        nodes: Names of convolutions, of their activations and of sums.
+        tiles: Inputs of the graph.
+
+    Returns:
+        Another ``onnx.ModelProto``, with the same metadata.
+    """
     onnx = ONNX.load()
     tools: Any = ONNX_RUNTIME.load(".quantization")
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
     with TemporaryDirectory() as folder, _only_errors():
-        written = Path(folder) / "quantised.onnx"
+        # Older versions of ONNX Runtime lose the weights of a graph in memory.
+        given, written = (Path(folder) / name for name in ("float32.onnx", "quantised.onnx"))
+        given.write_bytes(proto.SerializeToString())
         tools.quantize_static(
-            proto,
+            str(given),
             str(written),
             _Reader(tiles),
             op_types_to_quantize=["Conv", "Clip", "Relu", "Add"],
@@ -175,7 +238,7 @@ def _quantised(proto: Any, nodes: Sequence[str], tiles: Sequence[NDArray[np.floa
     remove_unused(small)
     used = {node.domain for node in small.graph.node}
     opsets = [entry for entry in small.opset_import if entry.domain in used]
-    del small.opset_import[:], small.metadata_props[:]
+    del small.opset_import[:], small.metadata_props[:], small.graph.value_info[:]
     small.opset_import.extend(opsets)
     for name, text in metadata.items():
         small.metadata_props.add(key=name, value=text)
@@ -207,66 +270,3 @@ def _only_errors() -> Iterator[None]:
     finally:
         logging.disable(before)
         library.set_default_logger_severity(2)
-
-
-class _Difference(NamedTuple):
-    """How far scores in 8 bits are from those in float32, see :class:`QuantisationReport`."""
-
-    largest_difference: float
-    mean_difference: float
-    flipped_share: float
-    agreement: float | None
-
-
-def _compare(
-    exact: Graph,
-    small: Graph,
-    tiles: Sequence[NDArray[np.float32]],
-    *,
-    card: ModelCard,
-    largest_flipped: float,
-) -> _Difference:
-    """Measure how scores and mask change; refuse a graph that changes too much of them."""
-    kinds = exact.facts.kinds
-    thresholds = np.array(stored_thresholds(card, kinds), np.float32)[:, None, None]
-    largest, place, differences = -1.0, "", []
-    flipped = total = both = either = 0
-    for number, tile in enumerate(tiles, 1):
-        wanted, given = exact.run(tile), small.run(tile)
-        size = f"tile {number} ({tile.shape[-2]} x {tile.shape[-1]} px)"
-        if not np.isfinite(given).all():
-            raise _failed(
-                f"{size} gets scores that are no finite numbers",
-                "pairs like those of the training",
-            )
-        difference = np.abs(given - wanted)
-        differences.append(float(difference.mean()))
-        if float(difference.max()) > largest:
-            _, kind, row, column = np.unravel_index(int(difference.argmax()), difference.shape)
-            largest = float(difference.max())
-            place = (
-                f"scores of kind {kind} differ by up to {largest:.2g}, at row {row}, column "
-                f"{column} of {size}"
-            )
-        first, second = wanted >= thresholds, given >= thresholds
-        flipped += int(np.count_nonzero(first != second))
-        total += first.size
-        both += int(np.count_nonzero(first & second))
-        either += int(np.count_nonzero(first)) + int(np.count_nonzero(second))
-    share = flipped / total
-    if share > largest_flipped:
-        raise _failed(
-            f"{100 * share:.2g} % of the pixels change sides, and {100 * largest_flipped:.2g} % "
-            f"may; {place}",
-            "more pairs (`pairs`) or a larger share (`largest_flipped`)",
-        )
-    return _Difference(
-        largest, float(np.mean(differences)), share, 2 * both / either if either else None
-    )
-
-
-def _failed(reason: str, remedy: str) -> ExportError:
-    return ExportError(
-        f"in 8 bits the model does not give its scores: {reason}; nothing was written: try "
-        f"{remedy}, or predict with the model as it is"
-    )

@@ -14,12 +14,13 @@ from changedet.storage.onnx_file import is_quantised
 from changedet.storage.output_folder import check_result_file
 
 if TYPE_CHECKING:
+    from changedet.export.comparison import Difference
     from changedet.storage.output_folder import Existing
 
 #: Pairs that are looked at, unless more or fewer are asked for.
 PAIRS: Final = 48
-#: The share of the pixels that may change sides.
-LARGEST_FLIPPED: Final = 0.002
+#: How much F1 by the labels may fall.
+LARGEST_LOSS: Final = 0.005
 _FEWEST_PAIRS: Final = 2
 
 
@@ -29,12 +30,14 @@ class QuantisationRequest:
 
     Attributes:
         model: An exported model.
-        data: Folder of pairs like those that it will see; labels are not needed.
+        data: Folder of pairs like those that it will see; labels are used where there are any.
         out: The file to write, ending in ``.onnx``.
         split: Where the pairs are from; not one that figures are reported on.
         pairs: How many, 2 or more. Every fourth one is not calibrated on but compared.
         gsd_m: Their ground sample distance in metres; None: they are not resampled.
-        largest_flipped: The share of the pixels, 0 to 1, that may change sides.
+        largest_loss: How much F1 by the labels may fall, 0 to 1.
+        largest_flipped: The share of the pixels, 0 to 1, that may change sides, with labels or
+            without; None: any that the other limits allow.
         existing: What to do if the file or its description is there: ``refuse``, ``replace``.
     """
 
@@ -44,7 +47,8 @@ class QuantisationRequest:
     split: str = "train"
     pairs: int = PAIRS
     gsd_m: float | None = None
-    largest_flipped: float = LARGEST_FLIPPED
+    largest_loss: float = LARGEST_LOSS
+    largest_flipped: float | None = None
     existing: Existing = "refuse"
 
 
@@ -77,7 +81,12 @@ def check_quantisation(request: QuantisationRequest) -> None:
             f"`pairs` must be {_FEWEST_PAIRS} or more, some to calibrate on and some to compare, "
             f"got {request.pairs}"
         )
-    if not 0.0 <= request.largest_flipped <= 1.0:
+    if not 0.0 <= request.largest_loss <= 1.0:
+        raise ConfigError(
+            "`largest_loss` is a difference of two F1 and must be between 0 and 1, got "
+            f"{request.largest_loss:g}"
+        )
+    if request.largest_flipped is not None and not 0.0 <= request.largest_flipped <= 1.0:
         raise ConfigError(
             "`largest_flipped` is a share of the pixels and must be between 0 and 1, got "
             f"{request.largest_flipped:g}"
@@ -96,10 +105,15 @@ class QuantisationReport:
         layers_in_8_bits: How many of them are computed in 8 bits.
         calibrated_on: Number of pairs that the ranges of values were measured on.
         compared_on: Number of other pairs, on which the scores were compared with those in float32.
-        largest_difference: Of two scores of a pixel.
-        mean_difference: Of the scores.
+        largest_difference: Of two scores of the graph.
+        mean_difference: Of its scores.
         flipped_share: Share of the pixels that are changed by one and unchanged by the other.
-        agreement: F1 of the mask, the one in float32 taken as the truth; None: both are empty.
+        agreement: F1 of the mask, the one in float32 taken as the truth; of several kinds of change
+            the lowest; None: none has a changed pixel.
+        f1: Of the mask by the labels; None: there are none, or none with a change.
+        f1_float32: The same in float32.
+        openvino: The same comparison in OpenVINO, or why it failed there, so that OpenVINO will not
+            be used for the file; None: it is not installed, so it will not be either.
     """
 
     out: Path
@@ -113,3 +127,6 @@ class QuantisationReport:
     mean_difference: float
     flipped_share: float
     agreement: float | None
+    f1: float | None
+    f1_float32: float | None
+    openvino: Difference | str | None

@@ -130,6 +130,12 @@ def open_graph(
         MissingExtraError: If the runtime is not installed.
     """
     card, facts = read_card(path), read_facts(path)
+    if facts.int8_runtimes and runtime not in facts.int8_runtimes:
+        raise CheckpointError(
+            f"{path} computes in 8 bits, and its scores were not found to be right in "
+            f"{_GRAPH_RUNTIMES[runtime].module}; remove `runtime`, or quantise the model again "
+            f"(`changedet quantise`) where {_GRAPH_RUNTIMES[runtime].module} is installed"
+        )
     graph = OnnxGraph(path, facts) if runtime == "onnx" else OpenVinoGraph(path, facts, precision)
     return GraphScorer(graph, card, test_time=test_time, kind=kind, source=str(path))
 

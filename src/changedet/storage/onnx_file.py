@@ -58,6 +58,8 @@ class GraphFacts:
         height: Of its images in pixels; None: any multiple of the stride.
         width: Likewise.
         is_int8: Whether most of it is computed in 8 bits (``changedet quantise``).
+        int8_runtimes: Names of the runtimes in which scores in 8 bits were compared with those in
+            float32; empty: the file does not say.
     """
 
     stride: int
@@ -68,16 +70,21 @@ class GraphFacts:
     height: Length = None
     width: Length = None
     is_int8: bool = False
+    int8_runtimes: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Give what stands in the metadata; the shapes stand in the graph itself."""
-        stated = {
+        stated: dict[str, object] = {
             "format": GRAPH_FORMAT,
             "stride": self.stride,
             "fixed_tile": self.fixed_tile,
             "sha256": self.sha256,
         }
-        return json.dumps({**stated, "int8": True} if self.is_int8 else stated)
+        if self.is_int8:
+            stated["int8"] = True
+        if self.int8_runtimes:
+            stated["int8_runtimes"] = list(self.int8_runtimes)
+        return json.dumps(stated)
 
 
 @dataclass(frozen=True)
@@ -244,6 +251,7 @@ def _stated(file: OnnxFile) -> GraphFacts:
             bool(values["fixed_tile"]),
             str(values["sha256"]),
             is_int8=bool(values.get("int8", False)),
+            int8_runtimes=tuple(str(name) for name in values.get("int8_runtimes", ())),
         )
         if facts.stride < 1:
             raise ValueError(f"its stride is {facts.stride}")

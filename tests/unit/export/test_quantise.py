@@ -1,6 +1,7 @@
 """Exported models in 8 bits, without PyTorch: the graphs are written by hand."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,10 @@ import onnx
 import changedet
 from changedet._optional import OPENVINO
 from changedet.card import read_card
-from changedet.errors import ConfigError, DataError, ExportError
+from changedet.errors import CheckpointError, ConfigError, DataError, ExportError
 from changedet.export.layers import layers_in_8_bits
 from changedet.inference.detector import load
-from changedet.inference.runtimes import OnnxGraph, settle_runtime
+from changedet.inference.runtimes import OnnxGraph, OpenVinoGraph, settle_runtime
 from changedet.storage.onnx_file import read_facts
 from graphs import graph_card, layered_graph, write_graph
 
@@ -41,6 +42,15 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 path = folder / split / part / f"{number}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(image).save(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same pairs without labels."""
+    folder = tmp_path_factory.mktemp("images")
+    for part in "AB":
+        shutil.copytree(pairs / "train" / part, folder / "train" / part)
     return folder
 
 
@@ -105,10 +115,45 @@ def test_auto_takes_the_runtime_that_the_scores_were_compared_with(made, model: 
 
 @pytest.mark.skipif(not OPENVINO.is_installed, reason="needs OpenVINO")
 def test_openvino_reads_it_too(made, pairs: Path):
+    assert made.openvino.mean_difference < 0.05
+    assert read_facts(made.out).int8_runtimes == ("onnx", "openvino")
     small = load(made.out, runtime="openvino")
     assert small.runtime == "openvino (int8)"
     images = (pairs / "val" / "A" / "0.png", pairs / "val" / "B" / "0.png")
     assert np.isfinite(small.predict(*images).score).all()
+
+
+def test_labels_decide_where_there_are_any(made):
+    assert made.f1_float32 is not None
+    assert abs(made.f1 - made.f1_float32) <= 0.005
+
+
+def test_changes_that_are_rare_count_without_labels(model: Path, images: Path, tmp_path: Path):
+    # So rare that all could be lost within a share of all pixels: here none is found at all.
+    rare = write_graph(
+        tmp_path / "rare.onnx", layered_graph(offset=-60.0), card=graph_card(threshold=0.4)
+    )
+    with pytest.raises(ExportError, match="no pixel of the pairs that it was compared on is"):
+        changedet.quantise_model(rare, images, tmp_path / "small.onnx", pairs=4)
+    report = changedet.quantise_model(
+        rare, images, tmp_path / "small.onnx", pairs=4, largest_flipped=0.002
+    )
+    assert (report.agreement, report.f1) == (None, None)
+
+
+@pytest.mark.skipif(not OPENVINO.is_installed, reason="needs OpenVINO")
+def test_a_runtime_whose_scores_are_wrong_refuses_the_file(
+    model: Path, pairs: Path, tmp_path: Path, monkeypatch
+):
+    run = OpenVinoGraph.run
+    with monkeypatch.context() as spoilt:
+        spoilt.setattr(OpenVinoGraph, "run", lambda self, image: 1 - run(self, image))
+        report = changedet.quantise_model(model, pairs, tmp_path / "small.onnx", pairs=8)
+    assert "F1 by the labels falls" in report.openvino
+    assert read_facts(report.out).int8_runtimes == ("onnx",)
+    with pytest.raises(CheckpointError, match="not found to be right in openvino; remove"):
+        load(report.out, runtime="openvino")
+    assert load(report.out).runtime == "onnx (int8)"
 
 
 def spoiled(monkeypatch, spoil) -> None:
@@ -122,19 +167,43 @@ def spoiled(monkeypatch, spoil) -> None:
     monkeypatch.setattr(OnnxGraph, "run", run_and_spoil)
 
 
+def turned(score):
+    return 1 - score
+
+
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "of", "options", "said"),
     [
-        (lambda score: score * np.nan, r"tile 1 \(32 x 32 px\) gets scores that are no finite"),
-        (lambda score: 1 - score, r"% of the pixels change sides, and 0.2 % may; scores of kind 0"),
+        (
+            lambda score: score * np.nan,
+            "pairs",
+            {},
+            r"tile 1 \(32 x 32 px\) gets scores that are no finite",
+        ),
+        (
+            turned,
+            "pairs",
+            {"largest_flipped": 0.002},
+            "% of the pixels change sides, and 0.2 % may; scores of kind 0",
+        ),
+        (
+            turned,
+            "pairs",
+            {},
+            r"F1 by the labels falls from 0\.\d+ to 0\.\d+, and 0.005 may be lost",
+        ),
+        (turned, "images", {}, r"F1 of its masks is 0\.\d+ with those in float32 as the truth"),
+        (lambda score: score * 0, "images", {}, r"F1 of its masks is 0\.000 with those in float32"),
     ],
+    ids=["no numbers", "flipped", "by labels", "without labels", "all lost"],
 )
 def test_scores_that_differ_too_much_are_not_written(
-    spoil, said: str, model: Path, pairs: Path, tmp_path: Path, monkeypatch
+    spoil, of: str, options, said: str, model: Path, tmp_path: Path, monkeypatch, request
 ):
     spoiled(monkeypatch, spoil)
+    data = request.getfixturevalue(of)
     with pytest.raises(ExportError, match=said) as error:
-        changedet.quantise_model(model, pairs, tmp_path / "small.onnx", pairs=4)
+        changedet.quantise_model(model, data, tmp_path / "small.onnx", pairs=4, **options)
     assert error.value.exit_code == 1
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
@@ -151,7 +220,8 @@ def test_what_cannot_be_quantised_is_refused(made, model: Path, pairs: Path, tmp
     refused(r"must end in \.onnx", to=tmp_path / "small.pt")
     refused("is the model itself", to=model)
     refused("`pairs` must be 2 or more", pairs=1)
-    refused("between 0 and 1", largest_flipped=2.0)
+    refused("`largest_flipped` is a share .* between 0 and 1", largest_flipped=2.0)
+    refused("`largest_loss` is a difference .* between 0 and 1", largest_loss=-0.1)
     refused("a single pair", split="val")
     refused("no layer that could be", of=write_graph(tmp_path / "plain.onnx"))
     network_file = tmp_path / "model.safetensors"
