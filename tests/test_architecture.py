@@ -39,7 +39,7 @@ ONLY_IN = {
     "pydantic": {
         *("card/", "storage/", "data/rasters/", "data/mixture_file.py"),
         "models/file_options.py",
-        *("training/", "evaluation/", "predict/", "ablation/", "view/bodies.py"),
+        *("training/", "evaluation/", "predict/", "ablation/", "view/bodies.py", "batch/"),
     },
     "fastapi": {"view/"},
     "starlette": {"view/"},

@@ -16,6 +16,7 @@ _IMPLIED: Final = {
     "train": {"torch"},
     "smp": {"torch"},
     "export": {"torch", "onnx"},
+    "ray": {"batch"},
     **{f"lite{size}": {"train", "torch"} for size in (0, 1, 2)},
 }
 
@@ -138,6 +139,10 @@ FASTAPI = Requirement("fastapi", "view")
 UVICORN = Requirement("uvicorn", "view")
 #: Writes exported models.
 ONNX = Requirement("onnx", "export")
+#: Archives of scenes: manifests as Parquet, results on object stores, clusters.
+PARQUET = Requirement("pyarrow", "batch")
+FSSPEC = Requirement("fsspec", "batch")
+RAY = Requirement("ray", "ray")
 #: What an import may find missing.
 _ALL = (
     TORCH,
@@ -152,4 +157,6 @@ _ALL = (
     UVICORN,
     Requirement("starlette", "view"),
     Requirement("pyarrow", "parquet"),
+    FSSPEC,
+    RAY,
 )

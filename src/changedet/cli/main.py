@@ -10,6 +10,7 @@ import typer
 from changedet._optional import explained_imports
 from changedet._version import __version__
 from changedet.cli.ablate import ablate
+from changedet.cli.batch import batch
 from changedet.cli.benchmark import app as benchmark_app
 from changedet.cli.calibrate import calibrate
 from changedet.cli.convert import convert
@@ -69,7 +70,7 @@ def _root(
 
 
 _PANELS: Final[Mapping[str, Sequence[Callable[..., object]]]] = {
-    "Find changes": (predict, view, demo),
+    "Find changes": (predict, batch, view, demo),
     "Train": (recipes, calibrate, ensemble),
     "Measure": (evaluate, ablate, report),
     "Model files and results": (models, info, describe, convert, export, quantise, schema),

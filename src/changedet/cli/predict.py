@@ -1,11 +1,12 @@
 """``changedet predict``: turn two rasters, or pairs of images, into change maps."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from changedet._optional import large_imports, require
+from changedet._optional import large_imports
 from changedet.cli import scene_options
 from changedet.cli.completion import complete_method
 from changedet.cli.options import (
@@ -24,13 +25,10 @@ from changedet.cli.options import (
     RuntimeOption,
     TestTimeOption,
     ThresholdOption,
-    band_numbers,
 )
-from changedet.cli.preflight import check_device, check_method
 from changedet.cli.scene_report import findings, repeat_warnings
 from changedet.cli.wording import error_line, say
 from changedet.errors import ChangeDetError
-from changedet.vector.region_text import check_region
 
 if TYPE_CHECKING:
     from changedet.predict.request import SceneRequest
@@ -124,20 +122,8 @@ def predict(
         scene_options.refuse_where_ignored(ctx)
     existing: Existing = "replace" if overwrite else "refuse"
     check_out(out, are_folders=are_scenes and are_folders, existing=existing)
-    check_device(device)
-    method = check_method(
-        model,
-        threshold=threshold,
-        test_time=test_time,
-        kind=kind,
-        gsd_m=gsd,
-        encoder=encoder,
-        encoder_weights=encoder_weights,
-        runtime=runtime,
-        precision=precision,
-        device=device,
-        needs_threshold=True,
-    )
+    # The options by their names, as other commands that predict on rasters have them, too.
+    method = scene_options.check_scoring(ctx.params)
     if not are_scenes:
         _predict_pictures(
             Path(before),
@@ -159,47 +145,11 @@ def predict(
             quiet=quiet,
         )
         return
-    check_region(aoi, region_crs=aoi_crs)
-    limits = scene_options.parse_stretch(stretch)
-    missing = scene_options.parse_nodata(nodata)
-    numbers = {
-        option: band_numbers(option, text)
-        for option, text in (("--bands", bands), ("--bands-after", bands_after))
-    }
-    if polygons == "geoparquet":
-        require("pyarrow.parquet", extra="parquet")
-    from changedet.predict.request import SceneRequest
-    from changedet.vector.files import PolygonOptions
-
-    request = SceneRequest(
+    request = replace(
+        scene_options.common_request(ctx.params, method=method),
         before=before,
         after=after,
-        model=method,
         out=out,
-        threshold=threshold,
-        test_time=test_time,
-        kind=kind,
-        gsd_m=gsd,
-        device=device,
-        runtime=runtime,
-        precision=precision,
-        encoder=encoder,
-        encoder_weights=encoder_weights,
-        batch_size=batch_size,
-        tile_px=tile,
-        overlap_px=overlap,
-        bands=numbers["--bands"],
-        bands_after=numbers["--bands-after"],
-        stretch=limits,
-        nodata=missing,
-        alpha=alpha,
-        resampling=resampling,
-        coregister="global" if coregister else "off",
-        region=aoi,
-        region_crs=aoi_crs,
-        polygons=PolygonOptions(
-            format=polygons, min_area=min_area, fill_holes=fill_holes, simplify_px=simplify
-        ),
         existing=existing,
     )
     try:

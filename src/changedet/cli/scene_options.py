@@ -1,11 +1,20 @@
 """Options of ``changedet predict`` that are for rasters only, and what their words mean."""
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Final, Literal, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 import typer
 
+from changedet._optional import require
+from changedet.cli.options import band_numbers
+from changedet.cli.preflight import check_device, check_method
 from changedet.errors import ConfigError
+from changedet.vector.region_text import check_region
+
+if TYPE_CHECKING:
+    from changedet.predict.request import SceneRequest
 
 _reading: Final = partial(typer.Option, rich_help_panel="Rasters: reading")
 _polygons: Final = partial(typer.Option, rich_help_panel="Rasters: polygons")
@@ -175,3 +184,82 @@ def parse_nodata(text: str) -> float | Literal["auto", "none"]:
         raise ConfigError(
             f"--nodata takes auto, none or a number, such as -9999; got {text!r}"
         ) from error
+
+
+def check_scoring(settings: Mapping[str, Any]) -> str:
+    """Find the model, and refuse options about how it scores that do not apply to it.
+
+    Args:
+        settings: The options of ``changedet predict`` by the names of its parameters.
+
+    Returns:
+        The model file, or the baseline's name.
+
+    Raises:
+        ChangeDetError: As :func:`changedet.cli.preflight.check_method`.
+    """
+    check_device(settings["device"])
+    same = (
+        *("threshold", "test_time", "kind", "encoder", "encoder_weights", "runtime", "precision"),
+        "device",
+    )
+    return check_method(
+        settings["model"],
+        **{name: settings[name] for name in same},
+        gsd_m=settings["gsd"],
+        needs_threshold=True,
+    )
+
+
+def common_request(settings: Mapping[str, Any], *, method: str) -> "SceneRequest":
+    """Check the options for rasters, and make of all options what scenes have in common.
+
+    Args:
+        settings: The options of ``changedet predict`` by the names of its parameters.
+        method: The model file, or the baseline's name.
+
+    Returns:
+        A request without rasters and without a folder.
+
+    Raises:
+        ConfigError: If an option makes no sense.
+        DataError: If the file of an area is not there.
+        MissingExtraError: If a package for the polygons is not installed.
+    """
+    check_region(settings["aoi"], region_crs=settings["aoi_crs"])
+    limits = parse_stretch(settings["stretch"])
+    missing = parse_nodata(settings["nodata"])
+    bands = band_numbers("--bands", settings["bands"])
+    bands_after = band_numbers("--bands-after", settings["bands_after"])
+    if settings["polygons"] == "geoparquet":
+        require("pyarrow.parquet", extra="parquet")
+    from changedet.predict.request import SceneRequest
+    from changedet.vector.files import PolygonOptions
+
+    same = (
+        *("threshold", "test_time", "kind", "device", "runtime", "precision", "encoder"),
+        *("encoder_weights", "batch_size", "alpha", "resampling"),
+    )
+    return SceneRequest(
+        before="",
+        after="",
+        model=method,
+        out=Path(),
+        **{name: settings[name] for name in same},
+        gsd_m=settings["gsd"],
+        tile_px=settings["tile"],
+        overlap_px=settings["overlap"],
+        bands=bands,
+        bands_after=bands_after,
+        stretch=limits,
+        nodata=missing,
+        coregister="global" if settings["coregister"] else "off",
+        region=settings["aoi"],
+        region_crs=settings["aoi_crs"],
+        polygons=PolygonOptions(
+            format=settings["polygons"],
+            min_area=settings["min_area"],
+            fill_holes=settings["fill_holes"],
+            simplify_px=settings["simplify"],
+        ),
+    )

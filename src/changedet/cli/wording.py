@@ -28,6 +28,8 @@ _OPTIONS: Final = {
     "polygons.simplify_px": "--simplify",
     "changed_values": "--changed-value",
     "overrides": "--set",
+    "timeout_s": "--timeout",
+    "back_off_s": "--back-off",
 }
 _POSSIBLE: Final = re.compile(r"(?<=no such option: )(\S+) \(Possible options: (.*)\)")
 _WARNING: Final = re.compile(r"(?:[^\n]*: )?warning\b", re.IGNORECASE)

@@ -22,6 +22,10 @@ _AREA: Final = "the area of interest"
 _NOT_PIXELS: Final = (".aux.xml", ".ovr")
 
 
+class InputChangedError(DataError):
+    """An input was written to while a prediction ran; it may be complete the next time."""
+
+
 class Watch(NamedTuple):
     """The inputs as they were when a prediction began.
 
@@ -71,7 +75,7 @@ class Watch(NamedTuple):
             job: What was settled at the beginning.
 
         Raises:
-            DataError: Naming the input and what has changed.
+            InputChangedError: Naming the input and what has changed.
         """
         for (what, path), state in self.files.items():
             # What was no file at the beginning is none of ours: the numbers of an area.
@@ -125,8 +129,8 @@ def _difference(then: FileState, now: FileState | None) -> str:
     return "" if now.changed_ns == then.changed_ns else "written to meanwhile"
 
 
-def _changed(what: str, location: str, difference: str) -> DataError:
-    return DataError(
+def _changed(what: str, location: str, difference: str) -> InputChangedError:
+    return InputChangedError(
         f"{what} ({without_secrets(location)}) changed while the prediction ran ({difference}), so "
         "nothing is written: results would mix two contents; run the command again when nobody "
         "writes to it"
