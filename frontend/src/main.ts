@@ -60,6 +60,7 @@ function wireControls(controls: Controls): void {
     byId(id).addEventListener(event, ({ target }) => action(target as HTMLInputElement));
   on("modes", "change", () => session?.setMode(controls.mode));
   on("blink", "click", () => session?.blink());
+  on("looked-at", "click", () => void session?.markWindow());
   on("draw", "click", () => session?.draw());
   on("drawing-done", "click", () => session?.drawing.finish());
   on("drawing-cancel", "click", () => session?.drawing.stop());

@@ -184,6 +184,20 @@ def test_what_was_missed_is_drawn_with_the_mouse(scene, view, open_page):
     expect_text(page, "#toast", "crosses itself")
 
 
+def test_what_is_in_view_is_marked_as_looked_at(scene, view, open_page):
+    page = open_page(view(scene / "result"))
+    settle(page)
+    page.click("#looked-at")
+    expect_text(page, "#toast", "counts as looked at")
+    answer = page.request.get(urljoin(page.url, "/api/items/0/review"))
+    (row,) = answer.json()["windows"]
+    assert row["window"] == pytest.approx([0, 0, WIDTH, HEIGHT], abs=1)
+    page.keyboard.press("u")
+    page.wait_for_function(
+        "async () => !(await (await fetch('/api/items/0/review')).json()).windows.length"
+    )
+
+
 def test_everything_can_be_done_with_keys_alone(scene, view, open_page):
     page = open_page(view(scene / "result"))
     settle(page)

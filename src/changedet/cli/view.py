@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from changedet.cli.wording import say
+from changedet.cli.wording import say, with_options
 
 
 def view(
@@ -87,4 +87,4 @@ def view(
         # Not by say(), which hides secrets.
         typer.echo(f"open {address}\nCtrl-C ends it")
 
-    run_viewer(request, say=say, announce=announce)
+    run_viewer(request, say=say, announce=announce, wording=with_options)

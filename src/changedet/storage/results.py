@@ -271,7 +271,10 @@ def read_content(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ResultsError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise ResultsError(f"{path} cannot be read as JSON ({error}); it is damaged") from error
+        raise ResultsError(
+            f"{path} cannot be read as JSON ({error}); it is damaged: put an undamaged copy back, "
+            "or run the command that wrote it again"
+        ) from error
     if not isinstance(content, dict):
         raise ResultsError(f"{path} has no results: expected a JSON object")
     return content

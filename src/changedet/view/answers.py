@@ -28,6 +28,8 @@ from changedet.view.pictures import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from changedet.view.candidates import Order
     from changedet.view.collection import OpenItem
     from changedet.view.geometry import Box
@@ -46,8 +48,10 @@ class TooLargeError(Exception):
     """More was asked for than is computed at once."""
 
 
-def describe_item(number: str, opened: OpenItem, handles: Handles) -> dict[str, Any]:
-    """Say all that a page needs to know of a result."""
+def describe_item(
+    number: str, opened: OpenItem, handles: Handles, *, wording: Callable[[str], str]
+) -> dict[str, Any]:
+    """Say all that a page needs to know of a result, messages in the user's words."""
     item, summary = opened.item, opened.item.summary
     grid = item.grid
     middle = pixel_areas(grid, [Window(grid.height // 2, grid.width // 2, 1, 1)])
@@ -74,9 +78,9 @@ def describe_item(number: str, opened: OpenItem, handles: Handles) -> dict[str, 
         "change_kind": summary.change_kind,
         **_scene_facts(summary),
         "missing": list(problems),
-        "problems": [f"{layer}: {text}" for layer, text in problems.items()],
+        "problems": [f"{layer}: {wording(text)}" for layer, text in problems.items()],
         "remarks": [
-            {"severity": one.severity, "topic": one.topic, "text": one.text}
+            {"severity": one.severity, "topic": one.topic, "text": wording(one.text)}
             for one in summary.remarks
         ],
         "writable": opened.store is not None and opened.store_problem is None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -43,7 +44,12 @@ MaybeNumber = Annotated[float | None, Query(allow_inf_nan=False)]
 
 
 def make_app(
-    collection: Collection, access: Access, *, who: str | None = None, static: Path = STATIC
+    collection: Collection,
+    access: Access,
+    *,
+    who: str | None = None,
+    static: Path = STATIC,
+    wording: Callable[[str], str] = lambda text: text,
 ) -> tuple[Gate, Workers]:
     """Make the application.
 
@@ -52,28 +58,29 @@ def make_app(
         access: Who may ask.
         who: Name of the reviewer, if it was given.
         static: Folder of the pages.
+        wording: Turns messages into words for the user; settings stand in them in backticks.
 
     Returns:
         The application behind its gate, and its threads, to be closed by the caller.
     """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     workers = Workers(collection)
-    app.include_router(_list_routes(workers, access, who=who))
-    app.include_router(_item_routes(workers))
+    app.include_router(_list_routes(workers, access, who=who, wording=wording))
+    app.include_router(_item_routes(workers, wording))
     app.include_router(_tile_routes(workers, TileCache(_CACHE_BYTES)))
     app.include_router(review_routes(workers))
     if static.is_dir():
         app.add_api_route("/", lambda: FileResponse(static / "index.html"), response_model=None)
         app.mount("/", StaticFiles(directory=static))
-    _explain_errors(app)
+    _explain_errors(app, wording)
     return Gate(app, access=access), workers
 
 
-def _explain_errors(app: FastAPI) -> None:
+def _explain_errors(app: FastAPI, wording: Callable[[str], str]) -> None:
     """Answer every error with its status and one sentence as JSON."""
 
     def told(status: int, text: str, **more: object) -> Response:
-        content = json.dumps({"error": " ".join(text.split()), **more})
+        content = json.dumps({"error": wording(" ".join(text.split())), **more})
         return Response(content, status, media_type="application/json")
 
     statuses: dict[type[Exception], int] = {
@@ -116,7 +123,9 @@ def _explain_errors(app: FastAPI) -> None:
     app.add_exception_handler(Exception, bug)
 
 
-def _list_routes(workers: Workers, access: Access, *, who: str | None) -> APIRouter:
+def _list_routes(
+    workers: Workers, access: Access, *, who: str | None, wording: Callable[[str], str]
+) -> APIRouter:
     router = APIRouter()
     collection = workers.collection
 
@@ -128,8 +137,11 @@ def _list_routes(workers: Workers, access: Access, *, who: str | None) -> APIRou
     ) -> Response:
         def work() -> dict[str, Any]:
             numbers = range(len(collection))[offset : offset + limit]
+            entries = [list_item(number, collection.places[number]) for number in numbers]
+            for entry in entries:
+                entry["problem"] = entry["problem"] and wording(entry["problem"])
             return {
-                "items": [list_item(number, collection.places[number]) for number in numbers],
+                "items": entries,
                 "total": len(collection),
                 "base_map": access.base_map,
                 "who": who,
@@ -141,14 +153,16 @@ def _list_routes(workers: Workers, access: Access, *, who: str | None) -> APIRou
     return router
 
 
-def _item_routes(workers: Workers) -> APIRouter:
+def _item_routes(workers: Workers, wording: Callable[[str], str]) -> APIRouter:
     router = APIRouter(prefix="/api/items/{number}")
     handles = workers.collection.handles
 
     @router.get("")
     async def item(request: Request, number: str) -> Response:
         return await workers.answer(
-            request, number, lambda opened: answers.describe_item(number, opened, handles)
+            request,
+            number,
+            lambda opened: answers.describe_item(number, opened, handles, wording=wording),
         )
 
     @router.get("/histogram")

@@ -116,7 +116,7 @@ class Item:
         Raises:
             ImageError: If the file is gone.
         """
-        return signature(self.files[layer])
+        return signature(self.files[layer], is_input=layer in ("before", "after"))
 
     def open_layer(self, layer: Layer) -> LayerReader:
         """Open a layer for one thread.

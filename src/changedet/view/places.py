@@ -38,6 +38,11 @@ def find_results(result: Path) -> list[Place]:
         ResultsError: If the only summary is damaged.
     """
     if result.is_file():
+        if not (result.parent / SUMMARY).is_file():
+            raise DataError(
+                f"{result} is no part of a result; give the folder that `out` named at the "
+                "prediction"
+            )
         result = result.parent
     if not result.is_dir():
         raise DataError(f"there is no file or folder {result}; check the spelling")
@@ -119,8 +124,12 @@ def find_input(location: str, folder: Path) -> str:
     return location
 
 
-def signature(location: str) -> str:
+def signature(location: str, *, is_input: bool) -> str:
     """Say which state of a file is there now; of what is on a server, nothing is known.
+
+    Args:
+        location: Of the file.
+        is_input: Whether it is one of the dates, which may lie elsewhere.
 
     Raises:
         ImageError: If it is gone.
@@ -131,8 +140,9 @@ def signature(location: str) -> str:
     try:
         status = Path(file).stat()
     except OSError as error:
+        remedy = "say where it is now (`before`, `after`)" if is_input else "predict again"
         raise ImageError(
             f"{without_secrets(location)}: cannot be read ({error.strerror}); put the file back, "
-            "or say where it is now (`before`, `after`)"
+            f"or {remedy}"
         ) from error
     return f"{status.st_mtime_ns}-{status.st_size}-{status.st_ino}"

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from changedet.data.file_names import SCENES, is_review
+from changedet.data.file_names import REVIEW, SCENES, is_review
 from changedet.errors import ConfigError, DataError
 from changedet.storage.lock import check_idle
 from changedet.storage.output_folder import claimed, result_folder
@@ -50,6 +50,10 @@ def data_of_run(
             to train on some and validate on others.
         StorageError: If the labels cannot be written.
     """
+    if data is not None and data.name == REVIEW and not data.exists():
+        raise DataError(
+            f"there is no {data}; the first verdict makes it: changedet view {data.parent}"
+        )
     if data is None or not is_review(data):
         yield data
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 import threading
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
-from changedet.errors import ConfigError
+from changedet.errors import ChangeDetError, ConfigError
 from changedet.raster.environment import gdal_environment
 from changedet.view.app import make_app
 from changedet.view.collection import Collection
@@ -54,6 +55,7 @@ def run_viewer(
     *,
     say: Callable[[str], None],
     announce: Callable[[str], None],
+    wording: Callable[[str], str] = lambda text: text,
 ) -> None:
     """Answer browsers until the process is interrupted.
 
@@ -61,6 +63,7 @@ def run_viewer(
         request: What is looked at.
         say: Gets sentences for the user.
         announce: Gets the first address, which holds a secret.
+        wording: Turns messages into words for the user, see :func:`changedet.view.app.make_app`.
 
     Raises:
         ConfigError: If the port is in use, or an option is wrong.
@@ -80,7 +83,7 @@ def run_viewer(
         )
         _tell(collection, request, say=say)
         announce(access.address)
-        app, workers = make_app(collection, access, who=request.who)
+        app, workers = make_app(collection, access, who=request.who, wording=wording)
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -115,6 +118,10 @@ def _tell(
         only = collection.get("0")
         for layer, problem in only.problems(collection.handles).items():
             say(f"warning: {layer} is not shown: {problem}")
+        try:
+            only.candidates(collection.handles)
+        except ChangeDetError as error:
+            say(f"warning: the polygons are not shown: {error}")
         if only.store_problem is not None:
             say(f"warning: {only.store_problem}")
     else:
@@ -145,6 +152,10 @@ def bind(host: str, port: int) -> socket.socket:
         listening.listen()
     except OSError as error:
         listening.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise ConfigError(
+                f"{host} is no address of this machine; choose another `host`"
+            ) from error
         raise ConfigError(
             f"port {port} of {host} cannot be used ({error.strerror}); choose another one "
             "(`port`), or leave it out to get a free one"

@@ -19,6 +19,7 @@ from changedet.errors import DataError
 from changedet.predict.summary import SceneSummary
 from changedet.storage.atomic import write_bytes, write_text
 from changedet.storage.output_folder import Existing, claimed, result_folder
+from changedet.storage.secrets import without_secrets
 from changedet.vector.review_file import polygon_package
 from changedet.view.bodies import CHANGE
 from changedet.view.collection import Collection, absolute_location
@@ -184,7 +185,10 @@ def read_reviews(
             try:
                 item.signature(layer)
             except DataError as error:
-                raise DataError(f"{item.name}: training needs both dates: {error}") from error
+                raise DataError(
+                    f"{item.name}: training needs both dates, and "
+                    f"{without_secrets(item.files[layer])} cannot be read; put the file back"
+                ) from error
         stem = re.sub(r"[^\w.-]+", "_", item.name) or "scene"
         names[stem] += 1
         name = stem if names[stem] == 1 else f"{stem}_{names[stem]}"

@@ -74,13 +74,17 @@ class Client(NamedTuple):
 
 
 @contextmanager
-def serving(result: Path, **options: Any) -> Iterator[Client]:
+def serving(
+    result: Path, *, wording: Callable[[str], str] = str, **options: Any
+) -> Iterator[Client]:
     """Run the server in a thread, as the command does in its process."""
     collection = Collection(result)
     listening = bind("127.0.0.1", 0)
     access = Access("127.0.0.1", listening.getsockname()[1], **options)
     # Pages of its own: the tests are about the server.
-    app, workers = make_app(collection, access, who="Ann", static=_pages(result.parent))
+    app, workers = make_app(
+        collection, access, who="Ann", static=_pages(result.parent), wording=wording
+    )
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="critical", lifespan="off", ws="none", loop="asyncio")
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from changedet.cli.wording import with_options
 from changedet.errors import ChangeDetError, DataError, ResultsError
 from changedet.view.collection import Collection
 from changedet.view.places import find_results
@@ -29,6 +30,12 @@ def test_folder_without_result(tmp_path: Path) -> None:
         Collection(tmp_path / "nowhere")
 
 
+def test_a_file_that_is_no_part_of_a_result(scene: Path) -> None:
+    with pytest.raises(DataError, match="no part of a result"):
+        find_results(scene.parent / "before.tif")
+    assert [place.folder for place in find_results(scene / "score.tif")] == [scene]
+
+
 def test_results_of_another_command(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text(json.dumps({"kind": "evaluation"}))
     with pytest.raises(ResultsError, match="changedet predict"):
@@ -47,6 +54,17 @@ def test_scores_that_are_cut_short_or_gone(scene: Path) -> None:
     path.unlink()
     with pytest.raises(DataError, match=r"score.tif: no such file.*predict again"):
         Collection(scene)
+
+
+def test_messages_come_in_the_words_of_the_user(scene: Path, tmp_path: Path) -> None:
+    move_inputs(scene, tmp_path / "archive")
+    with serving(scene, wording=with_options) as client:
+        assert "(--before, --after)" in client.get(ITEM).json["problems"][0]
+        told = client.get(f"{ITEM}/tiles/before/0/0/0.webp").json["error"]
+        assert "(--before, --after)" in told
+        (scene / "score.tif").rename(scene / "elsewhere.tif")
+        told = client.get(f"{ITEM}/tiles/score/0/0/0.png").json["error"]
+        assert told.endswith("put the file back, or predict again")
 
 
 def test_input_that_was_moved_before(scene: Path, tmp_path: Path) -> None:

@@ -143,6 +143,14 @@ def test_what_is_a_review(scene: Path, tmp_path: Path) -> None:
     assert not is_review(scene)
 
 
+def test_a_review_that_has_not_begun_is_told(scene: Path, tmp_path: Path) -> None:
+    with (
+        pytest.raises(DataError, match="the first verdict makes it: changedet view"),
+        data_of_run(scene / "review.gpkg", tmp_path / "run", mode="new"),
+    ):
+        pass
+
+
 def test_other_data_sets_pass_through(tmp_path: Path) -> None:
     with data_of_run(tmp_path, tmp_path / "run", mode="new") as data:
         assert data == tmp_path

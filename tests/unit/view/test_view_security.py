@@ -115,6 +115,21 @@ def test_port_in_use_is_one_line(scene: Path) -> None:
             run_viewer(request, say=print, announce=print)
     with pytest.raises(ConfigError, match="`host`"):
         bind("no-such-name.invalid", 0)
+    # An address of the documentation, which no machine has.
+    with pytest.raises(ConfigError, match=r"192\.0\.2\.1 is no address .*`host`"):
+        bind("192.0.2.1", 0)
+
+
+def test_damaged_polygons_are_told_at_the_start(scene: Path) -> None:
+    (scene / "polygons.gpkg").write_bytes(b"half a file")
+    said: list[str] = []
+
+    def stop(address: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_viewer(ViewRequest(scene, browser=False), say=said.append, announce=stop)
+    assert any("polygons are not shown" in text and "predict again" in text for text in said)
 
 
 def test_open_addresses_are_told_from_local_ones() -> None:
