@@ -48,7 +48,7 @@ ONLY_IN = {
     "rasterio": {"raster/"},
     "pyogrio": {"vector/"},
     "shapely": {"raster/", "vector/", "predict/", "view/"},
-    "pystac": {"predict/"},
+    "pystac": {"predict/", "batch/"},
     "skimage": {"raster/", "baselines/", "data/training/histogram_matching.py"},
 }
 

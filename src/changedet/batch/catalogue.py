@@ -39,7 +39,7 @@ def open_catalogue(
         pairing: How scenes become pairs; None: the catalogue holds pairs.
         asset: Of scenes, the asset that holds the image; None: ``visual``, or the only one that
             holds data.
-        asset_after: The same of the later scenes; None: `asset`.
+        asset_after: The same of the later scenes; None: ``asset``.
 
     Raises:
         DataError: If it cannot be read, or columns are missing or mean nothing.
@@ -53,8 +53,8 @@ def open_catalogue(
             return PairedScenes(location, pairing, asset=asset, asset_after=asset_after)
         if asset is not None or asset_after is not None:
             raise ConfigError(
-                "asset chooses an asset of scenes that are paired; give before_date, "
-                "after_date or after_catalogue, or remove it"
+                "`asset` chooses an asset of scenes that are paired; give `before_date`, "
+                "`after_date` or `after_catalogue`, or remove it"
             )
         return PairItems(location)
     if pairing is not None or asset is not None or asset_after is not None:

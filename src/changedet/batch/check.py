@@ -118,7 +118,7 @@ def check_catalogue(
     if most_opened is not None and 0 < len(chosen) < usable:
         report.remarks.append(
             f"the rasters of {len(chosen):,} of {usable:,} pairs were opened, chosen by chance; "
-            "check_all opens all of them"
+            "`check_all` opens all of them"
         )
     for place, item, text in _opened(chosen, common, card, workers=workers):
         report.opened += 1
@@ -139,7 +139,7 @@ def require_sound(report: CatalogueReport) -> None:
         return
     first = report.faults[0]
     more = report.fault_count - 1
-    rest = f" (and {more:,} more; check lists them)" if more else ""
+    rest = f" (and {more:,} more; `check` lists them)" if more else ""
     raise DataError(f"{report.name}, {first.place}: {first.text}{rest}")
 
 

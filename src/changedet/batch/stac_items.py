@@ -67,7 +67,7 @@ class StacItem(NamedTuple):
         if key is None or key not in assets:
             there = first_few(list(assets), most=12) or "none"
             asked = "several assets" if name is None and len(assets) > 1 else f"no asset {name!r}"
-            raise DataError(f"has {asked}; name one of {there} in asset")
+            raise DataError(f"has {asked}; name one of {there} in `asset`")
         href = str(assets[key]["href"])
         if href.lower().startswith("file://"):
             return urllib.request.url2pathname(urllib.parse.urlparse(href).path)

@@ -42,12 +42,12 @@ _BEFORE, _AFTER = 0, 1
 class PairingRule:
     """How scenes of two dates become pairs: those of one tile, chosen by their dates.
 
-    Of all pairs of a tile whose later scene is at least `min_gap_days` after the earlier one, the
+    Of all pairs of a tile whose later scene is at least ``min_gap_days`` after the earlier one, the
     nearest to the dates that are given; without dates, those nearest to each other. Of equals, the
     less cloudy one.
 
     Attributes:
-        after: Collection of the later scenes; None: those of the catalogue.
+        after_catalogue: Collection of the later scenes; None: those of the catalogue.
         before_date: Date that the earlier scene is to be near; None: any.
         after_date: The same for the later one.
         within_days: So far from these dates at most; None: any distance.
@@ -60,7 +60,7 @@ class PairingRule:
         ConfigError: If a number makes no sense, or the dates are in the wrong order.
     """
 
-    after: str | None = None
+    after_catalogue: str | None = None
     before_date: datetime | None = None
     after_date: datetime | None = None
     within_days: float | None = None
@@ -72,18 +72,18 @@ class PairingRule:
         for name in ("within_days", "min_gap_days"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < math.inf:
-                raise ConfigError(f"{name} must be 0 or more days, got {value:g}")
+                raise ConfigError(f"`{name}` must be 0 or more days, got {value:g}")
         if self.max_cloud is not None and not 0 <= self.max_cloud <= 100:
-            raise ConfigError(f"max_cloud must be in [0, 100] percent, got {self.max_cloud:g}")
+            raise ConfigError(f"`max_cloud` must be in [0, 100] percent, got {self.max_cloud:g}")
         for name in ("before_date", "after_date"):
             value = getattr(self, name)
             if value is not None and value.tzinfo is None:
                 object.__setattr__(self, name, value.replace(tzinfo=UTC))
         first, last = self.before_date, self.after_date
         if first is not None and last is not None and first >= last:
-            raise ConfigError("before_date must be earlier than after_date; swap them")
+            raise ConfigError("`before_date` must be earlier than `after_date`; swap them")
         if self.within_days is not None and first is None and last is None:
-            raise ConfigError("within_days is from a date; give before_date or after_date")
+            raise ConfigError("`within_days` is from a date; give `before_date` or `after_date`")
 
 
 class PairItems(RowCatalogue):
@@ -117,8 +117,8 @@ class PairItems(RowCatalogue):
             there = first_few(list(item.content.get("assets") or ()), most=12) or "none"
             fault = (
                 f"has the assets {there}, and an item of a pair has before and after; to pair "
-                "scenes of two dates, name dates or a second collection (before_date, "
-                "after_date, after_catalogue)"
+                "scenes of two dates, name dates or a second collection (`before_date`, "
+                "`after_date`, `after_catalogue`)"
             )
             return Row(item.place, None, (fault,))
         return read_values(item.place, values, base=item.base)
@@ -198,7 +198,7 @@ class PairedScenes(RowCatalogue):
             key=attrgetter("seconds", "cloud", "identifier"),
         )
         last = first
-        if rule.after is not None:
+        if rule.after_catalogue is not None:
             last = sorted(
                 (scene for scene in scenes if scene.side == _AFTER),
                 key=attrgetter("seconds", "cloud", "identifier"),
@@ -242,7 +242,8 @@ class PairedScenes(RowCatalogue):
         )
         database.execute("CREATE TABLE faults (place TEXT, fault TEXT)")
         database.execute("CREATE TABLE left_out (reason TEXT)")
-        sides = [self.location, *([self._rule.after] if self._rule.after is not None else [])]
+        later = self._rule.after_catalogue
+        sides = [self.location] if later is None else [self.location, later]
         for side, location in enumerate(sides):
             for item in read_items(location):
                 self._store(database, item, side)
@@ -282,11 +283,11 @@ class PairedScenes(RowCatalogue):
                 f"{alone} tile{'s have' if alone > 1 else ' has'} no two scenes that the rule takes"
             )
         if counts.get("cloudy"):
-            self.remarks.append(f"{counts['cloudy']} scenes are cloudier than max_cloud allows")
+            self.remarks.append(f"{counts['cloudy']} scenes are cloudier than `max_cloud` allows")
         if counts.get("unknown"):
             self.remarks.append(
                 f"{counts['unknown']} scenes do not say how cloudy they are ({_CLOUD}) and are "
-                "left out; remove max_cloud to take them"
+                "left out; remove `max_cloud` to take them"
             )
 
 
@@ -297,7 +298,7 @@ def _tile(properties: dict[str, Any], name: str | None) -> str:
             return "".join(str(value) for value in values)
     there = first_few(sorted(properties), most=12) or "none"
     asked = f"no property {name!r}" if name else "no property that names its tile"
-    raise DataError(f"has {asked}; name one of {there} in tile_property")
+    raise DataError(f"has {asked}; name one of {there} in `tile_property`")
 
 
 def _distance(scene: _Scene, date: datetime | None) -> float:

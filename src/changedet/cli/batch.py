@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 from changedet._optional import FSSPEC, PARQUET, RAY, check_all, large_imports
+from changedet.cli import catalogue_options
 from changedet.cli.options import OverwriteOption, ProgressForm, ProgressOption, QuietOption
 from changedet.cli.prediction_options import with_prediction_options
 from changedet.cli.scene_options import check_scoring, common_request
@@ -41,12 +42,24 @@ def batch(
     ] = None,
     *,
     out: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="FOLDER|URI",
-            help="Where the results go: a folder, or an address such as s3://bucket/folder.",
+            help="Where the results go: a folder, or an address such as s3://bucket/folder.  "
+            "Required, but for --check.",
         ),
-    ],
+    ] = None,
+    check: catalogue_options.CheckOption = False,
+    check_every: catalogue_options.CheckAllOption = False,
+    after_catalogue: catalogue_options.AfterCatalogueOption = None,
+    before_date: catalogue_options.BeforeDateOption = None,
+    after_date: catalogue_options.AfterDateOption = None,
+    within_days: catalogue_options.WithinDaysOption = None,
+    min_gap_days: catalogue_options.MinGapDaysOption = 0.0,
+    max_cloud: catalogue_options.MaxCloudOption = None,
+    tile_property: catalogue_options.TilePropertyOption = None,
+    asset: catalogue_options.AssetOption = None,
+    asset_after: catalogue_options.AssetAfterOption = None,
     engine: Annotated[
         Literal["local", "ray"],
         typer.Option(
@@ -134,6 +147,8 @@ def batch(
     status: Annotated[
         bool, typer.Option("--status", help="Only tell how far the run in --out is.")
     ] = False,
+    collect: catalogue_options.CollectOption = True,
+    collection_crs: catalogue_options.CollectionCrsOption = None,
     overwrite: OverwriteOption = False,
     progress: ProgressOption = "bar",
     quiet: QuietOption = False,
@@ -142,25 +157,50 @@ def batch(
     """Map what changed in an archive of scenes, on this machine or on a Ray cluster.
 
     Each item of the catalogue gets a folder of results, those of changedet predict; it appears
-    when it is complete. manifest.parquet holds one row per item. Run again, only what is missing,
+    when it is complete. manifest.parquet holds one row per item, collection.json (STAC) leads to
+    all results, and polygons.parquet has the polygons of all. Run again, only what is missing,
     failed or changed is done; one bad scene never stops the rest.
     """
     if status:
-        _print_status(out)
+        _print_status(_named(out))
         return
     if catalogue is None:
         raise ConfigError(
             "no catalogue is given; name a table with the columns id, before and after, or use "
             "--status to see how far a run is"
         )
-    check_all([PARQUET, *([FSSPEC] if "://" in out else []), *([RAY] if engine == "ray" else [])])
+    is_check = check or check_every
+    place = _named(out, needed=not is_check)
+    is_address = "://" in place
+    check_all([PARQUET, *([FSSPEC] if is_address else []), *([RAY] if engine == "ray" else [])])
     common = common_request(settings, method=check_scoring(settings))
-    from changedet.batch.catalogue import open_catalogue
+    opened = catalogue_options.open_pairs(
+        catalogue,
+        after_catalogue=after_catalogue,
+        before_date=before_date,
+        after_date=after_date,
+        within_days=within_days,
+        min_gap_days=min_gap_days,
+        max_cloud=max_cloud,
+        tile_property=tile_property,
+        asset=asset,
+        asset_after=asset_after,
+    )
+    if is_check:
+        most = None if check_every else catalogue_options.MOST_OPENED
+        report = catalogue_options.check_pairs(
+            opened, common, most_opened=most, quiet=quiet, form=progress
+        )
+        catalogue_options.print_report(report)
+        if report.faults:
+            raise typer.Exit(_FAILED)
+        return
     from changedet.batch.request import BatchRequest
 
+    catalogue_options.check_crs(collection_crs)
     request = BatchRequest(
         common=common,
-        out=out,
+        out=place,
         engine=engine,
         address=address,
         workers=workers,
@@ -173,35 +213,54 @@ def batch(
         scratch=scratch,
         existing="replace" if overwrite else "refuse",
     )
-    opened = open_catalogue(catalogue)
+    total = catalogue_options.require_sound_rows(opened, common)
     try:
-        tally = _run(request, opened, form=progress, quiet=quiet)
+        tally = _run(request, opened, total=total, form=progress, quiet=quiet)
+        if collect:
+            catalogue_options.collect_results(
+                place, crs=collection_crs, is_new=tally.done > 0, name=opened.name
+            )
     except KeyboardInterrupt:
         typer.echo("stopped; finished items are kept: run the same command again", err=True)
         raise typer.Exit(_INTERRUPTED) from None
     for identifier in tally.repeated[:_SHOWN]:
         say(f"warning: the id {identifier!r} occurs more than once; its first item counts")
     if tally.failed:
-        _print_failures(out)
+        _print_failures(place)
     seconds = max(tally.seconds, 1e-9)
     typer.echo(
         f"{tally.done} done, {tally.unchanged} unchanged, {tally.failed} failed in {seconds:.0f} s "
         f"({tally.mpx / seconds:.2f} Mpx/s)"
     )
-    typer.echo(f"results: {out}")
+    typer.echo(f"results: {place}")
     if tally.failed or tally.repeated:
         raise typer.Exit(_FAILED)
 
 
+def _named(out: str | None, *, needed: bool = True) -> str:
+    """Give the place of the results, "" where none is named or needed."""
+    if out is None and needed:
+        raise ConfigError(
+            "no place for the results is named; add --out with a folder, or an address such as "
+            "s3://bucket/folder"
+        )
+    return out or ""
+
+
 def _run(
-    request: "BatchRequest", catalogue: "Catalogue", *, form: ProgressForm, quiet: bool
+    request: "BatchRequest",
+    catalogue: "Catalogue",
+    *,
+    total: int,
+    form: ProgressForm,
+    quiet: bool,
 ) -> "Tally":
     from changedet.cli.batch_progress import batch_progress
 
     with large_imports():
         from changedet.batch.run import run_batch
     with batch_progress(quiet=quiet, form=form) as display:
-        return run_batch(request, catalogue, watch=display.update)
+        return run_batch(request, catalogue, total=total, watch=display.update)
 
 
 def _print_failures(out: str) -> None:

@@ -246,7 +246,7 @@ class TestPairItems:
 
     def test_scenes_without_a_rule_say_how_they_are_paired(self, tmp_path: Path) -> None:
         path = save_items(tmp_path / "a.json", [stac_item("s", "2020-01-01", {"visual": "1.tif"})])
-        assert re.search("assets visual, .*before and after.*before_date", only_fault(path))
+        assert re.search("assets visual, .*before and after.*`before_date`", only_fault(path))
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -315,7 +315,7 @@ class TestPairing:
         assert [item.id for item in catalogue] == ["A_20190620_20240625", "C_20190601_20200601"]
         assert catalogue.remarks == [
             "1 tile has no two scenes that the rule takes",
-            "1 scenes are cloudier than max_cloud allows",
+            "1 scenes are cloudier than `max_cloud` allows",
         ]
 
     def test_within_days_and_gap(self, scenes: Path) -> None:
@@ -342,7 +342,7 @@ class TestPairing:
             for tile, date in (("A", "2024-06-01"), ("B", "2024-06-01"), ("C", "2018-01-01"))
         ]
         other = save_items(tmp_path / "later.json", later)
-        rule = PairingRule(after=str(other))
+        rule = PairingRule(after_catalogue=str(other))
         catalogue = open_catalogue(scenes, pairing=rule, asset="visual", asset_after="image")
         assert pairs_of(catalogue) == {
             "A": ("A2019-06-20.tif", "A.tif"),
@@ -385,7 +385,7 @@ class TestPairing:
         path = save_items(tmp_path / "scenes.json", items)
         rows = list(open_catalogue(path, pairing=PairingRule()).rows())
         assert "names its tile" in rows[0].faults[0]
-        assert "name one of red, blue in asset" in rows[1].faults[0]
+        assert "name one of red, blue in `asset`" in rows[1].faults[0]
 
     def test_rules_that_make_no_sense(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="max_cloud"):

@@ -130,7 +130,7 @@ def test_all_faults_are_listed_with_their_rows(check, card: ModelCard) -> None:
     report = check("a,1.tif,", "x/y,1.tif,2.tif", "c,gone.tif,2.tif")
     assert [fault.place for fault in report.faults] == ["row 2", "row 3", "row 4"]
     assert (report.rows, report.opened) == (3, 1)
-    with pytest.raises(DataError, match=r"row 2: after is empty.* \(and 2 more; check lists"):
+    with pytest.raises(DataError, match=r"row 2: after is empty.* \(and 2 more; `check` lists"):
         require_sound(report)
 
 
