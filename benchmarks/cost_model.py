@@ -1,0 +1,310 @@
+"""What an archive takes: hours, workers, storage and money, and what is in the way first.
+
+    python benchmarks/cost_model.py measure --model buildings --work /tmp/cost --out measured.json
+    python benchmarks/cost_model.py tables --measured measured.json --area 1e6 --gsd 0.5
+
+``measure`` runs `changedet batch` on made scenes: one worker on scenes of two sizes, from whose
+times it takes the speed, what every scene costs besides, and the start-up. From these it predicts
+another run (other sizes, other number of workers), makes it, and says how far off that was.
+
+``tables`` prints hours, storage and money of an archive in Markdown for several numbers of workers.
+What no run can tell (prices, bandwidths, how well files are compressed) is a parameter.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One worker as it was measured.
+
+    Attributes:
+        mpx_per_s: Millions of pixels a second, from file to file, without what every scene costs.
+        scene_s: What every scene costs besides: opening, shift, polygons, moving the results.
+        start_s: From the command to the first scene.
+        cpus: Cores that it takes.
+        gpus: GPUs that it takes; workers may share one.
+    """
+
+    mpx_per_s: float
+    scene_s: float
+    start_s: float
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Pairs of scenes.
+
+    Attributes:
+        km2: Area, in square kilometres.
+        gsd_m: Side of a pixel on the ground, in metres.
+        side_px: Height and width of a scene, in pixels.
+        overlap: Share of a scene that its neighbours show as well.
+        read_bytes_per_px: Of both dates in their files, for each pixel of the map.
+        written_bytes_per_px: Of the results.
+    """
+
+    km2: float
+    gsd_m: float
+    side_px: int = 10_000
+    overlap: float = 0.05
+    read_bytes_per_px: float = 3.0
+    written_bytes_per_px: float = 1.2
+
+    @property
+    def mpx(self) -> float:
+        """Millions of pixels of all scenes."""
+        return self.km2 / self.gsd_m**2 / (1.0 - self.overlap)
+
+    @property
+    def scene_mpx(self) -> float:
+        """Millions of pixels of a scene."""
+        return self.side_px**2 / 1e6
+
+    @property
+    def scenes(self) -> int:
+        """Number of pairs."""
+        return math.ceil(self.mpx / self.scene_mpx)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Machines and what they cost.
+
+    Attributes:
+        workers: How many work at once.
+        worker_mb_per_s: What one worker can read, in 10^6 bytes a second.
+        store_mb_per_s: What the store gives to all of them together.
+        driver_scenes_per_s: Scenes that the driver can hand out and write down.
+        cpu_hour: Price of a core for an hour.
+        gpu_hour: Price of a GPU for an hour, without its machine's cores.
+        gb_month: Price of 10^9 bytes of results for a month.
+        read_gb: Price of reading 10^9 bytes: 0 in the region of the store.
+    """
+
+    workers: int
+    worker_mb_per_s: float = 50.0
+    store_mb_per_s: float = 5_000.0
+    driver_scenes_per_s: float = 100.0
+    cpu_hour: float = 0.05
+    gpu_hour: float = 1.00
+    gb_month: float = 0.023
+    read_gb: float = 0.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What comes out.
+
+    Attributes:
+        hours: From the command to the last result.
+        worker_hours: Of all workers together.
+        read_tb: Read from the store, in 10^12 bytes.
+        stored_tb: Results.
+        money: For workers and reading; without storage.
+        month: For the storage of the results for a month.
+        per_1000_km2: ``money`` by area.
+        bottleneck: What takes the most time.
+    """
+
+    hours: float
+    worker_hours: float
+    read_tb: float
+    stored_tb: float
+    money: float
+    month: float
+    per_1000_km2: float
+    bottleneck: str
+
+
+def estimate(worker: Worker, archive: Archive, cluster: Cluster) -> Estimate:
+    """Predict a run.
+
+    Reading goes on beside scoring, so the slower of the two counts; what every scene costs besides
+    comes on top. Scenes are handed out one by one, so the last ones leave workers idle.
+    """
+    scoring = archive.scene_mpx / worker.mpx_per_s
+    megabytes = archive.scene_mpx * archive.read_bytes_per_px
+    own = megabytes / cluster.worker_mb_per_s
+    shared = megabytes * cluster.workers / cluster.store_mb_per_s
+    slowest = max(scoring, own, shared)
+    scene = slowest + worker.scene_s
+    rounds = math.ceil(archive.scenes / cluster.workers)
+    driver = archive.scenes / cluster.driver_scenes_per_s
+    seconds = worker.start_s + max(rounds * scene, driver)
+    parts = {
+        "scoring": scoring,
+        "reading, at a worker": own,
+        "reading, at the store": shared,
+        "what every scene costs": worker.scene_s,
+        "the driver": driver / max(rounds, 1),
+    }
+    worker_hours = seconds * cluster.workers / 3600
+    read = archive.scenes * megabytes / 1e6
+    stored = archive.scenes * archive.scene_mpx * archive.written_bytes_per_px / 1e6
+    price = worker.cpus * cluster.cpu_hour + worker.gpus * cluster.gpu_hour
+    money = worker_hours * price + read * 1e3 * cluster.read_gb
+    return Estimate(
+        hours=seconds / 3600,
+        worker_hours=worker_hours,
+        read_tb=read,
+        stored_tb=stored,
+        money=money,
+        month=stored * 1e3 * cluster.gb_month,
+        per_1000_km2=money / archive.km2 * 1e3,
+        bottleneck=max(parts, key=lambda name: parts[name]),
+    )
+
+
+def seconds_of(worker: Worker, sides_px: Sequence[int], *, workers: int) -> float:
+    """Predict a run over scenes of these sizes that are handed out in this order."""
+    free = [worker.start_s] * workers
+    for side in sides_px:
+        index = free.index(min(free))
+        free[index] += worker.scene_s + side**2 / 1e6 / worker.mpx_per_s
+    return max(free)
+
+
+def fit(seconds: dict[int, Sequence[float]]) -> tuple[float, float]:
+    """Find speed and what every scene costs from times of scenes of two sizes.
+
+    Args:
+        seconds: Of single scenes, by their side in pixels.
+
+    Returns:
+        Millions of pixels a second, and seconds.
+    """
+    (small, few), (large, many) = (
+        (side**2 / 1e6, sum(times) / len(times)) for side, times in sorted(seconds.items())
+    )
+    per_mpx = (many - few) / (large - small)
+    return 1.0 / per_mpx, max(0.0, few - small * per_mpx)
+
+
+def main() -> None:
+    """Measure, or print tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    measuring = commands.add_parser("measure")
+    measuring.add_argument("--model", required=True)
+    measuring.add_argument("--work", type=Path, required=True)
+    measuring.add_argument("--out", type=Path, required=True)
+    measuring.add_argument("--sizes", type=int, nargs=2, default=(768, 2048))
+    measuring.add_argument("--check-size", type=int, default=1536)
+    measuring.add_argument("--workers", type=int, default=2)
+    printing = commands.add_parser("tables")
+    printing.add_argument("--measured", type=Path, required=True)
+    printing.add_argument("--area", type=float, default=1e6, help="km2")
+    printing.add_argument("--gsd", type=float, default=0.5, help="m")
+    printing.add_argument("--workers", type=int, nargs="+", default=(64, 256, 1024, 4096))
+    for name in ("worker_mb_per_s", "store_mb_per_s", "cpu_hour", "gpu_hour", "gb_month"):
+        printing.add_argument(f"--{name.replace('_', '-')}", type=float)
+    options = parser.parse_args()
+    if options.command == "measure":
+        found = measure(options)
+        options.out.write_text(json.dumps(found, indent=2) + "\n")
+        print(json.dumps(found, indent=2))
+        return
+    worker = Worker(**json.loads(options.measured.read_text())["worker"])
+    given = {
+        field.name: getattr(options, field.name)
+        for field in fields(Cluster)
+        if getattr(options, field.name, None) is not None and field.name != "workers"
+    }
+    clusters = [Cluster(count, **given) for count in options.workers]
+    print(table(worker, Archive(options.area, options.gsd), clusters))
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure one worker, predict another run, and make it."""
+    small, large = options.sizes
+    times: dict[int, Sequence[float]] = {}
+    starts = []
+    for side, count in ((small, 4), (large, 3)):
+        wall, scenes = run_batch(options, f"one_{side}", [side] * count, workers=1)
+        # The first scene of a process finds nothing warm.
+        times[side] = scenes[1:]
+        starts.append(wall - sum(scenes))
+    speed, per_scene = fit(times)
+    worker = Worker(speed, per_scene, sum(starts) / len(starts))
+    sides = [options.check_size] * (4 * options.workers)
+    predicted = seconds_of(worker, sides, workers=options.workers)
+    wall, _ = run_batch(options, "check", sides, workers=options.workers)
+    return {
+        "model": Path(options.model).name,
+        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+        "worker": asdict(worker),
+        "check": {
+            "scenes": len(sides),
+            "side_px": options.check_size,
+            "workers": options.workers,
+            "predicted_s": round(predicted, 1),
+            "measured_s": round(wall, 1),
+            "error": round(predicted / wall - 1.0, 3),
+        },
+    }
+
+
+def run_batch(
+    options: argparse.Namespace, name: str, sides: Sequence[int], *, workers: int
+) -> tuple[float, list[float]]:
+    """Run `changedet batch` with one thread a worker; give its time and those of the scenes."""
+    import pyarrow.parquet
+    from scene_memory import write_scene
+
+    work: Path = options.work / name
+    work.mkdir(parents=True, exist_ok=True)
+    rows = ["id,before,after"]
+    for number, side in enumerate(sides):
+        # The same pixels would be in the system's memory.
+        paths = [work / f"{date}_{number}.tif" for date in ("before", "after")]
+        for date, path in enumerate(paths):
+            if not path.is_file():
+                write_scene(path, side, seed=2 * number + date)
+        rows.append(f"s{number},{paths[0].name},{paths[1].name}")
+    (work / "pairs.csv").write_text("\n".join(rows) + "\n")
+    out = work / f"out_{time.time():.0f}"
+    command = [
+        *(sys.executable, "-m", "changedet", "batch", str(work / "pairs.csv")),
+        *("--model", options.model, "--out", str(out), "--quiet"),
+        *("--workers", str(workers), "--threads", "1"),
+    ]
+    start = time.monotonic()
+    subprocess.run(command, check=True, stdout=sys.stderr)
+    wall = time.monotonic() - start
+    table = pyarrow.parquet.read_table(out / "manifest.parquet", columns=["seconds", "started"])
+    return wall, table.sort_by("started")["seconds"].to_pylist()
+
+
+def table(worker: Worker, archive: Archive, clusters: Sequence[Cluster]) -> str:
+    """Give a Markdown table of an archive, a line for each cluster."""
+    lines = [
+        "| Workers | Hours | Worker hours | Read | Results | Money | per 1,000 km² "
+        "| Storage a month | In the way first |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for cluster in clusters:
+        found = estimate(worker, archive, cluster)
+        lines.append(
+            f"| {cluster.workers:,} | {found.hours:,.1f} | {found.worker_hours:,.0f} "
+            f"| {found.read_tb:.1f} TB | {found.stored_tb:.1f} TB | {found.money:,.0f} "
+            f"| {found.per_1000_km2:.2f} | {found.month:,.0f} | {found.bottleneck} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
