@@ -10,7 +10,7 @@ from changedet._optional import ONNX, ONNX_RUNTIME, check_all
 from changedet.card import is_exported
 from changedet.errors import ConfigError
 from changedet.export.request import item_path
-from changedet.storage.onnx_file import is_quantised
+from changedet.storage.onnx_file import stated_facts
 from changedet.storage.output_folder import check_result_file
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def check_quantisation(request: QuantisationRequest) -> None:
             f"{model} is not an exported model; export it first (`changedet export`), and quantise "
             "the new file"
         )
-    if is_quantised(model):
+    if stated_facts(model).is_int8:
         raise ConfigError(f"{model} is quantised already; give the file that it was made from")
     if out.suffix != ".onnx":
         raise ConfigError(f"a quantised model must end in .onnx, got {out.name!r}; rename it")

@@ -16,7 +16,7 @@ from changedet.choices import check_choice
 from changedet.errors import CheckpointError, ConfigError
 from changedet.inference.devices import check_device_name
 from changedet.inference.graph_scorer import GraphScorer
-from changedet.storage.onnx_file import INPUT, OUTPUT, is_quantised, read_facts
+from changedet.storage.onnx_file import INPUT, OUTPUT, read_facts, stated_facts
 from changedet.storage.text import is_file
 from changedet.types import Arithmetic, Runtime
 
@@ -83,21 +83,35 @@ def settle_runtime(
             f"exported models are computed on the CPU, not on {device!r}; remove `device`, or give "
             "the model file that it was exported from (.safetensors)"
         )
-    chosen = _installed(precision, path) if runtime == "auto" else runtime
+    right = _right_in(path)
+    chosen = _installed(precision, right) if runtime == "auto" else runtime
     _GRAPH_RUNTIMES[chosen].check()
+    if chosen not in right:
+        raise CheckpointError(
+            f"{path} computes in 8 bits, and its scores were not found to be right in {chosen}; "
+            "remove `runtime` and `precision`, or use the model that it was made from"
+        )
     if chosen != "openvino":
         _refuse_bf16(precision, "only OpenVINO computes in bf16 on a CPU")
     return chosen
 
 
-def _installed(precision: Arithmetic, path: Path) -> GraphRuntime:
+def _right_in(path: Path) -> tuple[GraphRuntime, ...]:
+    """Name the runtimes that give a file's scores, fastest first."""
+    names = tuple(_GRAPH_RUNTIMES)
+    facts = stated_facts(path) if is_file(path) else None
+    if facts is None or not facts.is_int8:
+        return names
+    # In 8 bits, ONNX Runtime's scores are the ones that decide whether a file is written.
+    compared = facts.int8_runtimes or names
+    return tuple(name for name in names[::-1] if name in compared)
+
+
+def _installed(precision: Arithmetic, right: tuple[GraphRuntime, ...]) -> GraphRuntime:
     """Choose the fastest runtime that is installed; the message names one where none is."""
-    able = [name for name in _GRAPH_RUNTIMES if precision == "float32" or name == "openvino"]
-    if len(able) > 1 and is_file(path) and is_quantised(path):
-        # Of quantised graphs, ONNX Runtime's scores are the ones that were compared.
-        able.reverse()
+    able = [name for name in right if precision == "float32" or name == "openvino"] or [*right]
     there = [name for name in able if _GRAPH_RUNTIMES[name].is_installed]
-    return (there or able[::-1])[0]
+    return (there or [name for name in _GRAPH_RUNTIMES if name in able][::-1])[0]
 
 
 def _refuse_bf16(precision: Arithmetic, reason: str) -> None:
@@ -130,12 +144,6 @@ def open_graph(
         MissingExtraError: If the runtime is not installed.
     """
     card, facts = read_card(path), read_facts(path)
-    if facts.int8_runtimes and runtime not in facts.int8_runtimes:
-        raise CheckpointError(
-            f"{path} computes in 8 bits, and its scores were not found to be right in "
-            f"{_GRAPH_RUNTIMES[runtime].module}; remove `runtime`, or quantise the model again "
-            f"(`changedet quantise`) where {_GRAPH_RUNTIMES[runtime].module} is installed"
-        )
     graph = OnnxGraph(path, facts) if runtime == "onnx" else OpenVinoGraph(path, facts, precision)
     return GraphScorer(graph, card, test_time=test_time, kind=kind, source=str(path))
 

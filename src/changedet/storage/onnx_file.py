@@ -207,15 +207,15 @@ def read_facts(path: Path) -> GraphFacts:
     )
 
 
-def is_quantised(path: Path) -> bool:
-    """Tell whether most of an exported model is computed in 8 bits.
+def stated_facts(path: Path) -> GraphFacts:
+    """Read what a file says of its graph, which is not looked at: without its shapes.
 
     Raises:
         CheckpointError: If it is no file of this package.
     """
     file = read_onnx(path)
     _check_origin(file)
-    return _stated(file).is_int8
+    return _stated(file)
 
 
 def _check_origin(file: OnnxFile) -> None:

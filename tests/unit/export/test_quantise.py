@@ -16,7 +16,7 @@ import onnx
 import changedet
 from changedet._optional import OPENVINO
 from changedet.card import read_card
-from changedet.errors import CheckpointError, ConfigError, DataError, ExportError
+from changedet.errors import CheckpointError, ConfigError, DataError, ExportError, MissingExtraError
 from changedet.export.layers import layers_in_8_bits
 from changedet.inference.detector import load
 from changedet.inference.runtimes import OnnxGraph, OpenVinoGraph, settle_runtime
@@ -154,6 +154,12 @@ def test_a_runtime_whose_scores_are_wrong_refuses_the_file(
     with pytest.raises(CheckpointError, match="not found to be right in openvino; remove"):
         load(report.out, runtime="openvino")
     assert load(report.out).runtime == "onnx (int8)"
+    monkeypatch.setattr(
+        "changedet._optional.Requirement.is_installed",
+        property(lambda one: one.module != "onnxruntime"),
+    )
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[onnx\]'"):
+        load(report.out)
 
 
 def spoiled(monkeypatch, spoil) -> None:
