@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -12,7 +13,9 @@ from changedet.choices import nearest
 from changedet.data.file_names import find_mixture
 from changedet.errors import ConfigError
 from changedet.evaluation.request import EvaluationRequest
+from changedet.training.launch import read_launch
 from changedet.training.request import TrainRequest, check_request
+from changedet.training.restart import settle_restart
 from changedet.view.review_of_run import data_of_run
 
 if TYPE_CHECKING:
@@ -52,6 +55,8 @@ def train(
 ) -> TrainedModel:
     """Train a model, as ``changedet train`` does.
 
+    A script that torchrun starts several times trains one model in all its processes together.
+
     Example:
         >>> trained = changedet.train("pairs", "run", settings={"training.epochs": 2})
         >>> detector = changedet.load(trained.path)
@@ -76,22 +81,27 @@ def train(
         StorageError: If results cannot be written.
         MissingExtraError: If a package that training needs is not installed.
     """
-    place = Path(out)
-    with data_of_run(None if data is None else Path(data), place, mode=mode, say=say) as labelled:
-        request = TrainRequest(
-            out=place,
-            data=labelled,
-            recipe=None if recipe is None else str(recipe),
-            overrides=_as_overrides(settings),
-            init=None if init is None else Path(init),
-            start_epoch=start_epoch,
-            device=device,
-            mode=mode,
-        )
-        check_request(request)
+    launch = read_launch()
+    request = TrainRequest(
+        out=Path(out),
+        data=None if data is None else Path(data),
+        recipe=None if recipe is None else str(recipe),
+        overrides=_as_overrides(settings),
+        init=None if init is None else Path(init),
+        start_epoch=start_epoch,
+        device=device,
+        mode=mode,
+    )
+    with contextlib.ExitStack() as stack:
+        # Of several processes the first one settles what is asked for, and where the data is.
+        if launch.is_main:
+            request = settle_restart(request, launch)
+            labelled = data_of_run(request.data, request.out, mode=request.mode, say=say)
+            request = replace(request, data=stack.enter_context(labelled))
+            check_request(request)
         from changedet.training.run import run_training
 
-        outcome = run_training(request, callbacks=callbacks, say=say)
+        outcome = run_training(request, callbacks=callbacks, say=say, launch=launch)
     best = request.out / "best.safetensors"
     return TrainedModel(best if best.is_file() else None, outcome.progress, outcome.signal)
 

@@ -178,7 +178,8 @@ def _plan_run(request: AblationRequest, table: AblationTable, row: Row, *, seed:
         command = request.describe_training(recipe_of(table, row), changes)
     tree = config.model_dump(mode="json")
     # Of no effect on the model, and unknown to ablations of earlier versions.
-    del tree["training"]["max_heatmaps"]
+    for name in ("max_heatmaps", "sync_batch_norm"):
+        del tree["training"][name]
     if config.training.select_by == "mean":
         del tree["training"]["select_by"]
     if not config.teacher.models:

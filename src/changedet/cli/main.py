@@ -33,6 +33,7 @@ from changedet.cli.train_arguments import TrainCommand
 from changedet.cli.view import view
 from changedet.cli.wording import error_line, paragraphs, print_help_of_group, usage_line
 from changedet.errors import ChangeDetError, ConfigError
+from changedet.training.launch import VOICE
 
 _INTERRUPTED: Final = 130
 # What the parser refuses; Typer has it from Click, or from its own copy of Click.
@@ -88,6 +89,12 @@ for entry in [
     entry.help = paragraphs(str(getattr(entry.callback, "__doc__", "")))
 
 
+def _tell(line: str) -> None:
+    """Print what is wrong, unless another of the processes that train together does."""
+    if sys.argv[1:2] != ["train"] or VOICE.is_heard():
+        typer.echo(f"changedet: {line}", err=True)
+
+
 def main() -> None:
     """Run the command line and exit: 0 done, 1 a check failed, 2 the user's mistake."""
     with guarded_streams(), ended_by_signals():
@@ -95,10 +102,10 @@ def main() -> None:
             with explained_imports():
                 code = app(standalone_mode=False, prog_name="changedet")
         except ChangeDetError as error:
-            typer.echo(f"changedet: {error_line(error)}", err=True)
+            _tell(error_line(error))
             sys.exit(error.exit_code)
         except _UsageError as error:
-            typer.echo(f"changedet: {usage_line(error, sys.argv[1:])}", err=True)
+            _tell(usage_line(error, sys.argv[1:]))
             sys.exit(2)
         except OSError as error:
             if "--install-completion" in sys.argv[1:]:

@@ -1,7 +1,10 @@
 """``changedet train``: train a model from a recipe on a folder of pairs."""
 
+import os
+import warnings
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -19,6 +22,7 @@ from changedet.cli.train_arguments import with_short_forms
 from changedet.cli.wording import speaker
 
 if TYPE_CHECKING:
+    from changedet.training.launch import Launch
     from changedet.training.request import TrainRequest
 
 
@@ -88,45 +92,62 @@ def train(
     Ctrl-C saves the run, and --resume continues exactly where it stopped.
     """
     from changedet.storage.lock import check_idle
+    from changedet.training.launch import read_launch
     from changedet.training.request import TrainRequest
+    from changedet.training.restart import settle_restart
     from changedet.view.review_of_run import data_of_run
 
-    check_idle(out)
-    mode: Literal["new", "resume", "overwrite"] = (
-        "resume" if resume else "overwrite" if overwrite else "new"
+    launch = read_launch()
+    if launch.is_main and not launch.restarts:
+        check_idle(out)
+    request = TrainRequest(
+        out=out,
+        data=data,
+        recipe=config,
+        overrides=with_short_forms(
+            overrides or (),
+            {
+                "--epochs": epochs,
+                "--batch-size": batch_size,
+                "--lr": lr,
+                "--bands": band_numbers("--bands", bands),
+                "--bands-after": band_numbers("--bands-after", bands_after),
+            },
+        ),
+        init=None if init is None else Path(init),
+        start_epoch=start_epoch,
+        device=device,
+        mode="resume" if resume else "overwrite" if overwrite else "new",
     )
-    with data_of_run(data, out, mode=mode, say=speaker(quiet=quiet)) as labelled:
-        _train(
-            TrainRequest(
-                out=out,
-                data=labelled,
-                recipe=config,
-                overrides=with_short_forms(
-                    overrides or (),
-                    {
-                        "--epochs": epochs,
-                        "--batch-size": batch_size,
-                        "--lr": lr,
-                        "--bands": band_numbers("--bands", bands),
-                        "--bands-after": band_numbers("--bands-after", bands_after),
-                    },
-                ),
-                init=None if init is None else Path(init),
-                start_epoch=start_epoch,
-                device=device,
-                mode=mode,
-            ),
-            quiet=quiet,
-        )
+    if launch.world > 1:
+        # Once for each process PyTorch would say that it looks for unused weights, as it is to.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    if not launch.is_main:
+        _follow(request, launch)
+    request = settle_restart(request, launch)
+    with data_of_run(request.data, out, mode=request.mode, say=speaker(quiet=quiet)) as labelled:
+        _train(replace(request, data=labelled), launch, quiet=quiet)
 
 
-def _train(request: "TrainRequest", *, quiet: bool) -> None:
+def _follow(request: "TrainRequest", launch: "Launch") -> NoReturn:
+    """Train beside the first process, which says what there is to say and settles the request."""
+    warnings.simplefilter("ignore")
+    from changedet.training.run import run_training
+
+    outcome = run_training(request, launch=launch)
+    raise typer.Exit(0 if outcome.signal is None else 128 + outcome.signal)
+
+
+def _train(request: "TrainRequest", launch: "Launch", *, quiet: bool) -> None:
     """Check, train, and say how it ended."""
     from changedet.training.config import trains_on_validation
+    from changedet.training.launch import check_batch
     from changedet.training.request import check_request
 
     out = request.out
-    settings = check_request(request).data
+    settled = check_request(request)
+    check_batch(settled.training.batch_size, world=launch.world)
+    settings = settled.data
     if request.data is not None and request.mode != "resume":
         from changedet.data.index import check_splits
 
@@ -140,11 +161,12 @@ def _train(request: "TrainRequest", *, quiet: bool) -> None:
     from changedet.training.run import run_training
 
     with TrainingDisplay(quiet=quiet) as display:
-        outcome = run_training(request, callbacks=[display], say=display.say)
+        outcome = run_training(request, callbacks=[display], say=display.say, launch=launch)
     if outcome.signal is not None:
+        program = "changedet" if launch.world == 1 else "torchrun … -m changedet"
         typer.echo(
             f"changedet: stopped at epoch {outcome.progress.epoch}, batch "
-            f"{outcome.progress.batch}, saved; resume with: changedet train --out {out} --resume",
+            f"{outcome.progress.batch}, saved; resume with: {program} train --out {out} --resume",
             err=True,
         )
         raise typer.Exit(128 + outcome.signal)

@@ -16,7 +16,7 @@ from changedet.data.labelled import LabelledPair
 from changedet.data.labels.scan import LabelEncoding
 from changedet.data.mixture_index import leave_out
 from changedet.data.training.pairs import PairDataset
-from changedet.data.training.sampling import EpochSampler
+from changedet.data.training.sampling import EpochBatches
 from changedet.data.training.transforms import PairSample
 from changedet.errors import ConfigError
 from changedet.kinds import ANY
@@ -202,7 +202,9 @@ def build_loader(
     pixel_type: PixelType = "uint8",
     fill: Normalisation | None = None,
     gsd_m: float | None = None,
-) -> tuple[DataLoader[PairSample], EpochSampler]:
+    rank: int = 0,
+    world: int = 1,
+) -> tuple[DataLoader[PairSample], EpochBatches]:
     """Make the training batches and the sampler that orders them.
 
     Args:
@@ -213,6 +215,8 @@ def build_loader(
         pixel_type: Kind of the stored values.
         fill: Statistics of the model, whose means stand where a scene holds no image.
         gsd_m: Ground sample distance of the images in metres; the sets of a mixture have their own.
+        rank: Number of this process, whose share of every batch is loaded.
+        world: Number of processes that train together.
     """
     dataset = PairDataset(
         pairs,
@@ -229,12 +233,17 @@ def build_loader(
         gsd_m=gsd_m,
         working_gsd_m=config.data.working_gsd_m,
     )
-    sampler = EpochSampler(len(dataset), seed=config.training.seed)
+    sampler = EpochBatches(
+        len(dataset),
+        batch_size=config.training.batch_size,
+        seed=config.training.seed,
+        rank=rank,
+        world=world,
+    )
     workers = config.data.workers
     loader: DataLoader[PairSample] = DataLoader(
         dataset,
-        batch_size=config.training.batch_size,
-        sampler=sampler,
+        batch_sampler=sampler,
         num_workers=workers,
         persistent_workers=workers > 0,
         # Forked workers would share the parent's network connections.

@@ -86,6 +86,8 @@ class TrainingRecord(DatasetStatistics, Results):
         threads: Threads that PyTorch computed with on the CPU.
         precision: Numbers that the network trains with, in words; null: not recorded.
         teachers: Model files that teach it; empty for none.
+        processes: Processes that began it together; it may go on with another number.
+        job: Tells the call of torchrun that began it, or went on with it; null without one.
     """
 
     kind: Literal["training"] = "training"
@@ -94,6 +96,8 @@ class TrainingRecord(DatasetStatistics, Results):
     threads: int
     precision: str | None = None
     teachers: tuple[TeacherFile, ...] = ()
+    processes: int = 1
+    job: str | None = None
 
 
 def measure_dataset(

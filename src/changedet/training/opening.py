@@ -16,8 +16,15 @@ from changedet.training.validation import choose_heatmaps
 _MOMENTS = 2
 
 
-def device_note(device: torch.device) -> str:
+def device_note(device: torch.device, *, processes: int = 1) -> str:
     """Say where a run computes."""
+    own = _own_device(device)
+    if processes == 1:
+        return own
+    return f"{own}; {processes} processes share every batch"
+
+
+def _own_device(device: torch.device) -> str:
     if device.type == "cuda":
         return f"device: {device} ({torch.cuda.get_device_name(device)})"
     if device.type == "cpu":

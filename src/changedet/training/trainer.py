@@ -5,32 +5,34 @@ random draw is a function of (seed, epoch, batch) or of (seed, epoch, sample ind
 that was killed and resumed ends with the very weights of one that was not.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from changedet.data.training.sampling import EpochSampler
+from changedet.data.training.sampling import EpochBatches
 from changedet.data.training.transforms import PairSample
 from changedet.errors import TrainingError
-from changedet.kinds import KindOfChange
 from changedet.losses.distillation import TaughtLoss
 from changedet.losses.supervision import BranchLoss
-from changedet.metrics.histogram import ScoreHistogram
 from changedet.models.base import ChangeModel
 from changedet.nn.normaliser import normalise
 from changedet.training.averaging import AveragedModel
 from changedet.training.callbacks import LogRow, SetScore, TrainingCallback, ValidationEvent
 from changedet.training.checkpoint import TrainingPosition, save_checkpoint
+from changedet.training.objective import Objective
 from changedet.training.ranks import OneProcess, Ranks
 from changedet.training.schedule import Schedule
 from changedet.training.teacher import Teacher
-from changedet.types import Normalisation
+from changedet.training.validation_result import SetValidation as SetValidation
+from changedet.training.validation_result import Validation as Validation
+from changedet.types import IGNORED, Normalisation
 
 # Apart from the streams that samples and their order draw from (data/sampling.py).
 _DROPOUT_STREAM = (2,)
@@ -51,6 +53,7 @@ class TrainerSettings:
         autocast: bf16 where the device is faster with it; None: float32.
         keep: Which validated model is handed on: the best, or the last where the validation split
             is trained on and can choose none.
+        sync_batch_norm: Whether batch norms see the batches of all processes; one has all.
     """
 
     epochs: int
@@ -64,46 +67,7 @@ class TrainerSettings:
     clip_norm: float | None = None
     autocast: torch.dtype | None = None
     keep: Literal["best", "last"] = "best"
-
-
-class SetValidation(NamedTuple):
-    """What was found on one data set of a mixture.
-
-    Attributes:
-        name: Of the set.
-        kind: Kind of change that it labels.
-        histogram: Its counts, of calibrated scores.
-        f1: F1 at the threshold of its kind.
-        best_f1: F1 at the best threshold of its own.
-    """
-
-    name: str
-    kind: str
-    histogram: ScoreHistogram
-    f1: float
-    best_f1: float
-
-
-class Validation(NamedTuple):
-    """What a validation found.
-
-    Attributes:
-        histogram: The counts.
-        f_score: Max-F1, by which models are chosen; on a mixture of data sets the mean of their F1
-            at the thresholds of their kinds, or the lowest.
-        threshold: Score to store with the model; that of the first kind of change.
-        roc_auc: Area under the ROC curve.
-        sets: What was found on each data set of a mixture.
-        kinds: The kinds of change, each with its temperature and threshold; empty without a
-            mixture.
-    """
-
-    histogram: ScoreHistogram
-    f_score: float
-    threshold: float
-    roc_auc: float
-    sets: tuple[SetValidation, ...] = ()
-    kinds: tuple[KindOfChange, ...] = ()
+    sync_batch_norm: bool = True
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error: somebody asked the run to stop
@@ -134,14 +98,13 @@ class TrainingParts:
 
     Attributes:
         model: Holds the weights that are optimised, saved and averaged.
-        loader: Batches in the order of ``sampler``; the last batch of an epoch may be smaller.
+        loader: Batches in the order of ``sampler``, of each the share of this process.
+        sampler: Says which samples make up a batch; the last one of an epoch may be smaller.
         names: Files of each pair, by sample index, for messages.
         export: Writes the model that is evaluated, with the threshold of a validation, to a path.
         average: Moving average of the model's weights, which is then what is validated and
             exported; None: the model itself.
         teacher: Says what it sees in each sample, which ``loss`` then takes beside the labels.
-        called: What training batches go through where that is not the model itself but a wrapper
-            of it, such as ``DistributedDataParallel``, which has other names in its state.
     """
 
     model: ChangeModel
@@ -149,14 +112,13 @@ class TrainingParts:
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     loader: DataLoader[PairSample]
-    sampler: EpochSampler
+    sampler: EpochBatches
     names: Sequence[str]
     normalisation: Normalisation
     validate: Validator
     export: Callable[[Path, Validation, TrainingPosition], None]
     average: AveragedModel | None = None
     teacher: Teacher | None = None
-    called: nn.Module | None = None
 
 
 class Trainer:
@@ -171,7 +133,7 @@ class Trainer:
         should_stop: Asked after every step; True ends the run with :class:`Interrupted`, in all
             processes at the same step.
         ranks: The processes that train this model together. Only the main one writes files and
-            tells callbacks; the sampler of each must walk through its own share of the epoch.
+            tells callbacks; the sampler of each must walk through its own share of the batches.
     """
 
     def __init__(
@@ -193,9 +155,7 @@ class Trainer:
         self.callbacks = callbacks if self.ranks.is_main else ()
         self.should_stop = should_stop
         self.batches = len(parts.loader)
-        self._batch_size = parts.loader.batch_size or 1
-        self._length = len(parts.sampler)
-        self._called = parts.model if parts.called is None else parts.called
+        self._called: nn.Module = parts.model
         self._pending: list[tuple[Tensor, dict[str, Tensor]]] = []
         self._saved_step = 0
 
@@ -217,6 +177,15 @@ class Trainer:
         """
         devices = [self.device.index or 0] if self.device.type == "cuda" else []
         self._saved_step = progress.step
+        self._called = self.ranks.wrap(
+            Objective(
+                self.parts.model,
+                self.parts.loss,
+                autocast=self.settings.autocast,
+                whole=self.ranks.whole,
+            ),
+            sync_batch_norm=self.settings.sync_batch_norm,
+        )
         with torch.random.fork_rng(devices=devices):
             for callback in self.callbacks:
                 callback.on_start(progress, batches=self.batches, epochs=self.settings.epochs)
@@ -233,39 +202,39 @@ class Trainer:
         if progress.batch >= self.batches:
             return
         self._called.train()
-        self.parts.sampler.set_epoch(
-            progress.epoch, start=min(progress.batch * self._batch_size, self._length)
-        )
+        self.parts.sampler.set_epoch(progress.epoch, start=progress.batch)
         for sample in self.parts.loader:
             rate = self._set_learning_rate(progress)
             self._train_batch(sample, progress)
             progress.batch += 1
             progress.step += 1
-            self._tell_batch(sample, progress, rate)
+            self._tell_batch(progress, rate)
             if progress.batch % self.settings.accumulate == 0 or progress.batch == self.batches:
                 self._after_step(progress)
 
     def _train_batch(self, sample: PairSample, progress: TrainingPosition) -> None:
-        torch.manual_seed(_batch_seed(self.settings.seed, progress, rank=self.ranks.rank))
+        torch.manual_seed(_batch_seed(self.settings.seed, progress))
         before, after = (
             image.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
             for image in (sample.before, sample.after)
         )
         lesson = () if self.parts.teacher is None else (self.parts.teacher(before, after),)
         before, after = normalise(before, after, self.parts.normalisation)
-        loss = self.parts.loss
-        autocast = self.settings.autocast
-        with torch.autocast(self.device.type, dtype=autocast, enabled=autocast is not None):
-            output = self._called(before, after, branches=loss.branches, levels=loss.levels)
         label = sample.label.to(self.device, non_blocking=True)
         # Several kinds of change: the maps of the network come pair by pair, too.
         label = label.flatten(0, 1) if label.dim() > _MAPS else label
-        sums = loss.sums(output, label, *lesson)
-        terms = loss.combine(sums, whole=self.ranks.whole(sums))
+        sampler = self.parts.sampler
+        own = sampler.own_size(progress.batch)
+        self.ranks.attend(own=own, whole=sampler.size(progress.batch))
+        if not own:
+            label = torch.full_like(label, IGNORED)
         # Of the batches of this optimiser step, of which the last one of an epoch may have fewer.
         first = progress.batch - progress.batch % self.settings.accumulate
         size = min(self.settings.accumulate, self.batches - first)
-        (terms.total / size).backward()  # type: ignore[no-untyped-call]
+        ends_step = progress.batch + 1 == first + size
+        with contextlib.nullcontext() if ends_step else self.ranks.apart(self._called):
+            terms = self._called(before, after, label, *lesson)
+            (terms.total / size).backward()
         self._pending.append(
             (
                 sample.index,
@@ -278,9 +247,7 @@ class Trainer:
         # On a GPU each look at a loss makes the host wait, so there they are looked at in bulk.
         if self.device.type == "cpu" or len(self._pending) >= self.settings.log_every:
             self._flush(progress)
-        if (
-            progress.batch + 1
-        ) % self.settings.accumulate == 0 or progress.batch + 1 == self.batches:
+        if ends_step:
             self._step_optimizer(progress)
 
     def _step_optimizer(self, progress: TrainingPosition) -> None:
@@ -312,6 +279,9 @@ class Trainer:
 
     def _validate(self, progress: TrainingPosition) -> None:
         self._flush(progress)
+        # Without synchronised batch norms each process has running statistics of its own.
+        judged = self.parts.model if self.parts.average is None else self.parts.average.module
+        self.ranks.copy_from_main(judged.buffers())
         try:
             result = self.parts.validate(progress)
         except StopRequested:
@@ -375,7 +345,9 @@ class Trainer:
         ).tolist()
         for (indices, _), row in zip(self._pending, values, strict=True):
             if not np.isfinite(row).all():
-                files = ", ".join(self.parts.names[i] for i in indices.tolist())
+                shares = self.ranks.gather(indices.tolist())
+                numbers = dict.fromkeys(number for share in shares for number in share)
+                files = ", ".join(self.parts.names[number] for number in numbers)
                 raise TrainingError(
                     f"the loss is not finite in epoch {progress.epoch} (losses {row}); the batch's "
                     f"files: {files}; check them, or lower optimizer.lr or set training.clip_norm"
@@ -385,9 +357,10 @@ class Trainer:
             progress.loss_count += 1
         self._pending.clear()
 
-    def _tell_batch(self, sample: PairSample, progress: TrainingPosition, rate: float) -> None:
+    def _tell_batch(self, progress: TrainingPosition, rate: float) -> None:
+        pairs = self.parts.sampler.size(progress.batch - 1)
         for callback in self.callbacks:
-            callback.on_batch(progress, pairs=len(sample.index))
+            callback.on_batch(progress, pairs=pairs)
         if progress.step % self.settings.log_every and progress.batch != self.batches:
             return
         self._flush(progress)
@@ -413,10 +386,8 @@ class Trainer:
         return rate
 
 
-def _batch_seed(seed: int, progress: TrainingPosition, *, rank: int) -> int:
-    # Of the first process it is what a single one draws.
-    own = (rank,) if rank else ()
+def _batch_seed(seed: int, progress: TrainingPosition) -> int:
     entropy = np.random.SeedSequence(
-        [seed, progress.epoch, progress.batch, *own], spawn_key=_DROPOUT_STREAM
+        [seed, progress.epoch, progress.batch], spawn_key=_DROPOUT_STREAM
     )
     return int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1))

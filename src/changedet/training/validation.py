@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,8 @@ class RunValidator:
             device: Where the model is.
             folder: Gets the heat maps.
             should_stop: Asked after every pair.
-            ranks: The processes that train together, each of which validates all pairs; one that
-                is asked to stop stops all of them at the same pair.
+            ranks: The processes that train together. Each scores a share of the pairs, and all
+                get the counts of all of them; one that is asked to stop stops all of them.
         """
         self.model = model
         self.pairs = pairs
@@ -91,8 +92,7 @@ class RunValidator:
         drawn: dict[int, NDArray[np.float16]] = {}
 
         def keep(scored: ScoredPair) -> None:
-            if self.ranks.any(self.should_stop()):
-                raise StopRequested
+            self._stop_if_asked()
             if scored.number in numbers:
                 # Until the threshold is known; half precision is more than 256 colours need.
                 drawn[scored.number] = scored.score.astype(np.float16)
@@ -100,27 +100,56 @@ class RunValidator:
         sets = by_set(self.pairs)
         if sets:
             counted = {
-                name: self._count(
-                    [self.pairs[place] for place in places],
-                    member=member_of(self.pairs[places[0]]),
-                    on_score=_renumbered(keep, places),
-                )
+                name: self._count(places, member=member_of(self.pairs[places[0]]), on_score=keep)
                 for name, places in sets.items()
             }
             result = judge_sets(counted, self._members(sets), self.config)
         else:
-            result = judge(self._count(self.pairs, member=None, on_score=keep))
-        threshold = result.threshold
-        folder = self.folder / f"{progress.epoch}_{progress.batch}_heatmaps"
-        for number, score in drawn.items():
-            name = self.pairs[number].name.replace("/", "_")
-            write_png(folder / f"{name}.png", heatmap(score, threshold=threshold))
+            result = judge(self._count(range(len(self.pairs)), member=None, on_score=keep))
+        shares = self.ranks.gather(drawn)
+        if self.ranks.is_main:
+            folder = self.folder / f"{progress.epoch}_{progress.batch}_heatmaps"
+            for number, score in sorted(item for share in shares for item in share.items()):
+                name = self.pairs[number].name.replace("/", "_")
+                write_png(folder / f"{name}.png", heatmap(score, threshold=result.threshold))
         return result
 
+    def _stop_if_asked(self) -> None:
+        if self.ranks.any(self.should_stop()):
+            raise StopRequested
+
     def _count(
-        self, pairs: Sequence[LabelledPair], *, member: MixtureSet | None, on_score: OnScore
+        self, places: Sequence[int], *, member: MixtureSet | None, on_score: OnScore
     ) -> ScoreHistogram:
-        """Count the scores of some pairs: of the kind that their set labels, at its zoom."""
+        """Count the scores of some pairs: of the kind that their set labels, at its zoom.
+
+        Whole batches are dealt to the processes in turn, so that batches hold the same pairs
+        however many processes there are.
+        """
+        world = self.ranks.world
+        size = max(8, self.config.training.batch_size // world)
+        shares = [_share(places, size, rank=rank, world=world) for rank in range(world)]
+        own = shares[self.ranks.rank]
+        histogram = None
+        if own:
+            histogram = self._count_own(own, member=member, batch_size=size, on_score=on_score)
+        # As often as the process that has most pairs: all ask each other at every pair.
+        for _ in range(max(map(len, shares)) - len(own)):
+            self._stop_if_asked()
+        if world == 1 and histogram is not None:
+            return histogram
+        counted = [part for part in self.ranks.gather(histogram) if part is not None]
+        order = np.argsort([place for share in shares for place in share])
+        return reduce(ScoreHistogram.merge, counted).subset(order.tolist())
+
+    def _count_own(
+        self,
+        places: Sequence[int],
+        *,
+        member: MixtureSet | None,
+        batch_size: int,
+        on_score: OnScore,
+    ) -> ScoreHistogram:
         reader = PairReader(
             self.facts.label, self.config.model.in_channels, self.facts.normalisation
         )
@@ -134,15 +163,21 @@ class RunValidator:
         zoom = self.facts.zoom_of(member, self.config.data.working_gsd_m)
         return count_scores(
             scorer.zoomed(zoom),
-            reader.read_ahead(pairs),
-            batch_size=max(8, self.config.training.batch_size),
+            reader.read_ahead([self.pairs[place] for place in places]),
+            batch_size=batch_size,
             mode=self.config.data.evaluation,
-            on_score=on_score,
+            on_score=_renumbered(on_score, places),
         )
 
     def _members(self, sets: Mapping[str, Sequence[int]]) -> list[MixtureSet]:
         found = (member_of(self.pairs[places[0]]) for places in sets.values())
         return [member for member in found if member is not None]
+
+
+def _share(places: Sequence[int], size: int, *, rank: int, world: int) -> list[int]:
+    """Take the places that one of several processes counts: every N-th run of ``size`` of them."""
+    starts = range(rank * size, len(places), world * size)
+    return [place for start in starts for place in places[start : start + size]]
 
 
 def _renumbered(on_score: OnScore, places: Sequence[int]) -> OnScore:

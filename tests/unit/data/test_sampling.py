@@ -1,6 +1,6 @@
 import pytest
 
-from changedet.data.training.sampling import EpochSampler, SampleKey
+from changedet.data.training.sampling import EpochBatches, EpochSampler, SampleKey
 from changedet.errors import ConfigError, DataError
 
 
@@ -59,45 +59,51 @@ def test_bad_input_is_named():
         sampler.set_epoch(0, start=5)
 
 
-def epoch_of(rank, world, *, length=23, epoch=3, start=0):
-    sampler = EpochSampler(length, seed=5, rank=rank, world=world)
-    sampler.set_epoch(epoch, start=start)
-    return [key.index for key in sampler]
+def batches_of(rank, world, *, length=23, batch_size=6, epoch=3, start=0):
+    batches = EpochBatches(length, batch_size=batch_size, seed=5, rank=rank, world=world)
+    batches.set_epoch(epoch, start=start)
+    return [[key.index for key in batch] for batch in batches]
 
 
-@pytest.mark.parametrize("world", [1, 2, 4, 23])
-def test_processes_part_the_epoch_among_them_and_drop_less_than_one_sample_each(world):
-    shares = [epoch_of(rank, world) for rank in range(world)]
-    assert {len(share) for share in shares} == {23 // world}
-    drawn = [index for share in shares for index in share]
-    assert len(set(drawn)) == len(drawn) == 23 // world * world
-    assert set(drawn) <= set(range(23))
+def test_the_batches_of_one_process_are_the_order_of_the_epoch():
+    sampler = EpochSampler(23, seed=5)
+    sampler.set_epoch(3)
+    batches = batches_of(0, 1)
+    assert [len(batch) for batch in batches] == [6, 6, 6, 5]
+    assert [index for batch in batches for index in batch] == [key.index for key in sampler]
 
 
-def test_other_samples_are_dropped_in_another_epoch():
-    dropped = [
-        set(range(23)) - {i for rank in range(4) for i in epoch_of(rank, 4, epoch=epoch)}
-        for epoch in range(4)
-    ]
-    assert len({frozenset(indices) for indices in dropped}) > 1
+@pytest.mark.parametrize("world", [2, 3, 4, 6])
+def test_processes_part_every_batch_among_them_and_drop_nothing(world):
+    shares = [batches_of(rank, world) for rank in range(world)]
+    sampler = [EpochBatches(23, batch_size=6, seed=5, rank=r, world=world) for r in range(world)]
+    for number, whole in enumerate(batches_of(0, 1)):
+        sizes = [one.own_size(number) for one in sampler]
+        assert sum(sizes) == sampler[0].size(number) == len(whole)
+        assert max(sizes) - min(sizes) <= 1
+        drawn = [share[number] for share, size in zip(shares, sizes, strict=True) if size]
+        assert sorted(index for own in drawn for index in own) == sorted(whole)
 
 
-def test_batches_of_two_processes_make_up_the_batch_of_one():
-    single, size = epoch_of(0, 1), 3
-    shares = [epoch_of(rank, 2) for rank in range(2)]
-    for first in range(0, 9, size):
-        together = {i for share in shares for i in share[first : first + size]}
-        assert together == set(single[2 * first : 2 * (first + size)])
+def test_a_process_without_a_share_of_the_last_batch_keeps_step_with_its_first_sample():
+    whole = batches_of(0, 1, length=13)
+    assert len(whole[-1]) == 1
+    for rank in (1, 2):
+        assert batches_of(rank, 3, length=13)[-1] == whole[-1]
+        batches = EpochBatches(13, batch_size=6, seed=5, rank=rank, world=3)
+        assert (batches.own_size(2), batches.size(2)) == (0, 1)
 
 
-def test_a_process_goes_on_within_its_own_share():
-    assert epoch_of(1, 4, start=2) == epoch_of(1, 4)[2:]
-    with pytest.raises(ConfigError, match=r"start must be in \[0, 5\]"):
-        epoch_of(1, 4, start=6)
+def test_a_process_goes_on_with_a_batch_whatever_the_number_of_processes_before():
+    assert batches_of(1, 4, start=2) == batches_of(1, 4)[2:]
+    batches = EpochBatches(23, batch_size=6, seed=5)
+    assert len(batches) == 4
+    with pytest.raises(ConfigError, match=r"start must be in \[0, 4\]"):
+        batches.set_epoch(1, start=5)
 
 
 def test_an_impossible_rank_is_named():
     with pytest.raises(ConfigError, match=r"rank must be in \[0, 2\)"):
-        EpochSampler(5, seed=0, rank=2, world=2)
-    with pytest.raises(DataError, match="4 processes need at least as many pairs, got 3"):
-        EpochSampler(3, seed=0, rank=0, world=4)
+        EpochBatches(5, batch_size=2, seed=0, rank=2, world=2)
+    with pytest.raises(ConfigError, match="batch_size must be at least 4, the number of proc"):
+        EpochBatches(30, batch_size=3, seed=0, rank=0, world=4)

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from changedet.data.training.sampling import EpochSampler
+from changedet.data.training.sampling import EpochBatches
 from changedet.data.training.transforms import PairSample
 from changedet.errors import TrainingError
+from changedet.losses.loss_sum import add_sums
 from changedet.losses.registry import LossOptions, build_pixel_losses
 from changedet.losses.supervision import BranchLoss
 from changedet.metrics.histogram import ScoreHistogram
@@ -100,7 +101,7 @@ class Run:
         self.model = Linear()
         self.f_scores = list(f_scores)
         ranks = OneProcess() if ranks is None else ranks
-        sampler = EpochSampler(LENGTH, seed=0, rank=ranks.rank, world=getattr(ranks, "world", 1))
+        sampler = EpochBatches(LENGTH, batch_size=2, seed=0, rank=ranks.rank, world=ranks.world)
         parts = TrainingParts(
             model=self.model,
             loss=BranchLoss(
@@ -108,7 +109,7 @@ class Run:
             ),
             optimizer=torch.optim.SGD(self.model.parameters(), lr=0.1),
             schedule=TableSchedule(((9, 0.1),), 9),
-            loader=DataLoader(Pairs(), batch_size=2, sampler=sampler),
+            loader=DataLoader(Pairs(), batch_sampler=sampler),
             sampler=sampler,
             names=[f"pair_{i}.png" for i in range(LENGTH)],
             normalisation=AS_STORED,
@@ -157,9 +158,9 @@ class Run:
 
 def batches(epoch=1):
     """What the loader of one process gives in an epoch."""
-    sampler = EpochSampler(LENGTH, seed=0)
+    sampler = EpochBatches(LENGTH, batch_size=2, seed=0)
     sampler.set_epoch(epoch)
-    return list(DataLoader(Pairs(), batch_size=2, sampler=sampler))
+    return list(DataLoader(Pairs(), batch_sampler=sampler))
 
 
 def gradient(model, samples):
@@ -327,28 +328,28 @@ def test_a_wrapper_is_called_and_the_model_in_it_is_saved(tmp_path):
             self.module = module
             self.calls = 0
 
-        def forward(self, *images, **wanted):
+        def forward(self, *batch):
             self.calls += 1
-            return self.module(*images, **wanted)
+            return self.module(*batch)
 
-    run = Run(tmp_path)
-    wrapper = Wrapper(run.model)
-    wrapped = Trainer(
-        replace(run.trainer.parts, called=wrapper),
-        run.trainer.settings,
-        folder=tmp_path,
-        device=CPU,
-    )
-    wrapped.fit(TrainingPosition())
+    class Wrapping(OneProcess):
+        def wrap(self, module, *, sync_batch_norm):
+            assert sync_batch_norm
+            self.wrapper = Wrapper(module)
+            return self.wrapper
+
+    ranks = Wrapping()
+    run = Run(tmp_path, ranks=ranks)
+    run.fit()
     plain = Run(tmp_path / "plain")
     plain.fit()
-    assert wrapper.calls == 3
+    assert ranks.wrapper.calls == 3
     assert run.weights == plain.weights
-    assert wrapped.last_path.read_bytes() == plain.trainer.last_path.read_bytes()
+    assert run.trainer.last_path.read_bytes() == plain.trainer.last_path.read_bytes()
 
 
-class SecondOfTwo:
-    """The second process of two; ``other`` gives what the first one has, call by call."""
+class SecondOfTwo(OneProcess):
+    """The second process of two, which is told of the first one what a test says."""
 
     rank, world, is_main = 1, 2, False
 
@@ -360,15 +361,12 @@ class SecondOfTwo:
         self.asked += 1
         return flag or self.asked == self.stops_at
 
-    def whole(self, sums):
-        return None
-
 
 def test_a_process_beside_the_main_one_writes_and_tells_nothing(tmp_path):
     run = Run(tmp_path, ranks=SecondOfTwo(), validate_every=1, checkpoint_every=1)
     position = run.fit()
-    # It validates, too, so that it knows the best figure; two batches of its three samples.
-    assert run.events == ["validate", "validate"]
+    # It validates, too, so that it knows the best figure; one sample of each of three batches.
+    assert run.events == ["validate", "validate", "validate"]
     assert position.best_files == ["best_1_1.safetensors"]
     assert list(tmp_path.iterdir()) == []
 
@@ -380,33 +378,63 @@ def test_all_processes_stop_where_one_was_asked_to(tmp_path):
     assert stop.value.progress.step == 1
 
 
-def test_two_processes_train_as_one_with_batches_of_twice_the_size(tmp_path):
-    # Their gradients are added, as they are between real processes.
-    class Gathered(OneProcess):
-        def __init__(self, rank, other):
-            self.rank, self.is_main, self.world = rank, rank == 0, 2
-            self.other = other
+class OneOfSeveral(OneProcess):
+    """A process whose loss is divided by the sums of all; gradients are added up by the test."""
 
-        def whole(self, sums):
-            return {part: (loss + self.other[part]).detach() for part, loss in sums.items()}
+    def __init__(self, rank, world, others):
+        self.rank, self.is_main, self.world = rank, rank == 0, world
+        self.others = others
+        self.attended = []
 
-    def sums_of(rank):
-        run = Run(tmp_path / f"{rank}", ranks=Gathered(rank, {}))
-        loader, sampler = run.trainer.parts.loader, run.trainer.parts.sampler
+    def whole(self, sums):
+        for other in self.others:
+            sums = add_sums(sums, other)
+        return {part: loss.detach() for part, loss in sums.items()}
+
+    def attend(self, *, own, whole):
+        self.attended.append((own, whole))
+
+
+@pytest.mark.parametrize(("batch", "world"), [(2, 2), (4, 2), (4, 3)])
+def test_the_gradients_of_processes_add_up_to_that_of_one_with_the_whole_batch(batch, world):
+    # Odd samples count half their pixels, so that a mean of means would be another loss.
+    def shared(rank):
+        return EpochBatches(LENGTH, batch_size=batch, seed=0, rank=rank, world=world)
+
+    def sample_of(rank):
+        sampler = shared(rank)
         sampler.set_epoch(1)
-        sample = next(iter(loader))
-        return run.trainer.parts.loss.sums(run.model(sample.before, sample.after), sample.label)
+        return next(iter(DataLoader(Pairs(), batch_sampler=sampler)))
 
+    loss = BranchLoss(
+        build_pixel_losses({"bce": 1.0}, LossOptions()), branch_weights={"fused": 1.0}
+    )
+    model = Linear()
+    samples = [sample_of(rank) for rank in range(world)]
+    sums = [loss.sums(model(one.before, one.after), one.label) for one in samples]
+    for own in sums:
+        whole = {part: value.detach() for part, value in add_sums(*sums).items()}
+        loss.combine(own, whole=whole).total.backward(retain_graph=True)
+    one = EpochBatches(LENGTH, batch_size=batch, seed=0)
+    one.set_epoch(1)
+    together = next(iter(DataLoader(Pairs(), batch_sampler=one)))
+    slopes = [p.grad.item() for p in model.parameters()]
+    assert slopes == pytest.approx(gradient(Linear(), [together]), rel=1e-5)
+
+
+def test_a_process_without_a_share_of_a_batch_has_no_weight_in_it(tmp_path):
+    ranks = OneOfSeveral(1, 2, [])
+    run = Run(tmp_path, ranks=ranks)
+    sampler = EpochBatches(3, batch_size=2, seed=0, rank=1, world=2)
+    run.use(sampler=sampler, loader=DataLoader(Pairs(), batch_sampler=sampler))
+    run.trainer.batches = len(sampler)
     slopes = []
-    for rank in (0, 1):
-        run = Run(tmp_path / f"{rank}", ranks=Gathered(rank, sums_of(1 - rank)), epochs=1)
-        before = run.weights
-        run.trainer.should_stop = lambda: True
-        with pytest.raises(Interrupted):
-            run.fit()
-        slopes.append([(old - new) / 0.1 for old, new in zip(before, run.weights, strict=True)])
-    # The first two batches of one process make up what both see in their first.
-    sampler = EpochSampler(LENGTH, seed=0)
-    sampler.set_epoch(1)
-    (double, *_) = DataLoader(Pairs(), batch_size=4, sampler=sampler)
-    assert np.add(*slopes) == pytest.approx(gradient(Linear(), [double]), rel=1e-4)
+    after_backward = run.trainer._step_optimizer
+    run.trainer._step_optimizer = lambda progress: (
+        slopes.append([p.grad.item() for p in run.model.parameters()]),
+        after_backward(progress),
+    )
+    run.fit()
+    assert ranks.attended == [(1, 2), (0, 1)]
+    assert any(slopes[0])
+    assert slopes[1] == [0.0, 0.0]

@@ -98,36 +98,22 @@ class EpochSampler(Sampler[SampleKey]):
 
     Call :meth:`set_epoch` before each epoch; until then the sampler stands at epoch 0.
 
-    Of several processes that train together, each takes every N-th sample of that order: the n-th
-    batches of B samples of N processes hold what the n-th batch of N * B samples of one process
-    holds. All get equally many samples; the remainder, fewer than N samples and others in each
-    epoch, is dropped.
-
     Args:
         length: Number of samples.
         seed: Seed of the run, at least 0.
-        rank: Number of this process, in [0, world).
-        world: Number of processes.
 
     Raises:
-        DataError: If there are no samples, or fewer than processes.
-        ConfigError: If the seed is negative, or there is no such rank.
+        DataError: If there are no samples.
+        ConfigError: If the seed is negative.
     """
 
-    def __init__(self, length: int, *, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(self, length: int, *, seed: int) -> None:
         if length < 1:
             raise DataError(f"there must be at least one pair to draw from, got {length}")
         if seed < 0:
             raise ConfigError(f"seed must be 0 or more, got {seed}")
-        if not 0 <= rank < world:
-            raise ConfigError(f"rank must be in [0, {world}), the number of processes, got {rank}")
-        if length < world:
-            raise DataError(f"{world} processes need at least as many pairs, got {length}")
-        self._total = length
-        self._length = length // world
+        self._length = length
         self._seed = seed
-        self._rank = rank
-        self._world = world
         self._epoch = 0
         self._start = 0
 
@@ -136,8 +122,8 @@ class EpochSampler(Sampler[SampleKey]):
 
         Args:
             epoch: Epoch, at least 0.
-            start: Number of this process's samples at the front that are left out, because an
-                interrupted run has already seen them: [0, length // world].
+            start: Number of samples at the front that are left out, because an interrupted run
+                has already seen them: [0, length].
 
         Raises:
             ConfigError: If either is out of range.
@@ -155,8 +141,95 @@ class EpochSampler(Sampler[SampleKey]):
         return self._length - self._start
 
     def __iter__(self) -> Iterator[SampleKey]:
-        entropy = np.random.SeedSequence([self._seed, self._epoch], spawn_key=_ORDER_STREAM)
-        order = np.random.default_rng(entropy).permutation(self._total)
-        own = order[self._rank :: self._world][: self._length]
         epoch = self._epoch
-        return (SampleKey(epoch, int(index)) for index in own[self._start :])
+        return (SampleKey(epoch, int(index)) for index in self.order()[self._start :])
+
+    def order(self) -> npt.NDArray[np.intp]:
+        """Tell the indices of all samples in the order of the epoch, (length,)."""
+        entropy = np.random.SeedSequence([self._seed, self._epoch], spawn_key=_ORDER_STREAM)
+        return np.random.default_rng(entropy).permutation(self._length)
+
+
+class EpochBatches(Sampler[list[SampleKey]]):
+    """Cut the order of an epoch into batches, and every batch into the shares of the processes.
+
+    The n-th batch holds the same samples however many processes share it, so that a run is a
+    function of its settings alone and can go on with another number of processes. Of a batch every
+    N-th sample belongs to one of N processes: shares differ by one sample at most. The last batch
+    of an epoch may have fewer samples than there are processes; those without a share get the
+    batch's first sample, to keep step with the others, and :meth:`own_size` is 0 for them.
+
+    Call :meth:`set_epoch` before each epoch; until then it stands at epoch 0.
+
+    Args:
+        length: Number of samples.
+        batch_size: Samples of a batch, of all processes together.
+        seed: Seed of the run, at least 0.
+        rank: Number of this process, in [0, world).
+        world: Number of processes, at most ``batch_size``.
+
+    Raises:
+        DataError: If there are no samples.
+        ConfigError: If a number is out of range.
+    """
+
+    def __init__(
+        self, length: int, *, batch_size: int, seed: int, rank: int = 0, world: int = 1
+    ) -> None:
+        if not 0 <= rank < world:
+            raise ConfigError(f"rank must be in [0, {world}), the number of processes, got {rank}")
+        if batch_size < world:
+            raise ConfigError(
+                f"batch_size must be at least {world}, the number of processes, got {batch_size}"
+            )
+        self._samples = EpochSampler(length, seed=seed)
+        self._total = length
+        self._batch_size = batch_size
+        self._rank = rank
+        self._world = world
+        self._epoch = 0
+        self._start = 0
+
+    def set_epoch(self, epoch: int, *, start: int = 0) -> None:
+        """Choose the epoch that the next iteration walks through.
+
+        Args:
+            epoch: Epoch, at least 0.
+            start: Number of batches at the front that are left out, because an interrupted run
+                has already seen them.
+
+        Raises:
+            ConfigError: If either is out of range.
+        """
+        self._samples.set_epoch(epoch)
+        if not 0 <= start <= self._batches:
+            raise ConfigError(
+                f"start must be in [0, {self._batches}], the number of batches, got {start}"
+            )
+        self._epoch = epoch
+        self._start = start
+
+    @property
+    def _batches(self) -> int:
+        return -(-self._total // self._batch_size)
+
+    def __len__(self) -> int:
+        return self._batches - self._start
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        order, epoch = self._samples.order(), self._epoch
+        for number in range(self._start, self._batches):
+            batch = self._of(order, number)
+            own = batch[self._rank :: self._world]
+            yield [SampleKey(epoch, int(index)) for index in (own if own.size else batch[:1])]
+
+    def size(self, batch: int) -> int:
+        """Number of samples of a batch, of all processes together."""
+        return min(self._batch_size, self._total - batch * self._batch_size)
+
+    def own_size(self, batch: int) -> int:
+        """Number of samples of a batch that belong to this process; 0: it has no share."""
+        return len(range(self._rank, self.size(batch), self._world))
+
+    def _of(self, order: npt.NDArray[np.intp], batch: int) -> npt.NDArray[np.intp]:
+        return order[batch * self._batch_size : (batch + 1) * self._batch_size]

@@ -211,7 +211,7 @@ class TrainingConfig(Section):
     """Length, batches, intervals (in batches) and numerics."""
 
     epochs: int = Field(80, ge=1)
-    batch_size: int = Field(4, ge=1)
+    batch_size: int = Field(4, ge=1, description="of all processes together")
     accumulate: int = Field(1, ge=1, description="batches per optimiser step")
     clip_norm: float | None = Field(None, gt=0.0)
     ema_decay: float | None = Field(
@@ -223,6 +223,11 @@ class TrainingConfig(Section):
     seed: int = Field(0, ge=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False
+    sync_batch_norm: bool = Field(
+        default=True,
+        description="of several processes: batch norms use the whole batch, not each process's "
+        "share of it; one process has all of it anyway",
+    )
     validate_every: int = Field(1000, ge=1)
     validate_every_epochs: int = Field(1, ge=1, description="at the end of every n-th epoch")
     log_every: int = Field(20, ge=1)

@@ -1,0 +1,297 @@
+"""Several processes that train one model together, through torch.distributed."""
+
+import contextlib
+import os
+import pickle
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import Final, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch._C._distributed_c10d import GradBucket, PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
+from torch.nn.parallel import DistributedDataParallel
+
+from changedet._version import __version__
+from changedet.errors import ChangeDetError, ConfigError, TrainingError
+from changedet.inference.devices import resolve_device
+from changedet.losses.loss_sum import LossSum
+from changedet.losses.supervision import LossPart
+from changedet.nn.shared_batch import Attendance, share_batches
+from changedet.training.launch import VOICE, Launch
+from changedet.training.ranks import Ranks
+
+_Value = TypeVar("_Value")
+
+#: How long processes look for each other at the start, in seconds.
+MEETING_S: Final = 300.0
+#: How long they wait for one that does not answer; that one has ended is noticed at once.
+PATIENCE_S: Final = 1800.0
+_LOOK_EVERY_S: Final = 0.1
+# What gloo says, which has no errors of its own, where the other side is gone.
+_LOST: Final = ("gloo", "connection closed", "connection reset", "timed out", "timeout", "socket")
+
+
+def device_for(name: str, launch: Launch) -> torch.device:
+    """Choose the device of one of several processes: each has the GPU of its own number.
+
+    Args:
+        name: As for :func:`resolve_device`.
+        launch: The place of this process.
+
+    Raises:
+        ConfigError: If this machine has no such device, or fewer GPUs than processes.
+    """
+    if ":" in name:
+        raise ConfigError(
+            f"`device={name}` names one GPU, but {launch.local_world} processes on this machine "
+            "train together, each on its own; use `device=cuda`"
+        )
+    device = resolve_device(name)
+    if device.type == "mps":
+        raise ConfigError("several processes cannot share an MPS device; use `device=cpu`")
+    if device.type != "cuda":
+        return device
+    gpus = torch.cuda.device_count()
+    if launch.local_world > gpus:
+        raise ConfigError(
+            f"{launch.local_world} processes on this machine train together, but it has {gpus} "
+            f"GPU{'' if gpus == 1 else 's'}; start at most {gpus} on it, or use `device=cpu`"
+        )
+    if not dist.is_nccl_available():
+        raise ConfigError(
+            "this PyTorch has no NCCL, through which GPUs exchange gradients; install a build that "
+            "has it, or use `device=cpu`"
+        )
+    return torch.device("cuda", launch.local_rank)
+
+
+@contextlib.contextmanager
+def joined(
+    launch: Launch,
+    *,
+    device_name: str,
+    meeting_s: float = MEETING_S,
+    patience_s: float = PATIENCE_S,
+) -> Iterator[tuple[Ranks, torch.device]]:
+    """Join the other processes of a training, by NCCL on GPUs and gloo on CPUs, and leave again.
+
+    Args:
+        launch: The place of this process.
+        device_name: Where to compute, as for :func:`device_for`.
+        meeting_s: How long to look for the others, in seconds.
+        patience_s: How long to wait for one that does not answer, in seconds.
+
+    Returns:
+        What the training asks of the others, and the device of this process.
+
+    Raises:
+        ConfigError: If the device is not there, or the processes do not fit each other.
+        TrainingError: If they do not find each other, or one of them ends meanwhile.
+    """
+    store = _meet(launch, meeting_s=meeting_s)
+    # From here on what is wrong may be wrong in one of them alone.
+    claim = VOICE.claim = lambda: _claim(store, launch)
+    device = device_for(device_name, launch)
+    _compare_programs(store, launch, device)
+    patience = timedelta(seconds=patience_s)
+    try:
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        dist.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo",
+            store=PrefixStore("processes", store),
+            rank=launch.rank,
+            world_size=launch.world,
+            timeout=patience,
+            device_id=device if device.type == "cuda" else None,
+        )
+        # Questions between hosts must not make them wait for their GPUs.
+        hosts = dist.new_group(backend="gloo", timeout=patience)
+        assert isinstance(hosts, dist.ProcessGroup)  # noqa: S101 - every process is in it
+        yield _ManyProcesses(launch, store, hosts), device
+        dist.barrier(group=hosts)
+        dist.destroy_process_group()
+        VOICE.claim = None
+    except ChangeDetError:
+        raise
+    except (RuntimeError, OSError) as error:
+        if _is_of_connection(error):
+            raise TrainingError(
+                f"process {launch.rank} of {launch.world} has lost the others: one of them has "
+                f"ended, was killed or did not answer for {patience_s / 60:g} minutes "
+                f"({' '.join(str(error).split())[:160]}); start the training again with "
+                '`mode="resume"`, or let torchrun restart it by itself'
+            ) from error
+        # The others then know who tells what ended all of them.
+        claim()  # type: ignore[no-untyped-call]
+        raise
+
+
+class _ManyProcesses:
+    """One of several processes, see :class:`.ranks.Ranks`."""
+
+    def __init__(self, launch: Launch, store: Store, hosts: dist.ProcessGroup) -> None:
+        self.rank = launch.rank
+        self.world = launch.world
+        self.is_main = launch.is_main
+        self._store = store
+        self._hosts = hosts
+        self._attendance = Attendance(rank=launch.rank, world=launch.world)
+        self._waits = 0
+
+    def any(self, flag: bool) -> bool:  # noqa: FBT001
+        return self.highest(int(flag)) > 0
+
+    def highest(self, number: int) -> int:
+        value = torch.tensor(number)
+        dist.all_reduce(value, op=dist.ReduceOp.MAX, group=self._hosts)
+        return int(value)
+
+    def gather(self, value: _Value) -> list[_Value]:
+        values: list[_Value] = [value] * self.world
+        dist.all_gather_object(values, value, group=self._hosts)
+        return values
+
+    def from_main(self, compute: Callable[[], _Value]) -> _Value:
+        if self.is_main:
+            value = compute()
+            # As bytes, which the method takes as well.
+            self._store.set(self._next_key(), pickle.dumps(value))  # type: ignore[arg-type]
+            return value
+        key = self._next_key()
+        self._wait_for(key)
+        found: _Value = pickle.loads(self._store.get(key))
+        return found
+
+    def after_main(self, compute: Callable[[], _Value]) -> _Value:
+        key = self._next_key()
+        if not self.is_main:
+            self._wait_for(key)
+        value = compute()
+        if self.is_main:
+            self._store.set(key, "done")
+        return value
+
+    def whole(self, sums: Mapping[LossPart, LossSum]) -> Mapping[LossPart, LossSum]:
+        # In double precision counts stay exact, and so, in effect, do sums of a few float32.
+        table = torch.stack(
+            [
+                torch.stack([loss.total.detach().double(), loss.count.detach().double()])
+                for loss in sums.values()
+            ]
+        )
+        dist.all_reduce(table)
+        return {
+            part: LossSum(row[0].to(loss.total.dtype), row[1].to(loss.count.dtype), loss.smoothing)
+            for (part, loss), row in zip(sums.items(), table, strict=True)
+        }
+
+    def copy_from_main(self, tensors: Iterable[Tensor]) -> None:
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
+
+    def wrap(self, module: nn.Module, *, sync_batch_norm: bool) -> nn.Module:
+        share_batches(module, self._attendance, sync_batch_norm=sync_batch_norm)
+        # The strides are those of channels-last weights of one pixel; the other name of the option
+        # came with PyTorch 2.15.
+        for message in ("Grad strides do not match", "`broadcast_buffers` is deprecated"):
+            warnings.filterwarnings("ignore", message=message)
+        wrapped = DistributedDataParallel(
+            module,
+            # Statistics of batch norms are those of the main process when they are used.
+            broadcast_buffers=False,
+            # A network may compute maps that the loss does not use. It also keeps the layout of
+            # what is added up, and with it the order of sums, the same from the first batch on.
+            find_unused_parameters=True,
+        )
+        wrapped.register_comm_hook(None, _add_up)
+        return wrapped
+
+    def apart(self, module: nn.Module) -> contextlib.AbstractContextManager[None]:
+        assert isinstance(module, DistributedDataParallel)  # noqa: S101 - what wrap() gave
+        held: contextlib.AbstractContextManager[None] = module.no_sync()
+        return held
+
+    def attend(self, *, own: int, whole: int) -> None:
+        self._attendance.own, self._attendance.whole = own, whole
+
+    def _next_key(self) -> str:
+        self._waits += 1
+        return f"main/{self._waits}"
+
+    def _wait_for(self, key: str) -> None:
+        """Wait for the main process, which may measure for hours; the store ends with it."""
+        while not self._store.check([key]):
+            time.sleep(_LOOK_EVERY_S)
+
+
+def _add_up(state: None, bucket: GradBucket) -> torch.futures.Future[Tensor]:
+    """Add gradients up: each process has divided its loss by the sums of all of them."""
+    work = dist.all_reduce(bucket.buffer(), async_op=True)
+    assert work is not None  # noqa: S101 - for types: every process is in the group
+
+    def first(done: torch.futures.Future[list[Tensor]]) -> Tensor:
+        return done.value()[0]
+
+    return work.get_future().then(first)
+
+
+def _meet(launch: Launch, *, meeting_s: float) -> Store:
+    """Find the other processes.
+
+    Raises:
+        TrainingError: If they cannot be found.
+    """
+    patience = timedelta(seconds=meeting_s)
+    try:
+        store, _, _ = next(rendezvous("env://", launch.rank, launch.world, timeout=patience))
+        store.set_timeout(patience)
+        store = PrefixStore("changedet", store)
+        store.set(f"here/{launch.rank}", "yes")
+        store.wait([f"here/{rank}" for rank in range(launch.world)])
+    except (RuntimeError, OSError, ValueError) as error:
+        place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise TrainingError(
+            f"process {launch.rank} of {launch.world} has not found the others at {place} within "
+            f"{meeting_s:g} seconds ({' '.join(str(error).split())[:160]}); start all of them, and "
+            "see that this address is that of the first machine and can be reached"
+        ) from error
+    return store
+
+
+def _compare_programs(store: Store, launch: Launch, device: torch.device) -> None:
+    """Refuse processes of other versions, or on another kind of device.
+
+    Raises:
+        ConfigError: In all processes, if there is one.
+    """
+    own = f"changedet {__version__} with PyTorch {torch.__version__} on {device.type}"
+    store.set(f"program/{launch.rank}", own)
+    programs = [store.get(f"program/{rank}").decode() for rank in range(launch.world)]
+    for rank, other in enumerate(programs):
+        if other != programs[0]:
+            raise ConfigError(
+                f"process 0 is {programs[0]}, but process {rank} is {other}; all must be the same: "
+                "install one version everywhere, or set `device`"
+            )
+
+
+def _claim(store: Store, launch: Launch) -> bool:
+    """Ask to be the process that tells the user what ended the training."""
+    own = str(launch.rank)
+    try:
+        return bool(store.compare_set("told", "", own).decode() == own)
+    except (RuntimeError, OSError):
+        # Whoever held the store is gone: better told twice than never.
+        return True
+
+
+def _is_of_connection(error: Exception) -> bool:
+    if isinstance(error, dist.DistError):
+        return True
+    return any(word in str(error).lower() for word in _LOST)

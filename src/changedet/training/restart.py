@@ -1,0 +1,38 @@
+"""What a training does that torchrun has started again after one of its processes ended."""
+
+from dataclasses import replace
+
+from changedet.errors import ResultsError
+from changedet.training.dataset_statistics import TrainingRecord
+from changedet.training.launch import Launch
+from changedet.training.request import TrainRequest
+from changedet.training.run_folder import CHECKPOINTS, LAST, RECORD
+
+
+def settle_restart(request: TrainRequest, launch: Launch) -> TrainRequest:
+    """Turn the request of a run that was cut off into one to go on with it.
+
+    torchrun repeats the command as it was given. The run that this job of torchrun has begun in
+    the folder resumes from its last checkpoint, or begins again where it had none; a run that
+    somebody else has left there is treated as the command says.
+
+    Args:
+        request: What the command asks for.
+        launch: Tells whether it was started again, and by which job.
+    """
+    if not launch.restarts or launch.job is None:
+        return request
+    record, last = request.out / RECORD, request.out / CHECKPOINTS / LAST
+    try:
+        is_ours = TrainingRecord.read(record).job == launch.job
+    except ResultsError:
+        return request
+    if not is_ours:
+        return request
+    has_gone_on = last.is_file() and last.stat().st_mtime_ns >= record.stat().st_mtime_ns
+    if has_gone_on:
+        # The folder holds every setting, changes of the command included.
+        return replace(
+            request, mode="resume", recipe=None, overrides=(), init=None, start_epoch=None
+        )
+    return request if request.mode == "resume" else replace(request, mode="overwrite")
