@@ -7,10 +7,12 @@ number, memory and signals of its own; what importing itself does is tested with
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 _FORKS = multiprocessing.get_context("forkserver")
 _PRELOADED = [
@@ -83,6 +85,53 @@ def start_changedet(*words: object, folder: Path) -> Program:
     return Program(_changedet, *map(str, words), folder=folder)
 
 
+def start_ranks(
+    world: int,
+    main: Callable[..., None],
+    *arguments: object,
+    folder: Path,
+    restarts: int = 0,
+    job: str = "job",
+) -> list[Program]:
+    """Start a function in several processes that find each other, as torchrun would do.
+
+    Args:
+        world: Number of processes.
+        main: As for :class:`Program`.
+        arguments: Likewise.
+        folder: New folder for what they print.
+        restarts: How often they were started before.
+        job: Name of this call of torchrun.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    common = {
+        "WORLD_SIZE": f"{world}",
+        "LOCAL_WORLD_SIZE": f"{world}",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": f"{port}",
+        "TORCHELASTIC_RESTART_COUNT": f"{restarts}",
+        "TORCHELASTIC_RUN_ID": job,
+    }
+    folder.mkdir(parents=True)
+    return [
+        Program(
+            _as_rank,
+            {**common, "RANK": f"{rank}", "LOCAL_RANK": f"{rank}"},
+            main,
+            *arguments,
+            folder=folder / f"rank_{rank}",
+        )
+        for rank in range(world)
+    ]
+
+
+def train_ranks(world: int, *words: object, folder: Path, **options: Any) -> list[Program]:
+    """Start ``changedet train WORDS`` in several processes, see :func:`start_ranks`."""
+    return start_ranks(world, _changedet, "train", *map(str, words), folder=folder, **options)
+
+
 def run_code(code: str, *arguments: object, folder: Path) -> str:
     """Run Python code with ``sys.argv[1:]`` and return what it prints; it must not fail."""
     program = Program(_code, code, *map(str, arguments), folder=folder)
@@ -96,6 +145,11 @@ def _begin(out: Path, err: Path, main: Callable[..., None], *arguments: object) 
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, number)
         os.close(file)
+    main(*arguments)
+
+
+def _as_rank(environ: dict[str, str], main: Callable[..., None], *arguments: object) -> None:
+    os.environ.update(environ)
     main(*arguments)
 
 

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from changedet.errors import ConfigError
@@ -120,17 +120,17 @@ class Voice:
     """Decides which of the processes tells the user what went wrong, so that one does.
 
     Attributes:
-        claim: Asks the other processes; None before they have found each other, when what is wrong
-            is wrong in all of them, and the first one tells.
+        is_chosen: Whether the processes have agreed on this one; None before they have found each
+            other, when what is wrong is wrong in all of them, and the first one tells.
     """
 
     def __init__(self) -> None:
-        self.claim: Callable[[], bool] | None = None
+        self.is_chosen: bool | None = None
 
     def is_heard(self, environ: Mapping[str, str] = os.environ) -> bool:
         """Tell whether this process is to print its error."""
-        if self.claim is not None:
-            return self.claim()
+        if self.is_chosen is not None:
+            return self.is_chosen
         try:
             return read_launch(environ).is_main
         except ConfigError:

@@ -32,6 +32,10 @@ MEETING_S: Final = 300.0
 #: How long they wait for one that does not answer; that one has ended is noticed at once.
 PATIENCE_S: Final = 1800.0
 _LOOK_EVERY_S: Final = 0.1
+# How long the first process, where it holds the store, waits for the others to ask it.
+_LINGER_S: Final = 3.0
+# Key of the process that tells the user what went wrong.
+_TOLD: Final = "told"
 # What gloo says, which has no errors of its own, where the other side is gone.
 _LOST: Final = ("gloo", "connection closed", "connection reset", "timed out", "timeout", "socket")
 
@@ -94,12 +98,10 @@ def joined(
         TrainingError: If they do not find each other, or one of them ends meanwhile.
     """
     store = _meet(launch, meeting_s=meeting_s)
-    # From here on what is wrong may be wrong in one of them alone.
-    claim = VOICE.claim = lambda: _claim(store, launch)
-    device = device_for(device_name, launch)
-    _compare_programs(store, launch, device)
     patience = timedelta(seconds=patience_s)
     try:
+        device = device_for(device_name, launch)
+        _compare_programs(store, launch, device)
         if device.type == "cuda":
             torch.cuda.set_device(device)
         dist.init_process_group(
@@ -116,20 +118,19 @@ def joined(
         yield _ManyProcesses(launch, store, hosts), device
         dist.barrier(group=hosts)
         dist.destroy_process_group()
-        VOICE.claim = None
     except ChangeDetError:
+        _settle_voice(store, launch)
         raise
-    except (RuntimeError, OSError) as error:
-        if _is_of_connection(error):
-            raise TrainingError(
-                f"process {launch.rank} of {launch.world} has lost the others: one of them has "
-                f"ended, was killed or did not answer for {patience_s / 60:g} minutes "
-                f"({' '.join(str(error).split())[:160]}); start the training again with "
-                '`mode="resume"`, or let torchrun restart it by itself'
-            ) from error
-        # The others then know who tells what ended all of them.
-        claim()  # type: ignore[no-untyped-call]
-        raise
+    except Exception as error:
+        _settle_voice(store, launch)
+        if not _is_of_connection(error):
+            raise
+        raise TrainingError(
+            f"process {launch.rank} of {launch.world} has lost the others: one of them has ended, "
+            f"was killed or did not answer for {patience_s / 60:g} minutes "
+            f"({' '.join(str(error).split())[:160]}); start the training again with "
+            '`mode="resume"`, or let torchrun restart it by itself'
+        ) from error
 
 
 class _ManyProcesses:
@@ -199,7 +200,7 @@ class _ManyProcesses:
         share_batches(module, self._attendance, sync_batch_norm=sync_batch_norm)
         # The strides are those of channels-last weights of one pixel; the other name of the option
         # came with PyTorch 2.15.
-        for message in ("Grad strides do not match", "`broadcast_buffers` is deprecated"):
+        for message in ("Grad strides do not match", ".broadcast_buffers. is deprecated"):
             warnings.filterwarnings("ignore", message=message)
         wrapped = DistributedDataParallel(
             module,
@@ -227,6 +228,8 @@ class _ManyProcesses:
     def _wait_for(self, key: str) -> None:
         """Wait for the main process, which may measure for hours; the store ends with it."""
         while not self._store.check([key]):
+            if self._store.check([_TOLD]):
+                raise TrainingError("another process has failed")
             time.sleep(_LOOK_EVERY_S)
 
 
@@ -281,14 +284,20 @@ def _compare_programs(store: Store, launch: Launch, device: torch.device) -> Non
             )
 
 
-def _claim(store: Store, launch: Launch) -> bool:
-    """Ask to be the process that tells the user what ended the training."""
+def _settle_voice(store: Store, launch: Launch) -> None:
+    """Agree on the process that tells the user what has ended the training: the first to ask."""
     own = str(launch.rank)
     try:
-        return bool(store.compare_set("told", "", own).decode() == own)
+        VOICE.is_chosen = store.compare_set(_TOLD, "", own).decode() == own
     except (RuntimeError, OSError):
         # Whoever held the store is gone: better told twice than never.
-        return True
+        VOICE.is_chosen = True
+    with contextlib.suppress(RuntimeError, OSError):
+        store.set(f"ended/{launch.rank}", "yes")
+        # Without torchrun the first process holds the store, which the others still ask.
+        if launch.is_main and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+            store.set_timeout(timedelta(seconds=_LINGER_S))
+            store.wait([f"ended/{rank}" for rank in range(launch.world)])
 
 
 def _is_of_connection(error: Exception) -> bool:

@@ -77,5 +77,7 @@ def test_the_first_process_tells_what_is_wrong_in_all_of_them():
 
 def test_processes_that_know_each_other_agree_on_who_tells():
     voice = Voice()
-    voice.claim = lambda: True
+    voice.is_chosen = True
     assert voice.is_heard(SECOND)
+    voice.is_chosen = False
+    assert not voice.is_heard({})
