@@ -1,6 +1,6 @@
 #!/bin/bash
 # A training on several nodes with GPUs: sbatch slurm_train.sh
-# Killed or out of time, the same command goes on from the last checkpoint.
+# After its time limit, the same script goes on from the last checkpoint.
 #SBATCH --job-name=changedet-train
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -13,7 +13,14 @@ source /shared/changedet/bin/activate
 
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 export OMP_NUM_THREADS=4
-srun torchrun --nnodes="$SLURM_JOB_NUM_NODES" --nproc-per-node=4 \
-    --rdzv-id="$SLURM_JOB_ID" --rdzv-backend=c10d --rdzv-endpoint="$head:29500" \
-    --max-restarts=3 \
-    -m changedet train pyramid_small --data /shared/data/levir --out /shared/runs/levir
+start() {
+    srun torchrun --nnodes="$SLURM_JOB_NUM_NODES" --nproc-per-node=4 \
+        --rdzv-id="$SLURM_JOB_ID" --rdzv-backend=c10d --rdzv-endpoint="$head:29500" \
+        --max-restarts=3 -m changedet "$@"
+}
+run=/shared/runs/levir
+if [ -d "$run" ]; then
+    start train --out "$run" --resume
+else
+    start train pyramid_small --data /shared/data/levir --out "$run"
+fi
