@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -49,11 +50,13 @@ class Fault(NamedTuple):
         place: Where, such as ``row 3``.
         id: Of the pair; "" if it has none.
         text: What is wrong, and what to do, in one line.
+        number: Of the row, from 1, in the order of the catalogue.
     """
 
     place: str
     id: str
     text: str
+    number: int = 0
 
 
 @dataclass
@@ -120,11 +123,12 @@ def check_catalogue(
             f"the rasters of {len(chosen):,} of {usable:,} pairs were opened, chosen by chance; "
             "`check_all` opens all of them"
         )
-    for place, item, text in _opened(chosen, common, card, workers=workers):
+    for (number, place, item), text in _opened(chosen, common, card, workers=workers):
         report.opened += 1
         if text is not None:
-            report.add(Fault(place, item.id, text))
+            report.add(Fault(place, item.id, text, number))
         progress(report.opened, len(chosen))
+    report.faults.sort(key=attrgetter("number"))
     report.remarks += getattr(catalogue, "remarks", [])
     return report
 
@@ -143,23 +147,31 @@ def require_sound(report: CatalogueReport) -> None:
     raise DataError(f"{report.name}, {first.place}: {first.text}{rest}")
 
 
+class _Place(NamedTuple):
+    """A pair, and the row where it stands."""
+
+    number: int
+    place: str
+    item: BatchItem
+
+
 class _Sample:
     """So many of a stream, each with the same chance, always the same ones (Vitter 1985, R)."""
 
     def __init__(self, most: int | None) -> None:
-        self.items: list[tuple[str, BatchItem]] = []
+        self.items: list[_Place] = []
         self._most = most
         self._seen = 0
         self._random = random.Random(_SEED)
 
-    def offer(self, place: str, item: BatchItem) -> None:
+    def offer(self, found: _Place) -> None:
         self._seen += 1
         if self._most is None or len(self.items) < self._most:
-            self.items.append((place, item))
+            self.items.append(found)
             return
         index = self._random.randrange(self._seen)
         if index < self._most:
-            self.items[index] = place, item
+            self.items[index] = found
 
 
 def _check_rows(
@@ -169,41 +181,42 @@ def _check_rows(
     *,
     most_opened: int | None,
     report: CatalogueReport,
-) -> list[tuple[str, BatchItem]]:
+) -> list[_Place]:
     """Look at all rows and give those whose rasters are to be opened."""
     sample = _Sample(most_opened)
-    kinds: dict[str, str | None] = {}
+    kinds: dict[str, list[str]] = {}
     with _Ids() as ids:
         for row in catalogue.rows():
             report.rows += 1
-            if row.item is None:
-                report.add(Fault(row.place, "", "; ".join(row.faults)))
-                continue
-            text = ids.add(row) or _kind_fault(row.item, card, kinds)
-            if text is not None:
-                report.add(Fault(row.place, row.item.id, text))
+            faults = [*row.faults]
+            if row.id:
+                faults += ids.add(row)
+            if row.item is not None:
+                faults += _kind_fault(row.item, card, kinds)
+            if faults or row.item is None:
+                report.add(Fault(row.place, row.id, "; ".join(faults), report.rows))
             else:
-                sample.offer(row.place, row.item)
+                sample.offer(_Place(report.rows, row.place, row.item))
     return sample.items
 
 
-def _kind_fault(
-    item: BatchItem, card: ModelCard | None, known: dict[str, str | None]
-) -> str | None:
+def _kind_fault(item: BatchItem, card: ModelCard | None, known: dict[str, list[str]]) -> list[str]:
     """Say why the model cannot look for the kind of change that an item asks for."""
     kind = item.options.get("kind")
     if kind is None:
-        return None
+        return []
     name = str(kind)
     if name not in known:
-        known[name] = None
+        known[name] = []
         if card is None:
-            known[name] = "`kind` is for models, and a baseline finds every change; leave it empty"
+            known[name] = [
+                "`kind` is for models, and a baseline finds every change; leave it empty"
+            ]
         else:
             try:
                 card.kind_index(name)
             except ConfigError as error:
-                known[name] = str(error)
+                known[name] = [str(error)]
     return known[name]
 
 
@@ -224,39 +237,35 @@ class _Ids:
         self._base.close()
         self._folder.cleanup()
 
-    def add(self, row: Row) -> str | None:
+    def add(self, row: Row) -> list[str]:
         """Remember an id; say where it was before, if it was."""
-        item = row.item
-        if item is None:
-            return None
         # Some file systems tell no cases apart.
-        key = item.id.lower()
+        key = row.id.lower()
         done = self._base.execute("INSERT OR IGNORE INTO ids VALUES (?, ?)", (key, row.place))
         if done.rowcount:
-            return None
+            return []
         (place,) = self._base.execute("SELECT place FROM ids WHERE id = ?", (key,)).fetchone()
-        return f"the id {item.id!r} stands in {place} as well; every pair has an id of its own"
+        return [f"the id {row.id!r} stands in {place} as well; every pair has an id of its own"]
 
 
 def _opened(
-    chosen: list[tuple[str, BatchItem]],
+    chosen: list[_Place],
     common: SceneRequest,
     card: ModelCard | None,
     *,
     workers: int | None,
-) -> Iterator[tuple[str, BatchItem, str | None]]:
+) -> Iterator[tuple[_Place, str | None]]:
     """Open the rasters of pairs; say of each pair what is wrong, None if nothing is."""
     count = workers
+    items = [found.item for found in chosen]
     if count is None:
-        remote = any(is_remote(item.before) or is_remote(item.after) for _, item in chosen)
+        remote = any(is_remote(item.before) or is_remote(item.after) for item in items)
         local = min(4, os.cpu_count() or 1) if len(chosen) > _FEW else 1
         count = _REMOTE_WORKERS if remote and len(chosen) > 1 else local
     look = partial(find_fault, common=common, card=card)
-    items = [item for _, item in chosen]
     try:
         with _mapping(min(count, len(chosen))) as run:
-            for (place, item), text in zip(chosen, run(look, items), strict=True):
-                yield place, item, text
+            yield from zip(chosen, run(look, items), strict=True)
     except BrokenProcessPool as error:
         raise DataError(
             "a process that opened rasters was ended by the system, for lack of memory or by a "

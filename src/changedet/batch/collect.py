@@ -187,13 +187,15 @@ class _Extent:
                 max(old[2], east),
                 max(old[3], north),
             ]
-        properties = item.get("properties") or {}
-        names = ("start_datetime", "end_datetime", "datetime")
-        moments = [_moment(properties.get(name)) for name in names]
-        for moment in (*dates, *moments):
-            if moment is not None:
-                self._first = min(self._first or moment, moment)
-                self._last = max(self._last or moment, moment)
+        moments = [moment for moment in dates if moment is not None]
+        if not moments:
+            # The item's own, of which nothing is known but when it was made.
+            properties = item.get("properties") or {}
+            names = ("start_datetime", "end_datetime", "datetime")
+            moments = [found for name in names if (found := _moment(properties.get(name)))]
+        for moment in moments:
+            self._first = min(self._first or moment, moment)
+            self._last = max(self._last or moment, moment)
 
     def to_stac(self) -> pystac.Extent:
         return pystac.Extent(

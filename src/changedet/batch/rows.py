@@ -43,11 +43,13 @@ class Row(NamedTuple):
         place: Where it stands, such as ``row 3``; the first row of a table is that of the names.
         item: What it says; None if it is faulty.
         faults: What is wrong with it, and what to do.
+        id: Of the pair, also of a faulty row; "" if there is none.
     """
 
     place: str
     item: BatchItem | None
     faults: tuple[str, ...] = ()
+    id: str = ""
 
 
 class RowCatalogue(ABC):
@@ -167,7 +169,7 @@ def read_values(place: str, values: Mapping[str, object], *, base: str) -> Row:
     options, wrong = _options(values, base=base)
     faults += wrong
     if faults:
-        return Row(place, None, tuple(faults))
+        return Row(place, None, tuple(faults), texts["id"])
     item = BatchItem(
         id=texts["id"],
         before=resolve(texts["before"], base=base),
@@ -176,7 +178,7 @@ def read_values(place: str, values: Mapping[str, object], *, base: str) -> Row:
         after_date=last,
         options=options,
     )
-    return Row(place, item)
+    return Row(place, item, id=item.id)
 
 
 def check_id(text: str) -> list[str]:
@@ -245,7 +247,8 @@ def _options(
         # Together: the CRS of an area says nothing by itself.
         check_options(options)
     except ChangeDetError as error:
-        return options, [str(error)]
+        # What is a setting elsewhere is a column here.
+        return options, [str(error).replace("`", "")]
     return options, []
 
 

@@ -237,21 +237,19 @@ def print_report(report: CatalogueReport) -> None:
     """Print what was found in a catalogue: a line for each fault, and the counts."""
     faults = report.faults[:_SHOWN]
     if faults:
-        widths = [
-            max(len(title), *(len(fault[column]) for fault in faults))
-            for column, title in enumerate(("where", "id"))
-        ]
-        typer.echo(f"{'where':{widths[0]}}  {'id':{widths[1]}}  what is wrong")
-    for fault in faults:
-        line = error_line(DataError(fault.text))
-        typer.echo(f"{fault.place:{widths[0]}}  {fault.id:{widths[1]}}  {line}")
+        lines = [("where", "id", "what is wrong")]
+        lines += [(one.place, one.id, error_line(DataError(one.text))) for one in faults]
+        places, ids = (max(len(line[column]) for line in lines) for column in range(2))
+        for place, identifier, text in lines:
+            typer.echo(f"{place:{places}}  {identifier:{ids}}  {text}")
     if report.fault_count > len(faults):
         typer.echo(f"... and {report.fault_count - len(faults):,} more")
     for remark in report.remarks:
         say(remark)
     good = report.rows - report.fault_count
     typer.echo(
-        f"{report.name}: {report.rows:,} pairs, {good:,} without a fault; opened {report.opened:,}"
+        f"{report.name}: {report.rows:,} pair{'s' * (report.rows != 1)}, {good:,} without a fault; "
+        f"opened {report.opened:,}"
     )
 
 

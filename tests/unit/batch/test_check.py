@@ -127,10 +127,11 @@ def test_a_baseline_takes_all_bands_that_both_have(check) -> None:
 
 
 def test_all_faults_are_listed_with_their_rows(check, card: ModelCard) -> None:
-    report = check("a,1.tif,", "x/y,1.tif,2.tif", "c,gone.tif,2.tif")
-    assert [fault.place for fault in report.faults] == ["row 2", "row 3", "row 4"]
-    assert (report.rows, report.opened) == (3, 1)
-    with pytest.raises(DataError, match=r"row 2: after is empty.* \(and 2 more; `check` lists"):
+    report = check("a,1.tif,", "gone,gone.tif,2.tif", "x/y,1.tif,2.tif", "a,1.tif,2.tif")
+    assert [fault.place for fault in report.faults] == ["row 2", "row 3", "row 4", "row 5"]
+    assert [fault.id for fault in report.faults] == ["a", "gone", "x/y", "a"]
+    assert (report.rows, report.opened) == (4, 1)
+    with pytest.raises(DataError, match=r"row 2: after is empty.* \(and 3 more; `check` lists"):
         require_sound(report)
 
 

@@ -98,6 +98,12 @@ def test_polygons_of_all_scenes_with_their_ids_and_dates(out: Path, rows: list[d
     assert (west, south) == pytest.approx((3.0, 45.15), abs=0.01)
 
 
+def test_dates_of_the_catalogue_are_those_of_the_collection(out: Path, rows: list[dict]) -> None:
+    run(out, [rows[1]])
+    collection = pystac.Collection.from_file(str(out / "collection.json"))
+    assert collection.extent.temporal.intervals == [list(DATES)]
+
+
 def test_another_crs(out: Path, rows: list[dict]) -> None:
     run(out, rows, crs="EPSG:32631")
     own = read_polygon_file(out / "items/tile_0/polygons.gpkg", crs="EPSG:32631")

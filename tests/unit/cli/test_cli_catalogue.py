@@ -54,9 +54,9 @@ def test_a_check_lists_what_is_wrong_with_its_rows(run: Callable, table: Path) -
     assert ended.code == 1
     header, *faults, total = ended.out.splitlines()
     assert re.fullmatch(r"where  id +what is wrong", header)
-    assert faults[0].startswith("row 4  tile_0  the id 'tile_0' stands in row 2 as well")
-    assert faults[1].startswith("row 5          after is empty; fill it in; the id 'no/name'")
-    assert re.match(r"row 6  gone    .*gone\.tif: no such file", faults[2])
+    assert faults[0].startswith("row 4  tile_0   the id 'tile_0' stands in row 2 as well")
+    assert faults[1].startswith("row 5  no/name  after is empty; fill it in; the id 'no/name'")
+    assert re.match(r"row 6  gone     .*gone\.tif: no such file", faults[2])
     assert total.endswith("5 pairs, 2 without a fault; opened 3")
 
 
