@@ -25,7 +25,8 @@ Read: TypeAlias = Callable[[Window], PairPixels]
 #: Says which pixels of a window are asked for; called from several threads.
 Inside: TypeAlias = Callable[[Window], Mask]
 
-_READERS = 2
+#: Threads that read where scoring is so fast that it would wait for one.
+READERS = 2
 _RUNS_AHEAD = 3
 _WRITES_WAITING = 3
 #: A killed run loses this much work and a row of tiles at most.
@@ -86,6 +87,7 @@ def score_scene(
     batch_size: int,
     sink: ScoreSink,
     journal: Journal,
+    readers: int = READERS,
     progress: TileProgress | None = None,
     stages: StageTimes | None = None,
 ) -> TileCounts:
@@ -102,6 +104,8 @@ def score_scene(
         batch_size: Tiles that go through the model at once, at most.
         sink: Gets the scores of the plan's target.
         journal: Keeps what is finished.
+        readers: Threads that read. Each one opens the files for itself, and decodes again what lies
+            at the edges of what others have read.
         progress: Called at the beginning and as tiles are done.
         stages: Gets the CPU time of reading, scoring, blending and writing.
 
@@ -132,7 +136,7 @@ def score_scene(
     # What the other threads do not use is scoring: the threads of a runtime belong to nobody.
     with stages.rest("score"), writer:
         runs = (run for row in rows for run in plan.runs(row, batch_size))
-        batches = load_ahead(load, runs, ahead=_RUNS_AHEAD, threads=_READERS)
+        batches = load_ahead(load, runs, ahead=_RUNS_AHEAD, threads=readers)
         # Closed at once, also after an error: no thread may read after the rasters are closed.
         with closing(batches):
             for batch in batches:

@@ -17,6 +17,7 @@ from changedet.inference.provenance import graph_runtime, kind_note
 from changedet.inference.scorer import FittedScorer, KnownByWeights, SceneFitted, Scorer
 from changedet.inference.working_gsd import GsdMatch, match_gsd, remarks_on_gsd
 from changedet.predict.domain_distance import distance_of_scene, remarks_on_distance
+from changedet.predict.flow import READERS
 from changedet.predict.inputs import refuse_turned
 from changedet.predict.registration import (
     MIN_CORRECTED_PX,
@@ -43,7 +44,7 @@ from changedet.predict.request import SceneRequest
 from changedet.predict.tiling import TileEffect, Tiling, measure_tile_effect
 from changedet.raster.geo_grid import GeoGrid, Window
 from changedet.raster.info import RasterInfo
-from changedet.raster.open import open_raster
+from changedet.raster.open import is_remote, open_raster
 from changedet.raster.pair import PairOptions, PairPixels, RasterPair
 from changedet.raster.place import try_place
 from changedet.raster.region_mask import RegionMask
@@ -85,6 +86,15 @@ class SceneJob(NamedTuple):
     def shift_used(self) -> tuple[float, float] | None:
         """Shift of after in pixels (down, right) that is corrected, if any."""
         return self.correction.shift_px
+
+    @property
+    def readers(self) -> int:
+        """Threads that read: a network on the CPU takes far longer than one of them."""
+        locations = (self.request.before, self.request.after)
+        is_slow = self.detector.device_name == "cpu" and not isinstance(
+            self.detector.scorer, SceneFitted
+        )
+        return 1 if is_slow and not any(map(is_remote, locations)) else READERS
 
     def inside(self, window: Window) -> Mask:
         """Say which pixels of a window of the common area are asked for."""

@@ -207,6 +207,7 @@ def _score(
             batch_size=job.tiling.batch_size,
             sink=scores,
             journal=journal,
+            readers=job.readers,
             progress=progress,
             stages=stages,
         )

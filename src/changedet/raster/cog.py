@@ -330,12 +330,17 @@ def _compare(
         for window in _windows(scores):
             wanted = expected(source.read(window=window))
             # Bit by bit: NaN equals NaN.
-            if written.read(window=window).tobytes() != wanted.tobytes():
+            if not np.array_equal(*(_bits(one) for one in (written.read(window=window), wanted))):
                 raise RasterioError("the file does not contain what was written to it")
     for level in range(len(levels)):
         with rasterio.open(_name(product), overview_level=level) as overview:
             for _, window in overview.block_windows(1):
                 overview.read(window=window)
+
+
+def _bits(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Show what is in memory, byte by byte."""
+    return np.ascontiguousarray(values).view(np.uint8)
 
 
 def _publish(product: Path, path: Path, *, has_sidecar: bool) -> None:

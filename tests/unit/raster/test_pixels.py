@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, Resampling
 
 from changedet.errors import ImageError
 from changedet.raster.geo_grid import Window
@@ -204,3 +204,37 @@ def test_a_file_that_is_cut_short_is_named_when_its_pixels_are_read(
         ),
     ):
         PixelSource(dataset, (1, 2), location=str(path)).read(Window(0, 0, 300, 300))
+
+
+@pytest.mark.parametrize("options", [{}, {"interleave": "band"}, {"compress": "jpeg"}], ids=str)
+@pytest.mark.parametrize("step", [2, 3, 8, 15])
+def test_averages_are_those_of_gdal_bit_for_bit(write_raster, monkeypatch, options, step: int):
+    # Of many values, so that halves occur; strips end within the window.
+    monkeypatch.setattr("changedet.raster.pixels._STRIP_PX", 32)
+    monkeypatch.setattr("changedet.raster.pixels._STRIP_WIDTH_PX", 48)
+    pixels = np.random.default_rng(step).integers(0, 256, (3, 150, 170), dtype=np.uint8)
+    path = write_raster("a.tif", pixels, **options)
+    window = Window(7, 3, 140 // step * step, 160 // step * step)
+    with open_raster(path) as dataset:
+        given = PixelSource(dataset, (3, 1, 2), location=path).read(window, decimation=step)
+        wanted = dataset.read(
+            [3, 1, 2],
+            window=rasterio.windows.Window(window.left, window.top, window.width, window.height),
+            out_shape=(3, window.height // step, window.width // step),
+            resampling=Resampling.average,
+        )
+    np.testing.assert_array_equal(given.values, wanted)
+    assert given.valid.all()
+    assert given.valid.shape == wanted.shape[1:]
+
+
+def test_averages_of_a_file_with_overviews_come_from_these(write_raster):
+    path = write_raster("a.tif", np.full((1, 64, 64), 10, np.uint8))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.build_overviews([4], Resampling.nearest)
+    with rasterio.open(path, "r+", OVERVIEW_LEVEL="NONE") as dataset:
+        dataset.write(np.full((1, 64, 64), 99, np.uint8))
+    with open_raster(path) as dataset:
+        source = PixelSource(dataset, (1,), location=path)
+        assert (source.read(Window(0, 0, 64, 64), decimation=4).values == 10).all()
+        assert (source.read(Window(0, 0, 64, 64)).values == 99).all()
