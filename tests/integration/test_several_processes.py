@@ -5,6 +5,7 @@ The processes find each other through the variables that torchrun sets; torchrun
 """
 
 import csv
+import json
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ from safetensors.torch import load_file
 
 from changedet.card import read_card
 from processes import Program, start_changedet, start_ranks, train_ranks
-from stand_ins import TINY_NETWORK
+from stand_ins import TINY_NETWORK, TINY_PYRAMID
 
 SETTINGS = (
     *TINY_NETWORK,
@@ -32,6 +33,7 @@ SETTINGS = (
     "optimizer.lr=1e-4",
     "schedule.kind=constant",
 )
+GENTLE = ("optimizer.lr=1e-5", "training.log_every=1")
 SMALL = "model.encoder=test_efficientnet"
 pytestmark = pytest.mark.slow
 
@@ -172,9 +174,13 @@ def test_the_same_command_goes_on_by_itself_where_a_process_was_killed(
     assert_same_bits(out, together)
 
 
-def test_a_restart_does_not_take_over_a_run_of_another_job(together, pairs_folder, tmp_path):
+def test_a_restart_does_not_take_over_a_run_of_another_torchrun(together, pairs_folder, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(together, out)
+    record = json.loads((out / "run.json").read_text())
+    assert record["processes"] == 2
+    record["launchers"] = ["elsewhere:1:1"]
+    (out / "run.json").write_text(json.dumps(record))
     programs = train_ranks(
         2, *words(out, pairs_folder), folder=tmp_path / "printed", restarts=1, job="another"
     )
@@ -240,6 +246,32 @@ def test_an_error_in_one_process_ends_all_and_is_told_in_one_line(pairs_folder, 
     assert [program.wait() for program in programs] == [1, 2]
     assert messages(programs) == ["changedet: pair_7.png is damaged"]
     assert not any("Traceback" in program.err for program in programs)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["loss.terms={lovasz: 1.0, dice: 1.0}", "loss.level_weights=[1, 0, 0.5, 0, 1]"],
+        ["training.accumulate=2", "training.clip_norm=0.1", "model.drop_path=0.2"],
+        ["training.sync_batch_norm=false", "training.precision=bf16"],
+    ],
+)
+def test_a_pyramid_trains_as_in_one_process(pairs_folder, tmp_path, changes):
+    own = (*TINY_PYRAMID, *changes, "training.epochs=1", "training.batch_size=4", *GENTLE)
+    settings = [part for one in own for part in ("--set", one)]
+    for world in (1, 2):
+        printed, out = tmp_path / f"printed_{world}", tmp_path / f"{world}"
+        given = ["pyramid_small", "--data", str(pairs_folder), "--out", str(out), *settings]
+        if world == 1:
+            finish([start_changedet("train", *given, "--device", "cpu", folder=printed)])
+        else:
+            finish(train_ranks(world, *given, "--device", "cpu", folder=printed))
+    is_synced = not any("sync_batch_norm" in change for change in changes)
+    expected = losses(tmp_path / "1")
+    assert losses(tmp_path / "2") == pytest.approx(expected, rel=1e-4 if is_synced else 0.3)
+    assert (losses(tmp_path / "2")[0] == pytest.approx(expected[0], rel=1e-4)) == is_synced
+    stored = [weights(tmp_path / f"{world}").keys() for world in (1, 2)]
+    assert stored[0] == stored[1]
 
 
 def _without_change(root: Path) -> Path:

@@ -65,9 +65,9 @@ def _dice(options: LossOptions) -> PixelLoss:
 
 
 def _lovasz(options: LossOptions) -> PixelLoss:
-    from changedet.losses.lovasz import lovasz_hinge
+    from changedet.losses.lovasz import LovaszHinge
 
-    return lovasz_hinge
+    return LovaszHinge()
 
 
 #: Adding a loss is one function and its row here; ``loss.terms`` of the settings then knows it.

@@ -87,7 +87,8 @@ class TrainingRecord(DatasetStatistics, Results):
         precision: Numbers that the network trains with, in words; null: not recorded.
         teachers: Model files that teach it; empty for none.
         processes: Processes that began it together; it may go on with another number.
-        job: Tells the call of torchrun that began it, or went on with it; null without one.
+        job: Name of the job of torchrun that began it, or went on with it; null without one.
+        launchers: The torchruns that did so, one on each machine.
     """
 
     kind: Literal["training"] = "training"
@@ -98,6 +99,7 @@ class TrainingRecord(DatasetStatistics, Results):
     teachers: tuple[TeacherFile, ...] = ()
     processes: int = 1
     job: str | None = None
+    launchers: tuple[str, ...] = ()
 
 
 def measure_dataset(

@@ -1,14 +1,19 @@
 """Which of the processes that train together this one is, as torchrun says it; imports no torch."""
 
+import contextlib
 import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 from changedet.errors import ConfigError
 
-#: What torchrun names the job where nobody has named it.
-_UNNAMED_JOB = "none"
+# What torchrun names the job where nobody has named it.
+_UNNAMED_JOB: Final = "none"
+# Where the time at which a process began stands behind its name in /proc/PID/stat.
+_BEGAN: Final = 19
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,9 @@ class Launch:
         local_rank: Number of this process on its machine, from 0; its GPU has that number.
         local_world: Number of processes on this machine.
         restarts: How often torchrun has started all processes again after one of them ended.
-        job: Tells one call of torchrun from another, over restarts; None: it was not torchrun.
+        job: Name of the job that torchrun was given or has made up; None: it has none.
+        launcher: Tells the torchrun on this machine from any other; None: it was not torchrun. It
+            stays while it starts its processes again.
     """
 
     rank: int = 0
@@ -30,6 +37,7 @@ class Launch:
     local_world: int = 1
     restarts: int = 0
     job: str | None = None
+    launcher: str | None = None
 
     @property
     def is_main(self) -> bool:
@@ -51,9 +59,13 @@ def read_launch(environ: Mapping[str, str] = os.environ) -> Launch:
         ConfigError: If they are incomplete or make no sense.
     """
     world = _number(environ, "WORLD_SIZE", default=1)
-    restarts, job = _number(environ, "TORCHELASTIC_RESTART_COUNT", default=0), _job(environ)
+    restarts = _number(environ, "TORCHELASTIC_RESTART_COUNT", default=0)
+    job, launcher = environ.get("TORCHELASTIC_RUN_ID"), None
+    if job is not None:
+        launcher = _launcher()
+        job = None if job == _UNNAMED_JOB else job
     if world <= 1:
-        return Launch(restarts=restarts, job=job)
+        return Launch(restarts=restarts, job=job, launcher=launcher)
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not environ.get(name)]
     if missing:
         raise ConfigError(
@@ -68,6 +80,7 @@ def read_launch(environ: Mapping[str, str] = os.environ) -> Launch:
         local_world=_number(environ, "LOCAL_WORLD_SIZE", default=1),
         restarts=restarts,
         job=job,
+        launcher=launcher,
     )
     if launch.rank >= world or launch.local_rank >= launch.local_world:
         raise ConfigError(
@@ -96,12 +109,15 @@ def check_batch(batch_size: int, *, world: int) -> None:
         )
 
 
-def _job(environ: Mapping[str, str]) -> str | None:
-    name = environ.get("TORCHELASTIC_RUN_ID")
-    if name is None or name != _UNNAMED_JOB:
-        return name
-    # torchrun itself, which stays while it starts its processes again.
-    return f"{socket.gethostname()}:{os.getppid()}"
+def _launcher() -> str:
+    """Name the process that has started this one."""
+    parent = os.getppid()
+    began = ""
+    with contextlib.suppress(OSError, IndexError):
+        # The name of a program, in parentheses, may hold anything.
+        stat = Path(f"/proc/{parent}/stat").read_text(encoding="utf-8", errors="replace")
+        began = stat.rpartition(")")[2].split()[_BEGAN]
+    return f"{socket.gethostname()}:{parent}:{began}"
 
 
 def _number(environ: Mapping[str, str], name: str, *, default: int) -> int:

@@ -1,9 +1,11 @@
 """Several processes that train one model together, through torch.distributed."""
 
 import contextlib
+import json
 import os
 import pickle
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
@@ -20,6 +22,7 @@ from changedet._version import __version__
 from changedet.errors import ChangeDetError, ConfigError, TrainingError
 from changedet.inference.devices import resolve_device
 from changedet.losses.loss_sum import LossSum
+from changedet.losses.lovasz import LovaszHinge
 from changedet.losses.supervision import LossPart
 from changedet.nn.shared_batch import Attendance, share_batches
 from changedet.training.launch import VOICE, Launch
@@ -192,12 +195,29 @@ class _ManyProcesses:
             for (part, loss), row in zip(sums.items(), table, strict=True)
         }
 
+    def _gather_parts(self, own: Tensor) -> tuple[list[Tensor], int]:
+        """Exchange tensors (rows, n), n in proportion to the samples that a process has."""
+        share = self._attendance
+        samples = [
+            max(1, len(range(rank, share.whole, share.world))) for rank in range(share.world)
+        ]
+        each = own.shape[1] // samples[self.rank]
+        padded = own.new_zeros(own.shape[0], each * max(samples))
+        padded[:, : own.shape[1]] = own
+        parts = [torch.empty_like(padded) for _ in samples]
+        dist.all_gather(parts, padded)
+        whole = [part[:, : each * count] for part, count in zip(parts, samples, strict=True)]
+        return whole, self.rank
+
     def copy_from_main(self, tensors: Iterable[Tensor]) -> None:
         for tensor in tensors:
             dist.broadcast(tensor, src=0)
 
     def wrap(self, module: nn.Module, *, sync_batch_norm: bool) -> nn.Module:
         share_batches(module, self._attendance, sync_batch_norm=sync_batch_norm)
+        for part in module.modules():
+            if isinstance(part, LovaszHinge):
+                part.gather = self._gather_parts
         # The strides are those of channels-last weights of one pixel; the other name of the option
         # came with PyTorch 2.15.
         for message in ("Grad strides do not match", ".broadcast_buffers. is deprecated"):
@@ -254,9 +274,7 @@ def _meet(launch: Launch, *, meeting_s: float) -> Store:
     try:
         store, _, _ = next(rendezvous("env://", launch.rank, launch.world, timeout=patience))
         store.set_timeout(patience)
-        store = PrefixStore("changedet", store)
-        store.set(f"here/{launch.rank}", "yes")
-        store.wait([f"here/{rank}" for rank in range(launch.world)])
+        return _agree_on_round(PrefixStore("changedet", store), launch, meeting_s=meeting_s)
     except (RuntimeError, OSError, ValueError) as error:
         place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise TrainingError(
@@ -264,7 +282,47 @@ def _meet(launch: Launch, *, meeting_s: float) -> Store:
             f"{meeting_s:g} seconds ({' '.join(str(error).split())[:160]}); start all of them, and "
             "see that this address is that of the first machine and can be reached"
         ) from error
-    return store
+
+
+def _agree_on_round(store: Store, launch: Launch, *, meeting_s: float) -> Store:
+    """Give the part of a store that the processes of this start have for themselves.
+
+    torchrun keeps the store when it starts processes again, with all that those before have left
+    in it. So the first process names the round, and answers those that have called it by that name.
+
+    Raises:
+        RuntimeError: If somebody does not call or answer.
+    """
+    own, end = uuid.uuid4().hex, time.monotonic() + meeting_s
+    if launch.is_main:
+        store.set("round", own)
+        callers = [
+            _look_up(store, f"{own}/caller/{rank}", end=end) for rank in range(1, launch.world)
+        ]
+        store.set(f"{own}/answer", json.dumps(callers))
+        return PrefixStore(own, store)
+    while time.monotonic() < end:
+        name = _look_up(store, "round", end=end)
+        store.set(f"{name}/caller/{launch.rank}", own)
+        answer = f"{name}/answer"
+        # The name may still be that of a start before, even of fewer processes.
+        if store.check([answer]) and own in json.loads(store.get(answer)):
+            return PrefixStore(name, store)
+        time.sleep(_LOOK_EVERY_S)
+    raise RuntimeError("process 0 has not answered")
+
+
+def _look_up(store: Store, key: str, *, end: float) -> str:
+    """Wait for a value without being deaf to signals, as the store's own waiting is.
+
+    Raises:
+        RuntimeError: If it is not there when the clock says ``end``.
+    """
+    while not store.check([key]):
+        if time.monotonic() > end:
+            raise RuntimeError(f"nobody has said {key.rpartition('/')[2]!r}")
+        time.sleep(_LOOK_EVERY_S)
+    return str(store.get(key).decode())
 
 
 def _compare_programs(store: Store, launch: Launch, device: torch.device) -> None:

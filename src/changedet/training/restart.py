@@ -12,22 +12,24 @@ from changedet.training.run_folder import CHECKPOINTS, LAST, RECORD
 def settle_restart(request: TrainRequest, launch: Launch) -> TrainRequest:
     """Turn the request of a run that was cut off into one to go on with it.
 
-    torchrun repeats the command as it was given. The run that this job of torchrun has begun in
-    the folder resumes from its last checkpoint, or begins again where it had none; a run that
-    somebody else has left there is treated as the command says.
+    torchrun repeats the command as it was given, where a process has failed and where machines
+    have joined. The run that it has begun in the folder resumes from its last checkpoint, or begins
+    again where it had none; what becomes of a run of somebody else is as the command says.
 
     Args:
         request: What the command asks for.
-        launch: Tells whether it was started again, and by which job.
+        launch: Tells who has started this process.
     """
-    if not launch.restarts or launch.job is None:
+    if launch.launcher is None:
         return request
     record, last = request.out / RECORD, request.out / CHECKPOINTS / LAST
     try:
-        is_ours = TrainingRecord.read(record).job == launch.job
+        begun = TrainingRecord.read(record)
     except ResultsError:
         return request
-    if not is_ours:
+    # The first process may have moved to a machine that has joined later.
+    is_same_job = launch.restarts > 0 and launch.job is not None and begun.job == launch.job
+    if launch.launcher not in begun.launchers and not is_same_job:
         return request
     has_gone_on = last.is_file() and last.stat().st_mtime_ns >= record.stat().st_mtime_ns
     if has_gone_on:

@@ -1,7 +1,7 @@
 """A training run from a request to a folder of results; resuming it, interrupting it."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -120,7 +120,7 @@ def run_training(
             stack.enter_context(only_run(request.out, patience_s=patience_s))
             for name in FILLED:
                 remove_parts(request.out / name)
-        return _run(request, callbacks, say, device=device, ranks=ranks, job=launch.job)
+        return _run(request, callbacks, say, device=device, ranks=ranks, launch=launch)
 
 
 def _run(
@@ -130,7 +130,7 @@ def _run(
     *,
     device: torch.device,
     ranks: Ranks,
-    job: str | None,
+    launch: Launch,
 ) -> TrainOutcome:
     say(device_note(device, processes=ranks.world))
     keep_freed_memory(str(device))
@@ -149,11 +149,14 @@ def _run(
         say(note)
     if request.mode == "resume":
         say(move_to_epoch(trained.progress, request.start_epoch))
+    launchers = ranks.gather(launch.launcher)
     if ranks.is_main:
         # Only now, when all that the user can have wrong is read, is an earlier run replaced.
         if request.mode != "resume":
             remove_run(request.out, data=request.data)
-        _write_run(request, config, facts, precision=precision.text, processes=ranks.world, job=job)
+        _write_run(
+            request, config, facts, precision=precision.text, launch=launch, launchers=launchers
+        )
     if config.training.compile:
         trained.model.compile()
     with _stop_on_signals(say, is_alone=ranks.world == 1) as caught:
@@ -313,8 +316,8 @@ def _write_run(
     facts: DatasetStatistics,
     *,
     precision: str,
-    processes: int,
-    job: str | None,
+    launch: Launch,
+    launchers: Iterable[str | None],
 ) -> None:
     TrainingRecord(
         **dict(facts),
@@ -323,8 +326,9 @@ def _write_run(
         threads=torch.get_num_threads(),
         precision=precision,
         teachers=record_teachers(config),
-        processes=processes,
-        job=job,
+        processes=launch.world,
+        job=launch.job,
+        launchers=tuple(sorted({name for name in launchers if name is not None})),
     ).write(request.out / RECORD)
     # Behind the file that tells a run: what a kill leaves is known for what it is.
     write_text(request.out / SETTINGS, dump_config(config))

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from changedet.losses.lovasz import lovasz_hinge
+from changedet.losses.lovasz import LovaszHinge, lovasz_hinge
 from changedet.types import IGNORED
 
 pixels = st.lists(
@@ -147,3 +147,45 @@ def test_the_loss_is_float32_under_autocast():
     label = torch.randint(0, 2, (1, 4, 4), dtype=torch.uint8)
     loss = lovasz_hinge(torch.randn(1, 4, 4).bfloat16(), label).value()
     assert loss.dtype == torch.float32
+
+
+@pytest.mark.parametrize("ignored", [(), (0,), (0, 1)])
+def test_processes_that_exchange_their_errors_have_the_loss_and_gradient_of_the_whole_batch(
+    ignored,
+):
+    torch.manual_seed(0)
+    # Shares of one, two and one of four maps; of some nothing counts.
+    shares = [[0], [1, 3], [2]]
+    logit = torch.randn(4, 5, 6)
+    label = (torch.rand(4, 5, 6) < 0.3).to(torch.uint8)
+    label[:, 0] = IGNORED
+    for share in ignored:
+        label[shares[share]] = IGNORED
+    said, losses = [], []
+
+    class HeardError(Exception):
+        pass
+
+    def hear(tensor):
+        said.append(tensor)
+        raise HeardError
+
+    for share in shares:
+        with pytest.raises(HeardError):
+            lovasz_hinge(logit[share], label[share], gather=hear)
+    parts = [logit[share].requires_grad_() for share in shares]
+    for own, part in enumerate(parts):
+        loss = LovaszHinge()
+        loss.gather = lambda tensor, own=own: (said, own)
+        losses.append(loss(part, label[shares[own]]))
+    assert sum(int(loss.count) for loss in losses) == 1
+    whole = losses[0] + losses[1] + losses[2]
+    expected = logit.clone().requires_grad_()
+    together = lovasz_hinge(expected, label).value()
+    together.backward()
+    for loss in losses:
+        value = loss.value(whole.detach())
+        assert value.item() == pytest.approx(together.item(), rel=1e-6)
+        value.backward()
+    for part, share in zip(parts, shares, strict=True):
+        torch.testing.assert_close(part.grad, expected.grad[share])

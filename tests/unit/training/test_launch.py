@@ -1,5 +1,9 @@
 """The place of a process among those that train together, and what is wrong with it."""
 
+import os
+import socket
+from pathlib import Path
+
 import pytest
 
 from changedet.errors import ConfigError
@@ -26,19 +30,27 @@ def test_without_a_launcher_there_is_one_process():
 
 def test_the_place_is_what_torchrun_says():
     launch = read_launch(SECOND)
-    assert launch == Launch(1, 2, local_rank=1, local_world=2, restarts=1, job="job_7")
+    assert launch == Launch(
+        1, 2, local_rank=1, local_world=2, restarts=1, job="job_7", launcher=launch.launcher
+    )
     assert not launch.is_main
 
 
 def test_one_process_of_torchrun_knows_its_job_too():
     own = {"WORLD_SIZE": "1", "TORCHELASTIC_RESTART_COUNT": "2", "TORCHELASTIC_RUN_ID": "job_7"}
-    assert read_launch(own) == Launch(restarts=2, job="job_7")
+    launch = read_launch(own)
+    assert launch == Launch(restarts=2, job="job_7", launcher=launch.launcher)
+    assert launch.launcher == read_launch(SECOND).launcher
 
 
-def test_a_job_without_a_name_is_told_by_the_torchrun_that_runs_it():
-    one, other = (read_launch({**SECOND, "TORCHELASTIC_RUN_ID": "none"}).job for _ in range(2))
-    assert one == other
-    assert one not in ("none", None)
+def test_a_torchrun_is_told_from_any_other_by_its_process():
+    launch = read_launch({**SECOND, "TORCHELASTIC_RUN_ID": "none"})
+    assert launch.job is None
+    host, parent, began = launch.launcher.split(":")
+    assert (host, int(parent)) == (socket.gethostname(), os.getppid())
+    assert began.isdecimal() or not Path("/proc/self/stat").exists()
+    others = {name: text for name, text in SECOND.items() if not name.startswith("TORCHELASTIC")}
+    assert read_launch(others).launcher is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,148 @@
+"""Training in one, two and three processes: pairs per second, and how equal the results are.
+
+    python benchmarks/training_processes.py --out /tmp/processes --rounds 3
+
+Generates pairs, then trains the same run under torchrun with one thread for each process. The
+speed is that of the batches after the first five, without the start and without validation; runs
+take turns, because machines are noisy. Of the first round the losses and the counts of the
+validation are compared with those of one process.
+"""
+
+import argparse
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from changedet.synthetic.dataset import write_sample
+from changedet.training.callbacks import TrainingCallback
+from changedet.training.launch import read_launch
+from changedet.training.request import TrainRequest
+
+WARM_UP = 5
+
+
+class Clock(TrainingCallback):
+    """Notes when each batch was done, and how many pairs it had."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[float, int]] = []
+
+    def on_batch(self, progress: object, *, pairs: int) -> None:
+        """Note a batch."""
+        self.batches.append((time.perf_counter(), pairs))
+
+    @property
+    def pairs_per_second(self) -> float:
+        """Of the batches after those of the warm-up."""
+        seconds = self.batches[-1][0] - self.batches[WARM_UP - 1][0]
+        return sum(pairs for _, pairs in self.batches[WARM_UP:]) / seconds
+
+
+def work(arguments: argparse.Namespace) -> None:
+    """Train as one of the processes; the first one writes how fast it was."""
+    from changedet.training.run import run_training
+
+    clock, launch = Clock(), read_launch()
+    overrides = (
+        "model.encoder_weights=none",
+        f"training.batch_size={arguments.batch}",
+        "training.epochs=1",
+        "training.validate_every=100000",
+        "training.log_every=1",
+        "data.workers=0",
+        *arguments.set,
+    )
+    request = TrainRequest(
+        out=arguments.run,
+        data=arguments.out / "pairs",
+        recipe=arguments.recipe,
+        overrides=overrides,
+        device=arguments.device,
+        mode="overwrite" if arguments.run.exists() else "new",
+    )
+    started = time.perf_counter()
+    run_training(request, callbacks=[clock], launch=launch)
+    if launch.is_main:
+        figures = {
+            "pairs_per_second": clock.pairs_per_second,
+            "start_s": clock.batches[0][0] - started,
+        }
+        (arguments.out / "figures.json").write_text(json.dumps(figures))
+
+
+def measure(arguments: argparse.Namespace, processes: int) -> dict[str, float]:
+    """Start so many processes and give what the first one wrote."""
+    own = [word for word in sys.argv[1:] if word != "--work"]
+    run = ["--run", str(arguments.out / f"run_{processes}")]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    subprocess.run(
+        [sys.executable, *torchrun, __file__, "--work", *own, *run],
+        env={**os.environ, "OMP_NUM_THREADS": str(arguments.threads)},
+        check=True,
+    )
+    figures: dict[str, float] = json.loads((arguments.out / "figures.json").read_text())
+    return figures
+
+
+def compare(arguments: argparse.Namespace, processes: int) -> str:
+    """Say how the losses and the validation of several processes differ from those of one."""
+
+    def column(number: int, log: str, name: str) -> list[str]:
+        with (arguments.out / f"run_{number}" / "logs" / log).open() as file:
+            return [row[name] for row in csv.DictReader(file)]
+
+    own, one = (
+        [float(loss) for loss in column(number, "train.csv", "loss")] for number in (processes, 1)
+    )
+    differences = [abs(a - b) / b for a, b in zip(own, one, strict=True)]
+    scores = [column(number, "validation.csv", "max_f1")[-1] for number in (processes, 1)]
+    return (
+        f"{processes} processes against 1, {len(one)} batches: loss of the first differs by "
+        f"{differences[0]:.1e}, of any by {max(differences):.1e} at most, on average by "
+        f"{statistics.mean(differences):.1e} (relative); max-F1 {scores[0]} against {scores[1]}"
+    )
+
+
+def main() -> None:
+    """Generate, let numbers of processes take turns, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--compare", type=int, nargs="*", default=[2, 3])
+    parser.add_argument("--recipe", default="pyramid_small")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--pairs", type=int, default=160)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--work", action="store_true")
+    parser.add_argument("--run", type=Path)
+    arguments = parser.parse_args()
+    if arguments.work:
+        work(arguments)
+        return
+    if not (arguments.out / "pairs").is_dir():
+        write_sample(arguments.out / "pairs", train=arguments.pairs, val=16, test=1)
+    rates: dict[int, list[float]] = {number: [] for number in arguments.processes}
+    for number in range(arguments.rounds):
+        for processes in arguments.processes:
+            figures = measure(arguments, processes)
+            rates[processes].append(figures["pairs_per_second"])
+            print(f"round {number + 1}, {processes} processes: {figures}", flush=True)
+    for processes, own in rates.items():
+        gain = statistics.median(a / b for a, b in zip(own, rates[min(rates)], strict=True))
+        print(f"{processes} processes: {statistics.median(own):.2f} pairs/s, {gain:.2f} times")
+    for processes in arguments.compare:
+        if processes not in rates:
+            measure(arguments, processes)
+        print(compare(arguments, processes))
+
+
+if __name__ == "__main__":
+    main()
