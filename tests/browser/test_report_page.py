@@ -13,6 +13,7 @@ from changedet.report.request import ReportRequest
 from changedet.results import read_results
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+AXE = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 CHROMIUM = shutil.which("chromium")
 pytestmark = [
     pytest.mark.full,
@@ -149,6 +150,20 @@ def test_the_colours_can_be_taken_away(page):
 def test_nothing_is_wider_than_the_screen(page, width):
     page.set_viewport_size({"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault(page, scheme):
+    if not AXE.exists():
+        pytest.skip("axe-core is not installed (npm ci in frontend)")
+    page.emulate_media(color_scheme=scheme)
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("() => axe.run()")["violations"]
+    assert not [
+        (fault["id"], fault["nodes"][0]["html"][:160])
+        for fault in found
+        if fault["impact"] in ("serious", "critical")
+    ]
 
 
 def test_without_scripts_both_dates_lie_side_by_side(browser, page_file):

@@ -96,7 +96,7 @@ def images_sections(
     """Describe a prediction on two folders of images."""
     ranked = sorted(results.pairs, key=lambda pair: (-pair.changed_share, pair.name))
     rows: list[list[Cell]] = [
-        [pair.name, _percent(pair.changed_share), f"{pair.width} x {pair.height}"]
+        [pair.name, _percent(pair.changed_share), f"{pair.width}x{pair.height}"]
         for pair in ranked[:_PAIRS]
     ]
     pictures = [
