@@ -73,31 +73,35 @@ def main() -> None:
     """Build, predict, review, train, evaluate, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pairs", type=Path, help="folder with time1, time2 and label")
-    parser.add_argument("--work", type=Path, required=True, help="a new folder")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="a folder; what is there is not made again"
+    )
     parser.add_argument("--model", default="any-change")
     parser.add_argument("--member", default="1", help="network of an ensemble; empty: no ensemble")
     parser.add_argument("--kind", default="any")
     parser.add_argument("--recipe", default="any_change")
     parser.add_argument("--columns", type=int, default=12)
     parser.add_argument("--rows", type=int, default=10)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--lr", default="2e-4")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=["training.ema_decay=0.99"])
     asked = parser.parse_args()
     work: Path = asked.work
-    work.mkdir(parents=True)
+    work.mkdir(parents=True, exist_ok=True)
 
     start = asked.model
     if asked.member:
         start = str(work / "start.safetensors")
-        changedet("ensemble", asked.model, "--keep", asked.member, "--out", start)
+        words = ["ensemble", asked.model, "--keep", asked.member, "--out", start]
+        changedet(*words, makes=Path(start))
     mosaic = place_pairs(asked.pairs, asked.rows, asked.columns, seed=asked.seed)
     labels = write_scene(asked.pairs, mosaic, work)
     options = ["--kind", asked.kind, "--test-time", "none"]
     result = work / "result"
     scene = [str(work / "before.tif"), str(work / "after.tif")]
-    changedet("predict", *scene, "--model", asked.model, "--out", str(result), *options)
+    words = [*scene, "--model", asked.model, "--out", str(result), *options]
+    changedet("predict", *words, makes=result / "summary.json")
 
     begun = time.monotonic()
     with viewer(result) as browser:
@@ -127,7 +131,8 @@ def main() -> None:
     tables = {}
     for number, (name, model) in enumerate(both.items()):
         out = work / f"judged_{number}"
-        changedet("evaluate", *model, *judge, "--out", str(out), "--panels", "0")
+        words = [*model, *judge, "--out", str(out), "--panels", "0"]
+        changedet("evaluate", *words, makes=out / "metrics.json")
         tables[name] = out
     found = {name: read_figures(out) for name, out in tables.items()}
     after = read_counts(tables["after"])
@@ -138,8 +143,10 @@ def main() -> None:
     print(json.dumps(content, indent=2))
 
 
-def changedet(*words: str) -> None:
-    """Run the command."""
+def changedet(*words: str, makes: Path | None = None) -> None:
+    """Run the command, unless what it makes is there."""
+    if makes is not None and makes.exists():
+        return
     print("$ changedet", *words, flush=True)
     subprocess.run([sys.executable, "-m", "changedet", *words], check=True)
 
@@ -198,7 +205,7 @@ class Browser:
         answer = connection.getresponse()
         self._cookie = str(answer.getheader("Set-Cookie")).partition(";")[0]
         answer.read()
-        self._connection = connection
+        connection.close()
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:  # noqa: ANN401 - JSON
         """Send a request about the first result and give the answer."""
@@ -208,9 +215,12 @@ class Browser:
             "Content-Type": "application/json",
         }
         content = None if body is None else json.dumps(body)
-        self._connection.request(method, f"/api/items/0{path}", content, headers)
-        answer = self._connection.getresponse()
+        # The server closes connections that idle, as this one does while polygons are painted.
+        connection = http.client.HTTPConnection(self._host, timeout=60)
+        connection.request(method, f"/api/items/0{path}", content, headers)
+        answer = connection.getresponse()
         text = answer.read()
+        connection.close()
         if answer.status != 200:
             raise SystemExit(f"{method} {path}: {answer.status} {text.decode()}")
         return json.loads(text)
@@ -254,12 +264,17 @@ def review(browser: Browser, labels: np.ndarray, mosaic: Mosaic) -> dict[str, An
         for polygon in missed(labels[part], accepted[part]):
             geometry = json.loads(shapely.to_geojson(translate(polygon, left, top)))
             body = {"verdict": "drawn", "geometry": geometry, "who": "labels"}
-            browser.ask("PUT", f"/review/verdicts/{uuid.uuid4()}", body)
+            browser.ask("PUT", f"/review/verdicts/{named(geometry)}", body)
             tally["drawn"] += 1
-        browser.ask("PUT", f"/review/windows/{uuid.uuid4()}", {"window": box, "who": "labels"})
+        browser.ask("PUT", f"/review/windows/{named(box)}", {"window": box, "who": "labels"})
         tally["looked_at"] += 1
     tally["statistics"] = browser.ask("GET", "/review")["statistics"]
     return tally
+
+
+def named(content: object) -> uuid.UUID:
+    """Give the same id to the same content, so that a second review adds nothing."""
+    return uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(content))
 
 
 def all_candidates(browser: Browser) -> list[dict[str, Any]]:
@@ -297,10 +312,12 @@ def write_halves(folder: Path, mosaic: Mosaic, out: Path) -> Path:
     """Lay out both halves as a data set: ``val`` was reviewed, ``test`` was not."""
     for split, reviewed in (("val", True), ("test", False)):
         for part, name in (("time1", "A"), ("time2", "B"), ("label", "label")):
-            (out / split / name).mkdir(parents=True)
+            (out / split / name).mkdir(parents=True, exist_ok=True)
             for pair, _ in mosaic.boxes(reviewed=reviewed):
                 (path,) = (folder / part).glob(f"{pair}.*")
-                (out / split / name / path.name).symlink_to(path.resolve())
+                link = out / split / name / path.name
+                if not link.exists():
+                    link.symlink_to(path.resolve())
     return out
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -20,7 +19,8 @@ from changedet.errors import ChangeDetError, ImageError, ResultsError, StorageEr
 from changedet.view import answers
 from changedet.view.bodies import BodyError
 from changedet.view.candidates import Order
-from changedet.view.collection import Collection, list_item
+from changedet.view.collection import Collection, OpenItem, list_item
+from changedet.view.handles import Handles
 from changedet.view.layers import Layer
 from changedet.view.pictures import Address
 from changedet.view.review_routes import review_routes
@@ -223,27 +223,18 @@ def _tile_routes(workers: Workers, cache: TileCache) -> APIRouter:
     async def tile(
         request: Request, number: str, *, layer: Layer, zoom: int, x: int, y: int, suffix: str
     ) -> Response:
-        opened = await workers.open(number)
-        if suffix != _SUFFIXES[layer] or not 0 <= zoom <= opened.item.max_zoom:
-            raise HTTPException(404, "there is no such tile")
-        if not (0 <= x < 2**zoom and 0 <= y < 2**zoom):
-            return Response(status_code=204)
-        address = Address(zoom, x, y)
-        # A file that has vanished is told although its tiles are known.
-        state = await workers.run(partial(opened.item.signature, layer))
-        key = (str(opened.item.folder), layer, address, state)
-        tag = f'"{hashlib.blake2b(repr(key).encode(), digest_size=12).hexdigest()}"'
-        headers = {"etag": tag, "cache-control": "private, max-age=300"}
-        if request.headers.get("if-none-match") == tag:
-            return Response(status_code=304, headers=headers)
-        content = cache.get(key)
-        if content is None:
-            work = partial(answers.make_tile, opened, layer, address, handles=handles)
-            content = await workers.run(work) or b""
-            cache.put(key, content)
-        if not content:
-            return Response(status_code=204, headers=headers)
-        return Response(content, headers=headers, media_type=_TYPES[suffix])
+        # All of it in one thread: each step by itself would wait behind the tiles of others.
+        def answer() -> Response:
+            opened = workers.find(number)
+            if suffix != _SUFFIXES[layer] or not 0 <= zoom <= opened.item.max_zoom:
+                raise HTTPException(404, "there is no such tile")
+            if not (0 <= x < 2**zoom and 0 <= y < 2**zoom):
+                return Response(status_code=204)
+            known = request.headers.get("if-none-match")
+            address = Address(zoom, x, y)
+            return _answer_tile(opened, layer, address, known=known, cache=cache, handles=handles)
+
+        return await workers.run(answer)
 
     @router.get("/thumbnail/{layer}")
     async def thumbnail(
@@ -259,9 +250,38 @@ def _tile_routes(workers: Workers, cache: TileCache) -> APIRouter:
         box = None
         if not (x0 is None or y0 is None or x1 is None or y1 is None):
             box = (x0, y0, x1, y1)
-        opened = await workers.open(number)
-        work = partial(answers.make_thumbnail, opened, layer, box, size=size, handles=handles)
+
+        def work() -> bytes:
+            opened = workers.find(number)
+            return answers.make_thumbnail(opened, layer, box, size=size, handles=handles)
+
         headers = {"cache-control": "private, max-age=300"}
         return Response(await workers.run(work), headers=headers, media_type="image/webp")
 
     return router
+
+
+def _answer_tile(
+    opened: OpenItem,
+    layer: Layer,
+    address: Address,
+    *,
+    known: str | None,
+    cache: TileCache,
+    handles: Handles,
+) -> Response:
+    """Draw a tile, or take it from the cache; ``known`` is the tag of the browser's own copy."""
+    # A file that has vanished is told although its tiles are known.
+    state = opened.item.signature(layer)
+    key = (str(opened.item.folder), layer, address, state)
+    tag = f'"{hashlib.blake2b(repr(key).encode(), digest_size=12).hexdigest()}"'
+    headers = {"etag": tag, "cache-control": "private, max-age=300"}
+    if known == tag:
+        return Response(status_code=304, headers=headers)
+    content = cache.get(key)
+    if content is None:
+        content = answers.make_tile(opened, layer, address, handles=handles) or b""
+        cache.put(key, content)
+    if not content:
+        return Response(status_code=204, headers=headers)
+    return Response(content, headers=headers, media_type=_TYPES[_SUFFIXES[layer]])

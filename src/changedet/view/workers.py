@@ -43,23 +43,26 @@ class Workers:
         """Have something done in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
-    async def open(self, number: str) -> OpenItem:
-        """Open a result.
+    def find(self, number: str) -> OpenItem:
+        """Open a result; in a thread, as files are read.
 
         Raises:
             HTTPException: If there is no such id.
         """
         try:
-            return await self.run(partial(self.collection.get, number))
+            return self.collection.get(number)
         except KeyError:
             raise HTTPException(404, "there is no such result") from None
+
+    async def open(self, number: str) -> OpenItem:
+        """Have a result opened, see :meth:`find`."""
+        return await self.run(partial(self.find, number))
 
     async def answer(
         self, request: Request, number: str, work: Callable[[OpenItem], Result]
     ) -> Response:
         """Answer with what some work on a result gives, as JSON."""
-        opened = await self.open(number)
-        return await self.json(request, lambda: work(opened))
+        return await self.json(request, lambda: work(self.find(number)))
 
     async def json(
         self, request: Request, work: Callable[[], object], *, status: int = 200
