@@ -207,9 +207,9 @@ def _published_results(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def few_shift_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure the shift of a scene on six tiles instead of 25, which is most of the work."""
-    from changedet.predict import job
+    from changedet.predict import measures
 
-    monkeypatch.setattr(job, "estimate_shift", partial(job.estimate_shift, tiles=6))
+    monkeypatch.setattr(measures, "estimate_shift", partial(measures.estimate_shift, tiles=6))
 
 
 @pytest.fixture

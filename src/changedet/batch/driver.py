@@ -19,6 +19,7 @@ from changedet.batch.item import BatchItem, Catalogue
 from changedet.batch.manifest import Manifest, RowState
 from changedet.batch.manifest_row import make_row
 from changedet.batch.request import WorkersError
+from changedet.batch.splits import Splits
 from changedet.batch.tally import Status, Tally, WorkerStatus
 from changedet.batch.task import Fault, Outcome, Pulse, Task
 
@@ -99,6 +100,7 @@ class Driver:
         self._has_more = True
         self._queue: list[tuple[float, int, Task]] = []
         self._numbers = itertools.count()
+        self._splits = Splits()
         self._workers: dict[str, _Worker] = {}
         self._failed_starts = 0
         self._has_been_ready = False
@@ -157,8 +159,10 @@ class Driver:
                 self._engine.give(worker.name, tasks)
 
     def _next_tasks(self, now: float) -> tuple[Task, ...]:
-        if self._queue and self._queue[0][0] <= now:
-            return (heapq.heappop(self._queue)[2],)
+        while self._queue and self._queue[0][0] <= now:
+            task = heapq.heappop(self._queue)[2]
+            if self._splits.is_wanted(task):
+                return (task,)
         if len(self._queue) >= _MOST_WAITING:
             return ()
         tasks: list[Task] = []
@@ -221,25 +225,59 @@ class Driver:
             # Others may have room: this one must not take one item after the other from them.
             worker.strikes += 1
             worker.rests_until = time.monotonic() + 2 * self._pause(worker.strikes)
-        if outcome.state != "unchanged":
-            self.tally.attempts += 1
+        if not self._splits.is_wanted(task):
+            return
+        worker.mpx += outcome.mpx
+        if outcome.scene is not None:
+            for part in self._splits.begin(task, outcome.scene):
+                self._queue_up(part, at=0.0)
+        elif outcome.block is not None:
+            self.tally.mpx += outcome.mpx
+            joined = self._splits.add(task, outcome.block)
+            if joined is not None:
+                self._queue_up(joined, at=0.0)
+        elif fault is not None:
+            self._fail(task, outcome, worker)
+        else:
+            self._finish(task, outcome, worker)
+
+    def _fail(self, task: Task, outcome: Outcome, worker: _Worker) -> None:
+        """Try an item again, or give it up."""
+        fault = outcome.fault
+        self.tally.attempts += 1
         is_tried_again = fault is not None and fault.may_pass and task.attempt < self._attempts
         if is_tried_again:
             later = time.monotonic() + self._pause(task.attempt)
-            self._queue_up(replace(task, attempt=task.attempt + 1), at=later)
-        elif fault is not None:
+            again = replace(task, attempt=task.attempt + 1)
+            if fault is not None and fault.is_of_inputs:
+                # What is known of the whole scene is not true any more.
+                self._splits.end(task.item.id)
+                again = replace(again, part=None)
+            self._queue_up(again, at=later)
+        else:
+            self._splits.end(task.item.id)
             self.tally.failed += 1
-        elif outcome.state == "unchanged":
+        self._write_down(task, outcome, worker, state="retrying" if is_tried_again else "failed")
+
+    def _finish(self, task: Task, outcome: Outcome, worker: _Worker) -> None:
+        """Count an item whose results are there."""
+        if outcome.state == "unchanged":
             self.tally.unchanged += 1
+            known = self._manifest.known(task.item.id)
+            if known is not None and known.state == "done":
+                return
         else:
             self.tally.done += 1
-        if outcome.state == "done" and outcome.findings is not None:
-            self.tally.mpx += outcome.findings.mpx
-            worker.mpx += outcome.findings.mpx
-        known = self._manifest.known(task.item.id)
-        if outcome.state == "unchanged" and known is not None and known.state == "done":
-            return
-        state: RowState = "retrying" if is_tried_again else ("failed" if fault else "done")
+            self.tally.attempts += 1
+        of_blocks = self._splits.end(task.item.id)
+        if task.part is None:
+            self.tally.mpx += outcome.mpx
+        done = replace(outcome, seconds=outcome.seconds + of_blocks)
+        self._write_down(task, done, worker, state="done")
+
+    def _write_down(
+        self, task: Task, outcome: Outcome, worker: _Worker, *, state: RowState
+    ) -> None:
         self._manifest.add(
             make_row(task, outcome, state=state, worker=worker.label, model=self._model)
         )

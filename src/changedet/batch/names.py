@@ -15,6 +15,8 @@ ITEMS: Final = "items"
 RECORD: Final = "record.json"
 #: Holds the folders of items that are not complete.
 UNFINISHED: Final = ".unfinished.part"
+#: Holds a folder of block scores for each large scene that is not complete.
+BLOCKS: Final = f"{UNFINISHED}/.blocks"
 
 
 def item_folder(identifier: str) -> str:

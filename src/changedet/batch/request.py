@@ -39,6 +39,8 @@ class BatchRequest:
         timeout_s: An item that shows no sign of life for so long is given up, in seconds.
         scratch: Folder of each worker's machine for results on their way to an address; None: the
             system's folder for temporary files.
+        split_mpx: Larger scenes are cut into blocks of about so many millions of pixels, which
+            several workers score; 0: scenes stay whole. The results are the same.
         existing: What to do with results of another model: ``refuse``, ``replace``.
 
     Raises:
@@ -57,6 +59,7 @@ class BatchRequest:
     back_off_s: float = 5.0
     timeout_s: float = 300.0
     scratch: Path | None = None
+    split_mpx: float = 200.0
     existing: Existing = "refuse"
 
     def __post_init__(self) -> None:
@@ -68,7 +71,7 @@ class BatchRequest:
         for name in ("num_cpus", "timeout_s"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"`{name}` must be above 0, got {getattr(self, name):g}")
-        for name in ("num_gpus", "back_off_s"):
+        for name in ("num_gpus", "back_off_s", "split_mpx"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"`{name}` must not be below 0, got {getattr(self, name):g}")
         if self.num_gpus > 1 and self.num_gpus != int(self.num_gpus):

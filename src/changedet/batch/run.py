@@ -188,7 +188,13 @@ def _only_run(place: Place) -> Iterator[None]:
 def _engine(request: BatchRequest, model: str, place: Place) -> Iterator[Engine]:
     from changedet.batch.runner import Setup
 
-    setup = Setup(common=request.common, model=model, out=request.out, scratch=request.scratch)
+    setup = Setup(
+        common=request.common,
+        model=model,
+        out=request.out,
+        scratch=request.scratch,
+        split_px=int(request.split_mpx * 1e6) or None,
+    )
     with _probed(setup, place) as setup:
         engine: Engine
         if request.engine == "ray":

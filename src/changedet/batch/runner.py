@@ -9,15 +9,17 @@ import time
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from changedet.baselines.names import is_baseline
+from changedet.batch.block_store import BlockStore
 from changedet.batch.identity import fingerprint
 from changedet.batch.names import RECORD, UNFINISHED, item_folder
 from changedet.batch.options import request_for
 from changedet.batch.place import open_place
-from changedet.batch.task import Fault, Findings, Outcome, State, Task
+from changedet.batch.task import Block, Fault, Findings, Join, Outcome, State, Task
 from changedet.errors import ChangeDetError, ConfigError, ImageError, StorageError
+from changedet.predict.blocks import cut_scene, is_large
 from changedet.predict.flow import TileProgress
 from changedet.predict.rasters import predict_scene
 from changedet.predict.remarks import warnings_of
@@ -32,6 +34,7 @@ from changedet.storage.lock import check_idle
 if TYPE_CHECKING:
     from changedet.batch.item import BatchItem
     from changedet.inference.detector import Detector
+    from changedet.predict.blocks import BlockScores, SceneBlocks
 
 _LONGEST_MESSAGE: Final = 1_000
 
@@ -47,6 +50,7 @@ class Setup:
         scratch: Folder for results on their way to an address; None: the system's.
         probe: Name of a file that is in ``out`` if it is the same folder as the driver's.
         threads: Threads that a worker computes with; None: as many as it likes.
+        split_px: Pixels from which on a scene is cut into blocks; None: scenes stay whole.
     """
 
     common: SceneRequest
@@ -55,6 +59,17 @@ class Setup:
     scratch: Path | None = None
     probe: str | None = None
     threads: int | None = None
+    split_px: int | None = None
+
+
+class _Result(NamedTuple):
+    """What became of an attempt, as in :class:`changedet.batch.task.Outcome`."""
+
+    state: State
+    findings: Findings | None = None
+    fault: Fault | None = None
+    scene: SceneBlocks | None = None
+    block: BlockScores | None = None
 
 
 class ItemRunner:
@@ -93,31 +108,41 @@ class ItemRunner:
             progress: Called as tiles of a scene are done.
         """
         started, clock = datetime.now(UTC), time.monotonic()
-        findings, fault, is_new = None, None, True
         try:
-            findings, is_new = self._results(task, progress)
-        except Exception as error:
-            fault = describe(error, task.item)
+            outcome = self._outcome(task, progress)
+        except Exception as error:  # one bad scene never stops the rest
+            outcome = _Result("failed", fault=describe(error, task.item))
         seconds = time.monotonic() - clock
-        state: State = "failed" if fault else ("done" if is_new else "unchanged")
-        return Outcome(task.item.id, state, started, seconds, findings, fault)
+        return Outcome(task.item.id, started=started, seconds=seconds, **outcome._asdict())
 
-    def _results(self, task: Task, progress: TileProgress | None) -> tuple[Findings, bool]:
-        """Give what is known of the results of an item, and whether they were made just now."""
-        item, folder = task.item, item_folder(task.item.id)
+    def _outcome(self, task: Task, progress: TileProgress | None) -> _Result:
+        item = task.item
         out = self._work / UNFINISHED / item.id
         request = replace(request_for(self._setup.common, item, out), existing="replace")
         print_of_item = fingerprint(request, model=self._setup.model)
-        found = self._recorded(folder)
+        found = self._recorded(item_folder(item.id))
         if found is not None and found.fingerprint == print_of_item:
-            return found, False
+            return _Result("unchanged", findings=found)
+        detector = self._detector(request)
+        store = BlockStore(self._place, self._work, identifier=item.id, fingerprint=print_of_item)
+        if isinstance(task.part, Block):
+            done = store.score(request, detector, task.part, progress=progress)
+            return _Result("part", block=done)
         _check_free(out)
-        clock = time.monotonic()
-        report = predict_scene(request, detector=self._detector(request), progress=progress)
+        split_px, clock = self._setup.split_px, time.monotonic()
+        if isinstance(task.part, Join):
+            report = store.join(request, detector, task.part)
+        elif split_px is not None and is_large(request, detector, split_px=split_px):
+            scene = cut_scene(request, detector, block_px=split_px)
+            return _Result("cut", scene=scene)
+        else:
+            report = predict_scene(request, detector=detector, progress=progress)
         findings = _findings(report, print_of_item, seconds=time.monotonic() - clock)
         (out / RECORD).write_text(json.dumps(asdict(findings)), encoding="utf-8")
-        self._place.publish(out, folder, marker=RECORD)
-        return findings, True
+        self._place.publish(out, item_folder(item.id), marker=RECORD)
+        if isinstance(task.part, Join):
+            store.clear()
+        return _Result("done", findings=findings)
 
     def _recorded(self, folder: str) -> Findings | None:
         """Read what an earlier run found; None if its results are not complete any more."""
@@ -162,7 +187,7 @@ def describe(error: Exception, item: BatchItem) -> Fault:
     if isinstance(error, StorageError):
         return Fault(kind, message, may_pass=True, is_of_storage=True)
     if isinstance(error, InputChangedError):
-        return Fault(kind, message, may_pass=True)
+        return Fault(kind, message, may_pass=True, is_of_inputs=True)
     if isinstance(error, ImageError):
         return Fault(kind, message, may_pass=is_remote(item.before) or is_remote(item.after))
     if isinstance(error, ChangeDetError):

@@ -4,25 +4,58 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from changedet.batch.item import BatchItem
 
-#: What became of an attempt: ``unchanged``: complete results of the same inputs were there.
-State: TypeAlias = Literal["done", "unchanged", "failed"]
+if TYPE_CHECKING:
+    # It loads much that a driver does not need.
+    from changedet.predict.blocks import BlockScores, SceneBlocks
+
+#: What became of an attempt: ``unchanged``: complete results of the same inputs were there;
+#: ``cut``: the scene is large, and its blocks come next; ``part``: one of them is done.
+State: TypeAlias = Literal["done", "unchanged", "failed", "cut", "part"]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of a large scene, to be scored.
+
+    Attributes:
+        scene: How the scene is cut.
+        number: Of the block.
+    """
+
+    scene: SceneBlocks
+    number: int
+
+
+@dataclass(frozen=True)
+class Join:
+    """The scores of all blocks of a large scene, to be put together.
+
+    Attributes:
+        scene: How the scene is cut.
+        scored: How each block went.
+    """
+
+    scene: SceneBlocks
+    scored: tuple[BlockScores, ...]
 
 
 @dataclass(frozen=True)
 class Task:
-    """One attempt at one item.
+    """One attempt at one item, or at a part of one.
 
     Attributes:
         item: The pair.
         attempt: Number of the attempt in this run, from 1.
+        part: What of it; None: all.
     """
 
     item: BatchItem
     attempt: int = 1
+    part: Block | Join | None = None
 
 
 @dataclass(frozen=True)
@@ -35,12 +68,14 @@ class Fault:
         may_pass: Whether another attempt may succeed.
         is_of_storage: Whether results could not be written, which the worker's disk may be to
             blame for.
+        is_of_inputs: Whether an input is another one than before.
     """
 
     kind: str
     message: str
     may_pass: bool = False
     is_of_storage: bool = False
+    is_of_inputs: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,6 +126,8 @@ class Outcome:
         seconds: How long it took.
         findings: About the results; None if there are none.
         fault: Why it failed; None: it did not.
+        scene: How a large scene is cut, where it is.
+        block: How a block of one went.
     """
 
     id: str
@@ -99,6 +136,15 @@ class Outcome:
     seconds: float
     findings: Findings | None = None
     fault: Fault | None = None
+    scene: SceneBlocks | None = None
+    block: BlockScores | None = None
+
+    @property
+    def mpx(self) -> float:
+        """Millions of pixels that were scored for good."""
+        if self.block is not None:
+            return self.block.pixels / 1e6
+        return self.findings.mpx if self.state == "done" and self.findings else 0.0
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,16 @@ def batch(
             rich_help_panel=_WORKERS,
         ),
     ] = None,
+    split: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            metavar="MPX",
+            help="Larger scenes are cut into blocks of so many megapixels, which several workers "
+            "score; 0 keeps them whole. The results are the same.",
+            rich_help_panel=_WORKERS,
+        ),
+    ] = 200.0,
     attempts: Annotated[
         int,
         typer.Option(
@@ -211,6 +221,7 @@ def batch(
         back_off_s=back_off,
         timeout_s=timeout,
         scratch=scratch,
+        split_mpx=split,
         existing="replace" if overwrite else "refuse",
     )
     total = catalogue_options.require_sound_rows(opened, common)

@@ -30,6 +30,7 @@ _OPTIONS: Final = {
     "overrides": "--set",
     "timeout_s": "--timeout",
     "back_off_s": "--back-off",
+    "split_mpx": "--split",
 }
 _POSSIBLE: Final = re.compile(r"(?<=no such option: )(\S+) \(Possible options: (.*)\)")
 _WARNING: Final = re.compile(r"(?:[^\n]*: )?warning\b", re.IGNORECASE)

@@ -19,13 +19,8 @@ from changedet.inference.working_gsd import GsdMatch, match_gsd, remarks_on_gsd
 from changedet.predict.domain_distance import distance_of_scene, remarks_on_distance
 from changedet.predict.flow import READERS
 from changedet.predict.inputs import refuse_turned
-from changedet.predict.registration import (
-    MIN_CORRECTED_PX,
-    Correction,
-    are_dates_identical,
-    check_correction,
-    estimate_shift,
-)
+from changedet.predict.measures import SceneMeasures, measure_alignment
+from changedet.predict.registration import Correction
 from changedet.predict.remarks import (
     Remarks,
     remark_on_area,
@@ -77,10 +72,27 @@ class SceneJob(NamedTuple):
     plan: TilePlan
     tiling: Tiling
     threshold: float
-    shift: ShiftEstimate | None
-    correction: Correction
-    tile_effect: TileEffect | None
-    domain_distance: DomainDistance | None
+    measures: SceneMeasures
+
+    @property
+    def shift(self) -> ShiftEstimate | None:
+        """Shift that was measured between the dates."""
+        return self.measures.alignment.shift
+
+    @property
+    def correction(self) -> Correction:
+        """What of it is corrected."""
+        return self.measures.alignment.correction
+
+    @property
+    def tile_effect(self) -> TileEffect | None:
+        """What tiles of another size than the training's change."""
+        return self.measures.tile_effect
+
+    @property
+    def domain_distance(self) -> DomainDistance | None:
+        """How far the pair is from what the model was trained on."""
+        return self.measures.domain_distance
 
     @property
     def shift_used(self) -> tuple[float, float] | None:
@@ -248,6 +260,7 @@ def prepare(
     tiling: Tiling,
     remarks: Remarks,
     stack: ExitStack,
+    measures: SceneMeasures | None = None,
 ) -> SceneJob:
     """Measure the shift, choose the tiles and the area; say what the user must know.
 
@@ -260,6 +273,7 @@ def prepare(
         tiling: Tiles and batches.
         remarks: Gets coverage, shift and warnings.
         stack: Closes what is opened here.
+        measures: What was measured before on the same scene; None: it is measured here.
 
     Raises:
         ConfigError: If the area of interest is no area, or the polygons' options make no sense.
@@ -285,23 +299,41 @@ def prepare(
             "the area of interest contains no pixel centre; give a larger one, or check its "
             "coordinates and CRS (`region_crs`)"
         )
-    pair, shift, correction = _align(opened, request, remarks=remarks, stack=stack)
+    alignment = measure_alignment(opened, request) if measures is None else measures.alignment
+    pair, correction = opened, alignment.correction
+    if correction.shift_px is not None:
+        pair = stack.enter_context(closing(opened.with_shift(correction.shift_px)))
+    remarks.add(
+        *remarks_on_alignment(opened.coverage, grid.shape, alignment.shift),
+        *remarks_on_shift(
+            alignment.shift,
+            coregister=request.coregister,
+            coarsest_px=opened.facts.coarsest_px,
+        ),
+        *remarks_on_correction(correction),
+    )
+    if alignment.are_dates_identical:
+        remarks.add(remark_on_identical_dates())
     scorer, model = detector.scorer, detector.metadata
-    distance = distance_of_scene(pair.read, target, detector.card.domain, zoom=gsd.factor)
+    if measures is None:
+        distance = distance_of_scene(pair.read, target, detector.card.domain, zoom=gsd.factor)
+    else:
+        distance = measures.domain_distance
     remarks.add(*remarks_on_distance(distance))
     if isinstance(scorer, SceneFitted):
         scorer = _fit(scorer, pair, target, region=region, remarks=remarks)
         model = {**model, "measured": scorer.measured}
-    effect = None
+    effect = None if measures is None else measures.tile_effect
     if detector.scorer.fixed_tile and tiling.tile_px != detector.tile_px:
-        effect = measure_tile_effect(
-            pair.read,
-            grid,
-            scorer=scorer,
-            trained_px=detector.tile_px,
-            used_px=tiling.tile_px,
-            threshold=threshold,
-        )
+        if measures is None:
+            effect = measure_tile_effect(
+                pair.read,
+                grid,
+                scorer=scorer,
+                trained_px=detector.tile_px,
+                used_px=tiling.tile_px,
+                threshold=threshold,
+            )
         remarks.add(remark_on_tiles(effect, detector, tiling))
     return SceneJob(
         request=request,
@@ -316,40 +348,8 @@ def prepare(
         plan=TilePlan(grid.shape, (tiling.tile_px,) * 2, tiling.overlap_px, target),
         tiling=tiling,
         threshold=threshold,
-        shift=shift,
-        correction=correction,
-        tile_effect=effect,
-        domain_distance=distance,
+        measures=SceneMeasures(alignment, distance, effect),
     )
-
-
-def _align(
-    opened: RasterPair, request: SceneRequest, *, remarks: Remarks, stack: ExitStack
-) -> tuple[RasterPair, ShiftEstimate | None, Correction]:
-    """Measure the shift, and take it back if that is asked for and makes the pair better."""
-    grid = opened.grid
-    shift = estimate_shift(opened.read, grid)
-    coarsest_px = opened.facts.coarsest_px
-    pair, correction = opened, Correction()
-    if request.coregister == "global":
-
-        def measure(shift_px: tuple[float, float]) -> ShiftEstimate | None:
-            with closing(opened.with_shift(shift_px)) as corrected:
-                return estimate_shift(corrected.read, grid)
-
-        is_resampled = opened.facts.resampled is not None
-        smallest_px = 0.0 if is_resampled else MIN_CORRECTED_PX * coarsest_px
-        correction = check_correction(shift, measure, smallest_px=smallest_px)
-    if correction.shift_px is not None:
-        pair = stack.enter_context(closing(opened.with_shift(correction.shift_px)))
-    remarks.add(
-        *remarks_on_alignment(opened.coverage, grid.shape, shift),
-        *remarks_on_shift(shift, coregister=request.coregister, coarsest_px=coarsest_px),
-        *remarks_on_correction(correction),
-    )
-    if are_dates_identical(opened.read, grid) and not opened.facts.is_same_source:
-        remarks.add(remark_on_identical_dates())
-    return pair, shift, correction
 
 
 def _fit(

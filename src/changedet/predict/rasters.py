@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from changedet.inference.provenance import settle_threshold
 from changedet.predict.flow import TileCounts, TileProgress, score_scene
 from changedet.predict.job import SceneJob, match_scene, open_pair, prepare
 from changedet.predict.journal import Journal
+from changedet.predict.measures import SceneMeasures
 from changedet.predict.preview import OutlineMap, write_preview
 from changedet.predict.remarks import Remarks
 from changedet.predict.request import (
@@ -120,59 +121,145 @@ def predict_scene(
         request = make_request(before, after, **options)
     stages = stages or StageTimes()
     with work_folder(request.out, existing=request.existing) as folder, ExitStack() as stack:
-        if request.threshold is not None:
-            check_threshold(request.threshold)
-        detector = detector.for_kind(request.kind) if detector else load_detector(request)
-        keep_freed_memory(detector.device_name)
-        name = str(detector.path or "the model")
-        threshold, _ = settle_threshold(detector.card, request.threshold, model=name)
         remarks = Remarks(say)
-        stack.enter_context(gdal_environment())
-        watch = Watch.begin(request, detector)
-        opened = stack.enter_context(closing(open_pair(request, detector, remarks=remarks)))
-        gsd = match_scene(request, detector, opened, remarks=remarks)
-        detector = detector.zoomed(gsd.factor)
-        tiling = choose_tiling(
-            detector,
-            tile_px=request.tile_px,
-            overlap_px=request.overlap_px,
-            batch_size=request.batch_size,
-        )
-        job = prepare(
-            request,
-            detector,
-            opened,
-            gsd=gsd,
-            threshold=threshold,
-            tiling=tiling,
-            remarks=remarks,
-            stack=stack,
-        )
-        # A baseline has its threshold from the scene that it has measured now.
-        _, source = settle_threshold(job.scorer.card, request.threshold, model=name)
+        opened = open_scene(request, detector, remarks=remarks, stack=stack)
         started = time.monotonic()
         scores, tiles = _score(
-            job, folder, watch, tell=remarks.tell, progress=progress, stages=stages
+            opened.job, folder, opened.watch, tell=remarks.tell, progress=progress, stages=stages
         )
         seconds = time.monotonic() - started
-        with closing(scores):
-            say("writing the change map and the polygons")
-            counts, polygons = _write_products(job, scores, folder, stages=stages)
-        found = Found(counts, polygons, tiles, seconds)
-        summary = summarise(job, source=source, found=found, remarks=remarks.told)
-        write_item(job, folder.products, summary)
-        summary.write(folder.products / SUMMARY)
-        _check_inputs(job, folder, watch)
-        folder.publish()
-    return SceneReport(
-        out=request.out,
+        say("writing the change map and the polygons")
+        scored = ScoredScene(scores, tiles, seconds)
+        return write_results(opened, scored, folder, remarks=remarks, stages=stages)
+
+
+class OpenScene(NamedTuple):
+    """A scene whose tiles can be scored.
+
+    Attributes:
+        job: Everything that is settled.
+        watch: Its inputs as they were before they were read.
+        threshold_source: Who chose the threshold.
+    """
+
+    job: SceneJob
+    watch: Watch
+    threshold_source: str
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """Everything that decides the scores, as plain JSON types."""
+        return {**self.job.fingerprint, **self.watch.samples}
+
+
+class ScoredScene(NamedTuple):
+    """The scores of a scene.
+
+    Attributes:
+        scores: Of the whole target; writing the results closes them.
+        tiles: What became of the tiles.
+        seconds: How long that took.
+    """
+
+    scores: ScoreFile
+    tiles: TileCounts
+    seconds: float
+
+
+def open_scene(
+    request: SceneRequest,
+    detector: Detector | None,
+    *,
+    remarks: Remarks,
+    stack: ExitStack,
+    measures: SceneMeasures | None = None,
+) -> OpenScene:
+    """Open the rasters of a scene and settle everything before its tiles are scored.
+
+    Args:
+        request: As asked.
+        detector: Scores the tiles; None: one made from the request.
+        remarks: Gets what the user must know.
+        stack: Closes what is opened here.
+        measures: What was measured before on the same scene; None: it is measured here.
+
+    Raises:
+        ConfigError: If an option is wrong.
+        DataError: If a raster cannot be read, or the two do not fit each other or the model.
+        CheckpointError: If the model file cannot be used.
+    """
+    if request.threshold is not None:
+        check_threshold(request.threshold)
+    detector = detector.for_kind(request.kind) if detector else load_detector(request)
+    keep_freed_memory(detector.device_name)
+    name = str(detector.path or "the model")
+    threshold, _ = settle_threshold(detector.card, request.threshold, model=name)
+    stack.enter_context(gdal_environment())
+    watch = Watch.begin(request, detector)
+    pair = stack.enter_context(closing(open_pair(request, detector, remarks=remarks)))
+    gsd = match_scene(request, detector, pair, remarks=remarks)
+    detector = detector.zoomed(gsd.factor)
+    tiling = choose_tiling(
+        detector,
+        tile_px=request.tile_px,
+        overlap_px=request.overlap_px,
+        batch_size=request.batch_size,
+    )
+    job = prepare(
+        request,
+        detector,
+        pair,
+        gsd=gsd,
         threshold=threshold,
-        threshold_source=source,
+        tiling=tiling,
+        remarks=remarks,
+        stack=stack,
+        measures=measures,
+    )
+    # A baseline has its threshold from the scene that it has measured now.
+    _, source = settle_threshold(job.scorer.card, request.threshold, model=name)
+    return OpenScene(job, watch, source)
+
+
+def write_results(
+    opened: OpenScene,
+    scored: ScoredScene,
+    folder: WorkFolder,
+    *,
+    remarks: Remarks,
+    stages: StageTimes,
+) -> SceneReport:
+    """Write all that a prediction gives from the scores, and put it in its place.
+
+    Args:
+        opened: The scene.
+        scored: Its scores.
+        folder: Where it works.
+        remarks: What the user was told.
+        stages: Gets the CPU time of each stage.
+
+    Raises:
+        DataError: If no pixel has data in both dates, or an input has changed meanwhile.
+        StorageError: If the results cannot be written.
+    """
+    job = opened.job
+    with closing(scored.scores) as scores:
+        counts, polygons = _write_products(job, scores, folder, stages=stages)
+    found = Found(counts, polygons, scored.tiles, scored.seconds)
+    summary = summarise(job, source=opened.threshold_source, found=found, remarks=remarks.told)
+    write_item(job, folder.products, summary)
+    summary.write(folder.products / SUMMARY)
+    _check_inputs(job, folder, opened.watch)
+    folder.publish()
+    return SceneReport(
+        out=job.request.out,
+        threshold=job.threshold,
+        threshold_source=opened.threshold_source,
         counts=counts,
         coverage=job.pair.coverage,
         shift=job.shift,
         polygons=polygons,
-        seconds=seconds,
+        seconds=scored.seconds,
         mpx_per_s=summary.speed.mpx_per_s,
         peak_memory_mb=summary.peak_memory_mb,
         remarks=summary.remarks,

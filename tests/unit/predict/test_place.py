@@ -16,7 +16,7 @@ from changedet.card import ModelCard
 from changedet.errors import DataError
 from changedet.inference.detector import Detector
 from changedet.inference.scorer import HostScorer
-from changedet.predict import job
+from changedet.predict import measures
 from changedet.predict.folders import predict_scenes
 from changedet.predict.images import predict_files
 from changedet.predict.inputs import check_inputs, is_folder_of_images, is_scene
@@ -317,7 +317,7 @@ def test_a_correction_that_makes_the_pair_worse_is_not_applied(
     paths = pair(crs="EPSG:32650", transform=PLACE)
     plain = predict(*paths)
     estimates = iter([ShiftEstimate(3, 4, 0.1, 9, 9), ShiftEstimate(6, 8, 0.1, 9, 9)])
-    monkeypatch.setattr(job, "estimate_shift", lambda read, grid: next(estimates))
+    monkeypatch.setattr(measures, "estimate_shift", lambda read, grid: next(estimates))
     report = predict(*paths, coregister="global", existing="replace")
     assert "the shift is not corrected: measured again" in said(report)
     assert report.content["shift_corrected"] is False
