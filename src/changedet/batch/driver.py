@@ -63,6 +63,7 @@ class _Worker:
     pulse: Pulse = field(default_factory=lambda: Pulse(-1))
     mpx: float = 0.0
     strikes: int = 0
+    struck: set[str] = field(default_factory=set)
     rests_until: float = 0.0
 
 
@@ -151,18 +152,17 @@ class Driver:
         now = time.monotonic()
         for worker in self._workers.values():
             if worker.is_ready and not worker.tasks and worker.rests_until <= now:
-                tasks = self._next_tasks(now)
+                tasks = self._next_tasks(now, worker)
                 if not tasks:
-                    return
+                    continue
                 worker.tasks, worker.alive_at = tasks, now
                 worker.pulse = Pulse(worker.pulse.life)
                 self._engine.give(worker.name, tasks)
 
-    def _next_tasks(self, now: float) -> tuple[Task, ...]:
-        while self._queue and self._queue[0][0] <= now:
-            task = heapq.heappop(self._queue)[2]
-            if self._splits.is_wanted(task):
-                return (task,)
+    def _next_tasks(self, now: float, worker: _Worker) -> tuple[Task, ...]:
+        due = self._due_task(now, worker)
+        if due is not None:
+            return (due,)
         if len(self._queue) >= _MOST_WAITING:
             return ()
         tasks: list[Task] = []
@@ -179,6 +179,23 @@ class Driver:
             if not is_done:
                 break
         return tuple(tasks)
+
+    def _due_task(self, now: float, worker: _Worker) -> Task | None:
+        """Take from the queue what a worker can do now."""
+        left: list[tuple[float, int, Task]] = []
+        found = None
+        while found is None and self._queue and self._queue[0][0] <= now:
+            entry = heapq.heappop(self._queue)
+            task = entry[2]
+            others = [one for one in self._workers.values() if task.item.id not in one.struck]
+            if task.item.id in worker.struck and others:
+                # This worker could not write its results; another one may.
+                left.append(entry)
+            elif self._splits.is_wanted(task):
+                found = task
+        for entry in left:
+            heapq.heappush(self._queue, entry)
+        return found
 
     def _next_item(self) -> BatchItem | None:
         if self._held is not None:
@@ -221,9 +238,11 @@ class Driver:
         fault = outcome.fault
         if fault is None:
             worker.strikes = 0
+            worker.struck.clear()
         elif fault.is_of_storage:
             # Others may have room: this one must not take one item after the other from them.
             worker.strikes += 1
+            worker.struck.add(task.item.id)
             worker.rests_until = time.monotonic() + 2 * self._pause(worker.strikes)
         if not self._splits.is_wanted(task):
             return
@@ -247,7 +266,11 @@ class Driver:
         self.tally.attempts += 1
         is_tried_again = fault is not None and fault.may_pass and task.attempt < self._attempts
         if is_tried_again:
-            later = time.monotonic() + self._pause(task.attempt)
+            pause = self._pause(task.attempt)
+            if fault is not None and fault.is_of_storage:
+                # Longer than the worker rests: another item shows whether it was this one.
+                pause *= 4
+            later = time.monotonic() + pause
             again = replace(task, attempt=task.attempt + 1)
             if fault is not None and fault.is_of_inputs:
                 # What is known of the whole scene is not true any more.
@@ -334,7 +357,9 @@ class Driver:
     def _check_storage(self) -> None:
         """Stop where nobody can write: more attempts would only use up those of all items."""
         workers = self._workers.values()
-        if workers and all(worker.strikes >= self._attempts for worker in workers):
+        # A single scene may be larger than the disk.
+        struck = set().union(*(worker.struck for worker in workers))
+        if len(struck) > 1 and all(worker.strikes >= self._attempts for worker in workers):
             raise WorkersError(
                 "none of the workers can write results; make room or check the rights, then run "
                 "the command again: what is finished is kept"

@@ -175,6 +175,14 @@ def test_where_nobody_can_write_the_run_stops_and_uses_up_no_items(tmp_path: Pat
         assert manifest.counts().get("failed", 0) <= 1
 
 
+def test_one_scene_that_no_disk_has_room_for_stops_nobody(tmp_path: Path) -> None:
+    ran = Ran(tmp_path, lambda task: outcome(task, DISK if task.item.id == "item 1" else None))
+    assert (ran.tally.done, ran.tally.failed) == (3, 1)
+    assert ran.rows["item 1"]["attempts"] == 3
+    # The others do not wait for it.
+    assert [name for name, _ in ran.attempts][:3] != ["item 0", "item 1", "item 1"]
+
+
 def test_what_is_done_is_looked_at_in_groups_and_kept(tmp_path: Path) -> None:
     Ran(tmp_path, outcome, count=3)
     ran = Ran(tmp_path, lambda task: outcome(task, unchanged=int(task.item.id[-1]) < 3), count=5)
