@@ -171,6 +171,7 @@ def score_block(
             sink=scores,
             journal=Journal(folder / "state", {}, first_row=plan.rows.start),
             progress=progress,
+            readers=job.readers,
         )
         opened.watch.check(job)
     done = BlockScores(tiles, block.height * block.width, time.monotonic() - started)
