@@ -3,9 +3,10 @@
     python benchmarks/cost_model.py measure --model buildings --work /tmp/cost --out measured.json
     python benchmarks/cost_model.py tables --measured measured.json --area 1e6 --gsd 0.5
 
-``measure`` runs `changedet batch` on made scenes: one worker on scenes of two sizes, from whose
-times it takes the speed, what every scene costs besides, and the start-up. From these it predicts
-another run (other sizes, other number of workers), makes it, and says how far off that was.
+``measure`` runs `changedet batch` on made scenes with one worker: one small scene, several, several
+large ones. Their times give the speed, what every scene costs besides, and the start-up. From these
+it predicts another run (another size, another number of workers), makes it, and says how far off
+that was.
 
 ``tables`` prints hours, storage and money of an archive in Markdown for several numbers of workers.
 What no run can tell (prices, bandwidths, how well files are compressed) is a parameter.
@@ -16,11 +17,12 @@ import json
 import math
 import os
 import platform
+import resource
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -178,20 +180,21 @@ def seconds_of(worker: Worker, sides_px: Sequence[int], *, workers: int) -> floa
     return max(free)
 
 
-def fit(seconds: dict[int, Sequence[float]]) -> tuple[float, float]:
-    """Find speed and what every scene costs from times of scenes of two sizes.
+def fit(sizes_px: tuple[int, int], seconds: tuple[float, float, float], *, scenes: int) -> Worker:
+    """Find speed, what every scene costs, and start-up from the times of three runs of one worker.
 
     Args:
-        seconds: Of single scenes, by their side in pixels.
-
-    Returns:
-        Millions of pixels a second, and seconds.
+        sizes_px: Height and width of small and of large scenes, in pixels.
+        seconds: Of a run of one small scene, of ``scenes`` small ones, of ``scenes`` large ones.
+        scenes: At least 2.
     """
-    (small, few), (large, many) = (
-        (side**2 / 1e6, sum(times) / len(times)) for side, times in sorted(seconds.items())
-    )
-    per_mpx = (many - few) / (large - small)
-    return 1.0 / per_mpx, max(0.0, few - small * per_mpx)
+    one, small, large = seconds
+    few, many = (side**2 / 1e6 for side in sizes_px)
+    scene_small = (small - one) / (scenes - 1)
+    start = one - scene_small
+    scene_large = (large - start) / scenes
+    per_mpx = (scene_large - scene_small) / (many - few)
+    return Worker(1.0 / per_mpx, scene_small - few * per_mpx, start)
 
 
 def main() -> None:
@@ -204,7 +207,14 @@ def main() -> None:
     measuring.add_argument("--out", type=Path, required=True)
     measuring.add_argument("--sizes", type=int, nargs=2, default=(768, 2048))
     measuring.add_argument("--check-size", type=int, default=1536)
+    measuring.add_argument("--scenes", type=int, default=5)
     measuring.add_argument("--workers", type=int, default=2)
+    measuring.add_argument(
+        "--clock",
+        choices=("wall", "cpu"),
+        default="wall",
+        help="cpu: seconds of processors, on a machine with other work on it",
+    )
     printing = commands.add_parser("tables")
     printing.add_argument("--measured", type=Path, required=True)
     printing.add_argument("--area", type=float, default=1e6, help="km2")
@@ -231,38 +241,47 @@ def main() -> None:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Measure one worker, predict another run, and make it."""
     small, large = options.sizes
-    times: dict[int, Sequence[float]] = {}
-    starts = []
-    for side, count in ((small, 4), (large, 3)):
-        wall, scenes = run_batch(options, f"one_{side}", [side] * count, workers=1)
-        # The first scene of a process finds nothing warm.
-        times[side] = scenes[1:]
-        starts.append(wall - sum(scenes))
-    speed, per_scene = fit(times)
-    worker = Worker(speed, per_scene, sum(starts) / len(starts))
-    sides = [options.check_size] * (4 * options.workers)
-    predicted = seconds_of(worker, sides, workers=options.workers)
-    wall, _ = run_batch(options, "check", sides, workers=options.workers)
+    count, workers = options.scenes, options.workers
+    first, second, third = (
+        run_batch(options, name, [side] * number, workers=1)
+        for name, side, number in (
+            ("one", small, 1),
+            ("small", small, count),
+            ("large", large, count),
+        )
+    )
+    worker = fit((small, large), (first, second, third), scenes=count)
+    sides = [options.check_size] * (4 * workers)
+    if options.clock == "wall":
+        predicted = seconds_of(worker, sides, workers=workers)
+    else:
+        # Of all processes together; each worker starts once.
+        predicted = workers * worker.start_s + seconds_of(
+            replace(worker, start_s=0.0), sides, workers=1
+        )
+    measured = run_batch(options, "check", sides, workers=workers)
     return {
         "model": Path(options.model).name,
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+        "load": round(os.getloadavg()[1], 1),
+        "clock": options.clock,
         "worker": asdict(worker),
+        "runs_s": [round(run, 1) for run in (first, second, third)],
         "check": {
             "scenes": len(sides),
             "side_px": options.check_size,
-            "workers": options.workers,
+            "workers": workers,
             "predicted_s": round(predicted, 1),
-            "measured_s": round(wall, 1),
-            "error": round(predicted / wall - 1.0, 3),
+            "measured_s": round(measured, 1),
+            "error": round(predicted / measured - 1.0, 3),
         },
     }
 
 
 def run_batch(
     options: argparse.Namespace, name: str, sides: Sequence[int], *, workers: int
-) -> tuple[float, list[float]]:
-    """Run `changedet batch` with one thread a worker; give its time and those of the scenes."""
-    import pyarrow.parquet
+) -> float:
+    """Run `changedet batch` with one thread a worker; give its seconds by the clock asked for."""
     from scene_memory import write_scene
 
     work: Path = options.work / name
@@ -282,11 +301,15 @@ def run_batch(
         *("--model", options.model, "--out", str(out), "--quiet"),
         *("--workers", str(workers), "--threads", "1"),
     ]
-    start = time.monotonic()
+    start, spent = time.monotonic(), _spent()
     subprocess.run(command, check=True, stdout=sys.stderr)
-    wall = time.monotonic() - start
-    table = pyarrow.parquet.read_table(out / "manifest.parquet", columns=["seconds", "started"])
-    return wall, table.sort_by("started")["seconds"].to_pylist()
+    return time.monotonic() - start if options.clock == "wall" else _spent() - spent
+
+
+def _spent() -> float:
+    """Give the processor time of all processes that this one has started and seen the end of."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def table(worker: Worker, archive: Archive, clusters: Sequence[Cluster]) -> str:

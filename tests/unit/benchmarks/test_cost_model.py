@@ -68,8 +68,11 @@ def test_more_workers_than_scenes_do_not_help(model, parts) -> None:
 
 
 def test_the_fit_finds_what_made_the_times(model) -> None:
-    seconds = {side: [3.0 + side**2 / 1e6 / 0.25] * 2 for side in (1_000, 2_000)}
-    assert model.fit(seconds) == pytest.approx((0.25, 3.0))
+    def run(side: int, scenes: int) -> float:
+        return 7.0 + scenes * (3.0 + side**2 / 1e6 / 0.25)
+
+    found = model.fit((1_000, 2_000), (run(1_000, 1), run(1_000, 5), run(2_000, 5)), scenes=5)
+    assert (found.mpx_per_s, found.scene_s, found.start_s) == pytest.approx((0.25, 3.0, 7.0))
 
 
 def test_scenes_go_to_the_worker_that_is_free(model) -> None:
