@@ -17,12 +17,11 @@ import json
 import math
 import os
 import platform
-import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +212,7 @@ def main() -> None:
         "--clock",
         choices=("wall", "cpu"),
         default="wall",
-        help="cpu: seconds of processors, on a machine with other work on it",
+        help="cpu: processor time of one worker, on a machine with other work on it",
     )
     printing = commands.add_parser("tables")
     printing.add_argument("--measured", type=Path, required=True)
@@ -241,32 +240,29 @@ def main() -> None:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Measure one worker, predict another run, and make it."""
     small, large = options.sizes
-    count, workers = options.scenes, options.workers
+    count = options.scenes
+    workers = options.workers if options.clock == "wall" else 1
+    run = Command(options).run if options.clock == "wall" else Here(options).run
     first, second, third = (
-        run_batch(options, name, [side] * number, workers=1)
+        run(name, [side] * number, workers=1)
         for name, side, number in (
             ("one", small, 1),
-            ("small", small, count),
+            ("few", small, count),
             ("large", large, count),
         )
     )
     worker = fit((small, large), (first, second, third), scenes=count)
     sides = [options.check_size] * (4 * workers)
-    if options.clock == "wall":
-        predicted = seconds_of(worker, sides, workers=workers)
-    else:
-        # Of all processes together; each worker starts once.
-        predicted = workers * worker.start_s + seconds_of(
-            replace(worker, start_s=0.0), sides, workers=1
-        )
-    measured = run_batch(options, "check", sides, workers=workers)
+    predicted = seconds_of(worker, sides, workers=workers)
+    measured = run("check", sides, workers=workers)
     return {
         "model": Path(options.model).name,
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
         "load": round(os.getloadavg()[1], 1),
         "clock": options.clock,
+        "sizes_px": [small, large],
         "worker": asdict(worker),
-        "runs_s": [round(run, 1) for run in (first, second, third)],
+        "runs_s": [round(seconds, 1) for seconds in (first, second, third)],
         "check": {
             "scenes": len(sides),
             "side_px": options.check_size,
@@ -278,38 +274,75 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def run_batch(
-    options: argparse.Namespace, name: str, sides: Sequence[int], *, workers: int
-) -> float:
-    """Run `changedet batch` with one thread a worker; give its seconds by the clock asked for."""
+class Command:
+    """Times of `changedet batch` with one thread a worker, by the clock on the wall."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+
+    def run(self, name: str, sides: Sequence[int], *, workers: int) -> float:
+        """Make scenes of these sizes, predict on them and give the seconds of the command."""
+        work = self._options.work / name
+        rows = ["id,before,after"]
+        for number, paths in enumerate(write_scenes(work, sides)):
+            rows.append(f"s{number},{paths[0].name},{paths[1].name}")
+        (work / "pairs.csv").write_text("\n".join(rows) + "\n")
+        command = [
+            *(sys.executable, "-m", "changedet", "batch", str(work / "pairs.csv")),
+            *("--model", self._options.model, "--out", str(work / f"out_{time.time():.0f}")),
+            *("--quiet", "--workers", str(workers), "--threads", "1"),
+        ]
+        start = time.monotonic()
+        subprocess.run(command, check=True, stdout=sys.stderr)
+        return time.monotonic() - start
+
+
+class Here:
+    """Processor time of what a worker does, in this process: other programs do not count.
+
+    Its start-up is all that this process has used before, with a first scene.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        from changedet.batch.item import BatchItem
+        from changedet.batch.runner import ItemRunner, Setup
+        from changedet.batch.task import Task
+        from changedet.predict.request import SceneRequest
+
+        self._work: Path = options.work
+        common = SceneRequest("", "", options.model, Path(), device="cpu")
+        self._runner = ItemRunner(
+            Setup(common, Path(options.model).name, str(self._work / f"out_{time.time():.0f}"))
+        )
+        self._task: Callable[[str, str, str], Any] = lambda *words: Task(BatchItem(*words))
+        self._start = 0.0
+        self._start = time.process_time() + self.run("first", [256], workers=1)
+
+    def run(self, name: str, sides: Sequence[int], *, workers: int) -> float:
+        """Make scenes of these sizes and give the seconds of processors for predicting on them."""
+        used = self._start
+        for number, (before, after) in enumerate(write_scenes(self._work / name, sides)):
+            start = time.process_time()
+            outcome = self._runner.run(self._task(f"{name}_{number}", str(before), str(after)))
+            used += time.process_time() - start
+            if outcome.fault is not None:
+                raise SystemExit(outcome.fault.message)
+        return used
+
+
+def write_scenes(work: Path, sides: Sequence[int]) -> list[tuple[Path, Path]]:
+    """Write a pair of scenes of each size, all of them different: the system remembers files."""
     from scene_memory import write_scene
 
-    work: Path = options.work / name
     work.mkdir(parents=True, exist_ok=True)
-    rows = ["id,before,after"]
+    pairs = []
     for number, side in enumerate(sides):
-        # The same pixels would be in the system's memory.
-        paths = [work / f"{date}_{number}.tif" for date in ("before", "after")]
-        for date, path in enumerate(paths):
+        before, after = (work / f"{date}_{number}_{side}.tif" for date in ("before", "after"))
+        for date, path in enumerate((before, after)):
             if not path.is_file():
                 write_scene(path, side, seed=2 * number + date)
-        rows.append(f"s{number},{paths[0].name},{paths[1].name}")
-    (work / "pairs.csv").write_text("\n".join(rows) + "\n")
-    out = work / f"out_{time.time():.0f}"
-    command = [
-        *(sys.executable, "-m", "changedet", "batch", str(work / "pairs.csv")),
-        *("--model", options.model, "--out", str(out), "--quiet"),
-        *("--workers", str(workers), "--threads", "1"),
-    ]
-    start, spent = time.monotonic(), _spent()
-    subprocess.run(command, check=True, stdout=sys.stderr)
-    return time.monotonic() - start if options.clock == "wall" else _spent() - spent
-
-
-def _spent() -> float:
-    """Give the processor time of all processes that this one has started and seen the end of."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+        pairs.append((before, after))
+    return pairs
 
 
 def table(worker: Worker, archive: Archive, clusters: Sequence[Cluster]) -> str:
