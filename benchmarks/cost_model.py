@@ -1,7 +1,7 @@
 """What an archive takes: hours, workers, storage and money, and what is in the way first.
 
     python benchmarks/cost_model.py measure --model buildings --work /tmp/cost --out measured.json
-    python benchmarks/cost_model.py tables --measured measured.json --area 1e6 --gsd 0.5
+    python benchmarks/cost_model.py tables --measured measured.json --km2 1e6 --gsd-m 0.5
 
 ``measure`` runs `changedet batch` on made scenes with one worker: one small scene, several, several
 large ones. Their times give the speed, what every scene costs besides, and the start-up. From these
@@ -62,8 +62,8 @@ class Archive:
     gsd_m: float
     side_px: int = 10_000
     overlap: float = 0.05
-    read_bytes_per_px: float = 3.0
-    written_bytes_per_px: float = 1.2
+    read_bytes_per_px: float = 3.6
+    written_bytes_per_px: float = 2.2
 
     @property
     def mpx(self) -> float:
@@ -204,8 +204,9 @@ def main() -> None:
     measuring.add_argument("--model", required=True)
     measuring.add_argument("--work", type=Path, required=True)
     measuring.add_argument("--out", type=Path, required=True)
-    measuring.add_argument("--sizes", type=int, nargs=2, default=(768, 2048))
-    measuring.add_argument("--check-size", type=int, default=1536)
+    # Multiples of 512, the blocks of made scenes.
+    measuring.add_argument("--sizes", type=int, nargs=2, default=(1024, 2048))
+    measuring.add_argument("--check-sizes", type=int, nargs="+", default=(1536,) * 8)
     measuring.add_argument("--scenes", type=int, default=5)
     measuring.add_argument("--workers", type=int, default=2)
     measuring.add_argument(
@@ -216,25 +217,29 @@ def main() -> None:
     )
     printing = commands.add_parser("tables")
     printing.add_argument("--measured", type=Path, required=True)
-    printing.add_argument("--area", type=float, default=1e6, help="km2")
-    printing.add_argument("--gsd", type=float, default=0.5, help="m")
     printing.add_argument("--workers", type=int, nargs="+", default=(64, 256, 1024, 4096))
-    for name in ("worker_mb_per_s", "store_mb_per_s", "cpu_hour", "gpu_hour", "gb_month"):
-        printing.add_argument(f"--{name.replace('_', '-')}", type=float)
+    for kind in (Worker, Archive, Cluster):
+        for field in fields(kind):
+            if field.name != "workers":
+                name = f"--{field.name.replace('_', '-')}"
+                printing.add_argument(name, type=int if field.type is int else float)
     options = parser.parse_args()
     if options.command == "measure":
         found = measure(options)
         options.out.write_text(json.dumps(found, indent=2) + "\n")
         print(json.dumps(found, indent=2))
         return
-    worker = Worker(**json.loads(options.measured.read_text())["worker"])
-    given = {
-        field.name: getattr(options, field.name)
-        for field in fields(Cluster)
-        if getattr(options, field.name, None) is not None and field.name != "workers"
-    }
-    clusters = [Cluster(count, **given) for count in options.workers]
-    print(table(worker, Archive(options.area, options.gsd), clusters))
+    measured = json.loads(options.measured.read_text())["worker"]
+    worker = Worker(**{**measured, **_given(options, Worker)})
+    archive = Archive(**{"km2": 1e6, "gsd_m": 0.5, **_given(options, Archive)})
+    clusters = [Cluster(count, **_given(options, Cluster)) for count in options.workers]
+    print(table(worker, archive, clusters))
+
+
+def _given(options: argparse.Namespace, kind: type) -> dict[str, Any]:
+    """Give the fields of a dataclass that were named on the command line."""
+    named = {field.name: getattr(options, field.name, None) for field in fields(kind)}
+    return {name: value for name, value in named.items() if value is not None and name != "workers"}
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -252,7 +257,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         )
     )
     worker = fit((small, large), (first, second, third), scenes=count)
-    sides = [options.check_size] * (4 * workers)
+    sides = list(options.check_sizes)
     predicted = seconds_of(worker, sides, workers=workers)
     measured = run("check", sides, workers=workers)
     return {
@@ -264,8 +269,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "worker": asdict(worker),
         "runs_s": [round(seconds, 1) for seconds in (first, second, third)],
         "check": {
-            "scenes": len(sides),
-            "side_px": options.check_size,
+            "sides_px": sides,
             "workers": workers,
             "predicted_s": round(predicted, 1),
             "measured_s": round(measured, 1),
@@ -316,7 +320,7 @@ class Here:
         )
         self._task: Callable[[str, str, str], Any] = lambda *words: Task(BatchItem(*words))
         self._start = 0.0
-        self._start = time.process_time() + self.run("first", [256], workers=1)
+        self._start = time.process_time() + self.run("first", [512], workers=1)
 
     def run(self, name: str, sides: Sequence[int], *, workers: int) -> float:
         """Make scenes of these sizes and give the seconds of processors for predicting on them."""
