@@ -3,8 +3,9 @@
     python benchmarks/training_processes.py --out /tmp/processes --rounds 3
 
 Generates pairs, then trains the same run under torchrun with one thread for each process. The
-speed is that of the batches after the first five, without the start and without validation; runs
-take turns, because machines are noisy. Of the first round the losses and the counts of the
+speed is that of the batches after the first three, without the start and without validation; runs
+take turns, because machines are noisy. Where other programs take turns on the same cores, only the
+CPU time says something: that of the first process for each pair of its share. Losses and the
 validation are compared with those of one process.
 """
 
@@ -23,24 +24,27 @@ from changedet.training.callbacks import TrainingCallback
 from changedet.training.launch import read_launch
 from changedet.training.request import TrainRequest
 
-WARM_UP = 5
+WARM_UP = 3
 
 
 class Clock(TrainingCallback):
     """Notes when each batch was done, and how many pairs it had."""
 
     def __init__(self) -> None:
-        self.batches: list[tuple[float, int]] = []
+        self.batches: list[tuple[float, float, int]] = []
 
     def on_batch(self, progress: object, *, pairs: int) -> None:
         """Note a batch."""
-        self.batches.append((time.perf_counter(), pairs))
+        self.batches.append((time.perf_counter(), time.process_time(), pairs))
 
-    @property
-    def pairs_per_second(self) -> float:
-        """Of the batches after those of the warm-up."""
-        seconds = self.batches[-1][0] - self.batches[WARM_UP - 1][0]
-        return sum(pairs for _, pairs in self.batches[WARM_UP:]) / seconds
+    def figures(self, *, processes: int) -> dict[str, float]:
+        """Speed and CPU time of the batches after those of the warm-up."""
+        first, last = self.batches[WARM_UP - 1], self.batches[-1]
+        pairs = sum(pairs for _, _, pairs in self.batches[WARM_UP:])
+        return {
+            "pairs_per_second": pairs / (last[0] - first[0]),
+            "cpu_s_per_pair": (last[1] - first[1]) / (pairs / processes),
+        }
 
 
 def work(arguments: argparse.Namespace) -> None:
@@ -65,13 +69,9 @@ def work(arguments: argparse.Namespace) -> None:
         device=arguments.device,
         mode="overwrite" if arguments.run.exists() else "new",
     )
-    started = time.perf_counter()
     run_training(request, callbacks=[clock], launch=launch)
     if launch.is_main:
-        figures = {
-            "pairs_per_second": clock.pairs_per_second,
-            "start_s": clock.batches[0][0] - started,
-        }
+        figures = clock.figures(processes=launch.world)
         (arguments.out / "figures.json").write_text(json.dumps(figures))
 
 
@@ -129,17 +129,22 @@ def main() -> None:
         return
     if not (arguments.out / "pairs").is_dir():
         write_sample(arguments.out / "pairs", train=arguments.pairs, val=16, test=1)
-    rates: dict[int, list[float]] = {number: [] for number in arguments.processes}
+    found: dict[int, list[dict[str, float]]] = {number: [] for number in arguments.processes}
     for number in range(arguments.rounds):
         for processes in arguments.processes:
             figures = measure(arguments, processes)
-            rates[processes].append(figures["pairs_per_second"])
+            found[processes].append(figures)
             print(f"round {number + 1}, {processes} processes: {figures}", flush=True)
-    for processes, own in rates.items():
-        gain = statistics.median(a / b for a, b in zip(own, rates[min(rates)], strict=True))
-        print(f"{processes} processes: {statistics.median(own):.2f} pairs/s, {gain:.2f} times")
+    for processes, own in found.items():
+        for name in own[0]:
+            values = [figures[name] for figures in own]
+            ratios = [a / figures[name] for a, figures in zip(values, found[1], strict=True)]
+            print(
+                f"{processes} processes: {name} {statistics.median(values):.4g}, "
+                f"{statistics.median(ratios):.3f} times that of one"
+            )
     for processes in arguments.compare:
-        if processes not in rates:
+        if processes not in found:
             measure(arguments, processes)
         print(compare(arguments, processes))
 

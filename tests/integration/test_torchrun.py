@@ -25,7 +25,7 @@ SETTINGS = (
     "training.checkpoint_every=1",
     "training.log_every=1",
 )
-_PATIENCE_S = 600.0
+_PATIENCE_S = 1800.0
 
 
 class Torchrun:
