@@ -68,6 +68,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--side", type=int, default=16_384)
     parser.add_argument("--tiles", type=int, default=TILES)
+    parser.add_argument("--no-page", action="store_true", help="leave Chromium out")
     asked = parser.parse_args()
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is not installed")
@@ -75,8 +76,10 @@ def main() -> int:
     found: dict[str, Any] = {"side_px": asked.side}
     with serving(result) as server:
         found["first_view_s"] = first_view(server)
-    with serving(result) as server:
-        found["first_view_chromium_s"] = first_page(server)
+    print(f"first view: {found['first_view_s']} s", flush=True)
+    if not asked.no_page:
+        with serving(result) as server:
+            found["first_view_chromium_s"] = first_page(server)
     with serving(result) as server:
         found |= load(server, side=asked.side, tiles=asked.tiles)
     print(json.dumps(found, indent=2))
