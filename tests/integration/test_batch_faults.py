@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +52,10 @@ class Batch:
                 [str(word) for word in words], stdout=log, stderr=log, env=environment()
             )
         return self
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
 
     @property
     def pid(self) -> int:
@@ -171,6 +176,7 @@ class Cluster:
         # A busy machine takes long to start what watches a node.
         os.environ["RAY_agent_register_timeout_ms"] = "300000"  # noqa: SIM112
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        os.environ["RAY_metrics_report_interval_ms"] = "1000"  # noqa: SIM112
         self._cluster = ray_cluster.Cluster(
             initialize_head=True,
             head_node_args={"num_cpus": 0, "include_dashboard": False},
@@ -242,8 +248,8 @@ def test_a_cluster_gives_up_damaged_and_hanging_inputs(
     damaged.write_bytes(Path(items[0].after).read_bytes()[:5_000])
     os.mkfifo(fifo)
     bad = [
-        replace(items[0], id="hanging", before=str(fifo)),
-        replace(items[1], id="damaged", after=str(damaged)),
+        replace(items[1], id="hanging", before=str(fifo)),
+        replace(items[0], id="damaged", after=str(damaged)),
     ]
     words = (*on_ray(cluster), "--timeout", 5, "--attempts", 2)
     batch = Batch(tmp_path / "run", [*bad, *items[:4]], *words)
@@ -307,6 +313,27 @@ def wait_for_nodes(cluster: Cluster, count: int, process: subprocess.Popen[bytes
             time.sleep(0.5)
     finally:
         ray.shutdown()
+
+
+@pytest.mark.full
+@pytest.mark.filterwarnings("ignore")
+def test_prometheus_gets_the_counts_of_the_workers_from_ray(
+    items: list[BatchItem], tmp_path: Path, cluster: Cluster
+) -> None:
+    node = cluster.add()
+    address = f"http://{node.node_ip_address}:{node.metrics_export_port}/metrics"
+    batch = Batch(tmp_path / "run", items, *on_ray(cluster)).start()
+    found = ""
+    end = time.monotonic() + DEADLINE_S
+    while "changedet_items" not in found and batch.is_running and time.monotonic() < end:
+        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=5) as answer:
+            found = answer.read().decode()
+        time.sleep(0.5)
+    assert batch.wait() == 0, batch.said
+    assert "ray_changedet_items" in found
+    assert 'state="done"' in found
+    assert "ray_changedet_megapixels" in found
+    assert "ray_changedet_item_seconds_bucket" in found
 
 
 @pytest.mark.full

@@ -17,6 +17,10 @@ from changedet.storage.secrets import scrubbed, without_secrets
 
 _PROBE: Final = ".probe.part"
 _FILE: Final = "file://"
+# They have no folders; asked to make one, some would make a bucket.
+_OBJECT_STORES: Final = frozenset(
+    {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "memory"}
+)
 
 
 class Place(Protocol):
@@ -223,6 +227,9 @@ class RemotePlace:
                 "or an address such as s3://bucket/folder"
             ) from error
         self._root = root.rstrip("/")
+        protocols = self._files.protocol
+        named = {protocols} if isinstance(protocols, str) else set(protocols)
+        self._has_folders = not named & _OBJECT_STORES
 
     def read(self, name: str) -> bytes | None:
         """Read a file, see :class:`Place`."""
@@ -236,11 +243,13 @@ class RemotePlace:
     def write(self, name: str, content: bytes) -> None:
         """Replace a file, see :class:`Place`."""
         with self._talking("write to"):
+            self._make_folder_of(name)
             self._files.pipe_file(self._path(name), content)
 
     def put(self, source: Path, name: str) -> None:
         """Replace a file by a local one, see :class:`Place`."""
         with self._talking("write to"):
+            self._make_folder_of(name)
             self._files.put_file(str(source), self._path(name))
 
     def get(self, name: str, target: Path) -> None:
@@ -277,6 +286,11 @@ class RemotePlace:
     def content(self) -> list[str]:
         """List what the folder holds, see :class:`Place`."""
         return [entry["name"].rstrip("/").rpartition("/")[2] for entry in self._list(self._root)]
+
+    def _make_folder_of(self, name: str) -> None:
+        if self._has_folders:
+            parent = self._path(name).rpartition("/")[0]
+            self._files.makedirs(parent, exist_ok=True)
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from changedet.batch.task import Task
 
 _LONGEST_REASON: Final = 300
+_CONNECT_S: Final = 10.0
+# Where Ray writes down the cluster that a machine belongs to.
+_CURRENT: Final = Path("/tmp/ray/ray_current_cluster")
 
 
 @dataclass
@@ -138,6 +142,7 @@ class RayEngine:
     def _connect(self, address: str | None) -> None:
         # Nothing about the user's work goes anywhere.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        _check_reachable(address)
         # Its own pages are worth a dozen processes only where a cluster is to stay.
         own = {"include_dashboard": False} if address is None else {}
         try:
@@ -224,6 +229,31 @@ class RayEngine:
         for ref in [ref for ref, (name, _) in self._refs.items() if name == worker]:
             del self._refs[ref]
         return self._actors.pop(worker, None)
+
+
+def _check_reachable(address: str | None) -> None:
+    """Refuse an address at which nobody listens: Ray itself would try for minutes.
+
+    Raises:
+        ConfigError: If there is no cluster.
+    """
+    found = address
+    if address == "auto":
+        found = os.environ.get("RAY_ADDRESS")
+        if found is None and _CURRENT.is_file():
+            # Stays behind where a cluster was not stopped.
+            found = _CURRENT.read_text(encoding="utf-8").strip()
+    host, _, port = (found or "").rpartition(":")
+    if "/" in host or not (host and port.isdecimal()):
+        return
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S):
+            pass
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"there is no Ray cluster at `address={address}` ({found}: {error}); start one with "
+            "ray start on each machine, or leave the address out for one on this machine"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -215,6 +215,15 @@ def test_results_go_to_an_address_and_come_last_what_tells_that_they_are_complet
     assert same_maps(fetched, alone)
 
 
+def test_an_address_with_folders_gets_those_it_needs(
+    archive: list[BatchItem], do: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    out = tmp_path / "not" / "yet"
+    assert do(archive[0], out=f"local://{out}").state == "done"
+    assert (out / "items" / archive[0].id / "record.json").exists()
+    assert do(archive[0], out=f"local://{out}").state == "unchanged"
+
+
 def test_other_threads_may_ask_how_far_an_item_is(archive: list[BatchItem], tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     runner = ItemRunner(Setup(common(tile_px=64), MODEL, str(tmp_path / "out")))
