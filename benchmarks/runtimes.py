@@ -26,6 +26,7 @@ from changedet.export.parity import generated_pair
 from changedet.inference.detector import load
 from changedet.inference.memory import keep_freed_memory
 from changedet.inference.scorer import Scorer
+from changedet.storage.onnx_file import stated_facts
 from changedet.types import Arithmetic, Runtime
 
 _SIDE_PX = 512
@@ -45,7 +46,9 @@ def open_all(model: str, exported: str, quantised: str | None) -> dict[str, Scor
     ]
     if quantised is not None:
         ways += [("onnx int8", quantised, "onnx", "float32")]
-        ways += [("openvino int8", quantised, "openvino", "float32")]
+        # OpenVINO refuses a file whose scores it was not found to give.
+        if "openvino" in (stated_facts(Path(quantised)).int8_runtimes or ("openvino",)):
+            ways += [("openvino int8", quantised, "openvino", "float32")]
     return {
         name: load(
             path, device="cpu", test_time="none", runtime=runtime, precision=precision

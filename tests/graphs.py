@@ -123,6 +123,7 @@ def write_graph(
     card: ModelCard | None = None,
     stride: int = 8,
     fixed_tile: bool = False,
+    gflop: tuple[float, float] | None = None,
 ) -> Path:
     """Write an exported model; without a graph, that of :func:`difference_graph`."""
     proto = difference_graph() if proto is None else proto
@@ -134,6 +135,7 @@ def write_graph(
         sha256=parse_onnx(proto.SerializeToString(), path).sha256,
         channels=proto.graph.input[0].type.tensor_type.shape.dim[1].dim_value,
         kinds=len(card.kinds) or 1,
+        gflop=gflop,
     )
     for name, text in describe_graph(card, facts, parameters=1, precision="float32").items():
         proto.metadata_props.add(key=name, value=text)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from changedet.errors import ConfigError
 from changedet.export.compact import store_whole_numbers
-from changedet.export.graph import StoredToScores, make_graph, tile_of
+from changedet.export.graph import StoredToScores, count_operations, make_graph, tile_of
 from changedet.export.metadata import describe_graph
 from changedet.export.padding import pad_in_convolutions
 from changedet.export.parity import check_parity
@@ -84,6 +84,7 @@ def export_model(
         kinds=len(wrapped.kinds),
         height=tile_px,
         width=tile_px,
+        gflop=count_operations(wrapped, tile_px=tile_px),
     )
     parameters = network.parameter_count
     texts = describe_graph(card, facts, parameters=parameters, precision=precision)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from changedet._optional import ONNX
 from changedet._version import __version__
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Height and width of the traced image in strides: they differ, so that none stands for the other.
 _TRACED_STRIDES: Final = (4, 5)
+#: Of 10^9 operations: behind them is what floats are rounded to.
+_DIGITS: Final = 9
 
 
 class StoredToScores(nn.Module):
@@ -53,6 +57,34 @@ class StoredToScores(nn.Module):
 def tile_of(model: ChangeModel, card: ModelCard) -> int | None:
     """Give the side of the only tile that a graph of the network takes; None: it takes any."""
     return round_up(card.tile_px, model.stride) if model.fixed_tile else None
+
+
+def count_operations(network: StoredToScores, *, tile_px: int | None) -> tuple[float, float]:
+    """Count the operations of a graph in one view of a pair (2 x MAC), without computing anything.
+
+    Convolutions, matrix products and attention count, as is usual.
+
+    Args:
+        network: In evaluation mode.
+        tile_px: Height and width where they are fixed.
+
+    Returns:
+        10^9 operations of a million pixels, and of a pair besides, whatever its size.
+    """
+    shapes = copy.deepcopy(network).to("meta")
+    sides = [tile_px] if tile_px else [count * network.model.stride for count in _TRACED_STRIDES]
+    counts = []
+    for side in sides:
+        image = torch.zeros(1, 2 * network.model.in_channels, side, side, device="meta")
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+            shapes(image)
+        counts.append(counter.get_total_flops() / 1e9)
+    if len(sides) == 1:
+        return 0.0, round(counts[0], _DIGITS)
+    mpx = [side**2 / 1e6 for side in sides]
+    growth = (counts[1] - counts[0]) / (mpx[1] - mpx[0])
+    rest = counts[0] - growth * mpx[0]
+    return round(growth, _DIGITS), round(max(0.0, rest), _DIGITS)
 
 
 def make_graph(network: StoredToScores, *, tile_px: int | None) -> Any:  # noqa: ANN401

@@ -330,7 +330,7 @@ def _compare(
         for window in _windows(scores):
             wanted = expected(source.read(window=window))
             # Bit by bit: NaN equals NaN.
-            if not np.array_equal(*(_bits(one) for one in (written.read(window=window), wanted))):
+            if not np.array_equal(_bits(written.read(window=window)), _bits(wanted)):
                 raise RasterioError("the file does not contain what was written to it")
     for level in range(len(levels)):
         with rasterio.open(_name(product), overview_level=level) as overview:

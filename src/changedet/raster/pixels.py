@@ -179,7 +179,7 @@ class PixelSource:
                 place = Window(
                     window.top + top * step, window.left + left * step, height * step, width * step
                 )
-                stored = self.stored(place).values
+                stored = np.asarray(self.stored(place).values, np.uint8)
                 sums = stored[..., ::step].astype(np.uint32)
                 for column in range(1, step):
                     sums += stored[..., column::step]

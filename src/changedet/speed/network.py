@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from changedet.errors import ChangeDetError
+from changedet.inference.graph_scorer import GraphScorer
+from changedet.inference.views import views
 from changedet.speed.results import Rate
 from changedet.speed.scenes import like_training
 from changedet.synthetic.dataset import generate_pair
@@ -105,12 +107,24 @@ def measure_inference(
         from changedet.evaluation.cost import measure_cost
 
         gflop = measure_cost(detector.model, side_px=side, test_time=detector.test_time).gflop
-    else:
+    elif isinstance(detector.scorer, GraphScorer):
+        gflop = _stated_gflop(detector.scorer, side)
+    if gflop is None:
         notes.append(
-            "operations are counted for .safetensors only: give the model file that this one was "
-            "exported from to see them"
+            "the file does not say how many operations it takes; export the model again to see them"
         )
     return _rate(seconds, batch=batch, side_px=side, gflop=gflop, ceiling=ceiling), notes
+
+
+def _stated_gflop(scorer: GraphScorer, side: int) -> float | None:
+    """Give 10^9 operations of a pair in all views, by what the file says of its graph."""
+    stated = scorer.graph.facts.gflop
+    if stated is None:
+        return None
+    sizes = [
+        view.size((side, side), multiple=scorer.network_stride) for view in views(scorer.test_time)
+    ]
+    return sum(stated[0] * height * width / 1e6 + stated[1] for height, width in sizes)
 
 
 def _rate(

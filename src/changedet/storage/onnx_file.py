@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from changedet.errors import CheckpointError
 from changedet.storage.protobuf import (
@@ -60,6 +60,8 @@ class GraphFacts:
         is_int8: Whether most of it is computed in 8 bits (``changedet quantise``).
         int8_runtimes: Names of the runtimes in which scores in 8 bits were compared with those in
             float32; empty: the file does not say.
+        gflop: 10^9 operations (2 x MAC) of a million pixels of one pair, and of a pair besides,
+            whatever its size; None: the file does not say.
     """
 
     stride: int
@@ -71,6 +73,7 @@ class GraphFacts:
     width: Length = None
     is_int8: bool = False
     int8_runtimes: tuple[str, ...] = ()
+    gflop: tuple[float, float] | None = None
 
     def to_json(self) -> str:
         """Give what stands in the metadata; the shapes stand in the graph itself."""
@@ -84,6 +87,8 @@ class GraphFacts:
             stated["int8"] = True
         if self.int8_runtimes:
             stated["int8_runtimes"] = list(self.int8_runtimes)
+        if self.gflop is not None:
+            stated["gflop"] = list(self.gflop)
         return json.dumps(stated)
 
 
@@ -252,6 +257,7 @@ def _stated(file: OnnxFile) -> GraphFacts:
             str(values["sha256"]),
             is_int8=bool(values.get("int8", False)),
             int8_runtimes=tuple(str(name) for name in values.get("int8_runtimes", ())),
+            gflop=_two_numbers(values.get("gflop")),
         )
         if facts.stride < 1:
             raise ValueError(f"its stride is {facts.stride}")
@@ -261,6 +267,13 @@ def _stated(file: OnnxFile) -> GraphFacts:
             "or export the model file again"
         ) from error
     return facts
+
+
+def _two_numbers(value: Any) -> tuple[float, float] | None:  # noqa: ANN401
+    if value is None:
+        return None
+    first, second = value
+    return float(first), float(second)
 
 
 def _check_graph(file: OnnxFile) -> None:

@@ -7,6 +7,7 @@ import torch
 from changedet._optional import OPENVINO
 from changedet.card import ModelCard, read_card, read_parameter_count
 from changedet.errors import ConfigError, ExportError
+from changedet.evaluation.cost import measure_cost
 from changedet.export.export import export_model
 from changedet.export.metadata import stored_thresholds
 from changedet.export.parity import generated_pair
@@ -61,6 +62,10 @@ def test_every_architecture_gives_the_same_scores_without_pytorch(name, tmp_path
     assert report.largest_difference < 1e-3
     assert report.flipped_share == 0.0
     assert report.size_bytes == report.out.stat().st_size
+    side = report.tile_px or 2 * network.stride
+    growth, fixed = read_facts(report.out).gflop
+    counted = measure_cost(network, side_px=side).gflop
+    assert growth * side**2 / 1e6 + fixed == pytest.approx(counted, rel=1e-6)
 
 
 def test_the_graph_takes_stored_values_of_any_size_and_gives_every_kind(tmp_path):
