@@ -4,6 +4,7 @@ A server that has imported what takes seconds forks each program. A forked progr
 number, memory and signals of its own; what importing itself does is tested with a fresh Python.
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -75,7 +76,9 @@ class Program:
 
     def kill(self) -> int:
         """End it at once, as a power cut would; return its exit status."""
-        os.kill(self.pid, signal.SIGKILL)
+        # It may have ended by itself.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
         self._process.join()
         return self._process.exitcode
 

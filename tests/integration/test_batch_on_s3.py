@@ -1,5 +1,6 @@
 """Results of an archive on an object store, tested against moto's server."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +33,13 @@ def server() -> Iterator[str]:
     running.start()
     host, port = running.get_host_and_port()
     yield f"http://{host}:{port}"
+    # Connections that only the garbage collector closes would be warned of in some later test.
+    import s3fs
+
+    for files in list(s3fs.S3FileSystem._cache.values()):
+        s3fs.S3FileSystem.close_session(files.loop, files._s3)
+    s3fs.S3FileSystem.clear_instance_cache()
+    gc.collect()
     running.stop()
 
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from changedet.batch.sources import is_address
+from changedet.batch.formats import catalogue_format
 from changedet.batch.stac_pairs import PairedScenes, PairingRule, PairItems
 from changedet.batch.tables import CsvCatalogue, ParquetCatalogue
-from changedet.errors import ConfigError, DataError
+from changedet.errors import ConfigError
 from changedet.storage.secrets import without_secrets
-from changedet.storage.text import exists
 
 if TYPE_CHECKING:
     from changedet.batch.rows import RowCatalogue
 
 __all__ = ["PairingRule", "open_catalogue"]
-
-_CSV: Final = (".csv", ".tsv", ".txt")
-_PARQUET: Final = (".parquet", ".geoparquet", ".pq")
-_STAC: Final = (".json", ".geojson", ".ndjson", ".jsonl", ".geojsonl", ".geojsons")
 
 
 def open_catalogue(
@@ -47,7 +42,7 @@ def open_catalogue(
         MissingExtraError: If it needs a package that is not installed.
     """
     location = str(location)
-    kind = _kind(location)
+    kind = catalogue_format(location)
     if kind == "stac":
         if pairing is not None:
             return PairedScenes(location, pairing, asset=asset, asset_after=asset_after)
@@ -63,25 +58,3 @@ def open_catalogue(
             "other rules for pairs are for STAC collections: remove them"
         )
     return CsvCatalogue(location) if kind == "csv" else ParquetCatalogue(location)
-
-
-def _kind(location: str) -> str:
-    name = without_secrets(location)
-    suffix = PurePosixPath(name).suffix.lower()
-    for kind, suffixes in (("csv", _CSV), ("parquet", _PARQUET), ("stac", _STAC)):
-        if suffix in suffixes:
-            return kind
-    if is_address(location):
-        # Servers' collections have no endings.
-        return "stac"
-    path = Path(location)
-    if path.is_dir():
-        found = [file for file in ("collection.json", "catalog.json") if exists(path / file)]
-        hint = f"give {path / found[0]}" if found else "give a catalogue file"
-        raise DataError(f"{name}: is a folder; {hint}")
-    if not exists(path):
-        raise DataError(f"{name}: no such file; check the path")
-    raise ConfigError(
-        f"{name}: a catalogue is a table ({', '.join((*_CSV, *_PARQUET))}) or STAC "
-        f"({', '.join(_STAC)}); rename the file, or convert it"
-    )

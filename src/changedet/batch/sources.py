@@ -47,6 +47,9 @@ def opened(location: str) -> Iterator[IO[bytes]]:
         with _open(location) as file:
             yield file
     except (OSError, urllib.error.URLError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            # It is the server's answer as well, whose connection is open.
+            error.close()
         raise _unreadable(location, error) from error
 
 

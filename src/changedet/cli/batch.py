@@ -183,7 +183,11 @@ def batch(
     place = _named(out, needed=not is_check)
     is_address = "://" in place
     check_all([PARQUET, *([FSSPEC] if is_address else []), *([RAY] if engine == "ray" else [])])
-    common = common_request(settings, method=check_scoring(settings))
+    # Before anything heavy is loaded.
+    from changedet.batch.formats import catalogue_format
+
+    catalogue_format(catalogue)
+    method = check_scoring(settings)
     opened = catalogue_options.open_pairs(
         catalogue,
         after_catalogue=after_catalogue,
@@ -196,6 +200,7 @@ def batch(
         asset=asset,
         asset_after=asset_after,
     )
+    common = common_request(settings, method=method)
     if is_check:
         most = None if check_every else catalogue_options.MOST_OPENED
         report = catalogue_options.check_pairs(

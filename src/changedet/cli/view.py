@@ -70,6 +70,10 @@ def view(
     from changedet._optional import FASTAPI, UVICORN, check_all
 
     check_all([FASTAPI, UVICORN])
+    # A wrong folder is told before the server's packages are loaded, which takes a second.
+    from changedet.view.results_at import find_results
+
+    find_results(result)
     from changedet.view.server import ViewRequest, run_viewer
 
     request = ViewRequest(

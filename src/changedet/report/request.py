@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from changedet.errors import ConfigError
+from changedet.errors import ConfigError, ResultsError
 from changedet.storage.output_folder import Existing, check_result_file
 
 
@@ -30,6 +30,7 @@ def check_request(request: ReportRequest) -> None:
     Raises:
         ConfigError: If there is no source, one is given twice, or the page cannot be where it is
             to be.
+        ResultsError: If a folder is not there.
     """
     if not request.sources:
         raise ConfigError("a report is about at least one folder of results")
@@ -42,3 +43,6 @@ def check_request(request: ReportRequest) -> None:
     if request.out.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"a report is an HTML file, got {request.out}; let its name end in .html")
     check_result_file(request.out, existing=request.existing)
+    for source in request.sources:
+        if not source.exists():
+            raise ResultsError(f"{source} is not there; check the path")

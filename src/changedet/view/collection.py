@@ -20,7 +20,7 @@ from changedet.view.histogram import Histogram
 from changedet.view.item import Item, read_item
 from changedet.view.layers import LAYERS, Layer
 from changedet.view.pictures import Stretch, measure_stretch
-from changedet.view.places import Place, find_results
+from changedet.view.results_at import Place, find_results
 from changedet.view.statistics import ReviewCounts, count_verdicts
 from changedet.view.store import ReviewStore
 

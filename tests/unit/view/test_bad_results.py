@@ -10,7 +10,7 @@ import pytest
 from changedet.cli.wording import with_options
 from changedet.errors import ChangeDetError, DataError, ResultsError
 from changedet.view.collection import Collection
-from changedet.view.places import find_results
+from changedet.view.results_at import find_results
 
 from .conftest import serving
 
