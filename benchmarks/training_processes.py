@@ -62,12 +62,12 @@ def work(arguments: argparse.Namespace) -> None:
         *arguments.set,
     )
     request = TrainRequest(
-        out=arguments.run,
+        out=arguments.into,
         data=arguments.out / "pairs",
         recipe=arguments.recipe,
         overrides=overrides,
         device=arguments.device,
-        mode="overwrite" if arguments.run.exists() else "new",
+        mode="overwrite" if arguments.into.exists() else "new",
     )
     run_training(request, callbacks=[clock], launch=launch)
     if launch.is_main:
@@ -78,7 +78,7 @@ def work(arguments: argparse.Namespace) -> None:
 def measure(arguments: argparse.Namespace, processes: int) -> dict[str, float]:
     """Start so many processes and give what the first one wrote."""
     own = [word for word in sys.argv[1:] if word != "--work"]
-    run = ["--run", str(arguments.out / f"run_{processes}")]
+    run = ["--into", str(arguments.out / f"run_{processes}")]
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     subprocess.run(
         [sys.executable, *torchrun, __file__, "--work", *own, *run],
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--work", action="store_true")
-    parser.add_argument("--run", type=Path)
+    parser.add_argument("--into", type=Path)
     arguments = parser.parse_args()
     if arguments.work:
         work(arguments)
