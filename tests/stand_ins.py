@@ -93,6 +93,13 @@ def untrained_network(
     return network.eval()
 
 
+def untrained_scene_model() -> tuple[ChangeModel, ModelCard]:
+    """An untrained network for rasters of three bands, which works in tiles of 64 pixels."""
+    network = untrained_network("dasnet")
+    stats = Normalisation((120.0,) * 3, (120.0,) * 3, (60.0,) * 3, (60.0,) * 3)
+    return network, ModelCard("dasnet", network.options, stats, tile_px=64, threshold=0.3)
+
+
 def lively_network(name: str, *, seed: int = 0, **options: object) -> ChangeModel:
     """Any network of the registry, as small as it gets, whose scores spread.
 

@@ -86,8 +86,6 @@ def _read(folder: Path) -> Shown:
     for marker, page in _OWN_PAGE.items():
         if (folder / marker).is_file():
             raise ResultsError(f"{folder} has a page of its own: look at {folder / page}")
-    if not folder.exists():
-        raise ResultsError(f"{folder} is not there; check the path")
     raise ResultsError(
         f"{folder} holds no results ({', '.join(_MARKERS)}); give the folder that "
         "'changedet train', 'changedet evaluate' or 'changedet predict' wrote"

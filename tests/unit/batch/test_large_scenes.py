@@ -24,14 +24,12 @@ from changedet.batch.run import model_identity
 from changedet.batch.runner import ItemRunner, Setup
 from changedet.batch.tally import Tally
 from changedet.batch.task import Block, Fault, Join, Outcome, Task
-from changedet.card import ModelCard
 from changedet.models.model_file import save_model
 from changedet.predict.blocks import BlockScores, SceneBlocks
 from changedet.predict.flow import TileCounts
 from changedet.predict.rasters import predict_scene
 from changedet.raster.geo_grid import Window
-from changedet.types import Normalisation
-from stand_ins import untrained_network
+from stand_ins import untrained_scene_model
 
 pytestmark = pytest.mark.usefixtures("few_shift_tiles")
 QUICK = Policy(attempts=3, back_off_s=0.01, timeout_s=5)
@@ -39,11 +37,8 @@ QUICK = Policy(attempts=3, back_off_s=0.01, timeout_s=5)
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    network = untrained_network("dasnet")
-    stats = Normalisation((120.0,) * 3, (120.0,) * 3, (60.0,) * 3, (60.0,) * 3)
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    card = ModelCard("dasnet", network.options, stats, tile_px=64, threshold=0.3)
-    save_model(path, network, card)
+    save_model(path, *untrained_scene_model())
     return path
 
 

@@ -12,7 +12,6 @@ from affine import Affine
 from PIL import Image
 from rich.console import Console
 
-from changedet.card import ModelCard
 from changedet.cli import scene_progress
 from changedet.errors import DataError, StorageError
 from changedet.models.model_file import save_model
@@ -21,9 +20,8 @@ from changedet.predict.remarks import Remark, note, warning
 from changedet.predict.request import SceneReport, SceneRequest
 from changedet.raster.cog import MaskCounts
 from changedet.raster.pair import Coverage
-from changedet.types import Normalisation
 from changedet.vector.files import AreaLimit, PolygonSummary
-from stand_ins import untrained_network
+from stand_ins import untrained_scene_model
 
 pytestmark = pytest.mark.usefixtures("few_shift_tiles")
 UTM = Affine(1.0, 0.0, 500_000.0, 0.0, -1.0, 5_400_000.0)
@@ -31,11 +29,8 @@ UTM = Affine(1.0, 0.0, 500_000.0, 0.0, -1.0, 5_400_000.0)
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    network = untrained_network("dasnet")
-    stats = Normalisation((120.0,) * 3, (120.0,) * 3, (60.0,) * 3, (60.0,) * 3)
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    card = ModelCard("dasnet", network.options, stats, tile_px=64, threshold=0.3)
-    save_model(path, network, card)
+    save_model(path, *untrained_scene_model())
     return path
 
 

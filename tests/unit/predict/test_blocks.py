@@ -10,7 +10,6 @@ import pytest
 import rasterio
 
 from archives import same_maps, write_tile
-from changedet.card import ModelCard
 from changedet.errors import StorageError
 from changedet.inference.detector import Detector
 from changedet.inference.opening import open_detector
@@ -21,17 +20,14 @@ from changedet.predict.request import SceneRequest
 from changedet.predict.watch import InputChangedError
 from changedet.raster.geo_grid import Window
 from changedet.raster.tile_plan import TilePlan
-from changedet.types import Normalisation
-from stand_ins import untrained_network
+from stand_ins import untrained_scene_model
 
 pytestmark = pytest.mark.usefixtures("few_shift_tiles")
 
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    network = untrained_network("dasnet")
-    stats = Normalisation((120.0,) * 3, (120.0,) * 3, (60.0,) * 3, (60.0,) * 3)
-    card = ModelCard("dasnet", network.options, stats, tile_px=64, threshold=0.3)
+    network, card = untrained_scene_model()
     return Detector(TorchScorer(network, card, device="cpu"))
 
 
