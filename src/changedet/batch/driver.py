@@ -287,7 +287,9 @@ class Driver:
         if outcome.state == "unchanged":
             self.tally.unchanged += 1
             known = self._manifest.known(task.item.id)
-            if known is not None and known.state == "done":
+            if outcome.is_redated:
+                self.tally.redated += 1
+            elif known is not None and known.state == "done":
                 return
         else:
             self.tally.done += 1

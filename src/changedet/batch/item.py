@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol, TypeAlias
 
 OptionValue: TypeAlias = str | float | bool
@@ -29,6 +29,11 @@ class BatchItem:
     before_date: datetime | None = None
     after_date: datetime | None = None
     options: Mapping[str, OptionValue] = field(default_factory=dict)
+
+
+def in_utc(date: datetime | None) -> datetime | None:
+    """Give a date in UTC; one without a time zone counts as UTC."""
+    return date and (date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC))
 
 
 class Catalogue(Protocol):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 
 from changedet._version import __version__
+from changedet.batch.item import in_utc
 from changedet.batch.manifest import Row, RowState
 from changedet.batch.names import item_folder
 from changedet.batch.task import Outcome, Task
@@ -32,8 +32,8 @@ def make_row(task: Task, outcome: Outcome, *, state: RowState, worker: str, mode
         "worker": worker,
         "before": without_secrets(item.before),
         "after": without_secrets(item.after),
-        "before_date": _in_utc(item.before_date),
-        "after_date": _in_utc(item.after_date),
+        "before_date": in_utc(item.before_date),
+        "after_date": in_utc(item.after_date),
         "options": json.dumps(dict(item.options), sort_keys=True) if item.options else None,
         "model": model,
         "version": __version__,
@@ -57,8 +57,3 @@ def make_row(task: Task, outcome: Outcome, *, state: RowState, worker: str, mode
             "seconds": findings.seconds if outcome.state == "unchanged" else outcome.seconds,
         }
     return row
-
-
-def _in_utc(date: datetime | None) -> datetime | None:
-    """Dates without a time zone count as UTC."""
-    return date and (date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC))

@@ -9,10 +9,11 @@ import time
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from changedet.baselines.names import is_baseline
 from changedet.batch.block_store import BlockStore
+from changedet.batch.dates import dates_of, dates_of_files, put_dates
 from changedet.batch.identity import fingerprint
 from changedet.batch.names import RECORD, UNFINISHED, item_folder
 from changedet.batch.options import request_for
@@ -24,7 +25,8 @@ from changedet.predict.flow import TileProgress
 from changedet.predict.rasters import predict_scene
 from changedet.predict.remarks import warnings_of
 from changedet.predict.request import SceneReport, SceneRequest, load_detector
-from changedet.predict.results import MASK, SCORE
+from changedet.predict.results import ITEM, MASK, SCORE
+from changedet.predict.summary import SUMMARY
 from changedet.predict.watch import InputChangedError
 from changedet.raster.bands import count_common_bands
 from changedet.raster.open import is_remote
@@ -70,6 +72,7 @@ class _Result(NamedTuple):
     fault: Fault | None = None
     scene: SceneBlocks | None = None
     block: BlockScores | None = None
+    is_redated: bool = False
 
 
 class ItemRunner:
@@ -122,7 +125,7 @@ class ItemRunner:
         print_of_item = fingerprint(request, model=self._setup.model)
         found = self._recorded(item_folder(item.id))
         if found is not None and found.fingerprint == print_of_item:
-            return _Result("unchanged", findings=found)
+            return self._up_to_date(item, found)
         detector = self._detector(request)
         store = BlockStore(self._place, self._work, identifier=item.id, fingerprint=print_of_item)
         if isinstance(task.part, Block):
@@ -137,12 +140,40 @@ class ItemRunner:
             return _Result("cut", scene=scene)
         else:
             report = predict_scene(request, detector=detector, progress=progress)
+        dates = dates_of(item)
+        if any(dates):
+            content = json.loads((out / ITEM).read_text(encoding="utf-8"))
+            put_dates(content, dates, of_files=dates_of_files(report.content))
+            (out / ITEM).write_text(_as_text(content), encoding="utf-8")
         findings = _findings(report, print_of_item, seconds=time.monotonic() - clock)
+        findings = replace(findings, before_date=dates.before, after_date=dates.after)
         (out / RECORD).write_text(json.dumps(asdict(findings)), encoding="utf-8")
         self._place.publish(out, item_folder(item.id), marker=RECORD)
         if isinstance(task.part, Join):
             store.clear()
         return _Result("done", findings=findings)
+
+    def _up_to_date(self, item: BatchItem, found: Findings) -> _Result:
+        """Keep results that are there; dates that are new in the catalogue are put into them."""
+        dates = dates_of(item)
+        if dates == (found.before_date, found.after_date):
+            return _Result("unchanged", findings=found)
+        folder = item_folder(item.id)
+        content, summary = (
+            json.loads(self._place.read(f"{folder}/{name}") or b"") for name in (ITEM, SUMMARY)
+        )
+        put_dates(content, dates, of_files=dates_of_files(summary))
+        text = _as_text(content).encode()
+        found = replace(
+            found,
+            before_date=dates.before,
+            after_date=dates.after,
+            files={**found.files, ITEM: len(text)},
+        )
+        # The record last: killed in between, the item is dated again, or made again.
+        self._place.write(f"{folder}/{ITEM}", text)
+        self._place.write(f"{folder}/{RECORD}", json.dumps(asdict(found)).encode())
+        return _Result("unchanged", findings=found, is_redated=True)
 
     def _recorded(self, folder: str) -> Findings | None:
         """Read what an earlier run found; None if its results are not complete any more."""
@@ -201,6 +232,11 @@ def _check_free(out: Path) -> None:
         check_idle(out)
     except ConfigError as error:
         raise TimeoutError(str(error)) from error
+
+
+def _as_text(item: dict[str, Any]) -> str:
+    """Write a STAC item as ``changedet predict`` does."""
+    return json.dumps(item, indent=2) + "\n"
 
 
 def _findings(report: SceneReport, print_of_item: str, *, seconds: float) -> Findings:

@@ -71,6 +71,7 @@ class Tally:
         done: Items whose results were made.
         unchanged: Items whose results were there.
         failed: Items that were given up.
+        redated: Items that are unchanged but for their dates in the catalogue.
         attempts: Attempts at items that were not unchanged.
         mpx: Millions of pixels of the items that are done.
         repeated: Ids that the catalogue holds more than once; the first item of each counts.
@@ -81,6 +82,7 @@ class Tally:
     done: int = 0
     unchanged: int = 0
     failed: int = 0
+    redated: int = 0
     attempts: int = 0
     mpx: float = 0.0
     repeated: list[str] = field(default_factory=list)

@@ -95,6 +95,9 @@ class Findings:
         warnings: Number of warnings; they stand in the item's summary.
         files: Sizes of the results in bytes, by file name.
         seconds: How long the item took.
+        before_date: Date of the earlier scene that the catalogue stated, as it stands in the
+            item's STAC item; None: it stated none.
+        after_date: The same of the later one.
     """
 
     fingerprint: str
@@ -108,6 +111,8 @@ class Findings:
     warnings: int = 0
     files: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    before_date: str | None = None
+    after_date: str | None = None
 
     @property
     def mpx(self) -> float:
@@ -128,6 +133,7 @@ class Outcome:
         fault: Why it failed; None: it did not.
         scene: How a large scene is cut, where it is.
         block: How a block of one went.
+        is_redated: Whether the dates of the catalogue are new to results that are unchanged.
     """
 
     id: str
@@ -138,6 +144,7 @@ class Outcome:
     fault: Fault | None = None
     scene: SceneBlocks | None = None
     block: BlockScores | None = None
+    is_redated: bool = False
 
     @property
     def mpx(self) -> float:

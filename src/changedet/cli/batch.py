@@ -234,7 +234,10 @@ def batch(
         tally = _run(request, opened, total=total, form=progress, quiet=quiet)
         if collect:
             catalogue_options.collect_results(
-                place, crs=collection_crs, is_new=tally.done > 0, name=opened.name
+                place,
+                crs=collection_crs,
+                is_new=tally.done + tally.redated > 0,
+                name=opened.name,
             )
     except KeyboardInterrupt:
         typer.echo("stopped; finished items are kept: run the same command again", err=True)

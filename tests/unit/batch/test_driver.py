@@ -3,6 +3,7 @@
 import itertools
 import tracemalloc
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -208,6 +209,19 @@ def test_results_that_are_there_without_a_row_get_one(tmp_path: Path) -> None:
     assert ran.tally.unchanged == 2
     assert ran.rows["item 0"]["state"] == "done"
     assert ran.rows["item 0"]["checksum"] == "sum"
+
+
+def test_dates_that_are_new_to_unchanged_results_are_written_down(tmp_path: Path) -> None:
+    def work(task: Task) -> Outcome:
+        return replace(outcome(task, unchanged=True), is_redated=task.item.after_date is not None)
+
+    Ran(tmp_path, outcome, count=2)
+    dated = [replace(items(2)[0], after_date=datetime(2020, 7, 1, tzinfo=UTC)), items(2)[1]]
+    ran = Ran(tmp_path, work, catalogue=Items(dated))
+    assert (ran.tally.unchanged, ran.tally.redated, ran.tally.done) == (2, 1, 0)
+    assert ran.rows["item 0"]["after_date"] == dated[0].after_date
+    assert ran.rows["item 0"]["state"] == "done"
+    assert ran.rows["item 1"]["after_date"] is None
 
 
 def test_the_first_item_of_a_repeated_id_counts(tmp_path: Path) -> None:

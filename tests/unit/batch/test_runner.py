@@ -5,6 +5,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,81 @@ def test_what_is_missing_or_changed_is_made_anew(
     assert outcome.state == "done"
     assert (folder / "polygons.gpkg").exists()
     assert do(item, **more).state == "unchanged"
+
+
+def read_item(out: Path, identifier: str) -> dict:
+    return json.loads((out / "items" / identifier / "item.json").read_text())
+
+
+def time_range(item: dict) -> tuple[str | None, ...]:
+    names = ("datetime", "start_datetime", "end_datetime")
+    return tuple(item["properties"].get(name) for name in names)
+
+
+def test_dates_of_the_catalogue_are_those_of_the_stac_item(
+    archive: list[BatchItem], do: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    item = dataclasses.replace(
+        archive[0],
+        # Read from a catalogue, dates have a time zone; made by hand, they may have none.
+        before_date=datetime(2000, 7, 1),
+        after_date=datetime(2020, 7, 1, 10, 30, tzinfo=UTC),
+    )
+    assert do(item).state == "done"
+    content = read_item(tmp_path / "out", item.id)
+    assert time_range(content) == (None, "2000-07-01T00:00:00Z", "2020-07-01T10:30:00Z")
+    inputs = content["properties"]["changedet:inputs"]
+    assert [inputs[name]["acquired"] for name in ("before", "after")] == list(
+        time_range(content)[1:]
+    )
+    again = do(item)
+    assert (again.state, again.is_redated) == ("unchanged", False)
+
+
+def test_a_date_that_the_catalogue_does_not_state_is_that_of_the_file(
+    archive: list[BatchItem], do: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    import rasterio
+
+    with rasterio.open(archive[0].after, "r+") as file:
+        file.update_tags(TIFFTAG_DATETIME="2021:05:06 07:08:09")
+    item = dataclasses.replace(archive[0], before_date=datetime(2000, 7, 1))
+    do(item)
+    content = read_item(tmp_path / "out", item.id)
+    assert time_range(content) == (None, "2000-07-01T00:00:00Z", "2021-05-06T07:08:09Z")
+    other = dataclasses.replace(archive[1], before_date=datetime(2000, 7, 1))
+    do(other)
+    content = read_item(tmp_path / "out", other.id)
+    # STAC knows no range with one end.
+    assert time_range(content) == (content["properties"]["created"], None, None)
+
+
+@pytest.mark.parametrize("where", ["folder", "address"])
+def test_dates_that_change_are_put_into_results_that_are_not_made_again(
+    archive: list[BatchItem],
+    do: Callable[..., Outcome],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    out = str(tmp_path / "out") if where == "folder" else f"local://{tmp_path / 'out'}"
+    first = do(archive[0], out=out)
+    undated = read_item(tmp_path / "out", archive[0].id)
+    made = (tmp_path / "out" / "items" / archive[0].id / "score.tif").stat().st_mtime_ns
+    dated = dataclasses.replace(
+        archive[0], before_date=datetime(2000, 7, 1), after_date=datetime(2020, 7, 1)
+    )
+    outcome = do(dated, out=out)
+    assert (outcome.state, outcome.is_redated) == ("unchanged", True)
+    assert outcome.findings.checksum == first.findings.checksum
+    content = read_item(tmp_path / "out", archive[0].id)
+    assert time_range(content) == (None, "2000-07-01T00:00:00Z", "2020-07-01T00:00:00Z")
+    again = do(dated, out=out)
+    assert (again.state, again.is_redated) == ("unchanged", False)
+    assert do(archive[0], out=out).is_redated
+    assert read_item(tmp_path / "out", archive[0].id) == undated
+    assert (tmp_path / "out" / "items" / archive[0].id / "score.tif").stat().st_mtime_ns == made
 
 
 def test_options_of_an_item_replace_those_of_all(
