@@ -146,13 +146,17 @@ class RayEngine:
         # Its own pages are worth a dozen processes only where a cluster is to stay.
         own = {"include_dashboard": False} if address is None else {}
         try:
-            self._ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **own)
-        except ConnectionError as error:
-            raise ConfigError(
-                f"there is no Ray cluster at `address={address}` ({_first_line(error)}); start one "
-                "with ray start on each machine, or leave the address out for one on this machine"
-            ) from error
+            self._ray.init(
+                # Without an address Ray would join any cluster that has left a trace here, such as
+                # one that was killed.
+                address=address or "local",
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+                **own,
+            )
         except Exception as error:  # Ray raises plain ones, too
+            if address is not None and isinstance(error, ConnectionError):
+                raise ConfigError(_no_cluster(address, _first_line(error))) from error
             hint = "check the address and the log files of Ray in /tmp/ray/session_latest/logs"
             if "version" in str(error).lower():
                 hint = "use one version of Ray and Python on all machines"
@@ -250,10 +254,14 @@ def _check_reachable(address: str | None) -> None:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S):
             pass
     except (OSError, OverflowError) as error:
-        raise ConfigError(
-            f"there is no Ray cluster at `address={address}` ({found}: {error}); start one with "
-            "ray start on each machine, or leave the address out for one on this machine"
-        ) from error
+        raise ConfigError(_no_cluster(address, f"{found}: {error}")) from error
+
+
+def _no_cluster(address: str | None, reason: str) -> str:
+    return (
+        f"there is no Ray cluster at `address={address}` ({reason}); start one with ray start on "
+        "each machine, or leave the address out for one on this machine"
+    )
 
 
 def _first_line(error: Exception) -> str:

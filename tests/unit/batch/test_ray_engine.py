@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from archives import MODEL, common
 from changedet.batch import ray_engine
+from changedet.batch.request import BatchRequest
+from changedet.batch.runner import Setup
 from changedet.errors import ConfigError
 
-pytest.importorskip("ray")
+ray = pytest.importorskip("ray")
 
 
 def test_an_address_at_which_nobody_listens_is_refused_at_once() -> None:
@@ -40,3 +43,27 @@ def test_one_that_listens_is_let_through() -> None:
         ray_engine._check_reachable(f"127.0.0.1:{server.getsockname()[1]}")
     ray_engine._check_reachable(None)
     ray_engine._check_reachable("ray://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("address", "asked", "told"),
+    [
+        (None, "local", r"Ray does not start \(none\)"),
+        ("10.0.0.1:6379", "10.0.0.1:6379", r"no Ray cluster at `address=10\.0\.0\.1:6379`"),
+    ],
+)
+def test_without_an_address_a_new_cluster_is_started_whatever_others_have_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str | None, asked: str, told: str
+) -> None:
+    given = {}
+
+    def init(**settings: object) -> None:
+        given.update(settings)
+        raise ConnectionError("none")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray_engine, "_check_reachable", lambda address: None)
+    request = BatchRequest(common(), str(tmp_path), engine="ray", address=address)
+    with pytest.raises(ConfigError, match=told):
+        ray_engine.RayEngine(Setup(common(), MODEL, str(tmp_path)), request)
+    assert given["address"] == asked
