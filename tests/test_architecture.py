@@ -20,7 +20,8 @@ LAYERS = [
     {"results"},
     # Training and evaluation in one call each, for people who write Python.
     {"functions"},
-    {"demo", "report"},
+    {"report"},
+    {"demo"},
     {"cli"},
     {"__init__", "__main__"},
 ]

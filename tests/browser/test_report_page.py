@@ -8,6 +8,17 @@ import pytest
 
 from changedet.evaluation.evaluate import evaluate_model
 from changedet.evaluation.request import EvaluationRequest
+from changedet.rendering.charts import Axis, Chart, Line
+from changedet.rendering.page import (
+    Badge,
+    Headline,
+    Headlines,
+    Interval,
+    Note,
+    Section,
+    Table,
+    write_summary,
+)
 from changedet.report.report import write_report
 from changedet.report.request import ReportRequest
 from changedet.results import read_results
@@ -79,6 +90,16 @@ def coloured(page) -> int:
     )
 
 
+def serious_faults(page) -> list[tuple[str, str]]:
+    """What axe finds, and where first."""
+    page.evaluate(AXE.read_text())
+    return [
+        (fault["id"], fault["nodes"][0]["html"][:160])
+        for fault in page.evaluate("() => axe.run()")["violations"]
+        if fault["impact"] in ("serious", "critical")
+    ]
+
+
 def assert_side_by_side(page) -> None:
     pair = page.locator(".pair").first
     before, after = (pair.locator(part).bounding_box() for part in ("img.before", ".later"))
@@ -147,6 +168,41 @@ def test_the_colours_can_be_taken_away(page):
 
 
 @pytest.mark.parametrize("width", [360, 1600])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_of_other_commands_fit_and_can_be_read(browser, tmp_path, width, scheme):
+    """Demo, ablation and benchmarks use the same blocks, in tables wider than a phone."""
+    long = "a_word_without_an_end_" * 12
+    header = [f"column {number}" for number in range(12)]
+    row = [long, 0.5, Interval(0.25, 0.75, 0.5), Badge("holds", "good"), *["3.26"] * 8]
+    size = Chart(
+        "Found by size",
+        Axis("pixels", labels=["< 64", "64-255"]),
+        Axis("share", 0, 1),
+        [Line("a", [(0, 0.5), (1, 0.75)], intervals=[(0.25, 0.75), (0.5, 1)])],
+    )
+    blocks = [
+        Headlines([Headline(0.5, "F1", "0.25 to 0.75", "main"), Headline(12, "runs")]),
+        Note(f"WARNING: {long}", "warning"),
+        Note(long),
+        Table("Wide " * 30, header, [row, row], highlighted=1, note=long),
+        *(size, size),
+        Note(f"changedet {long}", "code"),
+    ]
+    write_summary(tmp_path / "page.html", title="Page", sections=[Section("All", blocks)])
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    caption = page.locator("caption b").bounding_box()
+    assert caption["x"] + caption["width"] <= width
+    charts = [chart.bounding_box() for chart in page.locator(".chart").all()]
+    assert (charts[0]["y"] == charts[1]["y"]) == (width > 1000)
+    if AXE.exists():
+        assert serious_faults(page) == []
+    context.close()
+
+
+@pytest.mark.parametrize("width", [360, 1600])
 def test_nothing_is_wider_than_the_screen(page, width):
     page.set_viewport_size({"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -157,13 +213,7 @@ def test_axe_finds_no_serious_fault(page, scheme):
     if not AXE.exists():
         pytest.skip("axe-core is not installed (npm ci in frontend)")
     page.emulate_media(color_scheme=scheme)
-    page.evaluate(AXE.read_text())
-    found = page.evaluate("() => axe.run()")["violations"]
-    assert not [
-        (fault["id"], fault["nodes"][0]["html"][:160])
-        for fault in found
-        if fault["impact"] in ("serious", "critical")
-    ]
+    assert serious_faults(page) == []
 
 
 def test_without_scripts_both_dates_lie_side_by_side(browser, page_file):

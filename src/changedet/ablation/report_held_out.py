@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from changedet.ablation.estimates import LEVEL, Estimate
 from changedet.ablation.results import AblationResults, mean
 from changedet.ablation.scores import Evaluation, Protocol, SplitScore
-from changedet.rendering.page import Cell, Table
+from changedet.rendering.page import Cell, Interval, Table
 
 #: What a user would get, then what the scores would allow.
 _PROTOCOLS: tuple[Protocol, ...] = ("fixed_threshold", "best_threshold")
@@ -35,11 +35,9 @@ def _means(results: AblationResults) -> Table:
     )
 
 
-def interval_text(estimate: Estimate) -> str | None:
-    """Write an interval as figures of a table; None where there is none."""
-    if not estimate.low <= estimate.high:
-        return None
-    return f"{estimate.low:.4f} to {estimate.high:.4f}"
+def interval_cell(estimate: Estimate, *, digits: int = 4) -> Interval:
+    """Show the interval of an estimate in a table."""
+    return Interval(estimate.low, estimate.high, estimate.mean, digits=digits)
 
 
 def _table(results: AblationResults, name: str) -> Table:
@@ -71,7 +69,7 @@ def _table(results: AblationResults, name: str) -> Table:
 
 
 def _f1_cells(estimate: Estimate | None) -> list[Cell]:
-    return [None, None] if estimate is None else [estimate.mean, interval_text(estimate)]
+    return [None, None] if estimate is None else [estimate.mean, interval_cell(estimate)]
 
 
 def _further_cells(scores: Sequence[SplitScore]) -> list[Cell]:

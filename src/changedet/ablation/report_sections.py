@@ -7,7 +7,7 @@ from pathlib import Path
 from changedet.ablation.estimates import LEVEL, Estimate
 from changedet.ablation.findings import ClaimResult
 from changedet.ablation.learning import NO_BASELINE, learning_of, unlearned_rows
-from changedet.ablation.report_held_out import held_out_tables, interval_text
+from changedet.ablation.report_held_out import held_out_tables, interval_cell
 from changedet.ablation.results import (
     AblationResults,
     BaselineResult,
@@ -90,8 +90,11 @@ def _opening(
         f"Best threshold: split {results.val_split!r}, each model at the best of 96 thresholds on "
         f"that same split, which also chose the model ({SELECTION_SET_NOTE}). {fixed}"
     )
-    warnings = [Note(note, "warning") for note in results.notes]
-    return [Headlines(cards), *warnings, protocol]
+    remarks = sorted(
+        (Note(note, "warning" if note.startswith("WARNING") else "text") for note in results.notes),
+        key=lambda note: note.kind != "warning",
+    )
+    return [Headlines(cards), *remarks, protocol]
 
 
 def _accuracy(results: AblationResults) -> Table:
@@ -126,7 +129,7 @@ def _accuracy(results: AblationResults) -> Table:
 def _estimate_cells(estimate: Estimate | None) -> list[Cell]:
     if estimate is None:
         return [None, None, None]
-    return [estimate.mean, estimate.std, interval_text(estimate)]
+    return [estimate.mean, estimate.std, interval_cell(estimate)]
 
 
 def _baseline_title(baseline: BaselineResult) -> list[Cell]:
@@ -230,7 +233,7 @@ def _course(results: AblationResults) -> Table:
                 validations,
                 None if best is None else f"epoch {best.epoch}, batch {best.batch}",
                 together.mean,
-                interval_text(together),
+                interval_cell(together),
                 row.loss_spread(),
             ]
         )
@@ -277,7 +280,7 @@ def _cleanness(results: AblationResults) -> Table:
 def _figure_cells(estimate: Estimate | None) -> list[Cell]:
     if estimate is None or not estimate.low <= estimate.high:
         return [None, None]
-    return [f"{estimate.mean:.2f}", f"{estimate.low:.2f} to {estimate.high:.2f}"]
+    return [f"{estimate.mean:.2f}", interval_cell(estimate, digits=2)]
 
 
 def asked_claims(results: AblationResults, claims: Sequence[ClaimResult]) -> list[ClaimResult]:

@@ -8,6 +8,7 @@ import typer
 from changedet.cli.options import DeviceOption, OverridesOption, OverwriteOption, QuietOption
 from changedet.cli.preflight import check_device
 from changedet.cli.streams import results_console
+from changedet.cli.wording import with_options
 
 # What the demo does, step by step.
 _COMMANDS = """\
@@ -62,7 +63,7 @@ def demo(
     from changedet.demo.run import run_demo
 
     with TrainingDisplay(quiet=quiet) as display:
-        report = run_demo(request, callbacks=[display], say=display.say)
+        report = run_demo(request, callbacks=[display], say=display.say, wording=with_options)
     table = Table(title="Test split; every threshold chosen on the validation split")
     table.add_column("score from")
     for name in ("F1", "IoU", "precision", "recall"):

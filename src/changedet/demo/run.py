@@ -13,10 +13,11 @@ from changedet.data.reading import PairReader
 from changedet.demo.baseline import DifferenceScorer
 from changedet.demo.page import Contender as Contender
 from changedet.demo.page import DemoReport as DemoReport
-from changedet.demo.page import pair_of, typical_panels, write_page
+from changedet.demo.page import write_page
 from changedet.demo.real_pair import map_real_pair
 from changedet.demo.request import ENTRIES, RECIPE, check_request
 from changedet.demo.request import DemoRequest as DemoRequest
+from changedet.demo.typical import pair_of, typical_panels
 from changedet.errors import TrainingError
 from changedet.evaluation.evaluate import EvaluationRequest, evaluate_model
 from changedet.inference.counting import count_scores
@@ -42,6 +43,7 @@ def run_demo(
     *,
     callbacks: Sequence[TrainingCallback] = (),
     say: Callable[[str], None] = lambda message: None,
+    wording: Callable[[str], str] = lambda text: text,
 ) -> DemoReport:
     """Run the main job once on generated pairs, from data to a page that shows the result.
 
@@ -49,6 +51,8 @@ def run_demo(
         request: Where to, and with what.
         callbacks: Told of the training's progress.
         say: Gets sentences for the user.
+        wording: Turns what the user of a prediction is told into words for readers of the page;
+            settings stand in it in backticks.
 
     Raises:
         ConfigError: If ``out`` holds something else.
@@ -58,7 +62,7 @@ def run_demo(
         config = check_request(request)
         remove_entries(request.out, ENTRIES)
         with half_made(request.out):
-            return _run(request, config, callbacks=callbacks, say=say)
+            return _run(request, config, callbacks=callbacks, say=say, wording=wording)
 
 
 def _run(
@@ -67,6 +71,7 @@ def _run(
     *,
     callbacks: Sequence[TrainingCallback],
     say: Callable[[str], None],
+    wording: Callable[[str], str],
 ) -> DemoReport:
     out, clock = request.out, _Clock()
     train, val, test = request.counts
@@ -104,13 +109,13 @@ def _run(
         ]
     with clock.measure("predict one pair"):
         images = _typical_pair(index, out / "evaluation" / "panels")
-        prediction = predict_files(
+        predict_files(
             images.before, images.after, model=model, out=out / "prediction", device=request.device
         )
     with clock.measure("map a pair of real rasters"):
         real = map_real_pair(out / "real", say=say)
     demo = DemoReport(out / "summary.html", contenders, clock.seconds, real)
-    write_page(request, demo, report, prediction=prediction, config=config)
+    write_page(request, demo, config=config, wording=wording)
     return demo
 
 

@@ -16,6 +16,8 @@ Style: TypeAlias = Literal["line", "dashed", "steps", "points"]
 WIDTH, HEIGHT = 640, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66, 16, 14, 52
 _TICKS = 6
+#: Lines of one chart that can be told apart.
+MOST_LINES = 6
 
 
 @dataclass(frozen=True)

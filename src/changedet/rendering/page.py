@@ -5,13 +5,11 @@ from __future__ import annotations
 import base64
 import functools
 import math
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
-from urllib.parse import quote
 
 from changedet.errors import DataError
 from changedet.rendering.charts import Chart, draw
@@ -22,8 +20,9 @@ from changedet.storage.text import printable
 if TYPE_CHECKING:
     from jinja2 import Template
 
-# Such as "0.1000 to 0.2000".
-_INTERVAL = re.compile(r"[-+.\d]+ to [-+.\d]+")
+# A figure that is given as text, so that it has the digits that it should have.
+_FIGURE = re.compile(r"[-+]?[\d,]*\.?\d+( %)?")
+_NO_FIGURE = ("", "-")
 _IMAGE_KINDS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".gif": "gif"}
 
 Tone: TypeAlias = Literal["good", "bad", "open", "faint"]
@@ -42,9 +41,40 @@ class Badge:
     tone: Tone
 
 
+@dataclass(frozen=True)
+class Interval:
+    """An interval around a figure, drawn below its ends on the scale of its column.
+
+    Attributes:
+        low: Its lower end; NaN: unknown, which is shown as a dash.
+        high: Its upper end, likewise.
+        figure: The figure, for the dot on its line; None: no dot.
+        digits: Digits after the point.
+    """
+
+    low: float
+    high: float
+    figure: float | None = None
+    digits: int = 4
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it has both ends."""
+        return self.low <= self.high
+
+    def drawn(self, span: tuple[float, float]) -> tuple[float, float, float | None]:
+        """Give its ends and its figure as shares of a span of values."""
+        low, high = span
+
+        def share(value: float) -> float:
+            return min(1.0, max(0.0, (value - low) / (high - low))) if high > low else 0.5
+
+        is_drawn = self.figure is not None and math.isfinite(self.figure)
+        return share(self.low), share(self.high), share(self.figure or 0.0) if is_drawn else None
+
+
 #: A cell of a table; numbers are set to the right, None is shown as a dash.
-Cell: TypeAlias = str | int | float | Badge | None
-ImageUse: TypeAlias = Literal["link", "embed"]
+Cell: TypeAlias = str | int | float | Badge | Interval | None
 
 
 @dataclass(frozen=True)
@@ -93,11 +123,23 @@ class Table:
 
     @property
     def number_columns(self) -> list[bool]:
-        """Whether each column holds a number, and so is set to the right."""
-        return [
-            any(isinstance(row[column], int | float) for row in self.rows)
-            for column in range(len(self.header))
-        ]
+        """Whether each column holds figures, and so is set to the right."""
+        return [_are_figures([row[column] for row in self.rows]) for column in self._columns]
+
+    @property
+    def spans(self) -> list[tuple[float, float]]:
+        """Least and greatest end of the intervals in each column, (0, 0) without any."""
+        spans = []
+        for column in self._columns:
+            cells = [row[column] for row in self.rows]
+            known = [cell for cell in cells if isinstance(cell, Interval) and cell.is_known]
+            low = min((cell.low for cell in known), default=0.0)
+            spans.append((low, max((cell.high for cell in known), default=low)))
+        return spans
+
+    @property
+    def _columns(self) -> range:
+        return range(len(self.header))
 
 
 @dataclass(frozen=True)
@@ -154,7 +196,6 @@ def write_summary(
     title: str,
     sections: Sequence[Section],
     subtitle: str = "",
-    images: ImageUse = "embed",
 ) -> None:
     """Write one HTML page that needs nothing but itself; all text is escaped.
 
@@ -163,8 +204,6 @@ def write_summary(
         title: Title of the page.
         sections: What it holds, in order.
         subtitle: A line below the title.
-        images: ``embed`` puts the pictures into the page, so that it can be sent around;
-            ``link`` refers to them relative to the page, which stays small.
 
     Raises:
         DataError: If a picture is missing or of another kind, or a table row is of another length
@@ -180,7 +219,7 @@ def write_summary(
         subtitle=subtitle,
         sections=sections,
         script=script() if any(isinstance(b, ThresholdExplorer | Gallery) for b in blocks) else "",
-        source=lambda path: _image_source(path, folder=out.parent, images=images),
+        source=_image_source,
     )
     write_text(out, page)
 
@@ -189,11 +228,14 @@ def cell_text(cell: Cell, *, undefined: str = "–") -> str:  # noqa: RUF001 - a
     """Show a value: a float with four digits after the point, a large integer in groups of three.
 
     Args:
-        cell: Text, a number, a badge (its word) or None.
+        cell: Text, a number, a badge (its word), an interval (its ends) or None.
         undefined: Shown for None and for a float that is no finite number.
     """
     if isinstance(cell, Badge):
         return cell.text
+    if isinstance(cell, Interval):
+        low, high = (f"{end:.{cell.digits}f}" for end in (cell.low, cell.high))
+        return f"{low} to {high}" if cell.is_known else undefined
     if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
         return undefined
     if isinstance(cell, float):
@@ -217,7 +259,8 @@ def _template() -> Template:
     )
     environment.filters["cell"] = cell_text
     environment.filters["drawing"] = draw
-    environment.tests["interval"] = lambda text: _INTERVAL.fullmatch(text) is not None
+    environment.filters["grouped"] = _grouped
+    environment.tests["interval"] = lambda cell: isinstance(cell, Interval)
     environment.tests["badge"] = lambda cell: isinstance(cell, Badge)
     environment.tests["headlines"] = lambda block: isinstance(block, Headlines)
     environment.tests["table"] = lambda block: isinstance(block, Table)
@@ -241,10 +284,27 @@ def _check_rows(table: Table) -> None:
             )
 
 
-def _image_source(path: Path, *, folder: Path, images: ImageUse) -> str:
+def _grouped(blocks: Sequence[Block]) -> list[list[Block]]:
+    """Put charts that follow one another together: they stand side by side where there is room."""
+    groups: list[list[Block]] = []
+    for block in blocks:
+        if groups and isinstance(block, Chart) and isinstance(groups[-1][0], Chart):
+            groups[-1].append(block)
+        else:
+            groups.append([block])
+    return groups
+
+
+def _are_figures(cells: Sequence[Cell]) -> bool:
+    """Whether there are numbers among the cells, or all that is there is figures as text."""
+    if any(isinstance(cell, int | float) for cell in cells):
+        return True
+    known = [cell for cell in cells if cell is not None and cell not in _NO_FIGURE]
+    return bool(known) and all(isinstance(cell, str) and _FIGURE.fullmatch(cell) for cell in known)
+
+
+def _image_source(path: Path) -> str:
     kind = _IMAGE_KINDS.get(path.suffix.lower())
     if kind is None or not path.is_file():
         raise DataError(f"an image of a page is a file in {', '.join(_IMAGE_KINDS)}, got {path}")
-    if images == "link":
-        return quote(Path(os.path.relpath(path, folder)).as_posix())
     return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"

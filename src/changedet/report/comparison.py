@@ -6,16 +6,13 @@ import math
 from collections.abc import Sequence
 
 from changedet.evaluation.results import EvaluationResults
-from changedet.rendering.charts import Axis, Chart, Line
+from changedet.rendering.charts import MOST_LINES, Axis, Chart, Line
 from changedet.rendering.interactive import precision_recall_points
-from changedet.rendering.page import Block, Cell, Note, Section, Table
+from changedet.rendering.page import Block, Cell, Interval, Note, Section, Table
 from changedet.report.evaluation import read_scores
 from changedet.report.found import Found
 from changedet.report.training import best_validation, read_log, validation_line
 from changedet.training.dataset_statistics import TrainingRecord
-
-#: Lines of one chart: more could not be told apart.
-_LINES = 6
 
 
 def comparison_sections(sources: Sequence[Found]) -> list[Section]:
@@ -46,7 +43,6 @@ def _evaluations(sources: Sequence[tuple[Found, EvaluationResults]]) -> list[Blo
     images = set()
     for source, results in sources:
         fixed, best = results.fixed_threshold, results.best_threshold
-        low, high = (math.nan, math.nan) if fixed is None else fixed.intervals["f1"]
         figures.append(math.nan if fixed is None else fixed.f1)
         images.add((results.data.name, results.split, results.images))
         rows.append(
@@ -54,7 +50,7 @@ def _evaluations(sources: Sequence[tuple[Found, EvaluationResults]]) -> list[Blo
                 source.name,
                 f"{results.data.name}, {results.split}",
                 None if fixed is None else fixed.f1,
-                "-" if math.isnan(low) else f"{low:.3f} to {high:.3f}",
+                None if fixed is None else Interval(*fixed.intervals["f1"], fixed.f1, digits=3),
                 None if fixed is None else fixed.precision,
                 None if fixed is None else fixed.recall,
                 best.max_f1,
@@ -86,7 +82,7 @@ def _evaluations(sources: Sequence[tuple[Found, EvaluationResults]]) -> list[Blo
                 "Precision over recall",
                 Axis("recall", 0, 1),
                 Axis("precision", 0, 1),
-                lines[:_LINES],
+                lines[:MOST_LINES],
                 note=_left_out(lines),
             )
         )
@@ -119,12 +115,12 @@ def _runs(sources: Sequence[tuple[Found, TrainingRecord]]) -> list[Block]:
         "F1 on validation, at the best threshold of each",
         Axis("epoch", low=0),
         Axis("F1", 0, 1),
-        lines[:_LINES],
+        lines[:MOST_LINES],
         note=_left_out(lines),
     )
     return [table, *([chart] if lines else [])]
 
 
 def _left_out(lines: Sequence[Line]) -> str:
-    more = len(lines) - _LINES
+    more = len(lines) - MOST_LINES
     return f"{more} more are in the table only." if more > 0 else ""

@@ -20,6 +20,7 @@ from changedet.rendering.page import (
     Cell,
     Headline,
     Headlines,
+    Interval,
     Note,
     Picture,
     Pictures,
@@ -342,14 +343,13 @@ def _sets_headlines(results: MixtureEvaluationResults) -> Headlines:
 def _sets_table(results: MixtureEvaluationResults) -> Table:
     rows: list[list[Cell]] = []
     for name, one in results.sets.items():
-        low, high = one.intervals.get("f1", (math.nan, math.nan))
         rows.append(
             [
                 name,
                 one.change_kind or one.labelled_kind,
                 one.images,
                 one.f1,
-                "-" if math.isnan(low) else f"{low:.3f} to {high:.3f}",
+                Interval(*one.intervals.get("f1", (math.nan, math.nan)), one.f1, digits=3),
                 one.precision,
                 one.recall,
                 one.best_f1,

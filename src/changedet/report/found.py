@@ -28,7 +28,7 @@ Shown = (
 )
 _MARKERS = (RUN, METRICS, SUMMARY)
 # Results with a page of their own, and where it lies.
-_OWN_PAGE = {ABLATION: "report.html", ACCURACY: "report.html", GSD_CURVE: "gsd.png"}
+_OWN_PAGE = {ABLATION: "report.html", ACCURACY: "accuracy.html", GSD_CURVE: "gsd.png"}
 
 
 @dataclass(frozen=True)

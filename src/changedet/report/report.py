@@ -50,7 +50,9 @@ def write_report(
             folder = Path(work) / str(number)
             folder.mkdir()
             title = "" if is_one else source.name
-            sections += _sections(source, number=number, title=title, work=folder, wording=wording)
+            sections += source_sections(
+                source, number=number, title=title, work=folder, wording=wording
+            )
         write_summary(
             request.out,
             title=request.title or (_title(sources[0]) if is_one else "Results side by side"),
@@ -60,9 +62,21 @@ def write_report(
     return request.out
 
 
-def _sections(
+def source_sections(
     source: Found, *, number: int, title: str, work: Path, wording: Callable[[str], str]
 ) -> list[Section]:
+    """Describe one folder of results.
+
+    Args:
+        source: The folder.
+        number: Its number among those of the page.
+        title: Heading of its first section; empty: a general one.
+        work: Folder for pictures that are made for the page; it may be removed afterwards.
+        wording: As for :func:`write_report`.
+
+    Raises:
+        ResultsError: If a file of it is missing or damaged.
+    """
     folder, results, name = source.folder, source.results, f"r{number}"
     if isinstance(results, TrainingRecord):
         return training_sections(folder, results, title=title)

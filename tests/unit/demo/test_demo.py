@@ -12,9 +12,9 @@ from changedet.data.index import index_pairs
 from changedet.data.labels.scan import scan_labels
 from changedet.data.reading import PairReader
 from changedet.demo.baseline import DifferenceScorer
-from changedet.demo.page import pair_of, typical_panels
 from changedet.demo.real_pair import AFTER, BEFORE, map_real_pair
 from changedet.demo.run import DemoReport, DemoRequest, run_demo
+from changedet.demo.typical import pair_of, typical_panels
 from changedet.errors import ConfigError
 from changedet.inference.counting import count_scores
 from changedet.metrics.protocol import best_threshold_metrics
@@ -48,13 +48,19 @@ def test_the_page_shows_figures_pictures_and_how_to_go_on(demo):
     assert f"{report.contenders[0].result.f1:.4f}" in page
 
 
-def test_the_page_opens_with_typical_pairs_and_maps_a_real_one(demo, tmp_path):
+def test_the_page_is_a_report_of_all_steps_and_maps_a_real_pair(demo, tmp_path):
     out, report = demo
     page = report.page.read_text(encoding="utf-8")
-    places = [page.index(f"<h2>{title}") for title in ("Test pairs", "On real", "Does training")]
+    titles = [
+        *("Test split<", "Does training help?", "On real images", "Test split: examples"),
+        *("One pair predicted", "Training<", "Training: curves", "How it was made"),
+    ]
+    places = [page.index(f"<h2>{title}") for title in titles]
     assert places == sorted(places)
-    # Of two test pairs none is in the middle.
-    assert "Typical" not in page
+    # What a report of the same folders shows: all test pairs to swipe, the predicted one too, and
+    # the curves of the training.
+    assert page.count('class="stage"') == 3
+    assert 'aria-label="Loss: loss over steps"' in page
     assert report.real is not None
     assert report.real.polygons.count > 10
     assert (out / "real" / "preview.png").is_file()

@@ -391,4 +391,7 @@ def test_results_of_another_benchmark_are_only_replaced_when_asked(tmp_path, dat
     assert json.loads((tmp_path / "out" / "accuracy.json").read_text()) == again.to_dict()
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["accuracy.html", "accuracy.json", "accuracy.md", "size_recall.png"]
-    assert 'src="data:image/png;base64,' in (tmp_path / "out" / "accuracy.html").read_text()
+    page = (tmp_path / "out" / "accuracy.html").read_text()
+    assert 'aria-label="Share of the labelled objects found: ' in page
+    assert "<img" not in page
+    assert "](size_recall.png)" in (tmp_path / "out" / "accuracy.md").read_text()

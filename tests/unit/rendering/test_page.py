@@ -7,10 +7,12 @@ import pytest
 from PIL import Image
 
 from changedet.errors import DataError
+from changedet.rendering.charts import Axis, Chart, Line
 from changedet.rendering.page import (
     Badge,
     Headline,
     Headlines,
+    Interval,
     Note,
     Picture,
     Pictures,
@@ -132,12 +134,10 @@ def test_the_page_needs_no_other_file(tmp_path, picture):
     assert not re.search(r"https?://|@import|url\(", text)
 
 
-def test_linked_pictures_are_found_from_the_page(tmp_path, picture):
-    page = write(
-        tmp_path / "report" / "page.html", Pictures([Picture(picture, "a")]), images="link"
-    )
-
-    assert page.all("img")[0]["src"] == "../pictures/a%20b%231.png"
+def test_a_page_may_load_and_run_nothing(tmp_path):
+    page = write(tmp_path / "page.html", Note("a"))
+    [policy] = [attrs["content"] for attrs in page.all("meta") if "http-equiv" in attrs]
+    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def test_columns_of_figures_are_set_to_the_right(tmp_path):
@@ -146,11 +146,44 @@ def test_columns_of_figures_are_set_to_the_right(tmp_path):
     assert [attrs.get("class") for attrs in page.all("td")] == [None, "number", None, "number"]
 
 
-def test_an_interval_is_not_broken(tmp_path):
-    rows = [["0.1000 to 0.2000"], ["from here to there"]]
+@pytest.mark.parametrize(
+    ("cells", "is_set_right"),
+    [
+        (["3.26", "1,024", None], True),
+        (["-0.5", "-", "12.5 %"], True),
+        (["3.26", "epoch 2"], False),
+        (["-", None], False),
+        ([None], False),
+    ],
+)
+def test_figures_that_are_given_as_text_are_set_to_the_right_as_well(cells, is_set_right):
+    assert Table("t", ["x"], [[cell] for cell in cells]).number_columns == [is_set_right]
+
+
+def test_an_interval_is_not_broken_and_drawn_on_the_scale_of_its_column(tmp_path):
+    rows = [
+        [Interval(0.1, 0.2, 0.15)],
+        [Interval(0.2, 0.5, digits=1)],
+        [Interval(float("nan"), float("nan"), 0.3)],
+        ["from here to there"],
+    ]
     page = write(tmp_path / "page.html", Table("t", ["interval"], rows))
 
-    assert [attrs.get("class") for attrs in page.all("td")] == ["interval", None]
+    assert [attrs.get("class") for attrs in page.all("td")] == ["interval"] * 3 + ["long"]
+    texts = ["0.1000 to 0.2000", "0.2 to 0.5", "–", "from here to there"]  # noqa: RUF001
+    assert page.text[-4:] == texts
+    # The column reaches from 0.1 to 0.5, and the drawing from 0 to 120.
+    assert [attrs["d"] for attrs in page.all("path")] == ["M0.0 5H30.0", "M30.0 5H120.0"]
+    assert [attrs["cx"] for attrs in page.all("circle")] == ["15.0"]
+
+
+def test_charts_that_follow_one_another_stand_side_by_side(tmp_path):
+    chart = Chart("c", Axis("x"), Axis("y"), [Line("", [(0, 0), (1, 1)])])
+    page = write(tmp_path / "page.html", chart, chart, Note("a"), chart)
+
+    groups = [attrs["class"] for attrs in page.all("div")]
+    assert groups == ["charts"]
+    assert len(page.all("svg")) == 3
 
 
 def test_the_row_that_matters_is_marked(tmp_path):

@@ -11,10 +11,12 @@ from changedet.evaluation.benchmark.methods import COST_SIDE_PX
 from changedet.evaluation.benchmark.repeats import METHOD, SplitRepeats
 from changedet.evaluation.benchmark.results import AccuracyResults, MethodResult
 from changedet.metrics.objects import SIZE_CLASSES, SizeClass
+from changedet.rendering.charts import MOST_LINES, Axis, Chart, Line
 from changedet.rendering.markdown import write_markdown
 from changedet.rendering.page import (
     Block,
     Cell,
+    Interval,
     Note,
     Picture,
     Pictures,
@@ -42,11 +44,18 @@ def write_report(folder: Path, report: AccuracyResults) -> None:
         StorageError: If a file cannot be written.
     """
     write_size_recall_chart(folder / CHART, _size_panels(report.methods))
-    sections = _sections(report, folder / CHART)
+    picture = Pictures([Picture(folder / CHART, "Share of the labelled objects found, by size")])
     title = f"Accuracy on {report.data.name}, split {report.data.split}"
     subtitle = f"{report.images} pairs; {_threshold_rule(report)}"
-    write_summary(folder / PAGE, title=title, sections=sections, subtitle=subtitle)
-    write_markdown(folder / MARKDOWN, title=title, sections=sections, subtitle=subtitle)
+    write_summary(
+        folder / PAGE,
+        title=title,
+        sections=_sections(report, _size_charts(report.methods)),
+        subtitle=subtitle,
+    )
+    write_markdown(
+        folder / MARKDOWN, title=title, sections=_sections(report, [picture]), subtitle=subtitle
+    )
 
 
 def _size_panels(methods: Sequence[MethodResult]) -> list[SizePanel]:
@@ -66,17 +75,41 @@ def _size_panels(methods: Sequence[MethodResult]) -> list[SizePanel]:
     ]
 
 
-def _sections(report: AccuracyResults, chart: Path) -> list[Section]:
+def _size_charts(methods: Sequence[MethodResult]) -> list[Chart]:
+    """Draw what the picture shows, as charts that a page can colour."""
+    more = len(methods) - MOST_LINES
+    return [
+        Chart(
+            f"Share of the labelled objects found: {view.title}",
+            Axis("size in pixels", labels=[size.text for size in SIZE_CLASSES]),
+            Axis("share found", 0, 1),
+            [
+                Line(
+                    entry.title if len(methods) > 1 else "",
+                    [
+                        (float(place), size.recall)
+                        for place, size in enumerate(entry.views[number].objects.by_size)
+                    ],
+                    style="line" if entry.kind == "model" else "dashed",
+                    intervals=[size.interval for size in entry.views[number].objects.by_size],
+                )
+                for entry in methods[:MOST_LINES]
+            ],
+            note="Bars: 95 % intervals over images."
+            + (f" {more} more methods are in the table only." if more > 0 else ""),
+        )
+        for number, view in enumerate(methods[0].views)
+    ]
+
+
+def _sections(report: AccuracyResults, found_by_size: Sequence[Block]) -> list[Section]:
     views = range(len(report.methods[0].views))
     return [
         Section("", _warnings(report)),
         Section("Figures", [_figures(report, number) for number in views]),
         Section(
             "Found objects by size",
-            [
-                Pictures([Picture(chart, "Share of the labelled objects found, by size")]),
-                *(_sizes(report, number) for number in views),
-            ],
+            [*found_by_size, *(_sizes(report, number) for number in views)],
         ),
         Section("Near-duplicates", _repeats(report)),
         Section("Cost", [_cost(report)]),
@@ -123,12 +156,12 @@ def _figures(report: AccuracyResults, number: int) -> Table:
             [
                 entry.title,
                 pixels.f1,
-                _interval(pixels.intervals["f1"]),
+                Interval(*pixels.intervals["f1"], pixels.f1),
                 pixels.iou,
                 pixels.precision,
                 pixels.recall,
                 objects.f1,
-                _interval(objects.intervals["f1"]),
+                Interval(*objects.intervals["f1"], objects.f1),
                 pixels.average_precision,
                 pixels.roc_auc,
                 pixels.threshold,
@@ -230,10 +263,10 @@ def _without(report: AccuracyResults, number: int) -> Table:
                 entry.title,
                 result.pixels.f1,
                 None if rest is None else rest.f1,
-                _NO_VALUE if rest is None else _interval(rest.interval),
+                None if rest is None else Interval(*rest.interval, rest.f1),
                 result.objects.f1,
                 None if rest is None else rest.object_f1,
-                _NO_VALUE if rest is None else _interval(rest.object_interval),
+                None if rest is None else Interval(*rest.object_interval, rest.object_f1),
             ]
         )
     return Table(
@@ -338,11 +371,6 @@ def _best(report: AccuracyResults, number: int) -> int | None:
 
     best = max(range(len(report.methods)), key=lambda row: f1_of(report.methods[row]))
     return None if f1_of(report.methods[best]) < 0.0 else best
-
-
-def _interval(ends: tuple[float, float]) -> str:
-    low, high = ends
-    return _NO_VALUE if math.isnan(low) else f"{low:.4f} to {high:.4f}"
 
 
 def _size_text(size: SizeClass, gsd_m: float | None) -> str:
