@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file
 
 from changedet.card import read_card
+from mixtures import write_mixture, write_model
 from processes import Program, start_changedet, start_ranks, train_ranks
 from stand_ins import TINY_NETWORK, TINY_PYRAMID
 
@@ -114,6 +115,109 @@ def assert_as_alone(out: Path, alone: Path) -> None:
 
 def test_two_processes_train_as_one_does(together, alone):
     assert_as_alone(together, alone)
+
+
+def _by_a_script(data: str, out: str) -> None:
+    """What a script does that torchrun starts in every process."""
+    import changedet
+
+    said: list[str] = []
+    trained = changedet.train(data, out, settings=SETTINGS, device="cpu", say=said.append)
+    sys.stdout.write(f"{trained.path} {trained.progress.step} {len(said) > 0}\n")
+
+
+def test_a_script_trains_in_all_processes_together(together, pairs_folder, tmp_path):
+    out = tmp_path / "run"
+    programs = start_ranks(
+        2, _by_a_script, str(pairs_folder), str(out), folder=tmp_path / "printed"
+    )
+    finish(programs)
+    assert [program.out.split() for program in programs] == [
+        [str(out / "best.safetensors"), "6", "True"],
+        [str(out / "best.safetensors"), "6", "False"],
+    ]
+    assert_same_bits(out, together)
+
+
+def _trains_twice(data: str, out: str) -> None:
+    """Train, then go on with the weights that came out; one process does the rest."""
+    import changedet
+
+    first = changedet.train(data, f"{out}/first", settings=SETTINGS, device="cpu")
+    again = changedet.train(data, f"{out}/again", settings=SETTINGS, device="cpu", init=first.path)
+    if os.environ["RANK"] == "0":
+        changedet.evaluate(again.path, data, out=f"{out}/judged", split="val", device="cpu")
+
+
+def test_a_script_may_train_several_times_and_go_on_in_one_process(
+    together, pairs_folder, tmp_path
+):
+    finish(
+        start_ranks(2, _trains_twice, str(pairs_folder), str(tmp_path), folder=tmp_path / "printed")
+    )
+    assert_same_bits(tmp_path / "first", together)
+    record = json.loads((tmp_path / "again" / "run.json").read_text())
+    assert record["processes"] == 2
+    assert losses(tmp_path / "again") != losses(tmp_path / "first")
+    assert (tmp_path / "judged" / "metrics.json").is_file()
+
+
+def _has_begun_by_itself(data: str, out: str) -> None:
+    """Do what scripts for torchrun often begin with, and then train."""
+    import changedet
+    from changedet.errors import ConfigError
+
+    torch.distributed.init_process_group("gloo")
+    try:
+        changedet.train(data, out, settings=SETTINGS, device="cpu")
+    except ConfigError as error:
+        sys.stdout.write(str(error))
+
+
+def test_a_script_that_has_joined_the_processes_itself_is_told_to_leave_that(
+    pairs_folder, tmp_path
+):
+    out = tmp_path / "run"
+    programs = start_ranks(
+        2, _has_begun_by_itself, str(pairs_folder), str(out), folder=tmp_path / "printed"
+    )
+    finish(programs)
+    for program in programs:
+        assert "torch.distributed is initialised already" in program.out
+        assert "remove init_process_group()" in program.out
+    assert not out.exists()
+
+
+def test_a_mixture_and_a_teacher_are_shared_as_well(tmp_path):
+    mixture = write_mixture(tmp_path / "data")
+    teacher = write_model(tmp_path / "teacher.safetensors")
+    changes = (
+        *TINY_PYRAMID,
+        "data.working_gsd_m=[0.5, 1.0]",
+        f"teacher.models={teacher}",
+        "teacher.weight=0.5",
+        "augmentation.paste=0.5",
+        "training.epochs=2",
+        "training.batch_size=2",
+        *GENTLE,
+    )
+    settings = [part for one in changes for part in ("--set", one)]
+    given = ["pyramid_small", "--data", str(mixture), "--device", "cpu", *settings]
+    one, two = tmp_path / "1", tmp_path / "2"
+    finish([start_changedet("train", *given, "--out", one, folder=tmp_path / "printed_1")])
+    finish(train_ranks(2, *given, "--out", two, folder=tmp_path / "printed_2"))
+    assert len(losses(one)) > 2
+    for name in ("loss", "loss_fused", "loss_teacher"):
+        own, expected = ([float(row[name]) for row in rows(run)] for run in (two, one))
+        assert own[0] == pytest.approx(expected[0], rel=1e-5)
+        assert own == pytest.approx(expected, rel=1e-3)
+    for log, names in (
+        ("validation.csv", ("step", "max_f1")),
+        ("validation_sets.csv", ("set", "images", "f1")),
+    ):
+        assert [[row[name] for name in names] for row in rows(two, log)] == [
+            [row[name] for name in names] for row in rows(one, log)
+        ]
 
 
 def test_three_processes_of_which_two_have_no_share_of_the_last_batch_train_as_one(

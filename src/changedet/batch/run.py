@@ -47,7 +47,8 @@ class Settings(BaseModel):
         updated: When the last run began, ISO 8601 in UTC.
     """
 
-    model_config = ConfigDict(frozen=True)
+    # Older pydantic keeps names that begin with model_ for itself.
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
 
     model: str
     model_name: str

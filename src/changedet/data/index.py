@@ -266,13 +266,14 @@ def holds_pictures_only(root: Path, *, benchmark: str | None = None) -> bool:
     """Tell, without opening a file, whether all images of a data set are 8-bit RGB pictures.
 
     Args:
-        root: Folder of the data set, or manifest of scenes.
+        root: Folder of the data set, manifest of scenes, or mixture; of the latter two this is not
+            told.
         benchmark: Name of a known benchmark.
 
     Raises:
         DataError: If the layout is not understood.
     """
-    if find_manifest(root) is not None:
+    if find_manifest(root) is not None or find_mixture(root) is not None:
         return False
     row = None if benchmark is None else find_benchmark(benchmark)
     return not _has_rasters(_survey_names(root, row, labelled=True, prefer="prepared"))

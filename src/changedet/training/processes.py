@@ -39,6 +39,9 @@ _LOOK_EVERY_S: Final = 0.1
 _LINGER_S: Final = 3.0
 # Key of the process that tells the user what went wrong.
 _TOLD: Final = "told"
+# By which the processes of this program have found each other, by its address. Another training of
+# the same program needs the same: a new one would begin while some still call the old one.
+_STORES: Final[dict[tuple[str | None, str | None], Store]] = {}
 # What gloo says, which has no errors of its own, where the other side is gone.
 _LOST: Final = ("gloo", "connection closed", "connection reset", "timed out", "timeout", "socket")
 
@@ -97,9 +100,16 @@ def joined(
         What the training asks of the others, and the device of this process.
 
     Raises:
-        ConfigError: If the device is not there, or the processes do not fit each other.
+        ConfigError: If the device is not there, the processes do not fit each other, or this one
+            has joined others before.
         TrainingError: If they do not find each other, or one of them ends meanwhile.
     """
+    if dist.is_initialized():
+        raise ConfigError(
+            "torch.distributed is initialised already in this process, which the training does by "
+            "itself; remove init_process_group() before it, and start the program again after a "
+            "training that has failed"
+        )
     store = _meet(launch, meeting_s=meeting_s)
     patience = timedelta(seconds=patience_s)
     try:
@@ -123,9 +133,11 @@ def joined(
         dist.destroy_process_group()
     except ChangeDetError:
         _settle_voice(store, launch)
+        _STORES.clear()
         raise
     except Exception as error:
         _settle_voice(store, launch)
+        _STORES.clear()
         if not _is_of_connection(error):
             raise
         raise TrainingError(
@@ -271,14 +283,19 @@ def _meet(launch: Launch, *, meeting_s: float) -> Store:
         TrainingError: If they cannot be found.
     """
     patience = timedelta(seconds=meeting_s)
+    address = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
     try:
-        store, _, _ = next(rendezvous("env://", launch.rank, launch.world, timeout=patience))
+        if address not in _STORES:
+            found = rendezvous("env://", launch.rank, launch.world, timeout=patience)
+            _STORES[address], _, _ = next(found)
+        store = _STORES[address]
         store.set_timeout(patience)
         return _agree_on_round(PrefixStore("changedet", store), launch, meeting_s=meeting_s)
     except (RuntimeError, OSError, ValueError) as error:
-        place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        _STORES.clear()
         raise TrainingError(
-            f"process {launch.rank} of {launch.world} has not found the others at {place} within "
+            f"process {launch.rank} of {launch.world} has not found the others at "
+            f"{':'.join(map(str, address))} within "
             f"{meeting_s:g} seconds ({' '.join(str(error).split())[:160]}); start all of them, and "
             "see that this address is that of the first machine and can be reached"
         ) from error
