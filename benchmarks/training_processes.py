@@ -1,9 +1,9 @@
-"""Training in one, two and three processes: pairs per second, and how equal the results are.
+"""Training in one and several processes: pairs per second, and how equal the results are.
 
-    python benchmarks/training_processes.py --out /tmp/processes --rounds 3
+    python benchmarks/training_processes.py --out /tmp/processes --processes 1 2 --rounds 2
 
 Generates pairs, then trains the same run under torchrun with one thread for each process. The
-speed is that of the batches after the first three, without the start and without validation; runs
+speed is that of the batches after the first two, without the start and without validation; runs
 take turns, because machines are noisy. Where other programs take turns on the same cores, only the
 CPU time says something: that of the first process for each pair of its share. Losses and the
 validation are compared with those of one process.
@@ -24,7 +24,7 @@ from changedet.training.callbacks import TrainingCallback
 from changedet.training.launch import read_launch
 from changedet.training.request import TrainRequest
 
-WARM_UP = 3
+WARM_UP = 2
 
 
 class Clock(TrainingCallback):
@@ -47,6 +47,12 @@ class Clock(TrainingCallback):
         }
 
 
+def pairs_folder(arguments: argparse.Namespace) -> Path:
+    """Give the data set that is trained on."""
+    folder: Path = arguments.out / f"pairs_{arguments.pairs}"
+    return folder
+
+
 def work(arguments: argparse.Namespace) -> None:
     """Train as one of the processes; the first one writes how fast it was."""
     from changedet.training.run import run_training
@@ -57,13 +63,15 @@ def work(arguments: argparse.Namespace) -> None:
         f"training.batch_size={arguments.batch}",
         "training.epochs=1",
         "training.validate_every=100000",
+        "training.max_heatmaps=0",
+        "data.test_time=none",
         "training.log_every=1",
         "data.workers=0",
         *arguments.set,
     )
     request = TrainRequest(
         out=arguments.into,
-        data=arguments.out / "pairs",
+        data=pairs_folder(arguments),
         recipe=arguments.recipe,
         overrides=overrides,
         device=arguments.device,
@@ -112,12 +120,17 @@ def main() -> None:
     """Generate, let numbers of processes take turns, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--compare", type=int, nargs="*", default=[2, 3])
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument(
+        "--processes",
+        type=int,
+        nargs="+",
+        default=[1, 2],
+        help="Numbers of processes; one is always among them, to which the others are compared.",
+    )
     parser.add_argument("--recipe", default="pyramid_small")
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--pairs", type=int, default=160)
+    parser.add_argument("--pairs", type=int, default=64)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--set", action="append", default=[])
@@ -127,11 +140,15 @@ def main() -> None:
     if arguments.work:
         work(arguments)
         return
-    if not (arguments.out / "pairs").is_dir():
-        write_sample(arguments.out / "pairs", train=arguments.pairs, val=16, test=1)
-    found: dict[int, list[dict[str, float]]] = {number: [] for number in arguments.processes}
+    if arguments.pairs <= WARM_UP * arguments.batch:
+        parser.error(f"--pairs must be more than {WARM_UP} batches ({WARM_UP * arguments.batch})")
+    if not pairs_folder(arguments).is_dir():
+        write_sample(pairs_folder(arguments), train=arguments.pairs, val=4, test=1)
+    found: dict[int, list[dict[str, float]]] = {
+        number: [] for number in sorted({1, *arguments.processes})
+    }
     for number in range(arguments.rounds):
-        for processes in arguments.processes:
+        for processes in found:
             figures = measure(arguments, processes)
             found[processes].append(figures)
             print(f"round {number + 1}, {processes} processes: {figures}", flush=True)
@@ -143,10 +160,9 @@ def main() -> None:
                 f"{processes} processes: {name} {statistics.median(values):.4g}, "
                 f"{statistics.median(ratios):.3f} times that of one"
             )
-    for processes in arguments.compare:
-        if processes not in found:
-            measure(arguments, processes)
-        print(compare(arguments, processes))
+    for processes in found:
+        if processes != 1:
+            print(compare(arguments, processes))
 
 
 if __name__ == "__main__":

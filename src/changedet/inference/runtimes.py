@@ -18,6 +18,7 @@ from changedet.inference.devices import check_device_name
 from changedet.inference.graph_scorer import GraphScorer
 from changedet.storage.onnx_file import INPUT, OUTPUT, read_facts, stated_facts
 from changedet.storage.text import is_file
+from changedet.threads import stated_threads
 from changedet.types import Arithmetic, Runtime
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ class OnnxGraph:
         state = ONNX_RUNTIME.load(".capi.onnxruntime_pybind11_state")
         options = library.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
-        options.intra_op_num_threads = _threads()
+        options.intra_op_num_threads = stated_threads() or 0
         if not facts.is_int8:
             # Weights that are stored as whole numbers become float32 once, not for every batch.
             options.add_session_config_entry("session.disable_quant_qdq", "1")
@@ -218,7 +219,7 @@ class OpenVinoGraph:
         settings = {
             "INFERENCE_PRECISION_HINT": "f32" if precision == "float32" else "bf16",
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": _threads(),
+            "INFERENCE_NUM_THREADS": stated_threads() or 0,
         }
         try:
             core = _openvino_core()
@@ -245,12 +246,6 @@ def _openvino_core() -> Any:  # noqa: ANN401 - OpenVINO has no types here
     """
     library: Any = OPENVINO.load()
     return library.Core()
-
-
-def _threads() -> int:
-    """Give the number of threads that PyTorch would take; 0 leaves it to the runtime."""
-    stated = os.environ.get("OMP_NUM_THREADS", "")
-    return int(stated) if stated.isdecimal() else 0
 
 
 def _refused(source: Path | bytes, runtime: str, error: Exception) -> CheckpointError:

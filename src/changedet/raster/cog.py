@@ -23,6 +23,7 @@ from changedet.palette import CHANGED_COLOUR
 from changedet.raster.place import describe_place, keep_place, sidecar_of
 from changedet.raster.score_store import describe_size
 from changedet.storage.atomic import sync_folder
+from changedet.threads import stated_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -62,7 +63,6 @@ _COG_OPTIONS: Final = {
     "COMPRESS": "DEFLATE",
     # Of scores of real scenes, a tenth larger than at level 6, for less than half of the time.
     "LEVEL": 1,
-    "NUM_THREADS": "ALL_CPUS",
     "BIGTIFF": "IF_SAFER",
 }
 # Colour maps of TIFF know no transparency: readers show "no data" as transparent, 0 is white.
@@ -309,7 +309,15 @@ def _windows(scores: ScoreFile) -> Iterator[RasterWindow]:
 
 
 def _copy(source: Path, product: Path, **options: str) -> None:
-    rasterio.shutil.copy(_name(source), _name(product), **_COG_OPTIONS, **options)
+    threads = _threads()
+    rasterio.shutil.copy(
+        _name(source), _name(product), NUM_THREADS=threads, **_COG_OPTIONS, **options
+    )
+
+
+def _threads() -> str:
+    """Say how many threads GDAL compresses with: no more than the user allows other libraries."""
+    return str(stated_threads() or "ALL_CPUS")
 
 
 def _compare(
@@ -324,7 +332,7 @@ def _compare(
     """
     with (
         rasterio.open(_name(scores.path)) as source,
-        rasterio.open(_name(product), NUM_THREADS="ALL_CPUS") as written,
+        rasterio.open(_name(product), NUM_THREADS=_threads()) as written,
     ):
         levels = written.overviews(1)
         for window in _windows(scores):

@@ -29,6 +29,7 @@ from changedet.speed.results import ScenePoint, SpeedResults, StageSpeed, StartU
 from changedet.speed.scenes import write_scenes
 from changedet.storage.markers import SPEED
 from changedet.storage.output_folder import claimed, result_folder
+from changedet.threads import stated_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -264,8 +265,7 @@ def _threads(detector: Detector) -> int:
         import torch
 
         return torch.get_num_threads()
-    stated = os.environ.get("OMP_NUM_THREADS", "")
-    return int(stated) if stated.isdigit() else os.cpu_count() or 1
+    return stated_threads() or os.cpu_count() or 1
 
 
 def _draw(results: SpeedResults, path: Path, *, title: str) -> None:

@@ -77,6 +77,28 @@ def test_scores_are_a_valid_cog_with_every_bit_and_its_place_on_earth(tmp_path: 
         assert TAGS.items() <= dataset.tags().items()
 
 
+@pytest.mark.parametrize(("stated", "threads"), [("1", "1"), ("3", "3"), ("", "ALL_CPUS")])
+def test_no_more_threads_compress_than_the_user_allows_and_the_files_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stated: str, threads: str
+):
+    asked = []
+    copy = rasterio.shutil.copy
+
+    def watched(*words: object, **options: object) -> None:
+        if options["driver"] == "COG":
+            asked.append(options["NUM_THREADS"])
+        copy(*words, **options)
+
+    with score_file(tmp_path, blobs(1100, 1300)) as file:
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+        write_score_cog(file, tmp_path / "one.tif", tags=TAGS)
+        monkeypatch.setenv("OMP_NUM_THREADS", stated)
+        monkeypatch.setattr(rasterio.shutil, "copy", watched)
+        write_score_cog(file, tmp_path / "score.tif", tags=TAGS)
+    assert asked == [threads]
+    assert (tmp_path / "score.tif").read_bytes() == (tmp_path / "one.tif").read_bytes()
+
+
 def test_overviews_of_scores_are_averages_of_the_pixels_with_data(tmp_path: Path):
     scores = blobs(1024, 1024)
     with score_file(tmp_path, scores) as file:
