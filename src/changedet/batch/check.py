@@ -40,14 +40,14 @@ _REMOTE_WORKERS: Final = 8
 _FEW: Final = 200
 _MOST_FAULTS: Final = 1_000
 _SEED: Final = 0
-_NO_ITEM: Final = "the catalogue has no pairs; add some"
+_NO_ITEM: Final = "has no pairs; add some"
 
 
 class Fault(NamedTuple):
     """Something that is wrong with a row of a catalogue.
 
     Attributes:
-        place: Where, such as ``row 3``.
+        place: Where, such as ``row 3``; "" where it is wrong with the catalogue as a whole.
         id: Of the pair; "" if it has none.
         text: What is wrong, and what to do, in one line.
         number: Of the row, from 1, in the order of the catalogue.
@@ -116,7 +116,7 @@ def check_catalogue(
     card = None if is_baseline(str(common.model)) else read_card(Path(str(common.model)))
     chosen = _check_rows(catalogue, common, card, most_opened=most_opened, report=report)
     if report.rows == 0:
-        report.add(Fault("the catalogue", "", _NO_ITEM))
+        report.add(Fault("", "", _NO_ITEM))
     usable = report.rows - report.fault_count
     if most_opened is not None and 0 < len(chosen) < usable:
         report.remarks.append(
@@ -144,7 +144,8 @@ def require_sound(report: CatalogueReport) -> None:
     first = report.faults[0]
     more = report.fault_count - 1
     rest = f" (and {more:,} more; `check` lists them)" if more else ""
-    raise DataError(f"{report.name}, {first.place}: {first.text}{rest}")
+    where = f", {first.place}" if first.place else ""
+    raise DataError(f"{report.name}{where}: {first.text}{rest}")
 
 
 class _Place(NamedTuple):

@@ -142,13 +142,17 @@ class Columns:
         return read_values(place, values, base=self._table)
 
 
-def read_values(place: str, values: Mapping[str, object], *, base: str) -> Row:
+def read_values(
+    place: str, values: Mapping[str, object], *, base: str, is_resolved: bool = False
+) -> Row:
     """Read what is known of one pair.
 
     Args:
         place: Where it stands.
         values: By the names of columns; None where there is no value.
         base: Path or address of the catalogue.
+        is_resolved: Whether ``before`` and ``after`` are paths from where the program runs, not
+            from where the catalogue lies.
     """
     faults: list[str] = []
     texts = {name: _text(values.get(name)) for name in REQUIRED}
@@ -172,8 +176,8 @@ def read_values(place: str, values: Mapping[str, object], *, base: str) -> Row:
         return Row(place, None, tuple(faults), texts["id"])
     item = BatchItem(
         id=texts["id"],
-        before=resolve(texts["before"], base=base),
-        after=resolve(texts["after"], base=base),
+        before=texts["before"] if is_resolved else resolve(texts["before"], base=base),
+        after=texts["after"] if is_resolved else resolve(texts["after"], base=base),
         before_date=first,
         after_date=last,
         options=options,

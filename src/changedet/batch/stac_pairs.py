@@ -121,7 +121,7 @@ class PairItems(RowCatalogue):
                 "`after_date`, `after_catalogue`)"
             )
             return Row(item.place, None, (fault,))
-        return read_values(item.place, values, base=item.base)
+        return read_values(item.place, values, base=item.base, is_resolved=True)
 
 
 class _Scene(NamedTuple):
@@ -189,7 +189,7 @@ class PairedScenes(RowCatalogue):
             "before_date": before.moment,
             "after_date": after.moment,
         }
-        return read_values(f"tile {tile}", values, base=self.location)
+        return read_values(f"tile {tile}", values, base=self.location, is_resolved=True)
 
     def _choose(self, scenes: Sequence[_Scene]) -> tuple[_Scene, _Scene] | None:
         rule = self._rule

@@ -230,7 +230,11 @@ def collect_results(out: str, *, crs: str | None, is_new: bool, name: str) -> No
             f"warning: {found.unplaced:,} results have no CRS, so that their polygons are not in "
             f"{POLYGONS}"
         )
-    typer.echo(f"{COLLECTION}: {found.items:,} results; {POLYGONS}: {found.polygons:,} polygons")
+    results, polygons = (
+        f"{count:,} {word}{'' if count == 1 else 's'}"
+        for count, word in ((found.items, "result"), (found.polygons, "polygon"))
+    )
+    typer.echo(f"{COLLECTION}: {results}; {POLYGONS}: {polygons}")
 
 
 def print_report(report: CatalogueReport) -> None:

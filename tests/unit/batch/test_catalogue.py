@@ -233,6 +233,16 @@ class TestPairItems:
         with pytest.raises(DataError, match=r"is a folder; give .*collection\.json"):
             open_catalogue(tmp_path)
 
+    def test_paths_start_from_where_the_catalogue_lies(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        item = stac_item("p", None, {"before": "./1.tif", "after": "deeper/2.tif"})
+        (tmp_path / "pairs").mkdir()
+        save_items(tmp_path / "pairs" / "pairs.json", [item])
+        monkeypatch.chdir(tmp_path)
+        (pair,) = open_catalogue("pairs/pairs.json")
+        assert (pair.before, pair.after) == ("pairs/1.tif", "pairs/deeper/2.tif")
+
     def test_pages_of_a_server_are_followed(self, tmp_path: Path) -> None:
         for number in (1, 2, 3):
             item = stac_item(f"p{number}", None, {"before": "1", "after": "2"}).to_dict(
@@ -415,3 +425,17 @@ def test_a_large_table_is_read_in_constant_memory(tmp_path: Path) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 300_000
+
+
+def test_the_examples_name_rasters_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[3])
+    pairs = list(open_catalogue("examples/data/pairs.csv"))
+    assert [pair.id for pair in pairs] == ["north", "south"]
+    rule = PairingRule(before_date=datetime(2000, 6, 1), after_date=datetime(2020, 6, 1))
+    scenes = list(open_catalogue("examples/data/scenes.json", pairing=rule))
+    assert [pair.id for pair in scenes] == ["006066_20000701_20200701"]
+    for pair in (*pairs, *scenes):
+        assert Path(pair.before).name == "landsat_2000.tif"
+        assert Path(pair.after).name == "landsat_2020.tif"
+        assert Path(pair.before).is_file()
+        assert Path(pair.after).is_file()
