@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 LAYERS = [
-    {"errors", "types", "palette", "storage", "choices", "_optional", "_version"},
+    {"errors", "types", "palette", "storage", "choices", "_optional", "_version", "threads"},
     {"selection", "domain"},
     {"kinds"},
     {"card"},
