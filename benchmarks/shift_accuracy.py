@@ -30,7 +30,8 @@ from changedet.data.index import PairPaths, index_pairs
 from changedet.predict.registration import estimate_shift
 from changedet.raster.geo_grid import GeoGrid, Window
 from changedet.raster.pair import PairPixels
-from changedet.raster.shift import ShiftEstimate, measure_shift
+from changedet.raster.shift import measure_shift
+from changedet.raster.shift_estimate import ShiftEstimate
 
 Image: TypeAlias = NDArray[np.uint8]
 Place: TypeAlias = NDArray[np.float64]

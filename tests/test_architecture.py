@@ -47,6 +47,7 @@ ONLY_IN = {
     "uvicorn": {"view/server.py"},
     "pydantic_core": {"storage/", "training/"},
     "rasterio": {"raster/"},
+    "rio_tiler": {"raster/shown.py"},
     "pyogrio": {"vector/"},
     "shapely": {"raster/", "vector/", "predict/", "view/"},
     "pystac": {"predict/", "batch/"},

@@ -137,6 +137,7 @@ OPENVINO = Requirement("openvino", "openvino")
 #: The viewer.
 FASTAPI = Requirement("fastapi", "view")
 UVICORN = Requirement("uvicorn", "view")
+RIO_TILER = Requirement("rio_tiler", "view")
 #: Writes exported models.
 ONNX = Requirement("onnx", "export")
 #: Archives of scenes: manifests as Parquet, results on object stores, clusters.
@@ -155,6 +156,7 @@ _ALL = (
     ONNX,
     FASTAPI,
     UVICORN,
+    RIO_TILER,
     Requirement("starlette", "view"),
     Requirement("pyarrow", "parquet"),
     FSSPEC,

@@ -67,17 +67,18 @@ def view(
     Shows both dates, scores and polygons; moves the threshold; keeps verdicts on polygons in
     review.gpkg beside the result. Ctrl-C ends it.
     """
-    from changedet._optional import FASTAPI, UVICORN, check_all
+    from changedet._optional import FASTAPI, RIO_TILER, UVICORN, check_all
 
-    check_all([FASTAPI, UVICORN])
+    check_all([FASTAPI, UVICORN, RIO_TILER])
     # A wrong folder is told before the server's packages are loaded, which takes a second.
     from changedet.view.results_at import find_results
 
-    find_results(result)
+    places = find_results(result)
     from changedet.view.server import ViewRequest, run_viewer
 
     request = ViewRequest(
         result=result,
+        places=places,
         before=before,
         after=after,
         host=host,

@@ -21,6 +21,9 @@ MIXTURE: Final = "mixture.yaml"
 _SETS: Final = re.compile(r"^sets[ \t]*:", re.MULTILINE)
 #: Name of a manifest of labelled scenes inside a folder.
 SCENES: Final = "scenes.yaml"
+#: Scores and mask of a scene.
+SCORE: Final = "score.tif"
+MASK: Final = "mask.tif"
 #: What changedet view keeps beside a result: verdicts on its polygons.
 REVIEW: Final = "review.gpkg"
 _YAML_SUFFIXES: Final = (".yaml", ".yml")

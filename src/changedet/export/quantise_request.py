@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from changedet._optional import ONNX, ONNX_RUNTIME, check_all
-from changedet.card import is_exported
 from changedet.errors import ConfigError
-from changedet.export.request import item_path
-from changedet.storage.onnx_file import stated_facts
 from changedet.storage.output_folder import check_result_file
 
 if TYPE_CHECKING:
@@ -61,6 +58,11 @@ def check_quantisation(request: QuantisationRequest) -> None:
         CheckpointError: If the model file cannot be used.
         MissingExtraError: If a package that this needs is not installed.
     """
+    # The command's options need this file's numbers whatever the command is.
+    from changedet.card import is_exported
+    from changedet.export.request import item_path
+    from changedet.storage.onnx_file import stated_facts
+
     check_all([ONNX, ONNX_RUNTIME])
     model, out = request.model, request.out
     if not is_exported(model):

@@ -43,7 +43,7 @@ from changedet.raster.open import is_remote, open_raster
 from changedet.raster.pair import PairOptions, PairPixels, RasterPair
 from changedet.raster.place import try_place
 from changedet.raster.region_mask import RegionMask
-from changedet.raster.shift import ShiftEstimate
+from changedet.raster.shift_estimate import ShiftEstimate
 from changedet.raster.tile_plan import Mask, TilePlan
 from changedet.raster.value_types import ANY_TYPE
 from changedet.storage.secrets import without_secrets

@@ -14,7 +14,7 @@ from changedet.predict.registration import (
 from changedet.predict.request import SceneRequest
 from changedet.predict.tiling import TileEffect
 from changedet.raster.pair import RasterPair
-from changedet.raster.shift import ShiftEstimate
+from changedet.raster.shift_estimate import ShiftEstimate
 
 
 class Alignment(NamedTuple):

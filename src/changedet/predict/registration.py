@@ -12,11 +12,11 @@ from changedet.raster.geo_grid import GeoGrid, Window
 from changedet.raster.shift import (
     MIN_TILE_PX,
     MIN_VALID,
-    ShiftEstimate,
     TileShift,
     combine_shifts,
     measure_shift,
 )
+from changedet.raster.shift_estimate import ShiftEstimate
 
 if TYPE_CHECKING:
     from changedet.raster.pair import PairPixels

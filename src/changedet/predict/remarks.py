@@ -20,7 +20,7 @@ from changedet.raster.remarks import (
     warning,
     warnings_of,
 )
-from changedet.raster.shift import ShiftEstimate
+from changedet.raster.shift_estimate import ShiftEstimate
 from changedet.vector.place import Kept
 
 __all__ = (

@@ -9,12 +9,12 @@ from changedet.choices import nearest
 from changedet.errors import ConfigError
 from changedet.inference.detector import Detector
 from changedet.inference.opening import open_detector
-from changedet.predict.remarks import Remark
 from changedet.raster.bands import count_common_bands
 from changedet.raster.cog import MaskCounts
 from changedet.raster.pair import Coverage
 from changedet.raster.pixel_rules import Alpha, NoData
-from changedet.raster.shift import ShiftEstimate
+from changedet.raster.remark import Remark
+from changedet.raster.shift_estimate import ShiftEstimate
 from changedet.storage.output_folder import Existing
 from changedet.storage.paths import PathFields
 from changedet.types import Arithmetic, Runtime, TestTime

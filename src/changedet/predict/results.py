@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, get_args
 
 from changedet._version import __version__
+from changedet.data.file_names import MASK as MASK
+from changedet.data.file_names import SCORE as SCORE
 from changedet.inference.memory import peak_process_memory
 from changedet.inference.provenance import graph_runtime
 from changedet.predict.flow import TileCounts
 from changedet.predict.job import SceneJob
-from changedet.predict.remarks import Remark
 from changedet.predict.request import SceneRequest
 from changedet.predict.stac import crs_code, make_item
 from changedet.predict.summary import (
@@ -32,6 +33,7 @@ from changedet.predict.summary import (
 from changedet.raster.cog import MaskCounts
 from changedet.raster.info import RasterInfo
 from changedet.raster.place import sidecar_of
+from changedet.raster.remark import Remark
 from changedet.storage.atomic import write_text
 from changedet.storage.checksum import file_sha256
 from changedet.storage.results import to_plain
@@ -39,8 +41,6 @@ from changedet.storage.secrets import without_secrets
 from changedet.types import MAX_DISTANCE, TestTime
 from changedet.vector.files import Format, PolygonSummary, file_name
 
-SCORE: Final = "score.tif"
-MASK: Final = "mask.tif"
 ITEM: Final = "item.json"
 PREVIEW: Final = "preview.png"
 #: Everything that a prediction may write, and files that a GIS puts next to it.

@@ -7,10 +7,10 @@ from pydantic import ConfigDict
 
 from changedet.data.appearance import DomainDistance
 from changedet.inference.working_gsd import GsdMatch
-from changedet.predict.remarks import Remark
 from changedet.raster.align import Coverage
 from changedet.raster.pixel_rules import PixelRules
-from changedet.raster.shift import ShiftEstimate
+from changedet.raster.remark import Remark
+from changedet.raster.shift_estimate import ShiftEstimate
 from changedet.storage.markers import SUMMARY as SUMMARY
 from changedet.storage.results import Figure, NumberOrNone, PlainJson, Record, Results, to_plain
 from changedet.types import TestTime

@@ -14,7 +14,7 @@ from changedet.raster.align import Coverage
 from changedet.raster.facts import PairFacts
 from changedet.raster.place_facts import DatumShift
 from changedet.raster.remark import Remark, Remarks, note, warning, warnings_of
-from changedet.raster.shift import ShiftEstimate
+from changedet.raster.shift_estimate import ShiftEstimate
 from changedet.raster.value_remarks import remarks_on_values
 
 __all__ = (

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 from skimage.registration import phase_cross_correlation
+
+from changedet.raster.shift_estimate import MEDIAN_ERROR, ShiftEstimate
 
 Values: TypeAlias = NDArray[Any]
 Mask: TypeAlias = NDArray[np.bool_]
@@ -53,8 +54,6 @@ MAX_ERROR_PX = 1.0
 #: tiles of a small scene overlap, they make the same mistake.
 MIN_SHARE_OF_TRIED = 0.2
 MIN_SHARE_OF_MEASURED = 0.5
-#: Standard error of the median of n normal values, in units of their deviation over sqrt(n).
-MEDIAN_ERROR = math.sqrt(math.pi / 2)
 
 
 class TileShift(NamedTuple):
@@ -69,36 +68,6 @@ class TileShift(NamedTuple):
     down_px: float
     right_px: float
     quality: float
-
-
-@dataclass(frozen=True)
-class ShiftEstimate:
-    """Shift of a scene: what lies at p in ``before`` lies at p + (down, right) in ``after``.
-
-    Attributes:
-        down_px: Median over the tiles, in pixels.
-        right_px: The same along the other axis.
-        spread_px: How far a tile typically lies off along one axis: 1.4826 times the median
-            absolute deviation, root mean square of both axes.
-        tiles_used: Tiles that agree and went into the estimate.
-        tiles_tried: Tiles that were looked at, most of them in vain if there is little texture.
-    """
-
-    down_px: float
-    right_px: float
-    spread_px: float
-    tiles_used: int
-    tiles_tried: int
-
-    @property
-    def length_px(self) -> float:
-        """Length of the shift in pixels."""
-        return math.hypot(self.down_px, self.right_px)
-
-    @property
-    def error_px(self) -> float:
-        """Standard error of the median along one axis, in pixels."""
-        return MEDIAN_ERROR * self.spread_px / math.sqrt(self.tiles_used)
 
 
 class _Peak(NamedTuple):

@@ -1,10 +1,17 @@
-"""One date of a finished scene, read to be looked at: on the result's grid, at any resolution."""
+"""One date of a finished scene, read to be looked at: on the result's grid, at any resolution.
+
+Files are read by rio-tiler. What it does not know stays with the reader of the prediction: which
+values stand for no data, units, and AFTER on the pixels of BEFORE, so that all is shown as the
+model saw it.
+"""
 
 from __future__ import annotations
 
+import importlib
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 from rasterio.windows import Window as RasterWindow
 
 from changedet.errors import ImageError
@@ -14,8 +21,9 @@ from changedet.raster.pixels import Pixels, PixelSource
 from changedet.raster.readers import AfterReader, BeforeReader
 
 if TYPE_CHECKING:
-    import numpy as np
+    import rasterio
     from numpy.typing import NDArray
+    from rio_tiler.models import ImageData
 
     from changedet.raster.geo_grid import Window
     from changedet.raster.pixel_rules import PixelRules
@@ -34,6 +42,11 @@ class _ShownPixels(PixelSource):
 
     def read(self, window: Window, *, decimation: int = 1) -> Pixels:
         return self.separate(self.stored(window, decimation=decimation))
+
+    def _read_bands(
+        self, bands: list[int], place: RasterWindow, *, shape: tuple[int, int]
+    ) -> NDArray[np.generic]:
+        return _read(self.dataset, bands, place, shape=shape, resampling_method="average").data
 
 
 class ShownDate:
@@ -104,7 +117,19 @@ class ShownScores:
         height, width = self._dataset.shape
         return height, width
 
-    def read(self, window: Window, step: int = 1) -> NDArray[np.generic]:
+    def check_end(self) -> None:
+        """Read the last pixel: of a file that is cut short, what comes last is missing.
+
+        Raises:
+            ImageError: If the file is damaged.
+        """
+        height, width = self.shape
+        place = RasterWindow(width - 1, height - 1, 1, 1)
+        with gdal_environment(), reading(self._location):
+            # Not by rio-tiler, see load_reader().
+            self._dataset.read(1, window=place)
+
+    def read(self, window: Window, step: int = 1) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
         """Read a window, from overviews if there are any.
 
         Args:
@@ -112,7 +137,7 @@ class ShownScores:
             step: Pixels along each axis of which the one of an overview is taken.
 
         Returns:
-            (h / step, w / step), as stored: scores with NaN where there is no data, or a mask.
+            Scores or a mask as stored, (h / step, w / step), and where there is data.
 
         Raises:
             ImageError: If the file is damaged.
@@ -120,9 +145,34 @@ class ShownScores:
         place = RasterWindow(window.left, window.top, window.width, window.height)
         shape = window.height // step, window.width // step
         with gdal_environment(), reading(self._location):
-            values: NDArray[np.generic] = self._dataset.read(1, window=place, out_shape=shape)
-        return values
+            image = _read(self._dataset, [1], place, shape=shape, resampling_method="nearest")
+        return image.data[0], ~np.ma.getmaskarray(image.array)[0]
 
     def close(self) -> None:
         """Close the file."""
         self._dataset.close()
+
+
+def load_reader() -> None:
+    """Import what reads the files, which takes a third of a second; reading does it as well."""
+    importlib.import_module("rio_tiler.reader")
+
+
+def _read(
+    dataset: rasterio.DatasetReader,
+    bands: list[int],
+    place: RasterWindow,
+    *,
+    shape: tuple[int, int],
+    resampling_method: Literal["nearest", "average"],
+) -> ImageData:
+    from rio_tiler.reader import read
+
+    return read(
+        dataset,
+        indexes=bands,
+        window=place,
+        height=shape[0],
+        width=shape[1],
+        resampling_method=resampling_method,
+    )

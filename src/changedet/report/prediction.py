@@ -10,7 +10,6 @@ import numpy as np
 
 from changedet.data.images import open_pixels, read_image
 from changedet.errors import DataError, ImageError
-from changedet.predict.remarks import Remark
 from changedet.predict.summary import (
     BaselineFacts,
     ImagePairSummary,
@@ -18,6 +17,7 @@ from changedet.predict.summary import (
     ModelFacts,
     SceneSummary,
 )
+from changedet.raster.remark import Remark
 from changedet.rendering.display import as_rgb
 from changedet.rendering.interactive import Example, Gallery
 from changedet.rendering.page import (

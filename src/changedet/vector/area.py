@@ -16,6 +16,9 @@ import shapely
 from numpy.typing import NDArray
 from pyproj.exceptions import CRSError, ProjError
 
+#: Limit of polygons and holes where none is given, in pixels: patches and holes below 4 x 4 pixels
+#: are as often noise of the outline as change.
+DEFAULT_AREA_PX: Final = 16.0
 # Straight edges of the reference system are divided at this length, or at this share of the
 # polygon's extent where that is longer: the bow that is cut off stays below 1e-5 of the area.
 _SEGMENT_M: Final = 100.0

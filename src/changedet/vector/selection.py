@@ -12,6 +12,7 @@ import shapely
 from numpy.typing import NDArray
 
 from changedet.raster.geo_grid import GeoGrid, Window
+from changedet.vector.area import DEFAULT_AREA_PX as DEFAULT_AREA_PX
 from changedet.vector.area import areas_m2
 from changedet.vector.holes import HoleFiller
 from changedet.vector.outlines import Change
@@ -22,9 +23,6 @@ Format: TypeAlias = Literal["gpkg", "geoparquet", "geojson"]
 
 Measure: TypeAlias = Callable[[NDArray[np.object_]], NDArray[np.float64]]
 
-#: Limit of both areas where none is given, in pixels: patches and holes below 4 x 4 pixels are as
-#: often noise of the outline as change.
-DEFAULT_AREA_PX: Final = 16.0
 _BATCH: Final = 20_000
 # Areas of outlines along pixel edges are whole numbers of pixels but for rounding.
 _AREA_DIGITS: Final = 6

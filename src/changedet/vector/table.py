@@ -1,14 +1,19 @@
 """Polygons in columns, the form in which they are filtered, simplified and written."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from __future__ import annotations
+
 from itertools import islice
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
-from changedet.vector.outlines import Change
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from changedet.vector.outlines import Change
 
 #: Columns of every format besides the geometry, in this order.
 COLUMNS: Final = (
@@ -41,7 +46,7 @@ class PolygonTable(NamedTuple):
     mean_score: NDArray[np.float64]
     max_score: NDArray[np.float64]
 
-    def take(self, index: NDArray[np.bool_] | NDArray[np.intp]) -> "PolygonTable":
+    def take(self, index: NDArray[np.bool_] | NDArray[np.intp]) -> PolygonTable:
         """Give some of the rows."""
         return PolygonTable(
             self.geometry[index],

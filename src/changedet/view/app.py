@@ -10,12 +10,14 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
 from changedet._version import __version__
 from changedet.errors import ChangeDetError, ImageError, ResultsError, StorageError
+from changedet.raster.shown import load_reader
 from changedet.view import answers
 from changedet.view.bodies import BodyError
 from changedet.view.candidates import Order
@@ -70,10 +72,15 @@ def make_app(
     app.include_router(_tile_routes(workers, TileCache(_CACHE_BYTES)))
     app.include_router(review_routes(workers))
     if static.is_dir():
-        app.add_api_route("/", lambda: FileResponse(static / "index.html"), response_model=None)
+        app.add_api_route("/", lambda: _page(static), response_model=None)
         app.mount("/", StaticFiles(directory=static))
     _explain_errors(app, wording)
     return Gate(app, access=access), workers
+
+
+def _page(static: Path) -> Response:
+    """Give the page, and load what its first tiles need while the browser makes sense of it."""
+    return FileResponse(static / "index.html", background=BackgroundTask(load_reader))
 
 
 def _explain_errors(app: FastAPI, wording: Callable[[str], str]) -> None:

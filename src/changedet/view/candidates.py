@@ -12,9 +12,7 @@ import shapely
 
 from changedet.errors import DataError
 from changedet.raster.geo_grid import Window
-from changedet.vector.outlines import Outliner
 from changedet.vector.polygon_file import NumberedPolygons, read_polygon_file
-from changedet.vector.selection import PolygonOptions, Selection
 from changedet.vector.table import PolygonTable
 from changedet.view.geometry import Box, to_pixels
 from changedet.view.layers import lowest_code
@@ -153,6 +151,10 @@ def trace_candidates(
 
 
 def _trace(item: Item, scores: LayerReader, window: Window, *, first_code: int) -> PolygonTable:
+    # Polygons of a scene need not be traced, and SciPy takes half a second.
+    from changedet.vector.outlines import Outliner
+    from changedet.vector.selection import PolygonOptions, Selection
+
     grid = item.grid.crop(window)
     outliner, changes = Outliner(grid), []
     rows = max(1, _STRIP_PX // window.width)

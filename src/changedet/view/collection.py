@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -139,6 +140,7 @@ class Collection:
 
     Args:
         result: A result, or a folder of results.
+        places: The results in it, if they were looked for already.
         moved: Where the inputs of a single result lie now.
 
     Attributes:
@@ -151,8 +153,14 @@ class Collection:
         ResultsError: If the summary of a single one is damaged.
     """
 
-    def __init__(self, result: Path, *, moved: dict[Layer, str] | None = None) -> None:
-        self.places = find_results(result)
+    def __init__(
+        self,
+        result: Path,
+        *,
+        places: Sequence[Place] = (),
+        moved: dict[Layer, str] | None = None,
+    ) -> None:
+        self.places = list(places) or find_results(result)
         self.handles = Handles()
         self._moved = moved or {}
         if self._moved and len(self.places) > 1:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from affine import Affine
 
+from changedet.data.file_names import MASK, SCORE
 from changedet.errors import DataError, ImageError, ResultsError
-from changedet.predict.results import MASK, SCORE
 from changedet.predict.summary import (
     SUMMARY,
     BaselineFacts,
@@ -26,7 +26,7 @@ from changedet.raster.pixel_rules import PixelRules
 from changedet.raster.read_plan import ReadPlan, plan_reading
 from changedet.raster.shown import ShownDate
 from changedet.storage.results import read_content
-from changedet.vector.selection import DEFAULT_AREA_PX
+from changedet.vector.area import DEFAULT_AREA_PX
 from changedet.view.layers import (
     PICTURE_STEPS,
     SCENE_STEPS,

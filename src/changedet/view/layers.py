@@ -9,13 +9,12 @@ import numpy as np
 
 from changedet.data.images import count_bands, open_pixels, read_image, upright
 from changedet.errors import ImageError
-from changedet.raster.geo_grid import Window
 from changedet.raster.shown import ShownDate, ShownScores
-from changedet.types import IGNORED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from changedet.raster.geo_grid import Window
 
 Layer: TypeAlias = Literal["before", "after", "score", "mask"]
 LAYERS: Final[tuple[Layer, ...]] = ("before", "after", "score", "mask")
@@ -77,16 +76,15 @@ class ScoreLayer:
 
     def read(self, window: Window, step: int) -> Part:
         """Read a window as codes, see :class:`LayerReader`."""
-        return score_codes(self._file.read(window, step))
+        return score_codes(*self._file.read(window, step))
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
 
-def score_codes(scores: NDArray[np.generic]) -> Part:
-    """Number the steps of scores, (h, w), rounded down; NaN is no data."""
-    valid = ~np.isnan(scores)
+def score_codes(scores: NDArray[np.generic], valid: NDArray[np.bool_]) -> Part:
+    """Number the steps of scores, (h, w), rounded down."""
     codes = np.where(valid, scores, 0.0) * np.float32(SCENE_STEPS)
     return Part(codes.clip(0, SCENE_STEPS).astype(np.uint16)[np.newaxis], valid)
 
@@ -104,8 +102,8 @@ class MaskLayer:
 
     def read(self, window: Window, step: int) -> Part:
         """Read a window, see :class:`LayerReader`."""
-        values = self._file.read(window, step)
-        return Part((values == 1)[np.newaxis], values != IGNORED)
+        values, valid = self._file.read(window, step)
+        return Part((values == 1)[np.newaxis], valid)
 
     def close(self) -> None:
         """Close the file."""
@@ -121,8 +119,7 @@ def _open_sized(path: Path, shape: tuple[int, int]) -> ShownScores:
             f"of {shape[1]}x{shape[0]}; put that one back"
         )
     try:
-        # Of a file that is cut short, what comes last is missing.
-        file.read(Window(shape[0] - 1, shape[1] - 1, 1, 1))
+        file.check_end()
     except ImageError:
         file.close()
         raise

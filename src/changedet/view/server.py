@@ -7,7 +7,7 @@ import ipaddress
 import socket
 import threading
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ from changedet.raster.environment import gdal_environment
 from changedet.view.app import make_app
 from changedet.view.collection import Collection
 from changedet.view.layers import Layer
+from changedet.view.results_at import Place
 from changedet.view.security import Access
 
 # What requests that go on when the server is stopped may still take.
@@ -31,6 +32,7 @@ class ViewRequest:
 
     Attributes:
         result: A result of a prediction, or a folder of results.
+        places: The results in it, if they were looked for already.
         before: Where the earlier input lies now, if it was moved.
         after: The same of the later one.
         host: Address of this machine to answer at.
@@ -41,6 +43,7 @@ class ViewRequest:
     """
 
     result: Path
+    places: Sequence[Place] = ()
     before: str | None = None
     after: str | None = None
     host: str = "127.0.0.1"
@@ -76,7 +79,7 @@ def run_viewer(
         moved["before"] = request.before
     if request.after is not None:
         moved["after"] = request.after
-    collection = Collection(request.result, moved=moved)
+    collection = Collection(request.result, places=request.places, moved=moved)
     with bind(request.host, request.port) as listening, gdal_environment():
         access = Access(
             host=request.host, port=listening.getsockname()[1], base_map=request.base_map

@@ -22,7 +22,7 @@ from changedet.predict.images import predict_files
 from changedet.predict.inputs import check_inputs, is_folder_of_images, is_scene
 from changedet.predict.rasters import predict_scene
 from changedet.predict.request import SceneReport, SceneRequest
-from changedet.raster.shift import ShiftEstimate
+from changedet.raster.shift_estimate import ShiftEstimate
 from changedet.types import Normalisation, TestTime
 from changedet.vector.files import PolygonOptions
 from unusual_crs import MARS, ROTATED_POLE, SITE, UNKNOWN, WITH_HEIGHTS

@@ -14,7 +14,7 @@ from changedet.predict.registration import (
 )
 from changedet.raster.geo_grid import GeoGrid, Window
 from changedet.raster.pair import PairPixels
-from changedet.raster.shift import ShiftEstimate
+from changedet.raster.shift_estimate import ShiftEstimate
 
 
 def landscape(shape, *, seed=0):

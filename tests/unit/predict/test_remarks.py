@@ -13,7 +13,7 @@ from changedet.predict.remarks import (
     warnings_of,
 )
 from changedet.raster.facts import PairFacts
-from changedet.raster.shift import ShiftEstimate
+from changedet.raster.shift_estimate import ShiftEstimate
 
 
 def test_remarks_are_told_once_and_kept_with_what_they_are_about():

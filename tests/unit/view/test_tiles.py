@@ -3,6 +3,8 @@
 import io
 import json
 import math
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -248,3 +250,17 @@ def test_pictures_are_in_memory_once_and_files_open_for_each_thread(scene, pair)
             other = pool.submit(collection.handles.get, item, "after").result()
         assert (collection.handles.get(item, "after") is other) == is_shared
         collection.close()
+
+
+def test_what_only_later_answers_need_is_not_loaded_at_the_start(scene: Path) -> None:
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from changedet.view.server import Collection\n"
+        f"found = Collection(Path({str(scene)!r}))\n"
+        "assert len(found.get('0').candidates(found.handles).ids) > 0\n"
+        "print([name for name in ('scipy', 'skimage', 'rio_tiler', 'onnxruntime', 'torch') "
+        "if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout == "[]\n"
