@@ -247,7 +247,7 @@ def _check_reachable(address: str | None) -> None:
         if found is None and _CURRENT.is_file():
             # Stays behind where a cluster was not stopped.
             found = _CURRENT.read_text(encoding="utf-8").strip()
-    host, _, port = (found or "").rpartition(":")
+    host, _, port = (found or "").removeprefix("ray://").rpartition(":")
     if "/" in host or not (host and port.isdecimal()):
         return
     try:

@@ -78,5 +78,19 @@ class BatchRequest:
             raise ConfigError(
                 f"`num_gpus` is a share of one GPU or a whole number of them, got {self.num_gpus:g}"
             )
+        self._check_engine()
+
+    def _check_engine(self) -> None:
+        """Refuse settings that the engine does not know: they would do nothing."""
         if self.address is not None and self.engine != "ray":
             raise ConfigError("`address` is of a Ray cluster; add `engine=ray` or remove it")
+        if self.engine != "ray" and (self.num_cpus, self.num_gpus) != (1.0, 0.0):
+            raise ConfigError(
+                "`num_cpus` and `num_gpus` are what Ray sets aside for a worker; on this machine "
+                "`workers` and `threads` say how much is used: set these, or `engine=ray`"
+            )
+        if self.engine == "ray" and self.threads is not None:
+            raise ConfigError(
+                "`threads` is of workers on this machine; a worker on Ray computes with as many as "
+                "`num_cpus`: set that instead"
+            )

@@ -258,7 +258,7 @@ def batch(
 
 def _named(out: str | None, *, needed: bool = True) -> str:
     """Give the place of the results, "" where none is named or needed."""
-    if out is None and needed:
+    if not out and needed:
         raise ConfigError(
             "no place for the results is named; add --out with a folder, or an address such as "
             "s3://bucket/folder"

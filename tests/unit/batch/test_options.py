@@ -1,13 +1,15 @@
-"""Options of one item."""
+"""Options of one item, and settings of a run."""
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from changedet.batch.item import BatchItem, OptionValue
 from changedet.batch.options import OPTIONS, check_options, request_for
-from changedet.errors import ChangeDetError
+from changedet.batch.request import BatchRequest
+from changedet.errors import ChangeDetError, ConfigError
 from changedet.predict.request import SceneRequest
 from changedet.vector.files import PolygonOptions
 
@@ -83,3 +85,24 @@ def test_no_value_is_a_bug(value: OptionValue) -> None:
     for name in OPTIONS:
         with contextlib.suppress(ChangeDetError):
             check_options({name: value})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"address": "auto"}, r"`address` is of a Ray cluster; add `engine=ray`"),
+        ({"num_cpus": 2.0}, r"`num_cpus` and `num_gpus` are what Ray sets aside.*`engine=ray`"),
+        ({"num_gpus": 0.5}, r"`num_cpus` and `num_gpus` are what Ray sets aside"),
+        ({"engine": "ray", "threads": 2}, r"`threads` is of workers on this machine.*`num_cpus`"),
+        ({"engine": "ray", "num_gpus": 1.5}, r"`num_gpus` is a share of one GPU or a whole number"),
+        ({"engine": "spark"}, r"`engine`"),
+        ({"workers": 0}, r"`workers` must be at least 1, got 0"),
+        ({"timeout_s": float("nan")}, r"`timeout_s` must be above 0, got nan"),
+        ({"split_mpx": -1.0}, r"`split_mpx` must not be below 0, got -1"),
+    ],
+)
+def test_settings_of_a_run_that_make_no_sense_or_do_nothing(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        BatchRequest(COMMON, "out", **settings)

@@ -36,13 +36,16 @@ def test_a_cluster_that_was_killed_is_not_waited_for(
     monkeypatch.setenv("RAY_ADDRESS", "localhost:1")
     with pytest.raises(ConfigError, match="localhost:1"):
         ray_engine._check_reachable("auto")
+    with pytest.raises(ConfigError, match="no Ray cluster at `address=ray://127"):
+        ray_engine._check_reachable("ray://127.0.0.1:1")
 
 
 def test_one_that_listens_is_let_through() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        ray_engine._check_reachable(f"127.0.0.1:{server.getsockname()[1]}")
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        ray_engine._check_reachable(address)
+        ray_engine._check_reachable(f"ray://{address}")
     ray_engine._check_reachable(None)
-    ray_engine._check_reachable("ray://127.0.0.1:1")
 
 
 @pytest.mark.parametrize(
