@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 
 _LONGEST_REASON: Final = 300
 _CONNECT_S: Final = 10.0
+# Read when Ray is loaded; what the user has set stays.
+_ENVIRONMENT: Final = {
+    # Nothing about the user's work goes anywhere.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Half a minute is too little to start what belongs to a node where other work is going on.
+    "RAY_py_gcs_connect_timeout_s": "120",
+    "RAY_agent_register_timeout_ms": "300000",
+}
 # Where Ray writes down the cluster that a machine belongs to.
 _CURRENT: Final = Path("/tmp/ray/ray_current_cluster")
 
@@ -53,6 +61,8 @@ class RayEngine:
     """
 
     def __init__(self, setup: Setup, request: BatchRequest) -> None:
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         self._ray = RAY.load()
         self._errors = RAY.load(".exceptions")
         self._setup = setup
@@ -140,8 +150,6 @@ class RayEngine:
             self._ray.shutdown()
 
     def _connect(self, address: str | None) -> None:
-        # Nothing about the user's work goes anywhere.
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         _check_reachable(address)
         # Its own pages are worth a dozen processes only where a cluster is to stay.
         own = {"include_dashboard": False} if address is None else {}
@@ -158,6 +166,11 @@ class RayEngine:
             if address is not None and isinstance(error, ConnectionError):
                 raise ConfigError(_no_cluster(address, _first_line(error))) from error
             hint = "check the address and the log files of Ray in /tmp/ray/session_latest/logs"
+            if address is None:
+                hint = (
+                    "run the command again where the machine is busy, or see the log files of Ray "
+                    "in /tmp/ray/session_latest/logs"
+                )
             if "version" in str(error).lower():
                 hint = "use one version of Ray and Python on all machines"
             raise ConfigError(f"Ray does not start ({_first_line(error)}); {hint}") from error
