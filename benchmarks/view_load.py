@@ -7,7 +7,8 @@ pair of COGs is generated and predicted once (``baseline:difference``; DIR keeps
 the server up and nothing asked of it yet:
 
 * the first view: what the page needs to show the whole scene, over HTTP with six connections as a
-  browser has, and in Chromium until the tiles of both dates, the scores and the list are there;
+  browser has, and in Chromium from asking for the page until first tiles of both dates, and
+  nearly the whole scene, are drawn (by software, if there is no GPU);
 * tiles: eight connections ask for tiles of the four deepest zooms of both dates and the scores in
   a shuffled order, each tile once, so that no cache helps;
 * memory of the server before, meanwhile and after at least 10,000 tiles.
@@ -19,6 +20,8 @@ than 5 % of the memory over the second half of the tiles.
 from __future__ import annotations
 
 import argparse
+import base64
+import io
 import json
 import re
 import shutil
@@ -39,11 +42,14 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from affine import Affine
+from PIL import Image
 from rasterio.windows import Window
 
 TILES = 10_000
-GOALS = {"first_view_s": 2.0, "p95_ms": 150.0, "growth": 0.05}
+GOALS = {"first_view_s": 2.0, "first_tiles_s": 2.0, "p95_ms": 150.0, "growth": 0.05}
 CONNECTIONS, TILE_PX, BLOCK_PX = 6, 256, 1024
+# The ground below the tiles is brighter, and the scene darker.
+BRIGHT = 190
 BATCH_S = 20
 
 
@@ -79,12 +85,13 @@ def main() -> int:
     print(f"first view: {found['first_view_s']} s", flush=True)
     if not asked.no_page:
         with serving(result) as server:
-            found["first_view_chromium_s"] = first_page(server)
+            found |= first_page(server) or {}
+        print({name: found.get(name) for name in ("first_tiles_s", "whole_scene_s")}, flush=True)
     with serving(result) as server:
         found |= load(server, side=asked.side, tiles=asked.tiles)
     print(json.dumps(found, indent=2))
     (asked.work / "view_load.json").write_text(json.dumps(found, indent=2) + "\n")
-    missed = [name for name, goal in GOALS.items() if found[name] > goal]
+    missed = [name for name, goal in GOALS.items() if found.get(name, 0.0) > goal]
     print("missed: " + ", ".join(missed) if missed else "all goals are reached")
     return 1 if missed else 0
 
@@ -196,8 +203,13 @@ def first_view(server: Server) -> float:
         return round(time.monotonic() - begun, 3)
 
 
-def first_page(server: Server) -> float | None:
-    """Open the page in Chromium until nothing is asked for any more; None without Chromium."""
+def first_page(server: Server) -> dict[str, float] | None:
+    """Open the page in Chromium until both dates are drawn; None without Chromium.
+
+    Chromium reports every picture that it shows, and when. Of the halves left and right of the
+    swipe, the share that is no longer the bright ground of the page is taken: some of both, and
+    nearly all of both, in seconds since the page was asked for.
+    """
     chromium = shutil.which("chromium")
     try:
         from playwright.sync_api import sync_playwright
@@ -205,24 +217,52 @@ def first_page(server: Server) -> float | None:
         return None
     if chromium is None:
         return None
-    seen: list[float] = []
+    frames: list[tuple[float, bytes]] = []
     with sync_playwright() as driver:
         flags = ["--no-sandbox", "--enable-unsafe-swiftshader", "--use-angle=swiftshader"]
         browser = driver.chromium.launch(executable_path=chromium, args=flags)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(120_000)
-        page.on(
-            "requestfinished",
-            lambda request: seen.append(time.monotonic()) if "/tiles/" in request.url else None,
-        )
-        begun = time.monotonic()
+        session = page.context.new_cdp_session(page)
+
+        def shown(frame: dict[str, Any]) -> None:
+            frames.append((frame["metadata"]["timestamp"], base64.b64decode(frame["data"])))
+            session.send("Page.screencastFrameAck", {"sessionId": frame["sessionId"]})
+
+        session.on("Page.screencastFrame", shown)
+        session.send("Page.startScreencast", {"format": "jpeg", "quality": 60})
+        begun = time.time()
         page.goto(server.address)
         page.locator(".entry").first.wait_for()
-        listed = time.monotonic()
         page.wait_for_load_state("networkidle")
-        last = max([listed, *(moment for moment in seen)])
+        page.wait_for_timeout(1000)
+        box = page.locator(".maps").bounding_box()
         browser.close()
-    return round(last - begun, 3)
+    if box is None:
+        raise SystemExit("the page shows no map")
+    seen = {"first_tiles_s": 0.1, "whole_scene_s": 0.95}
+    found: dict[str, float] = {}
+    for moment, content in frames:
+        least = min(drawn_shares(content, box))
+        for name, share in seen.items():
+            if least >= share and name not in found:
+                found[name] = round(moment - begun, 2)
+    if len(found) < len(seen):
+        raise SystemExit(f"the page did not draw both dates: {found}")
+    return found
+
+
+def drawn_shares(picture: bytes, box: dict[str, float]) -> tuple[float, float]:
+    """Give the share of the scene left and right of the swipe that shows a picture."""
+    grey = np.asarray(Image.open(io.BytesIO(picture)).convert("L"))
+    # A square in the middle, as the scene is one, without its edge.
+    half = int(min(box["width"], box["height"]) / 2 * 0.9)
+    middle, row = int(box["x"] + box["width"] / 2), int(box["y"] + box["height"] / 2)
+    rows = slice(row - half, row + half)
+    return tuple(
+        float((grey[rows, columns] < BRIGHT).mean())
+        for columns in (slice(middle - half, middle - 24), slice(middle + 24, middle + half))
+    )
 
 
 def load(server: Server, *, side: int, tiles: int) -> dict[str, Any]:
