@@ -112,7 +112,8 @@ def layer_by_layer(
     """Compute each convolution alone in 8 bits; the one that changes most comes first."""
     reasons = kept_in_float32(proto)
     names = [node.name for node in proto.graph.node if node.op_type == "Conv"]
-    full = quantised_graph(proto, with_activations(proto, names), tiles)
+    nodes = with_activations(proto, names)
+    full = quantised_graph(proto, nodes, tiles, keep_activations=True)
     wanted = [exact.run(tile) for tile in shown]
     thresholds = np.array(stored_thresholds(card, exact.facts.kinds), np.float32)[:, None, None]
     facts = dataclasses.replace(exact.facts, is_int8=True)

@@ -22,7 +22,12 @@ import tempfile
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+
 HERE = Path(__file__).parent
+OLD = "commit 59bc17a"
 #: Words, and environment variables.
 Command: TypeAlias = tuple[list[str], dict[str, str]]
 TILES = ("--tile", "512", "--overlap", "128", "--test-time", "none", "--overwrite")
@@ -41,6 +46,10 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", help="names of ways")
     parser.add_argument("--json", type=Path, help="file for the figures")
     asked = parser.parse_args()
+    # Every way runs in a folder of its own.
+    for name in ("model", "onnx", "environments", "old", "work"):
+        if getattr(asked, name) is not None:
+            setattr(asked, name, getattr(asked, name).resolve())
     asked.work.mkdir(parents=True, exist_ok=True)
     scene = prepare(asked.model, asked.work, asked.size)
     ways = {
@@ -59,15 +68,47 @@ def main() -> int:
                 print(f"{name}: left out, it failed: {fault}", file=sys.stderr, flush=True)
                 del ways[name]
             if asked.json:
-                asked.json.write_text(json.dumps(found, indent=2) + "\n")
-    print(f"{'way':22} {'median':>8} {'least':>8} {'of old':>8}")
-    base = statistics.median(found["commit 59bc17a"]) if found.get("commit 59bc17a") else None
-    for name, times in found.items():
-        if times:
-            middle = statistics.median(times)
-            share = "" if base is None else f"{middle / base:8.2f}"
-            print(f"{name:22} {middle:8.1f} {min(times):8.1f} {share}")
+                asked.json.write_text(json.dumps({"cpu_s": found}, indent=2) + "\n")
+    found = {name: times for name, times in found.items() if times}
+    alike = agreement(asked.work, list(found))
+    print_table(found, alike)
+    if asked.json:
+        figures = {"size_px": asked.size, "cpu_s": found, "mask_as_torch": alike}
+        asked.json.write_text(json.dumps(figures, indent=2) + "\n")
     return 0
+
+
+def print_table(found: dict[str, list[float]], alike: dict[str, float]) -> None:
+    """Print median and least CPU seconds, the median over that of the old commit, and agreement."""
+    print(f"{'way':22} {'median':>8} {'least':>8} {'of old':>8} {'as torch':>10}")
+    base = statistics.median(found[OLD]) if OLD in found else None
+    for name, times in found.items():
+        middle = statistics.median(times)
+        share = "" if base is None else f"{middle / base:.2f}"
+        same = f"{alike[name]:.3%}" if name in alike else ""
+        print(f"{name:22} {middle:8.1f} {min(times):8.1f} {share:>8} {same:>10}")
+
+
+def agreement(work: Path, names: list[str]) -> dict[str, float]:
+    """Give the share of pixels where each way's mask is that of `torch`, (0, 1]."""
+    if "torch" not in names:
+        return {}
+    wanted = read_mask(work / "out_torch" / "mask.tif")
+    return {name: float((read_mask(mask_of(work, name)) == wanted).mean()) for name in names}
+
+
+def mask_of(work: Path, name: str) -> Path:
+    """Find the mask that a way made."""
+    if name == "plain script":
+        return work / "plain_mask.tif"
+    folder = "out_old" if name == OLD else "out_" + name.replace(" ", "_")
+    return max((work / folder).glob("*mask*.tif"), key=lambda file: file.stat().st_mtime)
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """Read where a mask says changed, (H, W)."""
+    with rasterio.open(path) as raster:
+        return np.asarray(raster.read(1) == 1)
 
 
 def prepare(model: Path, work: Path, size: int) -> dict[str, Path]:
@@ -111,7 +152,7 @@ def commands(asked: argparse.Namespace, scene: dict[str, Path]) -> dict[str, Com
         ):
             ways[name] = ours(name.replace(" ", "_"), *more, model=asked.onnx)
     if asked.old:
-        ways["commit 59bc17a"] = ours("old", path=asked.old / "src")
+        ways[OLD] = ours("old", path=asked.old / "src")
     for name in ("geoai", "geo_inference"):
         python = (asked.environments or Path("missing")) / name / "bin" / "python"
         if python.is_file():

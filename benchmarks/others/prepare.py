@@ -5,6 +5,7 @@ python prepare.py MODEL.safetensors FOLDER SIZE
 
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,9 @@ def main() -> None:
             stack.write(np.concatenate([first.read(), second.read()]))
     network = StoredToScores(model, card, kind=0).eval()
     example = torch.zeros(1, 2 * model.in_channels, 512, 512)
-    with torch.inference_mode():
+    with torch.inference_mode(), warnings.catch_warnings():
+        # The graph is of tiles of one size, which is all that it is asked for.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
         traced = torch.jit.trace(network, example)  # type: ignore[no-untyped-call]
     traced.save(str(folder / "network.pt"))
     facts = {"size": size, "threshold": 0.5 if card.threshold is None else card.threshold}

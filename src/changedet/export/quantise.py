@@ -204,6 +204,8 @@ def quantised_graph(
     proto: Any,  # noqa: ANN401
     nodes: Sequence[str],
     tiles: Sequence[NDArray[np.float32]],
+    *,
+    keep_activations: bool = False,
 ) -> Any:  # noqa: ANN401
     """Give a graph with some of its nodes in 8 bits, their ranges measured on tiles.
 
@@ -211,6 +213,8 @@ def quantised_graph(
         proto: An ``onnx.ModelProto`` with float32 weights.
         nodes: Names of convolutions, of their activations and of sums.
         tiles: Inputs of the graph.
+        keep_activations: Leave activations in the graph that rounding to bytes makes superfluous,
+            because a byte cannot go below 0. Needed if some of the roundings are taken out again.
 
     Returns:
         Another ``onnx.ModelProto``, with the same metadata.
@@ -232,7 +236,10 @@ def quantised_graph(
             # What VNNI multiplies: bytes without a sign by bytes with one.
             activation_type=tools.QuantType.QUInt8,
             weight_type=tools.QuantType.QInt8,
-            extra_options={"WeightSymmetric": True},
+            extra_options={
+                "WeightSymmetric": True,
+                "QDQKeepRemovableActivations": keep_activations,
+            },
         )
         small = onnx.load(str(written))
     remove_unused(small)
