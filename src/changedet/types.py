@@ -58,7 +58,7 @@ Precision = Literal["float32", "float16", "int8"]
 #: fastest one that is installed and can read the file.
 Runtime = Literal["auto", "torch", "onnx", "openvino"]
 #: In what a runtime computes; anything but float32 only where it is asked for.
-Arithmetic = Literal["float32", "bf16"]
+Arithmetic = Literal["float32", "bf16", "int8"]
 
 #: Told after every item: how many are done, and how many there are.
 Progress: TypeAlias = Callable[[int, int], None]

@@ -139,7 +139,8 @@ RuntimeOption: TypeAlias = Annotated[
 PrecisionOption: TypeAlias = Annotated[
     Arithmetic,
     typer.Option(
-        help="In what OpenVINO computes; bf16 is faster on some CPUs and less exact.",
+        help="In what an exported model is computed: bf16 (OpenVINO; faster on some CPUs, less "
+        "exact); int8 asks for a file of changedet quantise.",
         rich_help_panel=SCORING,
     ),
 ]

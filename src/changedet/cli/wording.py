@@ -32,6 +32,7 @@ _OPTIONS: Final = {
     "back_off_s": "--back-off",
     "split_mpx": "--split",
 }
+_OF_PYDANTIC: Final = re.compile(r"Value error, |, unable to parse string as an? \w+")
 _POSSIBLE: Final = re.compile(r"(?<=no such option: )(\S+) \(Possible options: (.*)\)")
 _WARNING: Final = re.compile(r"(?:[^\n]*: )?warning\b", re.IGNORECASE)
 # Settings that are flags on the command line.
@@ -111,6 +112,8 @@ def usage_line(error: Exception, words: Sequence[str]) -> str:
     say_it: Callable[[], str] = getattr(error, "format_message", error.__str__)
     message = " ".join(say_it().split()).rstrip(".")
     message = _POSSIBLE.sub(_nearest_option, message[:1].lower() + message[1:])
+    # Since 0.29 Typer passes on what pydantic says of a value.
+    message = _OF_PYDANTIC.sub("", message).replace(": Input should be ", ": must be ")
     if message.startswith("got unexpected extra argument") and _has_loose_comma(words):
         message += "; write lists without spaces: 4,3,2"
     context = getattr(error, "ctx", None)

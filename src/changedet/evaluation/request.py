@@ -29,7 +29,8 @@ class EvaluationRequest(DataRequest):
         threshold_split: Split on which to choose the threshold first, to apply it unchanged.
         runtime: What computes an exported model (``.onnx``): ``onnx``, ``openvino``; ``auto`` is
             the fastest one that is installed. ``torch`` computes other model files.
-        precision: In what OpenVINO computes: ``float32``, or ``bf16`` where the CPU has it.
+        precision: In what an exported model is computed: ``float32``, ``bf16`` (OpenVINO, where the
+            CPU has it), or ``int8``, which asks for a file in 8 bits.
         panels: Number of pairs to draw as panels.
         channels: Bands of the images, for a baseline; None: as many as they have.
         encoder: Encoder of the baseline that has one, see

@@ -340,8 +340,8 @@ def load(
         runtime: What computes the network of an exported model (``.onnx``): ``onnx``,
             ``openvino``; ``auto`` is the fastest one that is installed. Other model files are
             computed by ``torch``.
-        precision: In what OpenVINO computes: ``bf16`` is faster where the CPU has it, and less
-            exact.
+        precision: In what an exported model is computed: ``bf16`` is faster where the CPU has it,
+            and less exact (OpenVINO); ``int8`` asks for a file of :func:`changedet.quantise_model`.
 
     Raises:
         CheckpointError: If the file is no model file of this package, or the runtime does not read

@@ -54,7 +54,8 @@ def settle_runtime(
         path: The model file.
         runtime: As asked; ``auto`` is the fastest one that is installed and reads the file.
         device: As asked; the runtimes of exported graphs compute on a CPU.
-        precision: As asked; only OpenVINO computes in bf16 on a CPU.
+        precision: As asked; only OpenVINO computes in bf16 on a CPU, and only files of
+            :func:`changedet.quantise_model` in int8.
 
     Raises:
         ConfigError: If the runtime, device or precision does not exist, or does not go with the
@@ -72,6 +73,11 @@ def settle_runtime(
                 f"{path} is not an exported model, which `runtime={runtime}` reads; export it "
                 "first (`changedet export`), or remove `runtime`"
             )
+        if precision == "int8":
+            raise ConfigError(
+                f"{path} is not computed in 8 bits: export it (`changedet export`), write that in "
+                "8 bits (`changedet quantise`), and predict with the new file"
+            )
         _refuse_bf16(precision, "PyTorch computes in float32 on a CPU and in bf16 on a GPU")
         return "torch"
     if runtime == "torch":
@@ -84,6 +90,8 @@ def settle_runtime(
             f"exported models are computed on the CPU, not on {device!r}; remove `device`, or give "
             "the model file that it was exported from (.safetensors)"
         )
+    if precision == "int8":
+        _check_in_8_bits(path)
     right = _right_in(path)
     chosen = _installed(precision, right) if runtime == "auto" else runtime
     _GRAPH_RUNTIMES[chosen].check()
@@ -108,15 +116,25 @@ def _right_in(path: Path) -> tuple[GraphRuntime, ...]:
     return tuple(name for name in names[::-1] if name in compared)
 
 
+def _check_in_8_bits(path: Path) -> None:
+    """Refuse a file whose graph is of float32; int8 takes steps that have to be measured first."""
+    facts = stated_facts(path) if is_file(path) else None
+    if facts is None or facts.is_int8:
+        return
+    beside = path.with_name(f"{path.stem}-int8{path.suffix}")
+    way = f"use {beside}" if is_file(beside) else "write it in 8 bits first (`changedet quantise`)"
+    raise ConfigError(f"{path} computes in float32; {way}, or remove `precision`")
+
+
 def _installed(precision: Arithmetic, right: tuple[GraphRuntime, ...]) -> GraphRuntime:
     """Choose the fastest runtime that is installed; the message names one where none is."""
-    able = [name for name in right if precision == "float32" or name == "openvino"] or [*right]
+    able = [name for name in right if precision != "bf16" or name == "openvino"] or [*right]
     there = [name for name in able if _GRAPH_RUNTIMES[name].is_installed]
     return (there or [name for name in _GRAPH_RUNTIMES if name in able][::-1])[0]
 
 
 def _refuse_bf16(precision: Arithmetic, reason: str) -> None:
-    if precision != "float32":
+    if precision == "bf16":
         raise ConfigError(
             f"{reason}; remove `precision`, or use an exported model with `runtime=openvino`"
         )
@@ -217,7 +235,7 @@ class OpenVinoGraph:
         lower = ["int8"] * facts.is_int8 + [precision] * (precision != "float32")
         self.runtime = f"openvino ({', '.join(lower)})" if lower else "openvino"
         settings = {
-            "INFERENCE_PRECISION_HINT": "f32" if precision == "float32" else "bf16",
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": stated_threads() or 0,
         }

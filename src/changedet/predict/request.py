@@ -55,7 +55,8 @@ class SceneRequest(PathFields):
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         runtime: What computes an exported model (``.onnx``): ``onnx``, ``openvino``; ``auto`` is
             the fastest one that is installed. ``torch`` computes other model files.
-        precision: In what OpenVINO computes: ``float32``, or ``bf16`` where the CPU has it.
+        precision: In what an exported model is computed: ``float32``, ``bf16`` (OpenVINO, where the
+            CPU has it), or ``int8``, which asks for a file in 8 bits.
         encoder: Encoder of ``baseline:deep_difference``; None: the package's.
         encoder_weights: Its weights; None: those of the package.
         batch_size: Tiles that go through the model at once; None: by tile and device.

@@ -60,6 +60,25 @@ def test_a_usage_error_is_one_line_with_the_way_to_help():
     assert usage_line(error, []) == "invalid value: is no number (see changedet --help)"
 
 
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (
+            "Value error, 'fp16' is not one of 'float32', 'bf16'",
+            "'fp16' is not one of 'float32', 'bf16'",
+        ),
+        (
+            "Input should be a valid integer, unable to parse string as an integer",
+            "must be a valid integer",
+        ),
+        ("Input should be greater than or equal to 1", "must be greater than or equal to 1"),
+    ],
+)
+def test_what_pydantic_says_of_a_value_is_plain_english(said, line):
+    error = typer.BadParameter(said)
+    assert usage_line(error, []) == f"invalid value: {line} (see changedet --help)"
+
+
 def test_results_go_to_standard_output_and_quiet_leaves_the_error_stream_empty(tmp_path, run):
     rng = np.random.default_rng(0)
     for name in ("before.png", "after.png"):

@@ -113,6 +113,19 @@ def test_auto_takes_the_runtime_that_the_scores_were_compared_with(made, model: 
     assert settle_runtime(made.out, "openvino") == "openvino"
 
 
+def test_8_bits_are_asked_for_of_a_file_that_has_them(made, model: Path, tmp_path, monkeypatch):
+    monkeypatch.setattr("changedet._optional.Requirement.is_installed", property(lambda one: True))
+    assert settle_runtime(made.out, precision="int8") == "onnx"
+    assert load(made.out, precision="int8").runtime == "onnx (int8)"
+    plain, beside = tmp_path / "model.onnx", tmp_path / "model-int8.onnx"
+    plain.write_bytes(model.read_bytes())
+    with pytest.raises(ConfigError, match=r"in float32; write it in 8 bits first \(`changedet qu"):
+        settle_runtime(plain, precision="int8")
+    beside.write_bytes(made.out.read_bytes())
+    with pytest.raises(ConfigError, match=r"in float32; use .*model-int8\.onnx, or remove `prec"):
+        settle_runtime(plain, precision="int8")
+
+
 @pytest.mark.skipif(not OPENVINO.is_installed, reason="needs OpenVINO")
 def test_openvino_reads_it_too(made, pairs: Path):
     assert made.openvino.mean_difference < 0.05

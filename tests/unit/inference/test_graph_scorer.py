@@ -256,6 +256,8 @@ class TestRuntime:
             settle_runtime("model.onnx", "onnx", precision="bf16")
         with pytest.raises(ConfigError, match=r"PyTorch computes in float32 on a CPU"):
             settle_runtime("model.safetensors", precision="bf16")
+        with pytest.raises(ConfigError, match=r"`changedet quantise`\), and predict with the new"):
+            settle_runtime("model.safetensors", precision="int8")
 
     def test_baselines_have_no_runtime(self):
         with pytest.raises(ConfigError, match=r"`runtime` applies to models only"):
