@@ -30,7 +30,7 @@ def main() -> None:
     example = torch.zeros(1, 2 * model.in_channels, 512, 512)
     with torch.inference_mode(), warnings.catch_warnings():
         # The graph is of tiles of one size, which is all that it is asked for.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore")
         traced = torch.jit.trace(network, example)  # type: ignore[no-untyped-call]
     traced.save(str(folder / "network.pt"))
     facts = {"size": size, "threshold": 0.5 if card.threshold is None else card.threshold}
