@@ -152,7 +152,9 @@ def commands(asked: argparse.Namespace, scene: dict[str, Path]) -> dict[str, Com
         ):
             ways[name] = ours(name.replace(" ", "_"), *more, model=asked.onnx)
     if asked.old:
-        ways[OLD] = ours("old", path=asked.old / "src")
+        # It does not read the cards of today: it takes the file of that name that it came with.
+        beside = asked.old / "models" / asked.model.name
+        ways[OLD] = ours("old", path=asked.old / "src", model=beside)
     for name in ("geoai", "geo_inference"):
         python = (asked.environments or Path("missing")) / name / "bin" / "python"
         if python.is_file():
