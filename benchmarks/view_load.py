@@ -29,7 +29,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -237,10 +237,10 @@ def first_page(server: Server) -> dict[str, float] | None:
         begun = time.time()
         page.goto(server.address)
         page.locator(".entry").first.wait_for()
-        box = page.locator(".maps").bounding_box()
+        box: Any = page.locator(".maps").bounding_box()
         if box is None:
             raise SystemExit("the page shows no map")
-        while min(drawn_shares(frames[-1][1], box)) < WHOLE:
+        while not frames or min(drawn_shares(frames[-1][1], box)) < WHOLE:
             page.wait_for_timeout(500)
             if time.time() - begun > PATIENCE_S:
                 raise SystemExit("the page does not draw both dates")
@@ -252,17 +252,17 @@ def first_page(server: Server) -> dict[str, float] | None:
     }
 
 
-def drawn_shares(picture: bytes, box: dict[str, float]) -> tuple[float, float]:
+def drawn_shares(picture: bytes, box: Mapping[str, float]) -> list[float]:
     """Give the share of the scene left and right of the swipe that shows a picture."""
     grey = np.asarray(Image.open(io.BytesIO(picture)).convert("L"))
     # A square in the middle, as the scene is one, without its edge.
     half = int(min(box["width"], box["height"]) / 2 * 0.9)
     middle, row = int(box["x"] + box["width"] / 2), int(box["y"] + box["height"] / 2)
     rows = slice(row - half, row + half)
-    return tuple(
+    return [
         float((grey[rows, columns] < BRIGHT).mean())
         for columns in (slice(middle - half, middle - 24), slice(middle + 24, middle + half))
-    )
+    ]
 
 
 def load(server: Server, *, side: int, tiles: int) -> dict[str, Any]:
