@@ -6,15 +6,18 @@
 
 ``engines`` runs made scenes of 4,096 px through one worker of each engine, and through two local
 ones with a thread each; every run is repeated and the fastest counts. Start-up is told apart: it is
-the time until the first scene begins. ``small`` runs 10, 100 and 1,000 scenes of 128 px. ``driver``
-sends items through the driver and the manifest whose results nobody computes, and measures the
-largest memory of the process, each number of items in a process of its own.
+the time until the first scene begins. What an engine costs is the time in which no worker is at a
+scene; ``cpu_s`` is the processor time of local workers, which other programs change little.
+``small`` runs 10, 100 and 1,000 scenes of 128 px. ``driver`` sends items through the driver and the
+manifest whose results nobody computes, and measures the largest memory of the process, each number
+of items in a process of its own.
 """
 
 import argparse
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 import time
@@ -32,6 +35,13 @@ MODEL = "baseline:cva"
 SIDE_PX = 4_096
 SMALL_PX = 128
 THREADS = "1"
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "local": {"workers": 1, "threads": 1},
+    "ray": {"engine": "ray", "workers": 1, "num_cpus": 1.0},
+    "two": {"workers": 2, "threads": 1},
+}
 
 
 class Items:
@@ -106,6 +116,7 @@ def run(
     from changedet.predict.request import SceneRequest
 
     begun: list[float] = []
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
 
     def watch(status: Status) -> None:
         if not begun and any(worker.item is not None for worker in status.workers):
@@ -119,6 +130,7 @@ def run(
         tally = run_batch(request, catalogue, watch=watch)
         ended = time.monotonic()
         rows = _seconds_of_items(Path(out))
+    now_used = resource.getrusage(resource.RUSAGE_CHILDREN)
     if tally.done != count:
         raise SystemExit(f"{tally.failed} of {count} scenes failed")
     first = begun[0] if begun else started
@@ -128,6 +140,8 @@ def run(
         "total_s": ended - started,
         "mpx_per_s": tally.mpx / (ended - first),
         "in_items_s": sum(rows),
+        "cpu_s": now_used.ru_utime + now_used.ru_stime - used.ru_utime - used.ru_stime,
+        "load": os.getloadavg()[0],
     }
 
 
@@ -138,32 +152,28 @@ def _seconds_of_items(out: Path) -> list[float]:
     return seconds
 
 
-def engines(work: Path, *, count: int, repeats: int, model: str) -> dict[str, Any]:
+def engines(
+    work: Path, *, count: int, repeats: int, model: str, names: Sequence[str], side_px: int
+) -> dict[str, Any]:
     """Compare the engines, and two workers with one, on scenes of 4,096 px."""
-    pair = write_scenes(work, SIDE_PX)
-    cases: dict[str, dict[str, Any]] = {
-        "local, 1 worker": {"workers": 1, "threads": 1},
-        "ray, 1 worker": {"engine": "ray", "workers": 1, "num_cpus": 1.0},
-        "local, 2 workers": {"workers": 2, "threads": 1},
-    }
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in cases}
+    pair = write_scenes(work, side_px)
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for _ in range(repeats):
         # In turns: a machine that becomes slower does so for all.
-        for name, settings in cases.items():
-            found[name].append(run(work, pair, count=count, model=model, **settings))
+        for name in names:
+            found[name].append(run(work, pair, count=count, model=model, **CASES[name]))
             print(name, found[name][-1], file=sys.stderr)
     best = {name: min(runs, key=lambda one: one["seconds"]) for name, runs in found.items()}
-    local, ray = best["local, 1 worker"], best["ray, 1 worker"]
-    return {
-        "scenes": count,
-        "side_px": SIDE_PX,
-        "runs": found,
-        "best": best,
-        "overhead_of_ray": ray["seconds"] / local["seconds"] - 1,
-        # What the driver and the process boundary cost beside the items themselves.
-        "overhead_of_local": local["seconds"] / local["in_items_s"] - 1,
-        "two_workers": local["seconds"] / best["local, 2 workers"]["seconds"],
+    ratios = {
+        name: {
+            "seconds_against_local": one["seconds"] / best["local"]["seconds"],
+            # What the driver and the process boundary cost beside the items themselves.
+            "outside_of_scenes": 1 - one["in_items_s"] / one["seconds"] / CASES[name]["workers"],
+        }
+        for name, one in best.items()
+        if "local" in best
     }
+    return {"scenes": count, "side_px": side_px, "runs": found, "best": best, "ratios": ratios}
 
 
 def small(work: Path, *, counts: Sequence[int], model: str) -> dict[str, Any]:
@@ -278,6 +288,8 @@ def main() -> None:
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--scenes", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--side", type=int, default=SIDE_PX, help="Of the scenes of engines.")
     parser.add_argument("--count", type=int, default=1_000)
     parser.add_argument("--counts", type=int, nargs="+")
     options = parser.parse_args()
@@ -288,7 +300,12 @@ def main() -> None:
         return
     if options.what == "engines":
         found = engines(
-            options.work, count=options.scenes, repeats=options.repeats, model=options.model
+            options.work,
+            count=options.scenes,
+            repeats=options.repeats,
+            model=options.model,
+            names=options.cases,
+            side_px=options.side,
         )
     elif options.what == "small":
         counts = options.counts or (10, 100, 1_000)

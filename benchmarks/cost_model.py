@@ -4,9 +4,10 @@
     python benchmarks/cost_model.py tables --measured measured.json --km2 1e6 --gsd-m 0.5
 
 ``measure`` runs `changedet batch` on made scenes with one worker: one small scene, several, several
-large ones. Their times give the speed, what every scene costs besides, and the start-up. From these
-it predicts another run (another size, another number of workers), makes it, and says how far off
-that was.
+large ones. Their times give the speed, what every scene costs besides, and the start-up. What is
+scored are tiles, which overlap and reach over the edges of small scenes, so the speed is that of
+their pixels. From these it predicts another run (another size, another number of workers), makes
+it, and says how far off that was.
 
 ``tables`` prints hours, storage and money of an archive in Markdown for several numbers of workers.
 What no run can tell (prices, bandwidths, how well files are compressed) is a parameter.
@@ -31,11 +32,14 @@ class Worker:
     """One worker as it was measured.
 
     Attributes:
-        mpx_per_s: Millions of pixels a second, from file to file, without what every scene costs.
+        mpx_per_s: Millions of pixels of tiles a second, from file to file, without what every scene
+            costs.
         scene_s: What every scene costs besides: opening, shift, polygons, moving the results.
         start_s: From the command to the first scene.
         cpus: Cores that it takes.
         gpus: GPUs that it takes; workers may share one.
+        tile_px: Height and width of a tile, in pixels of the scene; 0: no pixel is scored twice.
+        overlap_px: Pixels that neighbouring tiles share.
     """
 
     mpx_per_s: float
@@ -43,6 +47,20 @@ class Worker:
     start_s: float
     cpus: float = 1.0
     gpus: float = 0.0
+    tile_px: int = 0
+    overlap_px: int = 0
+
+    def scoring_s(self, side_px: int) -> float:
+        """Seconds for the tiles of a scene of this height and width."""
+        return tiles_mpx(side_px, self.tile_px, self.overlap_px) / self.mpx_per_s
+
+
+def tiles_mpx(side_px: int, tile_px: int, overlap_px: int) -> float:
+    """Give the pixels of all tiles of a scene, in millions."""
+    if not tile_px:
+        return side_px**2 / 1e6
+    along = max(1, math.ceil((side_px - overlap_px) / (tile_px - overlap_px)))
+    return (along * tile_px) ** 2 / 1e6
 
 
 @dataclass(frozen=True)
@@ -137,7 +155,7 @@ def estimate(worker: Worker, archive: Archive, cluster: Cluster) -> Estimate:
     Reading goes on beside scoring, so the slower of the two counts; what every scene costs besides
     comes on top. Scenes are handed out one by one, so the last ones leave workers idle.
     """
-    scoring = archive.scene_mpx / worker.mpx_per_s
+    scoring = worker.scoring_s(archive.side_px)
     megabytes = archive.scene_mpx * archive.read_bytes_per_px
     own = megabytes / cluster.worker_mb_per_s
     shared = megabytes * cluster.workers / cluster.store_mb_per_s
@@ -175,25 +193,36 @@ def seconds_of(worker: Worker, sides_px: Sequence[int], *, workers: int) -> floa
     free = [worker.start_s] * workers
     for side in sides_px:
         index = free.index(min(free))
-        free[index] += worker.scene_s + side**2 / 1e6 / worker.mpx_per_s
+        free[index] += worker.scene_s + worker.scoring_s(side)
     return max(free)
 
 
-def fit(sizes_px: tuple[int, int], seconds: tuple[float, float, float], *, scenes: int) -> Worker:
+def fit(
+    sizes_px: tuple[int, int],
+    seconds: tuple[float, float, float],
+    *,
+    scenes: int,
+    tile_px: int = 0,
+    overlap_px: int = 0,
+) -> Worker:
     """Find speed, what every scene costs, and start-up from the times of three runs of one worker.
 
     Args:
         sizes_px: Height and width of small and of large scenes, in pixels.
         seconds: Of a run of one small scene, of ``scenes`` small ones, of ``scenes`` large ones.
         scenes: At least 2.
+        tile_px: As for :class:`Worker`.
+        overlap_px: Likewise.
     """
     one, small, large = seconds
-    few, many = (side**2 / 1e6 for side in sizes_px)
+    few, many = (tiles_mpx(side, tile_px, overlap_px) for side in sizes_px)
     scene_small = (small - one) / (scenes - 1)
     start = one - scene_small
     scene_large = (large - start) / scenes
     per_mpx = (scene_large - scene_small) / (many - few)
-    return Worker(1.0 / per_mpx, scene_small - few * per_mpx, start)
+    # Where both take the same, what is left is noise.
+    scene = max(0.0, scene_small - few * per_mpx)
+    return Worker(1.0 / per_mpx, scene, start, tile_px=tile_px, overlap_px=overlap_px)
 
 
 def main() -> None:
@@ -247,7 +276,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     small, large = options.sizes
     count = options.scenes
     workers = options.workers if options.clock == "wall" else 1
-    run = Command(options).run if options.clock == "wall" else Here(options).run
+    runner: Command | Here = Command(options) if options.clock == "wall" else Here(options)
+    run = runner.run
     first, second, third = (
         run(name, [side] * number, workers=1)
         for name, side, number in (
@@ -256,7 +286,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             ("large", large, count),
         )
     )
-    worker = fit((small, large), (first, second, third), scenes=count)
+    tile_px, overlap_px = runner.tiles()
+    worker = fit(
+        (small, large),
+        (first, second, third),
+        scenes=count,
+        tile_px=tile_px,
+        overlap_px=overlap_px,
+    )
     sides = list(options.check_sizes)
     predicted = seconds_of(worker, sides, workers=workers)
     measured = run("check", sides, workers=workers)
@@ -283,6 +320,11 @@ class Command:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
+        self._out = Path()
+
+    def tiles(self) -> tuple[int, int]:
+        """Give the tile and the overlap of the latest run."""
+        return _tiles(self._out)
 
     def run(self, name: str, sides: Sequence[int], *, workers: int) -> float:
         """Make scenes of these sizes, predict on them and give the seconds of the command."""
@@ -291,9 +333,10 @@ class Command:
         for number, paths in enumerate(write_scenes(work, sides)):
             rows.append(f"s{number},{paths[0].name},{paths[1].name}")
         (work / "pairs.csv").write_text("\n".join(rows) + "\n")
+        self._out = work / f"out_{time.time():.0f}"
         command = [
             *(sys.executable, "-m", "changedet", "batch", str(work / "pairs.csv")),
-            *("--model", self._options.model, "--out", str(work / f"out_{time.time():.0f}")),
+            *("--model", self._options.model, "--out", str(self._out)),
             *("--quiet", "--workers", str(workers), "--threads", "1"),
         ]
         start = time.monotonic()
@@ -314,13 +357,16 @@ class Here:
         from changedet.predict.request import SceneRequest
 
         self._work: Path = options.work
+        self._out = self._work / f"out_{time.time():.0f}"
         common = SceneRequest("", "", options.model, Path(), device="cpu")
-        self._runner = ItemRunner(
-            Setup(common, Path(options.model).name, str(self._work / f"out_{time.time():.0f}"))
-        )
+        self._runner = ItemRunner(Setup(common, Path(options.model).name, str(self._out)))
         self._task: Callable[[str, str, str], Any] = lambda *words: Task(BatchItem(*words))
         self._start = 0.0
         self._start = time.process_time() + self.run("first", [512], workers=1)
+
+    def tiles(self) -> tuple[int, int]:
+        """Give the tile and the overlap of the latest run."""
+        return _tiles(self._out)
 
     def run(self, name: str, sides: Sequence[int], *, workers: int) -> float:
         """Make scenes of these sizes and give the seconds of processors for predicting on them."""
@@ -332,6 +378,12 @@ class Here:
             if outcome.fault is not None:
                 raise SystemExit(outcome.fault.message)
         return used
+
+
+def _tiles(out: Path) -> tuple[int, int]:
+    """Read the tile and the overlap, in pixels of the scene, from any result of a run."""
+    summary = json.loads(next(out.glob("items/*/summary.json")).read_text())
+    return summary["tiles"]["tile_px"], summary["tiles"]["overlap_px"]
 
 
 def write_scenes(work: Path, sides: Sequence[int]) -> list[tuple[Path, Path]]:

@@ -75,6 +75,23 @@ def test_the_fit_finds_what_made_the_times(model) -> None:
     assert (found.mpx_per_s, found.scene_s, found.start_s) == pytest.approx((0.25, 3.0, 7.0))
 
 
+def test_what_is_scored_are_tiles(model) -> None:
+    # 1, 3 x 3 and 4 x 4 tiles of 512 px.
+    assert [model.tiles_mpx(side, 512, 128) * 1e6 / 512**2 for side in (512, 1024, 1536)] == [
+        1,
+        9,
+        16,
+    ]
+
+    def run(tiles: int, scenes: int) -> float:
+        return 7.0 + scenes * (3.0 + tiles * 2.0)
+
+    seconds = (run(1, 1), run(1, 5), run(9, 5))
+    found = model.fit((512, 1024), seconds, scenes=5, tile_px=512, overlap_px=128)
+    assert (found.scene_s, found.start_s) == pytest.approx((3.0, 7.0))
+    assert model.seconds_of(found, [1536], workers=1) == pytest.approx(run(16, 1))
+
+
 def test_scenes_go_to_the_worker_that_is_free(model) -> None:
     worker = model.Worker(mpx_per_s=1.0, scene_s=1.0, start_s=5.0)
     # 2, 5 and 2 s: the third goes to the worker that had the first.
