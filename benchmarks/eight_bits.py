@@ -44,9 +44,10 @@ ANYTHING = Limits(largest_loss=1.0, largest_flipped=1.0)
 GROUPS: Mapping[str, Collection[str]] = {
     "nothing": (),
     "the last convolution": ("last",),
-    "that and the first one": ("last", "image"),
+    "that and those of the image": ("last", "image"),
+    "those and the depthwise ones after them": ("last", "image", "first"),
     "those and the ones of both dates (what `quantise` does)": (
-        *("last", "image", "dates"),
+        *("last", "image", "first", "dates"),
         *("attention", "weights"),
     ),
 }

@@ -42,9 +42,10 @@ def kept_in_float32(proto: Any) -> dict[str, str]:  # noqa: ANN401
         proto: An ``onnx.ModelProto`` with float32 weights.
 
     Returns:
-        Why, by name: ``image`` (their input is the image, normalised), ``dates`` (it is computed
-        from both dates, such as their difference), ``last`` (their result is the logit),
-        ``attention`` (it comes from there or goes into it) or ``weights`` (these are computed).
+        Why, by name: ``image`` (their input is the image, normalised), ``first`` (depthwise, on
+        what a convolution of the image gives), ``dates`` (it is computed from both dates, such as
+        their difference), ``last`` (their result is the logit), ``attention`` (it comes from there
+        or goes into it) or ``weights`` (these are computed).
     """
     makers = {name: node for node in proto.graph.node for name in node.output}
     takers: dict[str, list[Any]] = {}
@@ -53,7 +54,7 @@ def kept_in_float32(proto: Any) -> dict[str, str]:  # noqa: ANN401
             takers.setdefault(name, []).append(node)
     outputs = {output.name for output in proto.graph.output}
     constants = {tensor.name for tensor in proto.graph.initializer}
-    kept = {}
+    kept: dict[str, str] = {}
     for node in proto.graph.node:
         if node.op_type != "Conv":
             continue
@@ -61,6 +62,9 @@ def kept_in_float32(proto: Any) -> dict[str, str]:  # noqa: ANN401
         after = set(_after(node, takers, outputs))
         if node.input[1] not in constants:
             kept[node.name] = "weights"
+        elif _is_depthwise(node) and kept.get(_convolution_before(node, makers)) == "image":
+            # OpenVINO 2026.4 gives wrong scores if it is in 8 bits and what comes before is not.
+            kept[node.name] = "first"
         elif before:
             attends = "attention" if before & _EXACT else "dates"
             kept[node.name] = "image" if "image" in before else attends
@@ -91,6 +95,19 @@ def with_activations(proto: Any, convolutions: Collection[str]) -> list[str]:  #
         if is_activation or is_sum:
             chosen.add(node.name)
     return [node.name for node in proto.graph.node if node.name in chosen]
+
+
+def _is_depthwise(conv: Any) -> bool:  # noqa: ANN401
+    """Tell whether each of its results is computed from a part of the channels alone."""
+    return any(entry.name == "group" and entry.i > 1 for entry in conv.attribute)
+
+
+def _convolution_before(conv: Any, makers: Mapping[str, Any]) -> str:  # noqa: ANN401
+    """Name the node whose result it takes, perhaps through activations; "" for the input."""
+    node = makers.get(conv.input[0])
+    while node is not None and node.op_type in _ACTIVATIONS:
+        node = makers.get(node.input[0])
+    return "" if node is None else node.name
 
 
 def _before(conv: Any, makers: Mapping[str, Any]) -> Iterator[str]:  # noqa: ANN401

@@ -74,6 +74,17 @@ def test_layers_of_the_image_the_fusion_and_the_logit_stay_in_float32():
     }
 
 
+def test_depthwise_convolutions_right_after_those_of_the_image_stay_in_float32_too():
+    proto = layered_graph()
+    for node in proto.graph.node:
+        if node.name.startswith(("deep_", "deeper_")):
+            node.attribute.append(onnx.helper.make_attribute("group", 8))
+    assert set(layers_in_8_bits(proto)) == {
+        *(f"deeper_{date}{end}" for date in ("before", "after") for end in ENDS),
+        *(f"joining{end}" for end in ENDS),
+    }
+
+
 def test_the_scores_in_8_bits_are_near_those_in_float32(made, model: Path, pairs: Path):
     assert (made.layers, made.layers_in_8_bits) == (9, 5)
     assert (made.calibrated_on, made.compared_on) == (6, 2)
